@@ -1,1 +1,39 @@
-""
+"""The intermediate representation: a frozen, ordered graph of named values."""
+
+from graphcnn.ir.evaluate import bounded, evaluate, weights
+from graphcnn.ir.fused import Fused, inline, node_cost, outline
+from graphcnn.ir.graph import Graph, Node, Param, Value
+from graphcnn.ir.log import CompileLog, Refusal, Stage
+from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
+from graphcnn.ir.text import parse
+from graphcnn.ir.types import DType, TensorType
+from graphcnn.ir.verify import check_finite, verify
+from graphcnn.ir.weights import with_he_weights
+
+__all__ = [
+    "Array",
+    "CompileLog",
+    "Cost",
+    "DType",
+    "Fused",
+    "Graph",
+    "Node",
+    "Op",
+    "OpKind",
+    "Param",
+    "Refusal",
+    "Stage",
+    "TensorType",
+    "Value",
+    "bounded",
+    "check_finite",
+    "evaluate",
+    "gamma",
+    "inline",
+    "node_cost",
+    "outline",
+    "parse",
+    "verify",
+    "weights",
+    "with_he_weights",
+]

@@ -1,0 +1,168 @@
+"""One class per user mistake; every message says what, where, got against wanted, remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The user's line a node was written on."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class GraphCNNError(Exception):
+    """Base of every error graphcnn raises on purpose.
+
+    Args:
+        what: The rule that was broken, in one sentence.
+        where: The place: a node, a pass, a line of text, a file.
+        got: What was found.
+        wanted: What the rule asks for.
+        remedy: What to change.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        got: object = None,
+        wanted: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.what, self.where, self.got, self.wanted, self.remedy = what, where, got, wanted, remedy
+        super().__init__(what)
+
+    def at(self, where: str) -> GraphCNNError:
+        """The same error with its place filled in, unless it is known already."""
+        if self.where is None:
+            self.where = where
+        return self
+
+    def __str__(self) -> str:
+        rows = (
+            ("where", self.where),
+            ("got", self.got),
+            ("wanted", self.wanted),
+            ("remedy", self.remedy),
+        )
+        detail = (f"  {label + ':':8}{text}" for label, text in rows if text is not None)
+        return "\n".join((self.what, *detail))
+
+
+class ShapeError(GraphCNNError):
+    """Operand shapes do not fit the operator."""
+
+
+class RankError(ShapeError):
+    """An operand has the wrong number of dimensions."""
+
+
+class ChannelMismatch(ShapeError):
+    """Weights and input disagree on the number of channels."""
+
+
+class InputTooSmall(ShapeError):
+    """The padded input is smaller than the filter or window that slides over it."""
+
+
+class BatchError(ShapeError):
+    """A graph cannot be re-planned for another batch size."""
+
+
+class InvalidAttribute(GraphCNNError):
+    """An operator's attribute is outside its domain."""
+
+
+class UnknownDType(GraphCNNError):
+    """A dtype that graphcnn does not know."""
+
+
+class DTypeMismatch(GraphCNNError):
+    """Operands of one operator have different dtypes."""
+
+
+class NonFiniteWeights(GraphCNNError):
+    """A parameter holds NaN or infinity."""
+
+
+class MissingWeights(GraphCNNError):
+    """A step needs a parameter's values and the graph has only its type."""
+
+
+class InvalidName(GraphCNNError):
+    """A name that the text form could not read back."""
+
+
+class InvalidGraph(GraphCNNError):
+    """A graph that breaks a rule of the IR."""
+
+
+class CyclicGraph(InvalidGraph):
+    """A value depends on itself."""
+
+
+class ParseError(GraphCNNError):
+    """Text that is not a graph."""
+
+
+class UnknownOp(ParseError):
+    """An operator name that graphcnn does not have."""
+
+
+class UnknownNode(GraphCNNError):
+    """A name given by the user that the graph does not contain."""
+
+
+class UnknownModel(GraphCNNError):
+    """A network that is neither built in nor a file."""
+
+
+class PassError(GraphCNNError):
+    """A pass produced an invalid graph; names the pass and those before it."""
+
+
+class FusionRefused(GraphCNNError):
+    """`must_fuse` or `must_not_fuse` cannot be obeyed."""
+
+
+class UnsupportedOp(GraphCNNError):
+    """A target has no lowering for this operator with these attributes."""
+
+
+class TooLarge(GraphCNNError):
+    """A tensor or launch exceeds what the kernels can address."""
+
+
+class DeviceUnavailable(GraphCNNError):
+    """The requested device is not on this machine."""
+
+
+class MissingInput(GraphCNNError):
+    """A call leaves out one of the graph's inputs."""
+
+
+class UnexpectedInput(GraphCNNError):
+    """A call passes an input that the graph does not have."""
+
+
+class InputShapeError(GraphCNNError):
+    """A call passes an array whose shape is not the input's."""
+
+
+class InputDTypeError(GraphCNNError):
+    """A call passes an array whose dtype is not the input's."""
+
+
+class InputKindError(GraphCNNError):
+    """A call passes something that is neither a NumPy array nor a torch tensor, or mixes them."""
+
+
+class FileProblem(GraphCNNError):
+    """A file cannot be read or written."""

@@ -1,0 +1,82 @@
+"""A fused group is an outlined subgraph: it means exactly what its body means (law 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Never
+
+from graphcnn.ir.graph import Graph, Node, Value
+from graphcnn.ir.op import Array, Cost, Op, OpKind
+from graphcnn.ir.types import TensorType
+
+
+@dataclass(frozen=True)
+class Fused(Op):
+    """One kernel's worth of nodes.
+
+    The body's inputs bear the names of the values that the node reads, and its outputs are the
+    exported values; both keep their names, so that inlining needs no renaming.
+    """
+
+    name: ClassVar[str] = "fused"
+    kind: ClassVar[OpKind] = OpKind.OPAQUE
+    body: Graph
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """Values of the body that the rest of the graph reads."""
+        return self.body.outputs
+
+    def infer(self, *inputs: TensorType) -> Never:
+        """A fused node has several types, those of its exports: see `ir.verify`."""
+        raise NotImplementedError("Fused has no shape rule of its own; its body has")
+
+    def reference(self, *inputs: Array) -> Never:
+        """A fused node's meaning is its body's: see `ir.evaluate`."""
+        raise NotImplementedError("Fused has no reference of its own; its body has")
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Never:
+        """A fused node's error bound is its body's: see `ir.evaluate`."""
+        raise NotImplementedError("Fused has no error bound of its own; its body has")
+
+    def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
+        """The work of the body; traffic is only what crosses the group's border."""
+        total = sum((node_cost(node, self.body) for node in self.body.nodes), Cost())
+        return Cost(
+            total.macs,
+            total.flops,
+            sum(type.size for type in inputs),
+            sum(self.body.type_of(name).size for name in self.exports),
+        )
+
+
+def node_cost(node: Node, graph: Graph) -> Cost:
+    """Cost of a node in its graph."""
+    return node.op.cost(graph.types_of(node.inputs), node.type)
+
+
+def outline(nodes: tuple[Node, ...], exports: tuple[str, ...], graph: Graph) -> Node:
+    """A `Fused` node that stands for `nodes` (in graph order) and defines `exports`.
+
+    The node bears the name of the last exported value.
+    """
+    inside = {value.name for node in nodes for value in node.outputs}
+    outside = tuple(
+        dict.fromkeys(name for node in nodes for name in node.inputs if name not in inside)
+    )
+    inputs = tuple(Value(name, graph.type_of(name)) for name in outside)
+    body = Graph(exports[-1], inputs, (), nodes, exports)
+    outputs = tuple(Value(name, graph.type_of(name)) for name in exports)
+    return Node(exports[-1], Fused(body), outside, outputs, nodes[0].where)
+
+
+def inline(graph: Graph) -> Graph:
+    """The graph with every fused node replaced by its body's nodes."""
+    nodes = tuple(
+        inner
+        for node in graph.nodes
+        for inner in (node.op.body.nodes if isinstance(node.op, Fused) else (node,))
+    )
+    return graph.replace(nodes=nodes)

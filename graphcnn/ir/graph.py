@@ -1,0 +1,196 @@
+"""The graph: a frozen, ordered value. The order of the nodes is the schedule; edges are names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from graphcnn.errors import UnknownNode, Where
+from graphcnn.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from graphcnn.ir.op import Array, Op
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A name and its type: a graph input, or what a node defines."""
+
+    name: str
+    type: TensorType
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type}"
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A constant of the network. Equality is by name and type: two graphs with other weights are
+    the same structure; `Graph.fingerprint` tells them apart."""
+
+    name: str
+    type: TensorType
+    data: Array | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation. Every op but `Fused` defines one value, which bears the node's name."""
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    outputs: tuple[Value, ...]
+    where: Where | None = field(default=None, compare=False)
+
+    @property
+    def type(self) -> TensorType:
+        """Type of the last value the node defines: the only one, except for some `Fused` nodes."""
+        return self.outputs[-1].type
+
+    @property
+    def place(self) -> str:
+        """The node and the user's line, for error messages."""
+        at = f" ({self.where})" if self.where else ""
+        return f"node '{self.name}' = {self.op.name}{at}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A convolutional network, or the body of a fused group.
+
+    Attributes:
+        name: Name of the network.
+        inputs: What a call passes in.
+        params: Constants: weights, biases, statistics.
+        nodes: Operations in execution order.
+        outputs: Names of the values a call returns.
+    """
+
+    name: str
+    inputs: tuple[Value, ...]
+    params: tuple[Param, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.name, self.inputs, self.params, self.nodes, self.outputs))
+
+    @property
+    def sources(self) -> tuple[Value | Param, ...]:
+        """Inputs and params: the values that no node defines."""
+        return (*self.inputs, *self.params)
+
+    @cached_property
+    def _producers(self) -> Mapping[str, Node]:
+        return {value.name: node for node in self.nodes for value in node.outputs}
+
+    @cached_property
+    def _types(self) -> Mapping[str, TensorType]:
+        return {source.name: source.type for source in self.sources} | {
+            v.name: v.type for node in self.nodes for v in node.outputs
+        }
+
+    @cached_property
+    def _users(self) -> Mapping[str, tuple[Node, ...]]:
+        readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    @cached_property
+    def param_by_name(self) -> Mapping[str, Param]:
+        """Parameters by name."""
+        return {param.name: param for param in self.params}
+
+    def __getitem__(self, name: str) -> Node:
+        """The node that defines the value `name`.
+
+        Raises:
+            UnknownNode: when no node does.
+        """
+        if name not in self._producers:
+            raise UnknownNode(
+                f"graph '{self.name}' has no node that defines '{name}'",
+                got=name,
+                wanted="one of " + ", ".join(list(self._producers)[:8]) + " ...",
+                remedy="print(graph) lists every node",
+            )
+        return self._producers[name]
+
+    def producer(self, name: str) -> Node | None:
+        """The node that defines `name`; None for inputs and params."""
+        return self._producers.get(name)
+
+    def type_of(self, name: str) -> TensorType:
+        """Type of an input, a param or a node's value."""
+        return self._types[name]
+
+    def types_of(self, names: tuple[str, ...]) -> tuple[TensorType, ...]:
+        """Types of several values."""
+        return tuple(self._types[name] for name in names)
+
+    def defines(self, name: str) -> bool:
+        """Whether `name` is a value of this graph."""
+        return name in self._types
+
+    def users(self, name: str) -> tuple[Node, ...]:
+        """Nodes that read `name`, in order, each once."""
+        return self._users.get(name, ())
+
+    def sole_user(self, name: str) -> Node | None:
+        """The only reader of `name`, or None when there are several or it is a graph output."""
+        users = self.users(name)
+        return users[0] if len(users) == 1 and name not in self.outputs else None
+
+    def is_param(self, name: str) -> bool:
+        """Whether `name` is a parameter."""
+        return name in self.param_by_name
+
+    def replace(
+        self,
+        *,
+        inputs: tuple[Value, ...] | None = None,
+        params: tuple[Param, ...] | None = None,
+        nodes: tuple[Node, ...] | None = None,
+        outputs: tuple[str, ...] | None = None,
+    ) -> Graph:
+        """A new graph with some parts exchanged; params that nothing reads any more are dropped."""
+        nodes = self.nodes if nodes is None else nodes
+        outputs = self.outputs if outputs is None else outputs
+        read = {name for node in nodes for name in node.inputs} | set(outputs)
+        kept = tuple(p for p in (self.params if params is None else params) if p.name in read)
+        return Graph(self.name, self.inputs if inputs is None else inputs, kept, nodes, outputs)
+
+    def renamed(self, names: Mapping[str, str]) -> Graph:
+        """A new graph in which every use of a key reads its value instead."""
+        nodes = tuple(
+            replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
+            for node in self.nodes
+        )
+        return self.replace(nodes=nodes, outputs=tuple(names.get(o, o) for o in self.outputs))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over structure and weights, as 16 hexadecimal digits."""
+        digest = hashlib.sha256(str(self).encode())
+        for param in self.params:
+            if param.data is not None:
+                digest.update(param.data.tobytes())
+        return digest.hexdigest()[:16]
+
+    def __str__(self) -> str:
+        from graphcnn.ir.text import format_graph
+
+        return format_graph(self)

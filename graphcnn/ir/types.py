@@ -1,0 +1,153 @@
+"""Dtypes and tensor types: what a value is, without what it holds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphcnn.errors import InvalidAttribute, UnknownDType
+
+
+class DType(StrEnum):
+    """An element type; the value is its name in the text form."""
+
+    F16 = "f16"
+    BF16 = "bf16"
+    F32 = "f32"
+    F64 = "f64"
+    I8 = "i8"
+    I32 = "i32"
+    I64 = "i64"
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return int(self.value.lstrip("bfi")) // 8
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the type is a floating-point type."""
+        return self.value[0] in "fb"
+
+    @property
+    def unit_roundoff(self) -> float:
+        """Largest relative error of rounding a real number to this type; 0 for integers."""
+        return _UNIT_ROUNDOFF.get(self, 0.0)
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The NumPy dtype that carries it; bf16, which NumPy lacks, is carried by float32."""
+        return np.dtype(_NUMPY[self])
+
+    def round(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Round an array to this type, to nearest even; bf16 stays in float32."""
+        if self is not DType.BF16:
+            return np.asarray(array, self.numpy)
+        bits = np.asarray(array, np.float32).view(np.uint32)
+        rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32)
+        return np.where(np.isnan(array), np.float32(np.nan), rounded.view(np.float32))
+
+    @classmethod
+    def of(cls, dtype: object) -> DType:
+        """The DType meant by a name ("f16", "float16"), a NumPy dtype or a torch dtype.
+
+        Raises:
+            UnknownDType: for anything else.
+        """
+        spelled = str(getattr(dtype, "name", dtype))
+        if isinstance(dtype, type) and issubclass(dtype, np.generic):
+            spelled = np.dtype(dtype).name
+        name = spelled.removeprefix("torch.")
+        name = _LONG_NAMES.get(name, name)
+        if name not in cls._value2member_map_:
+            raise UnknownDType(
+                f"unknown dtype {spelled!r}",
+                got=spelled,
+                wanted=", ".join(member.value for member in cls),
+                remedy='use one of these names, or a long form such as "float16"',
+            )
+        return cls(name)
+
+
+_UNIT_ROUNDOFF = {
+    DType.F16: 2.0**-11,
+    DType.BF16: 2.0**-8,
+    DType.F32: 2.0**-24,
+    DType.F64: 2.0**-53,
+}
+_NUMPY = {
+    DType.F16: "float16",
+    DType.BF16: "float32",
+    DType.F32: "float32",
+    DType.F64: "float64",
+    DType.I8: "int8",
+    DType.I32: "int32",
+    DType.I64: "int64",
+}
+_LONG_NAMES = {
+    "float16": "f16",
+    "half": "f16",
+    "bfloat16": "bf16",
+    "float32": "f32",
+    "float": "f32",
+    "float64": "f64",
+    "double": "f64",
+    "int8": "i8",
+    "int32": "i32",
+    "int64": "i64",
+}
+_TYPE = re.compile(r"(\w+)\[([\d,]*)\]")
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Shape (logical, NCHW for images) and dtype of a value; prints as `f16[32,64,56,56]`."""
+
+    shape: tuple[int, ...]
+    dtype: DType = DType.F32
+
+    def __post_init__(self) -> None:
+        if any(not isinstance(size, int) or size < 1 for size in self.shape):
+            raise InvalidAttribute(
+                "every dimension of a shape is a positive integer",
+                got=self.shape,
+                remedy="check the sizes that were computed for this shape",
+            )
+
+    @cached_property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes, densely packed."""
+        return self.size * self.dtype.itemsize
+
+    def with_shape(self, shape: tuple[int, ...]) -> TensorType:
+        """The same dtype with another shape."""
+        return TensorType(shape, self.dtype)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+    @classmethod
+    def parse(cls, text: str) -> TensorType:
+        """Read the printed form back.
+
+        Raises:
+            ValueError: when the text is not of the form `dtype[sizes]`.
+            UnknownDType: when the dtype is not one of ours.
+        """
+        match = _TYPE.fullmatch(text.strip())
+        if not match:
+            raise ValueError(f"{text!r} is not a tensor type such as f32[1,3,224,224]")
+        sizes = tuple(int(size) for size in match[2].split(",") if size)
+        return cls(sizes, DType.of(match[1]))

@@ -1,0 +1,190 @@
+"""The rules a graph obeys, checked before and after every pass."""
+
+from __future__ import annotations
+
+import re
+from graphlib import CycleError, TopologicalSorter
+
+import numpy as np
+
+from graphcnn.errors import (
+    CyclicGraph,
+    DTypeMismatch,
+    GraphCNNError,
+    InvalidGraph,
+    InvalidName,
+    NonFiniteWeights,
+)
+from graphcnn.ir.fused import Fused
+from graphcnn.ir.graph import Graph, Node, Param
+
+_NAME = re.compile(r"[A-Za-z_][\w.\-/]*")
+
+
+def verify(graph: Graph) -> None:
+    """Check the whole graph.
+
+    Names are legal and unique, every value is defined before it is read, the recorded types are
+    what the ops infer, params match their data, and the outputs exist.
+
+    Raises:
+        InvalidGraph: or a subclass; or the error of the op whose shapes do not fit.
+    """
+    sources = [source.name for source in graph.sources]
+    _check_names(graph, sources)
+    for param in graph.params:
+        if param.data is not None and param.data.shape != param.type.shape:
+            raise InvalidGraph(
+                "a param's data does not have the shape of its type",
+                where=f"param '{param.name}'",
+                got=param.data.shape,
+                wanted=param.type.shape,
+                remedy="give the param data of the declared shape",
+            )
+    known = set(sources)
+    for node in graph.nodes:
+        for name in node.inputs:
+            if name not in known:
+                raise _undefined(graph, node, name)
+        known.update(value.name for value in node.outputs)
+        check_types(graph, node)
+    for name in graph.outputs:
+        if name not in known:
+            raise InvalidGraph(
+                "an output of the graph is not defined",
+                where=f"graph '{graph.name}'",
+                got=name,
+                wanted="an input, a param or a value that a node defines",
+                remedy="return a name that the graph defines",
+            )
+    if not graph.outputs:
+        raise InvalidGraph(
+            "a graph returns at least one value",
+            where=f"graph '{graph.name}'",
+            remedy="name an output",
+        )
+
+
+def check_types(graph: Graph, node: Node) -> None:
+    """Check that a node's recorded types are what its op, or its body, infers."""
+    operands = graph.types_of(node.inputs)
+    if isinstance(node.op, Fused):
+        body = node.op.body
+        verify(body)
+        wanted = tuple(body.type_of(name) for name in node.op.exports)
+        entering = tuple(value.type for value in body.inputs)
+        if tuple(v.name for v in body.inputs) != node.inputs or entering != operands:
+            raise InvalidGraph(
+                "a fused node reads exactly the values its body reads",
+                where=node.place,
+                got=", ".join(node.inputs),
+                wanted=", ".join(map(str, body.inputs)),
+                remedy="build fused nodes with ir.outline",
+            )
+        if tuple(value.name for value in node.outputs) != node.op.exports:
+            raise InvalidGraph(
+                "a fused node defines exactly what its body returns",
+                where=node.place,
+                got=", ".join(value.name for value in node.outputs),
+                wanted=", ".join(node.op.exports),
+                remedy="build fused nodes with ir.outline",
+            )
+    else:
+        if len({type.dtype for type in operands if type.dtype.is_float}) > 1:
+            raise DTypeMismatch(
+                f"the operands of {node.op.name} have different dtypes",
+                where=node.place,
+                got=", ".join(map(str, operands)),
+                wanted="one dtype",
+                remedy="create the inputs and weights of a graph with the same dtype",
+            )
+        try:
+            wanted = (node.op.infer(*operands),)
+        except GraphCNNError as error:
+            raise error.at(node.place) from None
+        if len(node.outputs) != 1 or node.outputs[0].name != node.name:
+            raise InvalidGraph(
+                "a node defines one value, which bears its name",
+                where=node.place,
+                got=", ".join(value.name for value in node.outputs),
+                wanted=node.name,
+                remedy="only fused nodes define several values",
+            )
+    if tuple(value.type for value in node.outputs) != wanted:
+        raise InvalidGraph(
+            "the recorded type is not what the op infers",
+            where=node.place,
+            got=", ".join(map(str, node.outputs)),
+            wanted=", ".join(map(str, wanted)),
+            remedy="correct the type, or leave it to the front end",
+        )
+
+
+def check_finite(params: tuple[Param, ...]) -> None:
+    """Check that no weight is NaN or infinite.
+
+    Raises:
+        NonFiniteWeights: naming the param and the first bad position.
+    """
+    for param in params:
+        if param.data is None or np.isfinite(param.data).all():
+            continue
+        bad = ~np.isfinite(param.data)
+        first = tuple(int(index) for index in np.argwhere(bad)[0])
+        raise NonFiniteWeights(
+            "a weight is NaN or infinite",
+            where=f"param '{param.name}' at {list(first)}",
+            got=f"{param.data[first]} ({int(bad.sum())} of {bad.size} elements are not finite)",
+            wanted="finite numbers",
+            remedy="check the checkpoint; np.nan_to_num shows where they are",
+        )
+
+
+def _check_names(graph: Graph, sources: list[str]) -> None:
+    defined = sources + [value.name for node in graph.nodes for value in node.outputs]
+    seen: set[str] = set()
+    for name in (graph.name, *defined):
+        if not _NAME.fullmatch(name):
+            raise InvalidName(
+                "a name starts with a letter or _ and goes on with letters, digits or _ . - /",
+                where=f"graph '{graph.name}'",
+                got=repr(name),
+                remedy="rename it",
+            )
+    for name in defined:
+        if name in seen:
+            raise InvalidGraph(
+                "two values have the same name",
+                where=f"graph '{graph.name}'",
+                got=name,
+                wanted="unique names",
+                remedy="pass name=... to one of them",
+            )
+        seen.add(name)
+
+
+def _undefined(graph: Graph, node: Node, name: str) -> InvalidGraph:
+    """The error for a read of an undefined value: a cycle, a wrong order, or a wrong name."""
+    reads = {
+        value.name: [i for i in other.inputs if graph.producer(i)]
+        for other in graph.nodes
+        for value in other.outputs
+    }
+    try:
+        tuple(TopologicalSorter(reads).static_order())
+    except CycleError as error:
+        return CyclicGraph(
+            "a value depends on itself",
+            where=node.place,
+            got=" -> ".join(reversed(error.args[1])),
+            wanted="a graph without cycles",
+            remedy="break the cycle: unroll the loop, or read an earlier value",
+        )
+    late = graph.producer(name) is not None
+    return InvalidGraph(
+        "a value is read before it is defined" if late else "a value that is read is not defined",
+        where=node.place,
+        got=name,
+        wanted="a name defined on an earlier line",
+        remedy="put the nodes in execution order" if late else "check the spelling",
+    )
