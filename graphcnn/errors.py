@@ -166,3 +166,15 @@ class InputKindError(GraphCNNError):
 
 class FileProblem(GraphCNNError):
     """A file cannot be read or written."""
+
+
+class MissingCompiler(GraphCNNError):
+    """The CPU device found no working C compiler."""
+
+
+class UnsupportedTritonOp(GraphCNNError):
+    """A kernel uses a Triton operation that the CPU backend cannot compile."""
+
+
+class SanitizerFault(GraphCNNError):
+    """A kernel run under the sanitizer broke a memory rule."""
