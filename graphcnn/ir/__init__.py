@@ -5,6 +5,7 @@ from graphcnn.ir.fused import Fused, inline, node_cost, outline
 from graphcnn.ir.graph import Graph, Node, Param, Value
 from graphcnn.ir.log import CompileLog, Refusal, Stage
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
+from graphcnn.ir.rebatch import batch_of, rebatch
 from graphcnn.ir.text import parse
 from graphcnn.ir.types import DType, TensorType
 from graphcnn.ir.verify import check_finite, verify
@@ -25,6 +26,7 @@ __all__ = [
     "Stage",
     "TensorType",
     "Value",
+    "batch_of",
     "bounded",
     "check_finite",
     "evaluate",
@@ -33,6 +35,7 @@ __all__ = [
     "node_cost",
     "outline",
     "parse",
+    "rebatch",
     "verify",
     "weights",
     "with_he_weights",
