@@ -1,0 +1,80 @@
+"""Arithmetic of two operands with NumPy's broadcasting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import ClassVar
+
+import numpy as np
+
+from graphcnn.errors import ShapeError
+from graphcnn.ir.op import Array, Op, OpKind
+from graphcnn.ir.types import TensorType
+from graphcnn.ops.checks import check_operands
+from graphcnn.ops.rounding import UNDERFLOW
+
+
+class Arithmetic(Op):
+    """An op of two operands, broadcast against each other."""
+
+    kind: ClassVar[OpKind] = OpKind.BROADCAST
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """The broadcast type; raises ShapeError when the shapes do not broadcast."""
+        check_operands(self, inputs, ("input", "other"))
+        a, b = inputs
+        pairs = list(zip_longest(reversed(a.shape), reversed(b.shape), fillvalue=1))
+        for back, (size, other) in enumerate(pairs, 1):
+            if size != other and 1 not in (size, other):
+                raise ShapeError(
+                    f"the operands of {self.name} broadcast: aligned at the right, sizes are "
+                    "equal or 1",
+                    got=f"{a} and {b}: {size} against {other} in dimension -{back}",
+                    wanted=f"{size} or 1",
+                    remedy="reshape a vector per channel to [C, 1, 1]"
+                    if 1 in (len(a.shape), len(b.shape))
+                    else "make the branches agree: check stride, padding and filter counts",
+                )
+        return a.with_shape(tuple(max(pair) for pair in reversed(pairs)))
+
+
+@dataclass(frozen=True)
+class Add(Arithmetic):
+    """y = a + b."""
+
+    name: ClassVar[str] = "add"
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        y: Array = inputs[0] + inputs[1]
+        return y
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """Both errors, plus one rounding."""
+        slack = errors[0] + errors[1]
+        bound: Array = slack + unit * (np.abs(output) + slack)
+        return bound
+
+
+@dataclass(frozen=True)
+class Mul(Arithmetic):
+    """y = a * b."""
+
+    name: ClassVar[str] = "mul"
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        y: Array = inputs[0] * inputs[1]
+        return y
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """e_a|b| + |a|e_b + e_a e_b, plus one rounding."""
+        a, b = np.abs(inputs[0]), np.abs(inputs[1])
+        slack = errors[0] * (b + errors[1]) + a * errors[1]
+        bound: Array = slack + unit * (np.abs(output) + slack) + UNDERFLOW
+        return bound

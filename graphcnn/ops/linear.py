@@ -1,0 +1,84 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from graphcnn.errors import ChannelMismatch, RankError
+from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
+from graphcnn.ir.types import TensorType
+from graphcnn.ops.checks import check_operands, check_rank
+from graphcnn.ops.conv import check_bias
+from graphcnn.ops.rounding import UNDERFLOW
+
+
+@dataclass(frozen=True)
+class Linear(Op):
+    """y[..., o] = bias[o] + sum over i of x[..., i] * w[o, i].
+
+    Operands are input[..., I], weight[O, I] and optionally bias[O].
+    """
+
+    name: ClassVar[str] = "linear"
+    kind: ClassVar[OpKind] = OpKind.ANCHOR
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """[..., O]; raises RankError, ChannelMismatch or ShapeError."""
+        check_operands(self, inputs, ("input", "weight"), "bias")
+        x, weight = inputs[:2]
+        check_rank(self, "weight", weight, "O, I")
+        if len(x.shape) < 2:
+            raise RankError(
+                "the input of linear has at least 2 dimensions, [N, I]",
+                got=str(x),
+                wanted="[N, I]",
+                remedy=f"reshape it to [1, {x.size}]",
+            )
+        if x.shape[-1] != weight.shape[1]:
+            flat = x.size // x.shape[0]
+            raise ChannelMismatch(
+                "linear: the input's last dimension is the weight's second",
+                got=f"input {x} has {x.shape[-1]} features, weight {weight} reads "
+                f"{weight.shape[1]}",
+                wanted=f"weight[{weight.shape[0]}, {x.shape[-1]}]",
+                remedy="put flatten(x) in front of it"
+                if flat == weight.shape[1]
+                else f"use a weight for {x.shape[-1]} features",
+            )
+        check_bias(self, inputs, weight.shape[0])
+        return x.with_shape((*x.shape[:-1], weight.shape[0]))
+
+    def reference(self, *inputs: Array) -> Array:
+        """A matrix product."""
+        y: Array = inputs[0] @ inputs[1].T
+        return y + inputs[2] if len(inputs) == 3 else y
+
+    def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
+        """I MACs per output element."""
+        macs = output.size * inputs[1].shape[1]
+        biased = output.size if len(inputs) == 3 else 0
+        return Cost(macs, 2 * macs + biased, sum(type.size for type in inputs), output.size)
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """gamma(n) * sum |x||w|, in any order of summation, plus the operands' errors."""
+        x, weight = np.abs(inputs[0]), np.abs(inputs[1])
+        terms = weight.shape[1] + 2
+        bound = np.zeros(output.shape)
+        if errors[1].any():
+            bound += x @ errors[1].T
+            weight = weight + errors[1]
+        magnitude = x @ weight.T
+        if errors[0].any():
+            spread = errors[0] @ weight.T
+            bound += spread
+            magnitude += spread
+        if len(inputs) == 3:
+            bound += errors[2]
+            magnitude += np.abs(inputs[2]) + errors[2]
+        bound += gamma(terms, unit) * magnitude + terms * UNDERFLOW
+        return bound

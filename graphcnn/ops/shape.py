@@ -1,0 +1,199 @@
+"""Ops that move elements and compute nothing: flatten, reshape, concat, pad."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isinf, prod
+from typing import ClassVar
+
+import numpy as np
+
+from graphcnn.errors import InvalidAttribute, InvalidGraph, RankError, ShapeError
+from graphcnn.ir.op import Array, Cost, Op, OpKind
+from graphcnn.ir.types import TensorType
+from graphcnn.ops.checks import (
+    check_dim,
+    check_dtypes,
+    check_integer,
+    check_integers,
+    check_number,
+    check_operands,
+    check_rank,
+    is_integer,
+)
+
+
+class Movement(Op):
+    """An op that computes nothing."""
+
+    kind: ClassVar[OpKind] = OpKind.INJECTIVE
+
+    def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
+        """A copy."""
+        return Cost(reads=sum(type.size for type in inputs), writes=output.size)
+
+
+@dataclass(frozen=True)
+class Flatten(Movement):
+    """Dimensions from `start_dim` on become one, in row-major (C, H, W) order."""
+
+    name: ClassVar[str] = "flatten"
+    start_dim: int = 1
+
+    def __post_init__(self) -> None:
+        check_integer(self, "start_dim", 0)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """[..., product of the rest]; raises RankError when the dimension is lacking."""
+        check_operands(self, inputs, ("input",))
+        (x,) = inputs
+        check_dim(self, self.start_dim, x)
+        return x.with_shape((*x.shape[: self.start_dim], prod(x.shape[self.start_dim :])))
+
+    def reference(self, *inputs: Array) -> Array:
+        """A reshape."""
+        (x,) = inputs
+        return x.reshape(*x.shape[: self.start_dim], -1)
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """The operand's error, reshaped."""
+        return errors[0].reshape(output.shape)
+
+
+@dataclass(frozen=True)
+class Reshape(Movement):
+    """The same elements in row-major order under another shape; one size may be -1."""
+
+    name: ClassVar[str] = "reshape"
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        shape = self.shape
+        if (
+            not isinstance(shape, tuple)
+            or not all(is_integer(size, -1) and size != 0 for size in shape)
+            or shape.count(-1) > 1
+        ):
+            raise InvalidAttribute(
+                "reshape: shape holds positive sizes, one of which may be -1",
+                got=f"shape={shape!r}",
+                wanted="a tuple of positive integers with at most one -1",
+                remedy="for example shape=(1, -1)",
+            )
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """The shape with -1 filled in; raises ShapeError when the number of elements differs."""
+        check_operands(self, inputs, ("input",))
+        (x,) = inputs
+        known = prod(size for size in self.shape if size != -1)
+        if x.size % known or (x.size != known and -1 not in self.shape):
+            product = " * ".join(str(size) for size in self.shape if size != -1) or "1"
+            raise ShapeError(
+                "reshape keeps the number of elements",
+                got=f"{x} has {x.size} elements, shape={self.shape} has {product} = {known}",
+                wanted=f"a shape of {x.size} elements",
+                remedy=f"for example shape=({x.shape[0] if x.shape else 1}, -1)",
+            )
+        return x.with_shape(tuple(x.size // known if size == -1 else size for size in self.shape))
+
+    def reference(self, *inputs: Array) -> Array:
+        """A reshape."""
+        return inputs[0].reshape(self.shape)
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """The operand's error, reshaped."""
+        return errors[0].reshape(output.shape)
+
+
+@dataclass(frozen=True)
+class Concat(Movement):
+    """The operands side by side along `dim`; there may be any number of them."""
+
+    name: ClassVar[str] = "concat"
+    dim: int = 1
+
+    def __post_init__(self) -> None:
+        check_integer(self, "dim", 0)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """The first type with sizes summed along `dim`; raises RankError or ShapeError."""
+        if not inputs:
+            raise InvalidGraph(
+                "concat reads at least one value",
+                got="0 operands",
+                wanted="concat(first, second, ...)",
+                remedy="pass the values to put side by side",
+            )
+        check_dtypes(self, inputs)
+        first = inputs[0]
+        check_dim(self, self.dim, first)
+        for position, type in enumerate(inputs[1:], 1):
+            if len(type.shape) != len(first.shape):
+                raise RankError(
+                    "the operands of concat have the same number of dimensions",
+                    got=f"{first} and, at position {position}, {type}",
+                    wanted=f"{len(first.shape)} dimensions",
+                    remedy="reshape it to the rank of the first",
+                )
+            for axis, (size, other) in enumerate(zip(first.shape, type.shape, strict=True)):
+                if axis != self.dim and size != other:
+                    raise ShapeError(
+                        f"the operands of concat agree in every dimension but dim={self.dim}",
+                        got=f"{first} and, at position {position}, {type}: {size} against "
+                        f"{other} in dimension {axis}",
+                        wanted=f"{size} in dimension {axis}",
+                        remedy="pad the smaller one, or check strides and padding on its branch",
+                    )
+        total = sum(type.shape[self.dim] for type in inputs)
+        return first.with_shape((*first.shape[: self.dim], total, *first.shape[self.dim + 1 :]))
+
+    def reference(self, *inputs: Array) -> Array:
+        """A concatenation."""
+        return np.concatenate(inputs, axis=self.dim)
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """The operands' errors, side by side."""
+        return np.concatenate(errors, axis=self.dim)
+
+
+@dataclass(frozen=True)
+class Pad(Movement):
+    """x[N, C, H, W] surrounded by `value`; padding is (top, left, bottom, right)."""
+
+    name: ClassVar[str] = "pad"
+    padding: tuple[int, int, int, int]
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_integers(self, "padding", 4, 0)
+        check_number(self, "value", infinite=True)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """[N, C, H + top + bottom, W + left + right]; raises RankError."""
+        check_operands(self, inputs, ("input",))
+        (x,) = inputs
+        check_rank(self, "input", x, "N, C, H, W")
+        top, left, bottom, right = self.padding
+        height, width = x.shape[2] + top + bottom, x.shape[3] + left + right
+        return x.with_shape((*x.shape[:2], height, width))
+
+    def reference(self, *inputs: Array) -> Array:
+        """Constant padding."""
+        return self._surround(inputs[0], self.value)
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """The operand's error; around it, the rounding of `value`."""
+        return self._surround(errors[0], 0.0 if isinf(self.value) else unit * abs(self.value))
+
+    def _surround(self, x: Array, value: float) -> Array:
+        top, left, bottom, right = self.padding
+        sides = ((0, 0), (0, 0), (top, bottom), (left, right))
+        return np.pad(x, sides, constant_values=value)
