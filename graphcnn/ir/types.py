@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphcnn.errors import InvalidAttribute, UnknownDType
+from graphcnn.errors import InvalidAttribute, TooLarge, UnknownDType
 
 
 class DType(StrEnum):
@@ -118,6 +118,12 @@ class TensorType:
             raise InvalidAttribute(
                 "every dimension of a shape is a positive integer",
                 got=self.shape,
+                remedy="check the sizes that were computed for this shape",
+            )
+        if prod(self.shape) >= 2**63:
+            raise TooLarge(
+                "a tensor has fewer than 2^63 elements",
+                got=f"{len(self.shape)} dimensions, 2^{prod(self.shape).bit_length() - 1} elements",
                 remedy="check the sizes that were computed for this shape",
             )
 

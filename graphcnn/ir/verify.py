@@ -9,7 +9,6 @@ import numpy as np
 
 from graphcnn.errors import (
     CyclicGraph,
-    DTypeMismatch,
     GraphCNNError,
     InvalidGraph,
     InvalidName,
@@ -90,14 +89,6 @@ def check_types(graph: Graph, node: Node) -> None:
                 remedy="build fused nodes with ir.outline",
             )
     else:
-        if len({type.dtype for type in operands if type.dtype.is_float}) > 1:
-            raise DTypeMismatch(
-                f"the operands of {node.op.name} have different dtypes",
-                where=node.place,
-                got=", ".join(map(str, operands)),
-                wanted="one dtype",
-                remedy="create the inputs and weights of a graph with the same dtype",
-            )
         try:
             wanted = (node.op.infer(*operands),)
         except GraphCNNError as error:
