@@ -1,0 +1,98 @@
+"""What a kernel function takes and gives: strided views in, one launch out."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Strides = tuple[int, ...]
+
+MAX_OFFSET = 2**31 - 1
+MAX_GRID = (2**31 - 1, 65_535, 65_535)
+
+
+@dataclass(frozen=True)
+class View:
+    """A strided window on a buffer.
+
+    `shape` and `strides` (in elements) follow the logical order (N, C, H, W for a 4-D value),
+    so the physical layout lies entirely in the strides: channel stride 1 is NHWC. A stride of 0
+    broadcasts. `buffer` starts at the view's first element and is handed on, never inspected.
+    """
+
+    buffer: Any
+    shape: tuple[int, ...]
+    strides: Strides
+    dtype: str
+
+    @property
+    def reach(self) -> int:
+        """Elements from the first one to the last, both included."""
+        return 1 + sum((d - 1) * abs(s) for d, s in zip(self.shape, self.strides, strict=True))
+
+    def expand(self, shape: tuple[int, ...]) -> "View":
+        """Broadcast to `shape`: every dimension is equal or 1; those of size 1 get stride 0.
+
+        Raises ValueError where a dimension is neither.
+        """
+        if len(self.shape) != len(shape) or any(
+            d not in (1, want) for d, want in zip(self.shape, shape, strict=True)
+        ):
+            raise ValueError(f"a view of shape {self.shape} does not broadcast to {shape}")
+        strides = tuple(0 if d == 1 else s for d, s in zip(self.shape, self.strides, strict=True))
+        return View(self.buffer, shape, strides, self.dtype)
+
+    def lift(self) -> "View":
+        """Pad to four dimensions with trailing ones: [M, N] becomes [M, N, 1, 1]."""
+        extra = 4 - len(self.shape)
+        return View(self.buffer, self.shape + (1,) * extra, self.strides + (0,) * extra, self.dtype)
+
+
+class Launch(NamedTuple):
+    """One kernel launch: `kernel[grid](*args, **meta)`.
+
+    `args` holds buffers, ints, None and (nested) tuples of these, positional in kernel order;
+    `meta` the compile-time values, num_warps and num_stages.
+    """
+
+    kernel: Any
+    grid: tuple[int, int, int]
+    args: tuple[Any, ...]
+    meta: dict[str, Any]
+
+    def run(self) -> None:
+        """Launch on the active Triton driver; the buffers must be tensors."""
+        self.kernel[self.grid](*self.args, **self.meta)
+
+
+def offset_refusal(*views: View) -> str | None:
+    """Why 32-bit offsets cannot address these views, or None."""
+    for view in views:
+        if view.reach > MAX_OFFSET:
+            return (
+                f"a tensor of shape {view.shape} with strides {view.strides} spans {view.reach} "
+                f"elements; kernels address at most {MAX_OFFSET}"
+            )
+    return None
+
+
+def grid_refusal(grid: tuple[int, int, int]) -> str | None:
+    """Why a device would refuse this grid, or None."""
+    for axis, programs, most in zip("xyz", grid, MAX_GRID, strict=True):
+        if not 1 <= programs <= most:
+            return f"the grid {grid} has {programs} programs along {axis}; 1 to {most} can run"
+    return None
+
+
+def require(refusal: str | None) -> None:
+    """Raise ValueError with the refusal's text, if there is one."""
+    if refusal is not None:
+        raise ValueError(refusal)
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest integer not below a / b."""
+    return -(-a // b)
+
+
+def next_power_of_2(n: int) -> int:
+    """Smallest power of two not below n (n >= 1)."""
+    return 1 << (n - 1).bit_length()

@@ -1,0 +1,215 @@
+"""Pooling over windows and over whole images."""
+
+import triton
+import triton.language as tl
+
+from .finish import larger, split_index
+from .launch import Launch, View, ceil_div, grid_refusal, next_power_of_2, offset_refusal, require
+
+BLOCK_ELEMENTS = 1024
+
+
+@triton.jit
+def pool2d_kernel(
+    x_ptr,
+    y_ptr,
+    N,
+    C,
+    H,
+    W,
+    OH,
+    OW,
+    x_strides,
+    y_strides,
+    R: tl.constexpr,
+    S: tl.constexpr,
+    STRIDE_H: tl.constexpr,
+    STRIDE_W: tl.constexpr,
+    PAD_TOP: tl.constexpr,
+    PAD_LEFT: tl.constexpr,
+    PAD_BOTTOM: tl.constexpr,
+    PAD_RIGHT: tl.constexpr,
+    DILATION_H: tl.constexpr,
+    DILATION_W: tl.constexpr,
+    POOL_MAX: tl.constexpr,
+    COUNT_INCLUDE_PAD: tl.constexpr,
+    BLOCK_PIX: tl.constexpr,
+    BLOCK_CH: tl.constexpr,
+):
+    """Pool R x S windows for BLOCK_PIX output pixels and BLOCK_CH channels, in float32.
+
+    Padding counts as -inf for a maximum and as 0 for an average. An average divides by the window's
+    elements inside the padded input, or inside the input where COUNT_INCLUDE_PAD is false.
+    """
+    pixel = tl.program_id(0) * BLOCK_PIX + tl.arange(0, BLOCK_PIX)
+    live = pixel < N * OH * OW
+    n, oh, ow = split_index(tl.where(live, pixel, 0), OH, OW)
+    c = tl.program_id(1) * BLOCK_CH + tl.arange(0, BLOCK_CH)
+    c_live = c < C
+    ih = oh * STRIDE_H - PAD_TOP
+    iw = ow * STRIDE_W - PAD_LEFT
+    x_pixel = n * x_strides[0] + ih * x_strides[2] + iw * x_strides[3]
+    x_block = x_ptr + (x_pixel[:, None] + (c * x_strides[1])[None, :])
+    if POOL_MAX:
+        value = tl.full((BLOCK_PIX, BLOCK_CH), float("-inf"), dtype=tl.float32)
+    else:
+        value = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float32)
+    count = tl.zeros((BLOCK_PIX,), dtype=tl.float32)
+    for tap in range(R * S):
+        r = tap // S * DILATION_H
+        s = tap % S * DILATION_W
+        row = ih + r
+        column = iw + s
+        inside = live & (row >= 0) & (row < H) & (column >= 0) & (column < W)
+        mask = inside[:, None] & c_live[None, :]
+        step = x_block + (r * x_strides[2] + s * x_strides[3])
+        if POOL_MAX:
+            x = tl.load(step, mask=mask, other=float("-inf")).to(tl.float32)
+            value = larger(value, x)
+        else:
+            value += tl.load(step, mask=mask, other=0.0).to(tl.float32)
+            if COUNT_INCLUDE_PAD:
+                counted = (row < H + PAD_BOTTOM) & (column < W + PAD_RIGHT)
+            else:
+                counted = inside
+            count += counted.to(tl.float32)
+    if not POOL_MAX:
+        value = value / tl.where(live, count, 1.0)[:, None]
+    offset = (n * y_strides[0] + oh * y_strides[2] + ow * y_strides[3])[:, None]
+    offset += (c * y_strides[1])[None, :]
+    mask = live[:, None] & c_live[None, :]
+    tl.store(y_ptr + offset, value.to(y_ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def global_avg_pool2d_kernel(
+    x_ptr,
+    y_ptr,
+    C,
+    H,
+    W,
+    x_strides,
+    y_strides,
+    BLOCK_PIX: tl.constexpr,
+    BLOCK_CH: tl.constexpr,
+):
+    """Average all H * W pixels of one image for BLOCK_CH channels, BLOCK_PIX at a time."""
+    n = tl.program_id(1)
+    c = tl.program_id(0) * BLOCK_CH + tl.arange(0, BLOCK_CH)
+    c_live = c < C
+    x_image = x_ptr + n * x_strides[0]
+    sums = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float32)
+    for start in range(0, H * W, BLOCK_PIX):
+        pixel = start + tl.arange(0, BLOCK_PIX)
+        offset = (pixel // W * x_strides[2] + pixel % W * x_strides[3])[:, None]
+        offset += (c * x_strides[1])[None, :]
+        mask = (pixel < H * W)[:, None] & c_live[None, :]
+        sums += tl.load(x_image + offset, mask=mask, other=0.0).to(tl.float32)
+    mean = tl.sum(sums, axis=0) / (H * W)
+    y = y_ptr + n * y_strides[0] + c * y_strides[1]
+    tl.store(y, mean.to(y_ptr.dtype.element_ty), mask=c_live)
+
+
+def _pool2d(
+    x: View,
+    y: View,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    pool_max: bool,
+    count_include_pad: bool,
+) -> Launch:
+    images, channels, height, width = x.shape
+    if y.shape[:2] != (images, channels):
+        raise ValueError(f"a pool of {x.shape} cannot fill {y.shape}")
+    for size, out, k, s, before, d in zip(
+        x.shape[2:], y.shape[2:], kernel, stride, padding[:2], dilation, strict=True
+    ):
+        if before > (k - 1) * d or (out - 1) * s - before >= size:
+            raise ValueError(
+                f"a window of {k} (stride {s}, padding {before}, dilation {d}) for output size "
+                f"{out} lies wholly outside an input of {size}"
+            )
+    require(offset_refusal(x, y))
+    block_ch = min(next_power_of_2(channels), 64)
+    block_pix = BLOCK_ELEMENTS // block_ch
+    pixels = images * y.shape[2] * y.shape[3]
+    grid = (ceil_div(pixels, block_pix), ceil_div(channels, block_ch), 1)
+    require(grid_refusal(grid))
+    args = (x.buffer, y.buffer, *x.shape, *y.shape[2:], x.strides, y.strides)
+    meta = {
+        "R": kernel[0],
+        "S": kernel[1],
+        "STRIDE_H": stride[0],
+        "STRIDE_W": stride[1],
+        "PAD_TOP": padding[0],
+        "PAD_LEFT": padding[1],
+        "PAD_BOTTOM": padding[2],
+        "PAD_RIGHT": padding[3],
+        "DILATION_H": dilation[0],
+        "DILATION_W": dilation[1],
+        "POOL_MAX": pool_max,
+        "COUNT_INCLUDE_PAD": count_include_pad,
+        "BLOCK_PIX": block_pix,
+        "BLOCK_CH": block_ch,
+        "num_warps": 4,
+        "num_stages": 1,
+    }
+    return Launch(pool2d_kernel, grid, args, meta)
+
+
+def max_pool2d(
+    x: View,
+    y: View,
+    *,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+) -> Launch:
+    """Launch a maximum over windows: x [N, C, H, W] to y [N, C, OH, OW].
+
+    `padding` is (top, left) and counts as -inf; y's size implies bottom and right (ceil mode too).
+    Raises ValueError where a window would hold padding only.
+    """
+    return _pool2d(x, y, kernel, stride, (*padding, 0, 0), dilation, True, False)
+
+
+def avg_pool2d(
+    x: View,
+    y: View,
+    *,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int] | tuple[int, int, int, int] = (0, 0),
+    count_include_pad: bool = True,
+) -> Launch:
+    """Launch an average over windows: x [N, C, H, W] to y [N, C, OH, OW].
+
+    `padding` is (top, left) for the same at bottom and right, or (top, left, bottom, right). With
+    `count_include_pad` the divisor counts the window's elements inside the padded input, so what a
+    ceil-mode window holds beyond the padding never counts (PyTorch's rule).
+    Raises ValueError where a window would hold padding only.
+    """
+    sides = (*padding, *padding) if len(padding) == 2 else padding
+    return _pool2d(x, y, kernel, stride, sides, (1, 1), False, count_include_pad)
+
+
+def global_avg_pool2d(x: View, y: View) -> Launch:
+    """Launch the average of every channel: x [N, C, H, W] to y [N, C, 1, 1]."""
+    images, channels, height, width = x.shape
+    if y.shape != (images, channels, 1, 1):
+        raise ValueError(f"a global pool of {x.shape} cannot fill {y.shape}")
+    require(offset_refusal(x, y))
+    block_ch = min(next_power_of_2(channels), 64)
+    grid = (ceil_div(channels, block_ch), images, 1)
+    require(grid_refusal(grid))
+    args = (x.buffer, y.buffer, channels, height, width, x.strides, y.strides)
+    meta = {
+        "BLOCK_PIX": BLOCK_ELEMENTS // block_ch,
+        "BLOCK_CH": block_ch,
+        "num_warps": 4,
+        "num_stages": 1,
+    }
+    return Launch(global_avg_pool2d_kernel, grid, args, meta)
