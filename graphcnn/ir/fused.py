@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Never
 
-from graphcnn.ir.graph import Graph, Node, Value
+from graphcnn.ir.graph import Graph, Node, Param, Value
 from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.types import TensorType
 
@@ -14,8 +14,9 @@ from graphcnn.ir.types import TensorType
 class Fused(Op):
     """One kernel's worth of nodes.
 
-    The body's inputs bear the names of the values that the node reads, and its outputs are the
-    exported values; both keep their names, so that inlining needs no renaming.
+    The body's inputs and params are what the node reads, in this order, and its outputs are the
+    exported values; all keep their names, so that inlining needs no renaming. The params' data
+    stay with the outer graph.
     """
 
     name: ClassVar[str] = "fused"
@@ -66,10 +67,14 @@ def outline(nodes: tuple[Node, ...], exports: tuple[str, ...], graph: Graph) -> 
     outside = tuple(
         dict.fromkeys(name for node in nodes for name in node.inputs if name not in inside)
     )
-    inputs = tuple(Value(name, graph.type_of(name)) for name in outside)
-    body = Graph(exports[-1], inputs, (), nodes, exports)
+    values = (name for name in outside if not graph.is_param(name))
+    inputs = tuple(Value(name, graph.type_of(name)) for name in values)
+    constants = (name for name in outside if graph.is_param(name))
+    params = tuple(Param(name, graph.type_of(name)) for name in constants)
+    body = Graph(exports[-1], inputs, params, nodes, exports)
+    reads = tuple(source.name for source in body.sources)
     outputs = tuple(Value(name, graph.type_of(name)) for name in exports)
-    return Node(exports[-1], Fused(body), outside, outputs, nodes[0].where)
+    return Node(exports[-1], Fused(body), reads, outputs, nodes[0].where)
 
 
 def inline(graph: Graph) -> Graph:

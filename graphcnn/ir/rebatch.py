@@ -49,7 +49,7 @@ def _retype(node: Node, types: dict[str, TensorType]) -> Node:
     if isinstance(node.op, Fused):
         body = node.op.body
         inner = {name: types[name] for name in node.inputs}
-        inputs = tuple(Value(name, type) for name, type in inner.items())
+        inputs = tuple(Value(value.name, inner[value.name]) for value in body.inputs)
         nodes = tuple(_retype(inside, inner) for inside in body.nodes)
         outputs = tuple(Value(name, inner[name]) for name in body.outputs)
         node = replace(node, op=Fused(body.replace(inputs=inputs, nodes=nodes)), outputs=outputs)

@@ -83,6 +83,7 @@ class _Parser:
         stripped = ((n, line.split("#")[0].strip()) for n, line in enumerate(text.split("\n"), 1))
         self.lines = [(number, line) for number, line in stripped if line]
         self.at = 0
+        self.params: set[str] = set()
 
     def fail(self, what: str, *, got: str, wanted: str) -> ParseError:
         number = self.lines[min(self.at, len(self.lines) - 1)][0] if self.lines else 1
@@ -113,6 +114,7 @@ class _Parser:
                 inputs.append(value)
             else:
                 params.append(Param(value.name, value.type))
+                self.params.add(value.name)
             self.at += 1
         types = {value.name: value.type for value in inputs}
         types |= {param.name: param.type for param in params}
@@ -173,10 +175,12 @@ class _Parser:
                     remedy="check the spelling and the order of the lines",
                 )
         self.at += 1
+        # The body adds its own values to this copy; what enters is read off before.
         entering = {operand: types[operand] for operand in operands}
-        inputs = tuple(Value(*item) for item in entering.items())
+        inputs = tuple(Value(*item) for item in entering.items() if item[0] not in self.params)
+        params = tuple(Param(*item) for item in entering.items() if item[0] in self.params)
         nodes, outputs = self.body(entering)
-        return Fused(Graph(name, inputs, (), nodes, outputs))
+        return Fused(Graph(name, inputs, params, nodes, outputs))
 
     def op(self, name: str, attributes: dict[str, Any]) -> Op:
         if name not in Op.registry or name == Fused.name:

@@ -71,13 +71,14 @@ def check_types(graph: Graph, node: Node) -> None:
         body = node.op.body
         verify(body)
         wanted = tuple(body.type_of(name) for name in node.op.exports)
-        entering = tuple(value.type for value in body.inputs)
-        if tuple(v.name for v in body.inputs) != node.inputs or entering != operands:
+        entering = tuple(source.type for source in body.sources)
+        read = tuple(source.name for source in body.sources)
+        if read != node.inputs or entering != operands:
             raise InvalidGraph(
                 "a fused node reads exactly the values its body reads",
                 where=node.place,
                 got=", ".join(node.inputs),
-                wanted=", ".join(map(str, body.inputs)),
+                wanted=", ".join(map(str, body.sources)),
                 remedy="build fused nodes with ir.outline",
             )
         if tuple(value.name for value in node.outputs) != node.op.exports:
