@@ -1,1 +1,125 @@
-""
+"""A compiler of convolutional networks: graphs fused into Triton kernels, and verified.
+
+The public names are loaded when they are first used, so that `import graphcnn` is quick and loads
+neither torch nor triton.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphcnn import errors, models
+    from graphcnn.compiler import compile
+    from graphcnn.frontend.expr import Tensor, graph, input, param
+    from graphcnn.frontend.functional import (
+        add,
+        avg_pool2d,
+        batch_norm,
+        concat,
+        conv2d,
+        dropout,
+        flatten,
+        global_avg_pool2d,
+        leaky_relu,
+        linear,
+        log_softmax,
+        max_pool2d,
+        mul,
+        pad,
+        relu,
+        reshape,
+        sigmoid,
+        silu,
+        softmax,
+        tanh,
+    )
+    from graphcnn.ir.graph import Graph
+    from graphcnn.ir.text import parse
+    from graphcnn.report import compare, explain, profile, verify
+
+_HOME = {
+    "compile": "compiler",
+    "Tensor": "frontend.expr",
+    "graph": "frontend.expr",
+    "input": "frontend.expr",
+    "param": "frontend.expr",
+    "add": "frontend.functional",
+    "avg_pool2d": "frontend.functional",
+    "batch_norm": "frontend.functional",
+    "concat": "frontend.functional",
+    "conv2d": "frontend.functional",
+    "dropout": "frontend.functional",
+    "flatten": "frontend.functional",
+    "global_avg_pool2d": "frontend.functional",
+    "leaky_relu": "frontend.functional",
+    "linear": "frontend.functional",
+    "log_softmax": "frontend.functional",
+    "max_pool2d": "frontend.functional",
+    "mul": "frontend.functional",
+    "pad": "frontend.functional",
+    "relu": "frontend.functional",
+    "reshape": "frontend.functional",
+    "sigmoid": "frontend.functional",
+    "silu": "frontend.functional",
+    "softmax": "frontend.functional",
+    "tanh": "frontend.functional",
+    "Graph": "ir.graph",
+    "parse": "ir.text",
+    "compare": "report",
+    "explain": "report",
+    "profile": "report",
+    "verify": "report",
+}
+_MODULES = ("errors", "models")
+
+__all__ = [
+    "Graph",
+    "Tensor",
+    "add",
+    "avg_pool2d",
+    "batch_norm",
+    "compare",
+    "compile",
+    "concat",
+    "conv2d",
+    "dropout",
+    "errors",
+    "explain",
+    "flatten",
+    "global_avg_pool2d",
+    "graph",
+    "input",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "models",
+    "mul",
+    "pad",
+    "param",
+    "parse",
+    "profile",
+    "relu",
+    "reshape",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "tanh",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"graphcnn.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'graphcnn' has no attribute '{name}'")
+    found = getattr(import_module(f"graphcnn.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -132,17 +132,26 @@ def check_finite(params: tuple[Param, ...]) -> None:
         )
 
 
+def check_name(name: object, where: str | None = None) -> None:
+    """Check that the text form could read a name back.
+
+    Raises:
+        InvalidName: when it could not.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidName(
+            "a name starts with a letter or _ and goes on with letters, digits or _ . - /",
+            where=where,
+            got=repr(name),
+            remedy="rename it",
+        )
+
+
 def _check_names(graph: Graph, sources: list[str]) -> None:
     defined = sources + [value.name for node in graph.nodes for value in node.outputs]
     seen: set[str] = set()
     for name in (graph.name, *defined):
-        if not _NAME.fullmatch(name):
-            raise InvalidName(
-                "a name starts with a letter or _ and goes on with letters, digits or _ . - /",
-                where=f"graph '{graph.name}'",
-                got=repr(name),
-                remedy="rename it",
-            )
+        check_name(name, f"graph '{graph.name}'")
     for name in defined:
         if name in seen:
             raise InvalidGraph(
