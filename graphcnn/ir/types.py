@@ -54,13 +54,20 @@ class DType(StrEnum):
         rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32)
         return np.where(np.isnan(array), np.float32(np.nan), rounded.view(np.float32))
 
+    @property
+    def long_name(self) -> str:
+        """The name that NumPy and torch use: "float16"."""
+        return next(long for long, short in _LONG_NAMES.items() if short == self.value)
+
     @classmethod
     def of(cls, dtype: object) -> DType:
-        """The DType meant by a name ("f16", "float16"), a NumPy dtype or a torch dtype.
+        """The DType meant by a name ("f16", "float16"), a DType, a NumPy dtype or a torch dtype.
 
         Raises:
             UnknownDType: for anything else.
         """
+        if isinstance(dtype, cls):
+            return dtype
         spelled = str(getattr(dtype, "name", dtype))
         if isinstance(dtype, type) and issubclass(dtype, np.generic):
             spelled = np.dtype(dtype).name
