@@ -1,0 +1,387 @@
+"""What the emitter asks about values before it writes any code.
+
+Tensors are functions of their indices here: `varying` says which indices matter, `stride` how an
+integer or pointer moves with one of them, `contiguous` along which dimension memory runs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from graphcnn.cpu.ttir import Block, Operation, Value
+
+VIEWS = {"tt.splat", "tt.expand_dims", "tt.broadcast", "tt.trans", "tt.reshape"}
+EFFECTS = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.assert"}
+_ADDITIVE = {"arith.addi", "tt.addptr"}
+_EXPENSIVE = {"tt.load", "arith.divf", "arith.divsi", "arith.remsi", "tt.extern_elementwise"}
+# Integer, pointer and mask arithmetic that costs less to repeat on a tile than to store.
+CHEAP = _ADDITIVE | {f"arith.{word}" for word in "subi muli andi ori xori cmpi extsi".split()}
+# A reduction over no more elements than this is written out inside the expression that uses it.
+UNROLLED_REDUCTION = 8
+
+
+@cache
+def varying(value: Value) -> frozenset[int]:
+    """The dimensions along which the value can change."""
+    operation = value.owner
+    everything = frozenset(d for d, size in enumerate(value.type.shape) if size > 1)
+    if operation is None or not value.type.shape:
+        return everything
+    match operation.name:
+        case "arith.constant" | "tt.splat":
+            return frozenset()
+        case "tt.broadcast" | "tt.expand_dims" | "tt.trans":
+            source = varying(operation.operands[0])
+            back = [source_dimension(operation, d) for d in range(len(value.type.shape))]
+            return frozenset(d for d, s in enumerate(back) if s in source)
+        case _ if is_elementwise(operation):
+            return frozenset().union(*(varying(operand) for operand in operation.operands))
+    return everything
+
+
+def source_dimension(operation: Operation, dimension: int) -> int | None:
+    """The operand dimension that `dimension` of the result of a view (not a reshape) reads."""
+    if operation.name == "tt.expand_dims":
+        axis = operation.integer("axis")
+        return None if dimension == axis else dimension - (dimension > axis)
+    if operation.name == "tt.trans":
+        return permutation(operation)[dimension]
+    return dimension
+
+
+def permutation(operation: Operation) -> list[int]:
+    """Result dimension d of a `tt.trans` is operand dimension `permutation[d]`."""
+    match = re.search(r"array<i32: ([\d, ]+)>", operation.text)
+    assert match, operation.text
+    return [int(part) for part in match.group(1).split(",")]
+
+
+@cache
+def reshape_groups(
+    source: tuple[int, ...], target: tuple[int, ...]
+) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    """Split a reshape into the smallest runs of dimensions with equal element counts."""
+    groups = []
+    i = j = 0
+    while i < len(source) or j < len(target):
+        first, second = [], []
+        left = right = 1
+        while not first or left != right or (not second and j < len(target)):
+            if (left <= right and i < len(source)) or j >= len(target):
+                first.append(i)
+                left *= source[i]
+                i += 1
+            else:
+                second.append(j)
+                right *= target[j]
+                j += 1
+            if left == right and (i >= len(source) or j >= len(target) or (first and second)):
+                break
+        groups.append((tuple(first), tuple(second)))
+    return tuple(groups)
+
+
+def is_elementwise(operation: Operation) -> bool:
+    """Each element of the result depends on the same element of the operands only."""
+    dialect = operation.name.split(".")[0]
+    return (dialect in ("arith", "math") and operation.name != "arith.constant") or (
+        operation.name
+        in {
+            "tt.addptr",
+            "tt.load",
+            "tt.clampf",
+            "tt.bitcast",
+            "tt.fp_to_fp",
+            "tt.mulhiui",
+            "tt.precise_divf",
+            "tt.precise_sqrt",
+            "tt.extern_elementwise",
+            "tt.ptr_to_int",
+            "tt.int_to_ptr",
+        }
+    )
+
+
+def is_unrolled(operation: Operation) -> bool:
+    """A reduction short enough to be part of an expression."""
+    return (
+        operation.name == "tt.reduce"
+        and operation.operands[0].type.shape[operation.integer("axis")] <= UNROLLED_REDUCTION
+    )
+
+
+def is_lazy(operation: Operation) -> bool:
+    """The result is an expression that can be evaluated where it is used."""
+    return (
+        operation.name in VIEWS
+        or operation.name in {"arith.constant", "tt.make_range", "tt.join", "tt.split", "tt.cat"}
+        or is_elementwise(operation)
+        or is_unrolled(operation)
+    )
+
+
+@cache
+def stride(value: Value, dimension: int) -> int | None:
+    """How an integer or pointer (in elements) changes along a dimension; None when not constant."""
+    if dimension not in varying(value):
+        return 0
+    operation = value.owner
+    if operation is None:
+        return None
+    operands = operation.operands
+    name = operation.name
+    if name == "tt.make_range":
+        return 1
+    if name in {"tt.broadcast", "tt.expand_dims", "tt.trans"}:
+        source = source_dimension(operation, dimension)
+        return None if source is None else stride(operands[0], source)
+    if name == "tt.reshape":
+        return _reshaped_stride(operation, dimension)
+    if name in _ADDITIVE:
+        return _sum(stride(operands[0], dimension), stride(operands[1], dimension))
+    if name == "arith.subi":
+        second = stride(operands[1], dimension)
+        return _sum(stride(operands[0], dimension), None if second is None else -second)
+    if name in ("arith.extsi", "arith.index_cast"):
+        return stride(operands[0], dimension)
+    if name == "arith.muli":
+        for factor, other in (operands, operands[::-1]):
+            scale, step = constant(factor), stride(other, dimension)
+            if scale is not None and step is not None:
+                return scale * step
+    return None
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first + second
+
+
+def _reshaped_stride(operation: Operation, dimension: int) -> int | None:
+    source = operation.operands[0].type.shape
+    target = operation.result.type.shape
+    for before, after in reshape_groups(source, target):
+        if dimension in after and len(before) == 1:
+            step = stride(operation.operands[0], before[0])
+            inner = math.prod(target[d] for d in after if d > dimension)
+            return None if step is None else step * inner
+    return None
+
+
+@cache
+def is_affine(value: Value, dimension: int) -> bool:
+    """The value is linear in the index with a slope that no index changes."""
+    if stride(value, dimension) is not None:
+        return True
+    operation = value.owner
+    if operation is None:
+        return False
+    operands = operation.operands
+    name = operation.name
+    if name in {"tt.broadcast", "tt.expand_dims", "tt.trans"}:
+        source = source_dimension(operation, dimension)
+        return source is not None and is_affine(operands[0], source)
+    if name in _ADDITIVE or name in ("arith.subi", "arith.extsi"):
+        return all(is_affine(operand, dimension) for operand in operands)
+    if name == "arith.muli":
+        return any(
+            not varying(factor) and is_affine(other, dimension)
+            for factor, other in (operands, operands[::-1])
+        )
+    return False
+
+
+def constant(value: Value) -> int | None:
+    """The integer every element equals, when that is known."""
+    operation = value.owner
+    if operation is None:
+        return None
+    if operation.name in VIEWS:
+        return constant(operation.operands[0])
+    if operation.name != "arith.constant":
+        return None
+    match = re.match(r"(?:dense<)?(-?\d+|true|false)>? :", operation.text) or re.fullmatch(
+        r"(true|false)()", operation.text
+    )
+    if not match:
+        return None
+    word = match.group(1)
+    return int(word == "true") if word in ("true", "false") else int(word)
+
+
+def is_zero(value: Value) -> bool:
+    """Every element is the constant zero."""
+    if constant(value) == 0:
+        return True
+    operation = value.owner
+    if operation is not None and operation.name in VIEWS:
+        return is_zero(operation.operands[0])
+    return (
+        operation is not None
+        and operation.name == "arith.constant"
+        and bool(re.match(r"(?:dense<)?0\.0+e\+00>? :", operation.text))
+    )
+
+
+@cache
+def contiguous(value: Value) -> int | None:
+    """The dimension along which the memory behind a value runs, or None."""
+    operation = value.owner
+    if operation is None or not value.type.shape:
+        return None
+    if operation.name == "tt.load":
+        pointer = operation.operands[0]
+        return next((d for d in varying(pointer) if stride(pointer, d) == 1), None)
+    if operation.name in VIEWS:
+        source = contiguous(operation.operands[0])
+        return None if source is None else target_dimension(operation, source)
+    if is_unrolled(operation):
+        source = contiguous(operation.operands[0])
+        axis = operation.integer("axis")
+        return None if source is None or source == axis else source - (source > axis)
+    if is_elementwise(operation):
+        found = (contiguous(operand) for operand in operation.operands)
+        return next((d for d in found if d is not None), None)
+    return None
+
+
+def target_dimension(operation: Operation, source: int) -> int | None:
+    """The result dimension of a view along which neighbours of an operand dimension lie."""
+    if operation.name == "tt.reshape":
+        shape = operation.operands[0].type.shape
+        for before, after in reshape_groups(shape, operation.result.type.shape):
+            if before and source == before[-1] and after:
+                return after[-1]
+        return None
+    for dimension in range(len(operation.result.type.shape)):
+        if source_dimension(operation, dimension) == source:
+            return dimension
+    return None
+
+
+def wanted_dimension(value: Value, owners: dict[Value, list[Value]]) -> int | None:
+    """The dimension in which the stores that a value reaches run through memory.
+
+    `owners` maps a value to those it flows into across region boundaries (loop results).
+    """
+    seen: set[tuple[Value, int]] = set()
+
+    def reaches(value: Value, dimension: int) -> bool:
+        if (value, dimension) in seen:
+            return False
+        seen.add((value, dimension))
+        if any(reaches(other, dimension) for other in owners.get(value, ())):
+            return True
+        for user in value.users:
+            if user.name == "tt.store":
+                if user.operands[1] is value and stride(user.operands[0], dimension) == 1:
+                    return True
+            elif user.name == "tt.reduce":
+                axis = user.integer("axis")
+                if dimension != axis and reaches(user.result, dimension - (dimension > axis)):
+                    return True
+            elif user.name in VIEWS:
+                target = target_dimension(user, dimension)
+                if target is not None and reaches(user.result, target):
+                    return True
+            elif is_elementwise(user) and reaches(user.result, dimension):
+                return True
+        return False
+
+    dimensions = range(len(value.type.shape))
+    return next((d for d in dimensions if reaches(value, d)), None)
+
+
+def base(pointer: Value) -> Value | None:
+    """The kernel parameter a pointer is computed from, when that is plain to see."""
+    while pointer.owner is not None:
+        if pointer.op not in VIEWS and pointer.op != "tt.addptr":
+            return None
+        pointer = pointer.owner.operands[0]
+    return pointer
+
+
+def materialized(block: Block) -> set[Value]:
+    """The lazy values of a block that must be computed at their definition.
+
+    These are costly values that more than one loop nest would compute again, and loads that a
+    later store could overtake.
+    """
+    positions = {op: i for i, outer in enumerate(block.operations) for op in outer.walk()}
+    roots: dict[Value, set[int]] = {}
+    chosen: set[Value] = set()
+    writes = [
+        i
+        for i, outer in enumerate(block.operations)
+        if any(op.name in EFFECTS and op.name != "tt.assert" for op in outer.walk())
+    ]
+    for position in range(len(block.operations) - 1, -1, -1):
+        operation = block.operations[position]
+        for value in operation.results:
+            reached: set[int] = set()
+            for user in value.users:
+                at = positions[user]
+                outer = block.operations[at]
+                lazy = outer is user and is_lazy(user) and user.result.type.shape
+                through = outer.results if lazy else []
+                for result in through:
+                    reached |= {at} if result in chosen else roots[result]
+                if not through:
+                    reached.add(at)
+            roots[value] = reached
+            if not value.type.shape or not is_lazy(operation):
+                continue
+            costly = operation.name in _EXPENSIVE or operation.name.startswith("math.")
+            if (costly or is_unrolled(operation)) and len(reached) > 1:
+                chosen.add(value)
+            if operation.name == "tt.load" and _overtaken(
+                block, operation, position, reached, writes
+            ):
+                chosen.add(value)
+    return chosen
+
+
+def _overtaken(
+    block: Block, load: Operation, position: int, reached: set[int], writes: list[int]
+) -> bool:
+    last = max(reached, default=position)
+    if any(position < write < last for write in writes):
+        return True
+    for at in reached:
+        store = block.operations[at]
+        if store.name == "tt.store":
+            source, target = load.operands[0], store.operands[0]
+            apart = base(source) is not None and base(target) is not None
+            if not (apart and base(source) is not base(target)) and source is not target:
+                return True
+        elif at in writes:
+            return True
+    return False
+
+
+def captured(operation: Operation) -> Iterator[Value]:
+    """Values defined outside an operation's regions and used inside them, in order of first use."""
+    inside = {id(nested) for nested in operation.walk()} - {id(operation)}
+    arguments = {
+        id(argument)
+        for nested in operation.walk()
+        for block in nested.blocks
+        for argument in block.arguments
+    }
+    seen: set[int] = set()
+    for nested in operation.walk():
+        if nested is operation:
+            continue
+        for value in nested.operands:
+            owned = value.owner is not None and id(value.owner) in inside
+            if not owned and id(value) not in arguments and id(value) not in seen:
+                seen.add(id(value))
+                yield value
+
+
+def forget() -> None:
+    """Drop what was remembered about the values of a finished compilation."""
+    for function in (varying, stride, is_affine, contiguous):
+        function.cache_clear()

@@ -1,0 +1,275 @@
+"""Scalar operations of Triton IR as C expressions."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from graphcnn.cpu.ttir import Operation, Type
+from graphcnn.errors import UnsupportedTritonOp
+
+C_TYPES = {
+    "i1": "uint8_t",
+    "i8": "int8_t",
+    "i16": "int16_t",
+    "i32": "int32_t",
+    "i64": "int64_t",
+    "index": "int64_t",
+    "f16": "half",
+    "bf16": "bf16",
+    "f32": "float",
+    "f64": "double",
+}
+BYTES = {"i1": 1, "i8": 1, "i16": 2, "f16": 2, "bf16": 2, "i32": 4, "f32": 4}
+
+_INFIX = {
+    "addi": "+",
+    "subi": "-",
+    "muli": "*",
+    "andi": "&",
+    "ori": "|",
+    "xori": "^",
+    "shli": "<<",
+    "shrsi": ">>",
+    "addf": "+",
+    "subf": "-",
+    "mulf": "*",
+    "divf": "/",
+}
+_CALLS = {
+    "maxsi": "MAX",
+    "minsi": "MIN",
+    "maxnumf": "MAX_NUMBER",
+    "minnumf": "MIN_NUMBER",
+    "maximumf": "MAX_NAN",
+    "minimumf": "MIN_NAN",
+}
+_UNSIGNED = {"divui": "DIVIDE", "remui": "REMAINDER", "maxui": "MAX", "minui": "MIN"}
+_COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+# Ours where the C library's cannot be vectorised; accuracy is stated in runtime.h.
+_VECTOR_MATH = {"exp": "exp_f32", "exp2": "exp2_f32", "tanh": "tanh_f32"}
+_MATH = {
+    name: name
+    for name in (
+        "exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan asin acos atan sinh cosh tanh "
+        "erf erfc floor ceil trunc round cbrt"
+    ).split()
+} | {"absf": "fabs", "roundeven": "rint", "powf": "pow", "atan2": "atan2", "copysign": "copysign"}
+_CASTS = {
+    "arith.extsi",
+    "arith.extui",
+    "arith.trunci",
+    "arith.extf",
+    "arith.truncf",
+    "arith.sitofp",
+    "arith.uitofp",
+    "arith.fptosi",
+    "arith.fptoui",
+    "arith.index_cast",
+    "tt.fp_to_fp",
+}
+
+
+def c_type(kind: Type) -> str:
+    """The C type of one element."""
+    if kind.element not in C_TYPES:
+        raise UnsupportedTritonOp(
+            f"the CPU backend has no element type {kind.element}",
+            wanted=", ".join(C_TYPES),
+            remedy="store such data as one of these types",
+        )
+    return C_TYPES[kind.element] + ("*" if kind.pointer else "")
+
+
+def size(kind: Type) -> int:
+    """Bytes of one element."""
+    return 8 if kind.pointer else BYTES.get(kind.element, 8)
+
+
+def is_float(kind: Type) -> bool:
+    """A floating-point element."""
+    return not kind.pointer and "f" in kind.element
+
+
+def number(text: str, kind: Type) -> str:
+    """A C expression in which `text` of the given type takes part in arithmetic."""
+    if kind.pointer:
+        return text
+    return {"f16": f"half_to_float({text})", "bf16": f"bf16_to_float({text})"}.get(
+        kind.element, text
+    )
+
+
+def rounded(text: str, kind: Type) -> str:
+    """`text`, an arithmetic C expression, converted to the given type."""
+    if kind.pointer:
+        return f"(({c_type(kind)})({text}))"
+    if kind.element in ("f16", "bf16"):
+        return f"float_to_{'half' if kind.element == 'f16' else 'bf16'}({text})"
+    return f"(({C_TYPES[kind.element]})({text}))"
+
+
+def literal(operation: Operation) -> str:
+    """The element of an `arith.constant` all of whose elements are equal."""
+    kind = operation.result.type
+    word = operation.text.rpartition(" : ")[0] or operation.text
+    match = re.match(r"(?:dense<)?([^>]*)>?$", word)
+    if match is None or "[" in word or '"' in word:
+        raise unsupported(operation)
+    word = match.group(1)
+    if word in ("true", "false"):
+        return str(int(word == "true"))
+    if not is_float(kind):
+        return f"INT64_C({word})" if kind.element in ("i64", "index") else f"({word})"
+    if word.startswith("0x"):
+        width = {"f16": "<H", "bf16": "<I", "f32": "<I", "f64": "<Q"}[kind.element]
+        bits = int(word, 16) << (16 if kind.element == "bf16" else 0)
+        form = {"f16": "<e", "f64": "<d"}.get(kind.element, "<f")
+        value = struct.unpack(form, struct.pack(width, bits))[0]
+    else:
+        value = float(word)
+    text = {"inf": "INFINITY", "-inf": "(-INFINITY)", "nan": "NAN"}.get(
+        str(value), f"({value!r}{'' if kind.element == 'f64' else 'f'})"
+    )
+    return rounded(text, kind) if kind.element in ("f16", "bf16") else text
+
+
+def unsupported(operation: Operation) -> UnsupportedTritonOp:
+    """The error for an operation the backend cannot compile."""
+    return UnsupportedTritonOp(
+        f"the CPU backend cannot compile the Triton operation {operation.name}",
+        where=operation.where,
+        got=f"{operation.name} {operation.text}"[:120],
+        remedy="write the kernel without it, or run this kernel on a GPU",
+    )
+
+
+def expression(operation: Operation, arguments: list[str]) -> str:
+    """C for one element of an elementwise operation, given its operands' C texts.
+
+    Raises:
+        UnsupportedTritonOp: There is no such scalar operation here.
+    """
+    kinds = [operand.type for operand in operation.operands]
+    result = operation.result.type
+    name = operation.name
+    word = name.partition(".")[2]
+    if name in ("arith.cmpi", "arith.cmpf"):
+        return _comparison(operation, arguments)
+    if name in _CASTS:
+        return _cast(name, kinds[0], result, arguments[0])
+    if name in ("arith.bitcast", "tt.bitcast"):
+        return f"BITCAST({c_type(result)}, {c_type(kinds[0])}, {arguments[0]})"
+    if name == "arith.select":
+        return f"({arguments[0]} ? {arguments[1]} : {arguments[2]})"
+    if name == "tt.addptr":
+        return f"({arguments[0]} + {arguments[1]})"
+    if name in ("tt.ptr_to_int", "tt.int_to_ptr"):
+        return f"(({c_type(result)}){arguments[0]})"
+    numbers = [number(text, kind) for text, kind in zip(arguments, kinds, strict=True)]
+    text = _arithmetic(operation, word, numbers)
+    if text is None:
+        raise unsupported(operation)
+    return rounded(text, result)
+
+
+def _arithmetic(operation: Operation, word: str, numbers: list[str]) -> str | None:
+    kind = operation.result.type
+    single = kind.element != "f64"
+    suffix = "f" if single else ""
+    if operation.name.startswith("arith."):
+        if word in _INFIX:
+            return f"{numbers[0]} {_INFIX[word]} {numbers[1]}"
+        if word in _CALLS:
+            return f"{_CALLS[word]}({numbers[0]}, {numbers[1]})"
+        unsigned = [f"(({_unsigned(kind)}){text})" for text in numbers]
+        if word in _UNSIGNED:
+            return f"{_UNSIGNED[word]}({unsigned[0]}, {unsigned[1]})"
+        match word:
+            case "divsi":
+                return f"DIVIDE({numbers[0]}, {numbers[1]})"
+            case "remsi":
+                return f"REMAINDER({numbers[0]}, {numbers[1]})"
+            case "shrui":
+                return f"{unsigned[0]} >> {unsigned[1]}"
+            case "remf":
+                return f"fmod{suffix}({numbers[0]}, {numbers[1]})"
+            case "negf":
+                return f"-{numbers[0]}"
+        return None
+    match operation.name:
+        case "math.fma":
+            return f"fma{suffix}({', '.join(numbers)})"
+        case "math.rsqrt":
+            return f"1 / sqrt{suffix}({numbers[0]})"
+        case "math.absi":
+            return f"({numbers[0]} < 0 ? -{numbers[0]} : {numbers[0]})"
+        case "tt.precise_divf":
+            return f"{numbers[0]} / {numbers[1]}"
+        case "tt.precise_sqrt":
+            return f"sqrt{suffix}({numbers[0]})"
+        case "tt.clampf":
+            low, high = ("MAX_NAN", "MIN_NAN") if "= all" in operation.text else _CLAMP
+            return f"{high}({low}({numbers[0]}, {numbers[1]}), {numbers[2]})"
+        case "tt.mulhiui":
+            wide = "unsigned __int128" if kind.element == "i64" else "uint64_t"
+            bits = 64 if kind.element == "i64" else 32
+            first, second = (f"({wide})({_unsigned(kind)}){text}" for text in numbers)
+            return f"({first} * {second}) >> {bits}"
+        case "tt.extern_elementwise":
+            match_ = re.search(r'symbol = "__nv_(\w+?)(f?)"', operation.text)
+            word = match_.group(1) if match_ else ""
+            if word == "tanh" or word in _MATH.values():
+                return _call(word, single, numbers)
+            return None
+    return _call(word, single, numbers) if word in _MATH else None
+
+
+_CLAMP = ("MAX_NUMBER", "MIN_NUMBER")
+
+
+def _call(word: str, single: bool, numbers: list[str]) -> str:
+    if single and word in _VECTOR_MATH:
+        return f"{_VECTOR_MATH[word]}({numbers[0]})"
+    function = _MATH.get(word, word) + ("f" if single else "")
+    return f"{function}({', '.join(numbers)})"
+
+
+def _unsigned(kind: Type) -> str:
+    return "uint8_t" if kind.element == "i1" else "u" + C_TYPES[kind.element]
+
+
+def _comparison(operation: Operation, arguments: list[str]) -> str:
+    predicate = operation.text.split(",")[0].strip()
+    kind = operation.operands[0].type
+    first, second = (number(text, kind) for text in arguments)
+    if operation.name == "arith.cmpi":
+        if predicate in _COMPARE:
+            return f"({first} {_COMPARE[predicate]} {second})"
+        cast = f"({_unsigned(kind)})" if predicate[0] == "u" else ""
+        return f"({cast}{first} {_COMPARE[predicate[1:]]} {cast}{second})"
+    unordered = f"({first} != {first} || {second} != {second})"
+    match predicate:
+        case "uno":
+            return unordered
+        case "ord":
+            return f"(!{unordered})"
+        case "one":
+            return f"({first} < {second} || {first} > {second})"
+        case "une":
+            return f"({first} != {second})"
+    text = f"({first} {_COMPARE[predicate[1:]]} {second})"
+    return text if predicate[0] == "o" else f"({text} || {unordered})"
+
+
+def _cast(name: str, source: Type, target: Type, text: str) -> str:
+    value = number(text, source)
+    if name == "arith.extsi" and source.element == "i1":
+        value = f"-{value}"
+    elif name in ("arith.extui", "arith.uitofp") and source.element != "i1":
+        value = f"({_unsigned(source)}){value}"
+    elif name == "arith.trunci" and target.element == "i1":
+        value = f"{value} & 1"
+    elif name == "arith.fptoui":
+        value = f"({_unsigned(target)})({value})"
+    return rounded(value, target)

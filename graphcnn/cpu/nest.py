@@ -1,0 +1,318 @@
+"""Loop nests: evaluate tensor expressions at symbolic indices, each part at the shallowest loop.
+
+A `Nest` is a stack of open C loops. `value(v, index)` returns C text for one element of `v`;
+what it computes on the way becomes temporaries placed in the outermost loop on which they depend,
+so a row pointer or a row mask is computed once per row and the innermost loop is contiguous.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from graphcnn.cpu import analysis
+from graphcnn.cpu.expressions import c_type, expression, is_float, literal, rounded, size
+from graphcnn.cpu.ttir import Block, Operation, Type, Value
+
+
+class Term(NamedTuple):
+    """C text and the number of open loops it depends on (0: none)."""
+
+    text: str
+    depth: int
+
+
+Index = tuple[Term, ...]
+ZERO = Term("0", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """Storage of a computed tensor: element (i, j, ...) at the sum of index times stride."""
+
+    name: str
+    type: Type
+    strides: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Elements held; a stride of 0 marks a dimension along which nothing changes."""
+        sizes = zip(self.type.shape, self.strides, strict=True)
+        return 1 + sum((extent - 1) * step for extent, step in sizes)
+
+    def declaration(self) -> str:
+        """The C definition, uninitialised."""
+        return f"{c_type(self.type)} {self.name}[{self.length}] __attribute__((aligned(64)));"
+
+
+def strides_of(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
+    """Strides that store the dimensions in `order` (slowest first) densely, the others not at all."""
+    strides, step = [0] * len(shape), 1
+    for dimension in reversed(order):
+        strides[dimension] = step
+        step *= shape[dimension]
+    return tuple(strides)
+
+
+class Scope(Protocol):
+    """What a nest needs from the emitter around it."""
+
+    arrays: dict[Value, Array]
+    scalars: dict[Value, str]
+    numbers: itertools.count[int]
+    zeros: int
+    checked: bool
+
+    def load_guard(self, operation: Operation, pointer: str) -> str | None:
+        """A C condition under which a load is safe; None when unchecked."""
+
+
+class Nest:
+    """A stack of C loops under construction; `lines` holds the finished text after the last close."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._levels: list[list[str]] = [[]]
+        self._heads: list[str] = []
+        self._extents: dict[str, int] = {}
+        self._memo: list[dict[tuple[Value, Index], Term]] = [{}]
+
+    @property
+    def lines(self) -> list[str]:
+        """The text at the level of the nest itself."""
+        return self._levels[0]
+
+    @property
+    def depth(self) -> int:
+        """How many loops are open."""
+        return len(self._heads)
+
+    def open(self, extent: int | str, step: int = 1, start: int = 0) -> Term:
+        """Open a loop and return its index."""
+        name = f"i{next(self.scope.numbers)}"
+        if isinstance(extent, int):
+            self._extents[name] = extent
+        self._heads.append(f"for (int {name} = {start}; {name} < {extent}; {name} += {step}) {{")
+        self._levels.append([])
+        self._memo.append({})
+        return Term(name, self.depth)
+
+    def close(self, count: int = 1) -> None:
+        """Close the innermost loops."""
+        for _ in range(count):
+            body = self._levels.pop()
+            self._memo.pop()
+            self._levels[-1] += [self._heads.pop(), *body, "}"]
+
+    def open_all(self, shape: Sequence[int], order: Sequence[int]) -> Index:
+        """Open loops over the dimensions in `order`, outermost first; the others stay at 0."""
+        index = [ZERO] * len(shape)
+        for dimension in order:
+            index[dimension] = self.open(shape[dimension])
+        return tuple(index)
+
+    def emit(self, text: str) -> None:
+        """Append a statement to the innermost loop."""
+        self._levels[-1].append(text)
+
+    def bind(self, kind: str, text: str, depth: int) -> Term:
+        """Name the value of a C expression at a loop level."""
+        name = f"t{next(self.scope.numbers)}"
+        self._levels[depth].append(f"{kind} const {name} = {text};")
+        return Term(name, depth)
+
+    def value(self, value: Value, index: Index) -> Term:
+        """One element of a value."""
+        if not value.type.shape and value in self.scope.scalars:
+            return Term(self.scope.scalars[value], 0)
+        key = (value, index)
+        for known in self._memo:
+            if key in known:
+                return known[key]
+        term = self._evaluate(value, index)
+        self._memo[term.depth][key] = term
+        return term
+
+    def element(self, array: Array, index: Index) -> Term:
+        """The C lvalue of an array element."""
+        used = [(term, step) for term, step in zip(index, array.strides, strict=True) if step != 0]
+        offset = linear(used)
+        return Term(f"{array.name}[{offset.text}]", offset.depth)
+
+    def address(self, pointer: Value, index: Index) -> tuple[Term, list[tuple[Term, int]]]:
+        """A pointer as a base and index-times-stride terms that move it."""
+        moving = [
+            (term, step)
+            for dimension, term in enumerate(index)
+            if (step := analysis.stride(pointer, dimension)) is not None and step and term != ZERO
+        ]
+        fixed = tuple(
+            ZERO if analysis.stride(pointer, dimension) is not None else term
+            for dimension, term in enumerate(index)
+        )
+        return self.value(pointer, fixed), moving
+
+    def inline(self, block: Block, arguments: Sequence[Term]) -> list[Term]:
+        """Evaluate a scalar region (the combiner of a reduction) on given arguments."""
+        known = dict(zip(block.arguments, arguments, strict=True))
+        for operation in block.operations[:-1]:
+            terms = [
+                known.get(operand) or self.value(operand, ()) for operand in operation.operands
+            ]
+            known[operation.result] = self._apply(operation, terms)
+        return [known.get(value) or self.value(value, ()) for value in block.terminator.operands]
+
+    def _evaluate(self, value: Value, index: Index) -> Term:
+        if value in self.scope.arrays:
+            element = self.element(self.scope.arrays[value], index)
+            return self.bind(c_type(value.type), *element)
+        operation = value.owner
+        assert operation is not None, f"{value.name} was not computed"
+        operands = operation.operands
+        match operation.name:
+            case "arith.constant":
+                return Term(literal(operation), 0)
+            case "tt.make_range":
+                start = operation.integer("start")
+                return (
+                    index[0] if start == 0 else Term(f"({start} + {index[0].text})", index[0].depth)
+                )
+            case "tt.splat":
+                return self.value(operands[0], (ZERO,) * len(operands[0].type.shape))
+            case "tt.expand_dims":
+                axis = operation.integer("axis")
+                return self.value(operands[0], index[:axis] + index[axis + 1 :])
+            case "tt.broadcast":
+                shape = operands[0].type.shape
+                pairs = zip(index, shape, strict=True)
+                return self.value(operands[0], tuple(ZERO if n == 1 else i for i, n in pairs))
+            case "tt.trans":
+                order = analysis.permutation(operation)
+                source = [index[order.index(d)] for d in range(len(order))]
+                return self.value(operands[0], tuple(source))
+            case "tt.reshape":
+                return self.value(operands[0], self._reshaped(operation, index))
+            case "tt.join":
+                return self._join(operands, index)
+            case "tt.split":
+                last = Term(str(operation.results.index(value)), 0)
+                return self.value(operands[0], (*index, last))
+            case "tt.cat":
+                return self._cat(operands, index)
+            case "tt.reduce":
+                return self._unrolled(operation, value, index)
+            case "tt.load":
+                return self._load(operation, index)
+        return self._elementwise(operation, value, index)
+
+    def _elementwise(self, operation: Operation, value: Value, index: Index) -> Term:
+        affine = {d for d in analysis.varying(value) if index[d] != ZERO}
+        steps = {d: analysis.stride(value, d) for d in affine}
+        wraps = value.type.pointer and self.scope.checked
+        if affine and not is_float(value.type) and not wraps and None not in steps.values():
+            start = self.value(value, (ZERO,) * len(index))
+            moved = linear([(index[d], step) for d, step in sorted(steps.items()) if step])
+            return Term(f"({start.text} + {moved.text})", max(start.depth, moved.depth))
+        return self._apply(operation, [self.value(v, index) for v in operation.operands])
+
+    def _apply(self, operation: Operation, terms: list[Term]) -> Term:
+        text = expression(operation, [term.text for term in terms])
+        depth = max((term.depth for term in terms), default=0)
+        return self.bind(c_type(operation.result.type), text, depth)
+
+    def _load(self, operation: Operation, index: Index) -> Term:
+        pointer, *rest = operation.operands
+        kind = c_type(operation.result.type)
+        zero = rounded("0", operation.result.type)
+        mask = self.value(rest[0], index) if rest else None
+        other = self.value(rest[1], index) if len(rest) > 1 else Term(zero, 0)
+        address = self.value(pointer, index)
+        if guard := self.scope.load_guard(operation, address.text):
+            depth = max(term.depth for term in (address, other, mask or address))
+            chosen = f"({mask.text if mask else 1}) ? ({guard} ? *{address.text} : {zero})"
+            return self.bind(kind, f"{chosen} : {other.text}", depth)
+        base, moving = self.address(pointer, index)
+        if mask is None:
+            return self._element_at(kind, base, moving)
+        depth = max(mask.depth, base.depth)
+        inner = [(term, step) for term, step in moving if term.depth > depth]
+        bounded = all(term.text in self._extents and step > 0 for term, step in inner)
+        if inner and bounded and (len(rest) < 2 or analysis.is_zero(rest[1])):
+            # A masked row becomes a row of zeros, so that the loop along it needs no mask.
+            fixed = linear([part for part in moving if part not in inner])
+            length = 1 + sum(step * (self._extents[term.text] - 1) for term, step in inner)
+            row = self.bind(
+                f"{kind}*",
+                f"{mask.text} ? {base.text} + {fixed.text} : (const {kind}*)zeros",
+                max(depth, fixed.depth),
+            )
+            self.scope.zeros = max(self.scope.zeros, length * size(operation.result.type))
+            return self._element_at(kind, row, inner)
+        offset = linear(moving)
+        depth = max(depth, offset.depth, other.depth)
+        text = f"{mask.text} ? {base.text}[{offset.text}] : {other.text}"
+        return self.bind(kind, text, depth)
+
+    def _element_at(self, kind: str, base: Term, moving: list[tuple[Term, int]]) -> Term:
+        offset = linear(moving)
+        return self.bind(kind, f"{base.text}[{offset.text}]", max(base.depth, offset.depth))
+
+    def _reshaped(self, operation: Operation, index: Index) -> Index:
+        shape = operation.operands[0].type.shape
+        target = operation.result.type.shape
+        source = [ZERO] * len(shape)
+        for before, after in analysis.reshape_groups(shape, target):
+            rest = math.prod(target[d] for d in after)
+            terms = []
+            for dimension in after:
+                rest //= target[dimension]
+                terms.append((index[dimension], rest))
+            flat = linear([part for part in terms if part[0] != ZERO])
+            rest = math.prod(shape[d] for d in before)
+            for dimension in before:
+                rest //= shape[dimension]
+                if shape[dimension] == 1 or flat == ZERO:
+                    continue
+                text = f"({flat.text}) / {rest}" if rest > 1 else flat.text
+                if dimension != before[0]:
+                    text = f"({text}) % {shape[dimension]}"
+                source[dimension] = flat if text.isalnum() else self.bind("int", text, flat.depth)
+        return tuple(source)
+
+    def _join(self, operands: list[Value], index: Index) -> Term:
+        first, second = (self.value(operand, index[:-1]) for operand in operands)
+        last = index[-1]
+        if last.text.isdigit():
+            return second if last.text == "1" else first
+        depth = max(first.depth, second.depth, last.depth)
+        kind = c_type(operands[0].type)
+        return self.bind(kind, f"{last.text} ? {second.text} : {first.text}", depth)
+
+    def _cat(self, operands: list[Value], index: Index) -> Term:
+        length = operands[0].type.shape[0]
+        wrapped = self.bind("int", f"{index[0].text} % {length}", index[0].depth)
+        first, second = (self.value(operand, (wrapped, *index[1:])) for operand in operands)
+        depth = max(first.depth, second.depth, index[0].depth)
+        text = f"{index[0].text} < {length} ? {first.text} : {second.text}"
+        return self.bind(c_type(operands[0].type), text, depth)
+
+    def _unrolled(self, operation: Operation, value: Value, index: Index) -> Term:
+        axis = operation.integer("axis")
+
+        def at(position: int) -> list[Term]:
+            source = (*index[:axis], Term(str(position), 0), *index[axis:])
+            return [self.value(operand, source) for operand in operation.operands]
+
+        terms = at(0)
+        for position in range(1, operation.operands[0].type.shape[axis]):
+            terms = self.inline(operation.blocks[0], [*terms, *at(position)])
+        return terms[operation.results.index(value)]
+
+
+def linear(parts: Sequence[tuple[Term, int]]) -> Term:
+    """The sum of index times stride."""
+    texts = [term.text if step == 1 else f"{term.text} * {step}" for term, step in parts]
+    return Term(" + ".join(texts) or "0", max((term.depth for term, _ in parts), default=0))

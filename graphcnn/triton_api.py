@@ -1,0 +1,236 @@
+"""Every call whose form depends on the Triton version (3.6 to 3.9), in one place."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import triton
+from triton._C.libtriton import ir, passes
+from triton.backends import Backend, backends
+from triton.backends.compiler import GPUTarget
+from triton.backends.driver import DriverBase
+from triton.runtime.driver import driver as _config
+from triton.runtime.jit import JITFunction
+
+# Triton 3.9 warns that this default will change; say what we mean.
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+
+_lock = threading.RLock()
+
+
+@contextmanager
+def using(driver: Any) -> Iterator[None]:
+    """Make `driver` Triton's active driver inside the block; None leaves Triton's choice.
+
+    Reentrant, and exclusive between threads: the active driver belongs to the process. What was
+    there before comes back, the state "no driver made yet" included.
+    """
+    if driver is None:
+        yield
+        return
+    with _lock:
+        before = _config._active
+        _config._active = driver
+        try:
+            yield
+        finally:
+            _config._active = before
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A kernel compiled for one specialisation of its arguments.
+
+    Calling it launches without consulting the active driver, from any thread. `args` are the
+    runtime arguments in kernel order and must specialise as those it was prepared with (dtypes,
+    integers equal to 1, divisibility by 16, alignment of pointers).
+    """
+
+    compiled: Any
+    template: tuple[Any, ...]
+    runtime: tuple[int, ...]
+
+    def __call__(self, grid: Sequence[int], stream: int, args: Sequence[object]) -> None:
+        """Launch over `grid` (one to three counts) on a raw stream (0 on the CPU)."""
+        x, y, z = (*grid, 1, 1)[:3]
+        values = list(self.template)
+        for position, value in zip(self.runtime, args, strict=True):
+            values[position] = value
+        compiled = self.compiled
+        compiled.run(
+            x, y, z, stream, compiled.function, compiled.packed_metadata, None, None, None, *values
+        )
+
+    @property
+    def asm(self) -> Mapping[str, Any]:
+        """The text or bytes of every compilation stage."""
+        return self.compiled.asm  # type: ignore[no-any-return]  # triton has no type stubs
+
+    @property
+    def metadata(self) -> Any:
+        """Triton's metadata: num_warps, shared (bytes), name, ..."""
+        return self.compiled.metadata
+
+    @property
+    def n_regs(self) -> int:
+        """Registers per thread (0 on the CPU)."""
+        return int(self.compiled.n_regs)
+
+    @property
+    def n_spills(self) -> int:
+        """Spilled registers per thread (0 on the CPU)."""
+        return int(self.compiled.n_spills)
+
+
+def prepare(
+    kernel: Any, args: Sequence[object], meta: Mapping[str, object], driver: Any
+) -> Prepared:
+    """Specialise, compile and load a kernel for these arguments.
+
+    Args:
+        kernel: A `triton.jit` function.
+        args: Its runtime arguments in kernel order: tensors, numbers, tuples of them.
+        meta: Its constexpr parameters by name, and num_warps, num_stages.
+        driver: The driver to compile for; None is Triton's own (CUDA).
+    """
+    with using(driver):
+        compiled = kernel.warmup(*args, grid=(1,), **meta)
+        compiled._init_handles()
+    positions = [p.num for p in kernel.params if p.name not in meta]
+    runtime = tuple(positions[: len(args)])
+    template = [meta.get(p.name, p.default if p.has_default else None) for p in kernel.params]
+    return Prepared(compiled, tuple(template), runtime)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuBinary:
+    """What the GPU compiler made of a kernel."""
+
+    registers: int  # per thread
+    spills: int  # bytes of stack and local memory per thread
+    shared_bytes: int  # per block, dynamic
+    ptx: str
+    cubin: bytes
+
+    def sass(self) -> str:
+        """The disassembled machine code."""
+        return _cuobjdump(self.cubin, "-sass")
+
+
+def compile_for_gpu_like(
+    kernel: Any, args: Sequence[object], meta: Mapping[str, object], capability: int
+) -> GpuBinary:
+    """Compile for an NVIDIA GPU as a launch with these arguments would; needs no GPU.
+
+    Args:
+        kernel: A `triton.jit` function.
+        args: Runtime arguments as for `prepare`; CPU tensors stand for GPU tensors.
+        meta: As for `prepare`.
+        capability: 80, 90, 100, ...
+    """
+    with using(_OfflineDriver(capability)):
+        compiled = kernel.warmup(*args, grid=(1,), **meta)
+    cubin = compiled.asm["cubin"]
+    text = _cuobjdump(cubin, "-res-usage")
+    match = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", text)
+    assert match, text
+    registers, stack, local = (int(group) for group in match.groups())
+    return GpuBinary(
+        registers, stack + local, int(compiled.metadata.shared), compiled.asm["ptx"], cubin
+    )
+
+
+def _cuobjdump(cubin: bytes, option: str) -> str:
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        return subprocess.run(
+            [str(tool), option, file.name], capture_output=True, text=True, check=True
+        ).stdout
+
+
+class _OfflineDriver(DriverBase):  # type: ignore[misc]  # triton has no type stubs
+    """Names a CUDA target; can compile and nothing else."""
+
+    def __init__(self, capability: int) -> None:
+        self.capability = capability
+
+    @staticmethod
+    def is_active() -> bool:
+        return False
+
+    def map_python_to_cpp_type(self, kind: str) -> str:
+        return kind
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self.capability, 32)
+
+    def get_current_device(self) -> str:
+        return f"offline:sm_{self.capability}"
+
+    def get_current_stream(self, device: object) -> int:  # noqa: ARG002  # Triton's signature
+        return 0
+
+    def get_active_torch_device(self) -> Any:
+        raise NotImplementedError("there is no device, only a target")
+
+    def get_benchmarker(self) -> Any:
+        raise NotImplementedError("nothing can be timed without a device")
+
+
+def register_backend(name: str, compiler: type, driver: type) -> None:
+    """Make a compiler and driver known to Triton in this process."""
+    backends[name] = Backend(compiler, driver)
+
+
+def libdevice_module_map() -> dict[str, ModuleType]:
+    """The names that `triton.language.extra.libdevice` resolves to (NVIDIA's)."""
+    from triton.language.extra.cuda import libdevice
+
+    return {"triton.language.extra.libdevice": libdevice}
+
+
+def run_ttir_passes(module: Any) -> Any:
+    """Triton's hardware-independent passes: inlining, canonical form, one copy of each value."""
+    manager = ir.pass_manager(module.context)
+    manager.enable_debug()
+    passes.common.add_inliner(manager)
+    for name in ("add_rewrite_tensor_pointer", "add_rewrite_tensor_descriptor_to_pointer"):
+        if add := getattr(passes.ttir, name, None):
+            add(manager)
+    passes.common.add_canonicalizer(manager)
+    passes.ttir.add_combine(manager)
+    passes.ttir.add_reorder_broadcast(manager)
+    passes.common.add_cse(manager)
+    passes.ttir.add_triton_licm(manager)
+    passes.common.add_symbol_dce(manager)
+    passes.ttir.add_loop_unroll(manager)
+    try:
+        manager.run(module, "make_ttir")
+    except TypeError:  # Triton 3.6 and older take the module only
+        manager.run(module)
+    return module
+
+
+__all__ = [
+    "GpuBinary",
+    "JITFunction",
+    "Prepared",
+    "compile_for_gpu_like",
+    "libdevice_module_map",
+    "prepare",
+    "register_backend",
+    "run_ttir_passes",
+    "using",
+]
