@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from graphcnn import settings
 
 if TYPE_CHECKING:
-    from graphcnn.cpu.driver import CpuDriver
+    from graphcnn.cpu.triton_driver import CpuDriver
 
 
 def driver(sanitize: bool | None = None) -> CpuDriver:
@@ -34,7 +34,7 @@ def driver(sanitize: bool | None = None) -> CpuDriver:
 def _driver(sanitize: bool) -> CpuDriver:
     from graphcnn import triton_api
     from graphcnn.cpu.backend import NAME, CpuBackend
-    from graphcnn.cpu.driver import CpuDriver
+    from graphcnn.cpu.triton_driver import CpuDriver
 
     triton_api.register_backend(NAME, CpuBackend, CpuDriver)
     return CpuDriver(sanitize)

@@ -54,7 +54,7 @@ class CpuBackend(BaseBackend):  # type: ignore[misc]  # triton has no type stubs
 
     @staticmethod
     def supports_target(target: GPUTarget) -> bool:
-        """Ours is the target that `driver.CpuDriver` names."""
+        """Ours is the target that `triton_driver.CpuDriver` names."""
         return bool(target.backend == NAME)
 
     def hash(self) -> str:
