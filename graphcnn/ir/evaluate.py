@@ -37,7 +37,7 @@ def evaluate(
 def _run(graph: Graph, values: dict[str, Array], keep: set[str]) -> dict[str, Array]:
     # Weights are widened one at a time: all of VGG-16 in float64 would take 1.1 GB.
     reads = Counter(name for node in graph.nodes for name in node.inputs)
-    kept: dict[str, Array] = {}
+    kept = {name: values[name] for name in keep if name in values}
 
     def load(name: str) -> Array:
         return values[name] if name in values else weights(graph.param_by_name[name])

@@ -38,11 +38,20 @@ class Stage:
 
 @dataclass
 class CompileLog:
-    """The journal of one compile; passes append to it."""
+    """The journal of one compile; passes append to it.
+
+    Attributes:
+        stages: The passes that ran.
+        rewrites: What they did, a line each.
+        refusals: What they declined to do.
+        absorbed: Name of a value that a pass removed, to the value that does its work now; which
+            may have been absorbed in its turn (see `survivor`).
+    """
 
     stages: list[Stage] = field(default_factory=list)
     rewrites: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    absorbed: dict[str, str] = field(default_factory=dict)
 
     def did(self, rule: str, node: str, what: str) -> None:
         """Record a rewrite."""
@@ -52,3 +61,9 @@ class CompileLog:
         """Record a refusal, once."""
         if refusal not in self.refusals:
             self.refusals.append(refusal)
+
+    def survivor(self, name: str) -> str:
+        """The value that does the work of `name` now: itself, unless a pass absorbed it."""
+        while name in self.absorbed:
+            name = self.absorbed[name]
+        return name

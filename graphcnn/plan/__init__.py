@@ -2,13 +2,15 @@
 
 from graphcnn.plan.memory import plan_memory
 from graphcnn.plan.plan import Buffer, Location, Lowered, PackedWeight, Plan, Slot, Step
-from graphcnn.plan.target import Executor, Target
+from graphcnn.plan.target import Device, KernelTarget, OperatorTarget, Target
 
 __all__ = [
     "Buffer",
-    "Executor",
+    "Device",
+    "KernelTarget",
     "Location",
     "Lowered",
+    "OperatorTarget",
     "PackedWeight",
     "Plan",
     "Slot",

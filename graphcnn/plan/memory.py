@@ -43,9 +43,7 @@ def plan_memory(lowered: Lowered, inputs: tuple[str, ...], outputs: tuple[str, .
         Slot(name, offsets[owners[name]], lowered.buffers[name], *ranges[name]) for name in ranges
     )
     end = max((slot.offset + slot.nbytes for slot in slots), default=GUARD_BYTES)
-    return Plan(
-        lowered.steps, lowered.locations, slots, _align(end) + GUARD_BYTES, lowered.weights
-    )
+    return Plan(lowered.steps, lowered.locations, slots, _align(end) + GUARD_BYTES, lowered.weights)
 
 
 def live_ranges(
@@ -56,7 +54,7 @@ def live_ranges(
     An input is there before step 0 (-1), an output until after the last step. A buffer that
     nothing reads lives at the step that writes it.
     """
-    ranges: dict[str, Range] = {name: (-1, -1) for name in inputs}
+    ranges: dict[str, Range] = dict.fromkeys(inputs, (-1, -1))
     for index, step in enumerate(steps):
         for name in (*step.reads, *step.writes):
             ranges[name] = (ranges[name][0] if name in ranges else index, index)

@@ -1,38 +1,47 @@
-"""What a target is to the rest of the compiler."""
+"""What a target is to the rest of the compiler, and what the runtime makes of its plans."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from graphcnn.ir import Graph, Param, Refusal
-from graphcnn.plan.plan import Lowered, Plan, Step
+from graphcnn.ir import Array, DType, Graph, Param, Refusal
+from graphcnn.plan.plan import Buffer, Lowered, PackedWeight
 
 
-class Executor(Protocol):
-    """A plan bound to memory, ready to run. Not safe for two threads at once."""
+class Device(Protocol):
+    """Where steps run."""
 
-    steps: tuple[tuple[Step, Callable[[], None]], ...]
+    @property
+    def name(self) -> str:
+        """The device as a user names it."""
 
-    def load(self, inputs: Mapping[str, Any]) -> None:
-        """Put the call's arrays (NumPy or torch, by input name) where the steps read them."""
-
-    def value(self, name: str) -> Any:
-        """A value of the graph, logical shape, as it is in memory now: torch or NumPy."""
+    @property
+    def memory(self) -> Any:
+        """The torch device that holds the tensors."""
 
     def synchronize(self) -> None:
-        """Wait until the steps launched so far have finished."""
+        """Wait until everything launched so far has finished."""
 
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock; calling the result stops it and gives seconds of the device's time."""
 
 
 class Target(Protocol):
-    """Turns graphs into steps and plans into executors."""
+    """Turns graphs into steps.
+
+    Attributes:
+        name: The word a user selects it by.
+        fuses: Whether its kernels compute fused groups.
+        on: Its device.
+    """
 
     name: str
-    device: str
     fuses: bool
+
+    @property
+    def on(self) -> Device:
+        """The device the steps run on."""
 
     def supports(self, body: Graph) -> Refusal | None:
         """Whether one kernel can compute a group; the reason when not."""
@@ -47,5 +56,19 @@ class Target(Protocol):
             UnsupportedOp: naming the node for which there is no lowering.
         """
 
-    def bind(self, plan: Plan, params: Mapping[str, Param]) -> Executor:
-        """Allocate memory, pack the weights and compile the kernels."""
+
+class KernelTarget(Target, Protocol):
+    """A target whose steps are kernels that read and write one planned arena."""
+
+    def pack(self, weight: PackedWeight, params: Mapping[str, Param]) -> tuple[Array, DType]:
+        """A weight's numbers in the layout its kernel reads."""
+
+    def prepare(self, launch: object, resolve: Callable[[Buffer], Any]) -> Callable[[], None]:
+        """Compile a launch for the memory its buffers resolve to."""
+
+
+class OperatorTarget(Target, Protocol):
+    """A target whose steps are calls that allocate their results: `step.launch(*operands)`."""
+
+    def enter(self, array: Any, dtype: DType) -> Any:
+        """A caller's array (NumPy or torch) or a param's data, as the steps take it."""

@@ -1,1 +1,37 @@
-""
+"""The targets a graph can be compiled for, by name."""
+
+from __future__ import annotations
+
+from graphcnn.errors import UnknownTarget
+from graphcnn.plan import Target
+
+NAMES = ("triton", "library", "numpy")
+
+
+def resolve(name: str, device: str = "auto") -> Target:
+    """The target `name` on `device` ("auto", "cuda" or "cpu").
+
+    Raises:
+        UnknownTarget: for a name that is not in `NAMES`.
+        DeviceUnavailable: for a device that is not on this machine.
+    """
+    from graphcnn.targets.device import resolve_device
+
+    if name == "triton":
+        from graphcnn.targets.triton import TritonTarget
+
+        return TritonTarget(resolve_device(device))
+    if name == "library":
+        from graphcnn.targets.library import LibraryTarget
+
+        return LibraryTarget(resolve_device(device))
+    if name == "numpy":
+        from graphcnn.targets.numpy_reference import NumpyTarget
+
+        return NumpyTarget(resolve_device("cpu"))
+    raise UnknownTarget(
+        f"there is no target {name!r}",
+        got=name,
+        wanted=", ".join(NAMES),
+        remedy="pass one of these names",
+    )

@@ -1,0 +1,50 @@
+"""From a graph to a model: the table of contents, one line per stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphcnn.ir import CompileLog, Graph, check_finite, inline, verify
+from graphcnn.passes import Pass, default_pipeline, run_passes
+from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.targets import resolve
+
+
+def compile(
+    graph: Graph,
+    *,
+    target: str = "triton",
+    device: str = "auto",
+    fuse: bool = True,
+    passes: Sequence[Pass] | None = None,
+    must_fuse: Sequence[tuple[str, ...]] = (),
+    must_not_fuse: Sequence[tuple[str, ...]] = (),
+) -> CompiledModel:
+    """Compile a network.
+
+    Args:
+        graph: What to compile; a graph that is fused already is taken apart first.
+        target: "triton" (our kernels), "library" (torch's operators, the baseline) or "numpy"
+            (the float64 reference).
+        device: "auto", "cuda" or "cpu"; "auto" is CUDA where there is a CUDA device.
+        fuse: Whether to fuse; False compiles one kernel per operator.
+        passes: Passes to run instead of the default pipeline.
+        must_fuse: Groups of node names that have to end in one kernel.
+        must_not_fuse: Groups of node names no two of which may share a kernel.
+
+    Raises:
+        InvalidGraph, ShapeError, NonFiniteWeights: for a graph that breaks a rule.
+        UnsupportedOp: when the target cannot compute a node.
+        FusionRefused: when `must_fuse` or `must_not_fuse` cannot be obeyed, with the reason.
+        DeviceUnavailable, UnknownTarget: for a device or target that is not there.
+    """
+    log = CompileLog()
+    verify(graph)
+    check_finite(graph.params)
+    chosen = resolve(target, device)
+    if passes is None:
+        passes = default_pipeline(
+            chosen, fuse=fuse, must_fuse=must_fuse, must_not_fuse=must_not_fuse
+        )
+    optimized = run_passes(inline(graph), tuple(passes or ()), log)
+    return CompiledModel(graph, optimized, chosen, log)

@@ -1,0 +1,124 @@
+"""What a caller passes in, checked; what it gets back, in the same kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from graphcnn.errors import (
+    InputDTypeError,
+    InputKindError,
+    InputShapeError,
+    MissingInput,
+    UnexpectedInput,
+)
+from graphcnn.ir import DType, Graph
+
+
+def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
+    """Check a call's arrays against the graph's inputs, the batch size aside.
+
+    Returns:
+        The batch size of the call when it differs from the graph's; otherwise None.
+
+    Raises:
+        MissingInput, UnexpectedInput, InputKindError, InputDTypeError, InputShapeError: naming
+            the input.
+    """
+    names = [value.name for value in graph.inputs]
+    for name in arrays:
+        if name not in names:
+            raise UnexpectedInput(
+                f"the model has no input '{name}'",
+                where=f"graph '{graph.name}'",
+                got=name,
+                wanted=", ".join(map(str, graph.inputs)),
+                remedy="pass each input by its name",
+            )
+    batches: set[int] = set()
+    for value in graph.inputs:
+        if value.name not in arrays:
+            raise MissingInput(
+                f"the call leaves out the input '{value.name}'",
+                where=f"graph '{graph.name}'",
+                got=", ".join(arrays) or "no input",
+                wanted=str(value),
+                remedy=f"call model({', '.join(f'{name}=...' for name in names)})",
+            )
+        array = arrays[value.name]
+        if not isinstance(array, np.ndarray | torch.Tensor):
+            raise InputKindError(
+                "an input is a NumPy array or a torch tensor",
+                where=f"input '{value.name}'",
+                got=type(array).__name__,
+                remedy="convert it with numpy.asarray",
+            )
+        shape, wanted = tuple(array.shape), value.type.shape
+        accepted = {value.type.dtype}
+        if value.type.dtype is DType.BF16 and isinstance(array, np.ndarray):
+            accepted = {DType.F32}
+        spelled = str(array.dtype).removeprefix("torch.")
+        if spelled not in {dtype.long_name for dtype in accepted}:
+            raise InputDTypeError(
+                "an input has another dtype than the model",
+                where=f"input '{value.name}'",
+                got=spelled,
+                wanted=" or ".join(dtype.long_name for dtype in accepted),
+                remedy="convert the array, or build the graph with this dtype",
+            )
+        if len(shape) != len(wanted) or shape[1:] != wanted[1:] or 0 in shape:
+            raise InputShapeError(
+                "an input has another shape than the model",
+                where=f"input '{value.name}'",
+                got=list(shape),
+                wanted=f"{list(wanted)}, where the first dimension may differ",
+                remedy="resize or transpose the array (images are [N, C, H, W])",
+            )
+        batches.update(shape[:1])
+    if len(batches) > 1:
+        raise InputShapeError(
+            "the inputs of one call have different batch sizes",
+            where=f"graph '{graph.name}'",
+            got=sorted(batches),
+            remedy="pass the same number of samples for every input",
+        )
+    kinds = {isinstance(array, np.ndarray) for array in arrays.values()}
+    if len(kinds) > 1:
+        raise InputKindError(
+            "a call mixes NumPy arrays and torch tensors",
+            where=f"graph '{graph.name}'",
+            got=", ".join(f"{name}: {type(array).__name__}" for name, array in arrays.items()),
+            remedy="pass all inputs in one kind",
+        )
+    batch = batches.pop() if batches else None
+    own = graph.inputs[0].type.shape[:1] if graph.inputs else ()
+    return None if (batch,) == own else batch
+
+
+def to_tensor(array: Any) -> torch.Tensor:
+    """A NumPy array or torch tensor as a tensor; shares memory where it can."""
+    if isinstance(array, torch.Tensor):
+        return array.detach()
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """A torch tensor or NumPy array as a NumPy array of its own; bf16 becomes float32."""
+    if isinstance(array, np.ndarray):
+        return array.copy()
+    tensor = array.detach()
+    tensor = tensor.float() if tensor.dtype is torch.bfloat16 else tensor
+    copied: np.ndarray[Any, np.dtype[Any]] = tensor.cpu().contiguous().numpy().copy()
+    return copied
+
+
+def give_back(array: Any, dtype: DType, like: Any) -> Any:
+    """A result in the caller's kind: NumPy for NumPy, a tensor on the same device for a tensor."""
+    if isinstance(like, torch.Tensor):
+        tensor = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
+        wanted: torch.dtype = getattr(torch, dtype.long_name)
+        return tensor.to(like.device, wanted, copy=True, memory_format=torch.contiguous_format)
+    return dtype.round(to_numpy(array))

@@ -1,0 +1,165 @@
+"""Plans bound to memory: the same loop over steps, on an arena or on operators' own results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+
+from graphcnn import settings
+from graphcnn.ir import DType, Graph, Param
+from graphcnn.plan import Buffer, KernelTarget, OperatorTarget, PackedWeight, Plan, Step
+from graphcnn.plan.memory import ALIGNMENT, GUARD_BYTES
+
+
+class Executor(Protocol):
+    """A plan that is ready to run. Not safe for two threads at once."""
+
+    def load(self, inputs: Mapping[str, Any]) -> None:
+        """Put a call's arrays where the steps read them."""
+
+    def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
+        """The steps in order, each with what runs it."""
+
+    def value(self, name: str) -> Any:
+        """A value of the graph as it is now, in its logical shape; later steps may overwrite it."""
+
+
+class WeightStore:
+    """Packed weights on the device, shared by the plans of all batch sizes."""
+
+    def __init__(self, target: KernelTarget, params: Mapping[str, Param]) -> None:
+        self.target, self.params = target, params
+        self.tensors: dict[str, torch.Tensor] = {}
+
+    def add(self, weights: tuple[PackedWeight, ...]) -> None:
+        """Pack what is not there yet.
+
+        Raises:
+            MissingWeights: when a param has no data.
+        """
+        for weight in weights:
+            if weight.name in self.tensors:
+                continue
+            packed, dtype = self.target.pack(weight, self.params)
+            home = allocate(packed.size * dtype.itemsize, self.target.on.memory)
+            tensor = home.view(torch_dtype(dtype))
+            tensor.copy_(torch.from_numpy(packed.reshape(-1)))
+            self.tensors[weight.name] = tensor
+
+
+class ArenaExecutor:
+    """Kernels that read and write one arena, or, under the sanitizer, buffers of exact size.
+
+    `poison` fills all activations with NaN before each call, so that reading what no step has
+    written shows.
+    """
+
+    poison = False
+
+    def __init__(
+        self, graph: Graph, plan: Plan, target: KernelTarget, weights: WeightStore
+    ) -> None:
+        self._graph, self._plan, self._weights = graph, plan, weights
+        weights.add(plan.weights)
+        memory = target.on.memory
+        if settings.sanitize():
+            self._slots = {slot.name: allocate(slot.nbytes, memory) for slot in plan.slots}
+        else:
+            arena = allocate(plan.arena_bytes - 2 * GUARD_BYTES, memory)
+            self._slots = {
+                slot.name: arena[slot.offset - GUARD_BYTES :][: slot.nbytes] for slot in plan.slots
+            }
+        self._types = {location.buffer.name: location.type for location in plan.locations.values()}
+        self._steps = tuple(
+            (step, target.prepare(step.launch, self._resolve)) for step in plan.steps
+        )
+
+    def _resolve(self, buffer: Buffer) -> torch.Tensor:
+        if buffer.name in self._slots:
+            slot = self._slots[buffer.name]
+            tensor = slot.view(torch_dtype(self._types[buffer.name].dtype))
+        else:
+            tensor = self._weights.tensors[buffer.name]
+        return tensor[buffer.offset :]
+
+    def load(self, inputs: Mapping[str, Any]) -> None:
+        """Copy a call's tensors into their slots, converting dtype and device."""
+        if self.poison:
+            for slot in self._slots.values():
+                slot.fill_(-1)  # all bits set: NaN in every floating-point format
+        for name, tensor in inputs.items():
+            if name in self._slots:
+                self.value(name).copy_(tensor)
+
+    def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
+        """The steps in order, each with its launch."""
+        return iter(self._steps)
+
+    def value(self, name: str) -> torch.Tensor:
+        """A view of a value as it is in memory now, in its logical shape; a param's own data."""
+        if name not in self._plan.locations:
+            return torch.from_numpy(self._graph.param_by_name[name].data)
+        location = self._plan.locations[name]
+        return self._resolve(location.buffer).as_strided(location.type.shape, location.strides)
+
+
+class OperatorExecutor:
+    """Calls that allocate their results, each freed after its last reader."""
+
+    def __init__(self, graph: Graph, plan: Plan, target: OperatorTarget) -> None:
+        self._graph, self._plan, self._target = graph, plan, target
+        self._constants = {
+            param.name: target.enter(param.data, param.type.dtype)
+            for param in graph.params
+            if param.data is not None
+        }
+        self._values: dict[str, Any] = {}
+        last = {name: step.node for step in plan.steps for name in step.reads}
+        self._dying = {
+            step.node: [
+                name
+                for name in dict.fromkeys(step.reads)
+                if last[name] == step.node and name not in graph.outputs
+            ]
+            for step in plan.steps
+        }
+
+    def load(self, inputs: Mapping[str, Any]) -> None:
+        """Take a call's arrays as they are, in the form the operators want."""
+        types = {value.name: value.type.dtype for value in self._graph.inputs}
+        self._values = dict(self._constants)
+        for name, array in inputs.items():
+            self._values[name] = self._target.enter(array, types[name])
+
+    def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
+        """The steps in order, each with its call."""
+        for step in self._plan.steps:
+            yield step, lambda step=step: self._run(step)  # type: ignore[misc]  # bound per step
+
+    def _run(self, step: Step) -> None:
+        assert callable(step.launch)
+        results = step.launch(*(self._values[name] for name in step.reads))
+        self._values.update(zip(step.writes, results, strict=True))
+        for name in self._dying[step.node]:
+            del self._values[name]
+
+    def value(self, name: str) -> Any:
+        """A value, as long as a later step reads it or it is an output."""
+        return self._values[name]
+
+
+def torch_dtype(dtype: DType) -> torch.dtype:
+    """torch's dtype of the same name."""
+    found: torch.dtype = getattr(torch, dtype.long_name)
+    return found
+
+
+def allocate(nbytes: int, memory: torch.device) -> torch.Tensor:
+    """Aligned bytes with guard bands on both sides; exactly `nbytes` under the sanitizer."""
+    if settings.sanitize():
+        return torch.empty(nbytes, dtype=torch.int8, device=memory)
+    block = torch.empty(nbytes + 2 * GUARD_BYTES + ALIGNMENT, dtype=torch.int8, device=memory)
+    start = GUARD_BYTES + -(block.data_ptr() + GUARD_BYTES) % ALIGNMENT
+    return block[start : start + nbytes]

@@ -1,0 +1,59 @@
+"""How long things take: interleaved, so that what disturbs the machine disturbs all alike."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from graphcnn.plan import Device
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of repeated runs.
+
+    Attributes:
+        median: The middle of the samples.
+        low: Their first quartile.
+        high: Their third quartile.
+        samples: How many there are.
+    """
+
+    median: float
+    low: float
+    high: float
+    samples: int
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Timing:
+        """Summarise at least two samples."""
+        low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+        return cls(median, low, high, len(seconds))
+
+
+def interleave(
+    runs: Mapping[str, Callable[[], object]], device: Device, *, rounds: int, warmup: int = 2
+) -> dict[str, list[float]]:
+    """Time several runs by turns.
+
+    Args:
+        runs: What to time, by name.
+        device: Whose clock counts.
+        rounds: Samples of each.
+        warmup: Runs of each before the first sample.
+
+    Returns:
+        Seconds of each round, by name: the samples of one index ran next to each other.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    for index in range(warmup + rounds):
+        for name, run in runs.items():
+            device.synchronize()
+            elapsed = device.stopwatch()
+            run()
+            device.synchronize()
+            seconds = elapsed()
+            if index >= warmup:
+                samples[name].append(seconds)
+    return samples

@@ -1,0 +1,67 @@
+"""Where each value of a graph lives: channels last inside, the caller's layout at the border."""
+
+from __future__ import annotations
+
+from graphcnn.ir import Fused, Graph, Value
+from graphcnn.ops import Dropout, Flatten, Linear, Reshape
+from graphcnn.plan import Buffer, Location
+
+ALIASES = (Flatten, Reshape, Dropout)
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides, in elements."""
+    strides = [1] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * shape[axis + 1]
+    return tuple(strides)
+
+
+def channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """NHWC strides of a shape in NCHW order, in elements."""
+    _, channels, height, width = shape
+    return (height * width * channels, 1, width * channels, channels)
+
+
+def locate(graph: Graph) -> dict[str, Location]:
+    """A location for every input and every value that a node defines.
+
+    Rank-4 values are stored channels last, except those the caller sees and those that a flatten
+    or reshape reads or a linear layer touches: these are row-major, so that the caller's tensors
+    need no conversion, a reshape is an alias and a linear layer sees a matrix. Kernels read and
+    write either through strides.
+    """
+    row_major = {value.name for value in graph.inputs} | set(graph.outputs)
+    for node in graph.nodes:
+        op = node.op.body.nodes[0].op if isinstance(node.op, Fused) else node.op
+        if isinstance(op, (*ALIASES, Linear)):
+            row_major |= {node.inputs[0], *(value.name for value in node.outputs)}
+    locations: dict[str, Location] = {}
+    for value in graph.inputs:
+        locations[value.name] = _own(value, row_major=True)
+    for node in graph.nodes:
+        for value in node.outputs:
+            if isinstance(node.op, ALIASES) and node.inputs[0] in locations:
+                source = locations[node.inputs[0]].buffer
+                location = Location(source, value.type, contiguous(value.type.shape))
+            else:
+                location = _own(value, row_major=value.name in row_major)
+            locations[value.name] = location
+    return locations
+
+
+def _own(value: Value, *, row_major: bool) -> Location:
+    shape = value.type.shape
+    nhwc = len(shape) == 4 and not row_major
+    strides = channels_last(shape) if nhwc else contiguous(shape)
+    return Location(Buffer(value.name), value.type, strides)
+
+
+def broadcast_strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], rank: int
+) -> tuple[int, ...]:
+    """Strides of an operand against a result of higher or equal rank: 0 where it repeats."""
+    repeated = tuple(
+        0 if size == 1 else stride for size, stride in zip(shape, strides, strict=True)
+    )
+    return (0,) * (rank - len(repeated)) + repeated

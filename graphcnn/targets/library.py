@@ -1,0 +1,134 @@
+"""The library target: every node through torch's own operator. The baseline of every table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from graphcnn import ops
+from graphcnn.errors import UnsupportedOp
+from graphcnn.ir import DType, Fused, Graph, Node, Op, Refusal
+from graphcnn.plan import Lowered, Step
+from graphcnn.targets.device import Device
+
+Call = Callable[..., torch.Tensor]
+
+
+class LibraryTarget:
+    """PyTorch's eager operators, in the graph's order, on the device's memory."""
+
+    name = "library"
+    fuses = False
+
+    def __init__(self, device: Device) -> None:
+        self.on = device
+
+    def supports(self, body: Graph) -> Refusal:
+        """No group: each operator is a call of its own."""
+        return Refusal("library", body.nodes[0].name, "torch runs one operator at a time")
+
+    def unit(self, graph: Graph) -> float:
+        """Unit roundoff of torch's arithmetic: float32, or that of the graph's dtype if wider."""
+        f64 = all(value.type.dtype is DType.F64 for value in graph.inputs)
+        return (DType.F64 if f64 else DType.F32).unit_roundoff
+
+    def lower(self, graph: Graph) -> Lowered:
+        """One call per node.
+
+        Raises:
+            UnsupportedOp: for a fused node, or an op missing from the table.
+        """
+        steps = tuple(
+            Step(node.name, node.op.name, node.inputs, (node.name,), _call(node))
+            for node in graph.nodes
+        )
+        return Lowered(steps, {}, {}, ())
+
+    def enter(self, array: Any, dtype: DType) -> torch.Tensor:
+        """An array as a tensor on the device, without a copy where it is there already."""
+        tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(array)
+        return tensor.to(self.on.memory, getattr(torch, dtype.long_name))
+
+
+def _call(node: Node) -> Callable[..., tuple[torch.Tensor]]:
+    if isinstance(node.op, Fused) or type(node.op) not in TABLE:
+        raise UnsupportedOp(
+            f"torch has no single operator for {node.op.name}",
+            where=node.place,
+            got=node.op.name,
+            wanted=", ".join(op.name for op in TABLE),
+            remedy="compile the unfused graph for this target",
+        )
+    call = TABLE[type(node.op)](node.op)
+    return lambda *operands: (call(*operands),)
+
+
+def _sides(padding: tuple[int, ...]) -> tuple[int, int, int, int]:
+    top, left, bottom, right = padding
+    return (left, right, top, bottom)
+
+
+def _conv2d(op: ops.Conv2d) -> Call:
+    top, left, bottom, right = op.padding
+    even = (top, left) == (bottom, right)
+
+    def call(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
+        if not even:
+            x = F.pad(x, _sides(op.padding))
+        padding = (top, left) if even else (0, 0)
+        return F.conv2d(x, w, b, op.stride, padding, op.dilation, op.groups)
+
+    return call
+
+
+def _max_pool2d(op: ops.MaxPool2d) -> Call:
+    def call(x: torch.Tensor) -> torch.Tensor:
+        x = F.pad(x, _sides(op.padding), value=-torch.inf) if any(op.padding) else x
+        return F.max_pool2d(x, op.kernel_size, op.stride, 0, op.dilation, op.ceil_mode)
+
+    return call
+
+
+def _avg_pool2d(op: ops.AvgPool2d) -> Call:
+    top, left, bottom, right = op.padding
+    if (top, left) != (bottom, right):
+        raise UnsupportedOp(
+            "torch's avg_pool2d pads both sides alike",
+            got=op.padding,
+            wanted="(top, left) equal to (bottom, right)",
+            remedy='use target="triton" or "numpy" for this graph',
+        )
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(
+            x, op.kernel_size, op.stride, (top, left), op.ceil_mode, op.count_include_pad
+        )
+
+    return call
+
+
+TABLE: dict[type[Op], Callable[[Any], Call]] = {
+    ops.Add: lambda op: torch.add,
+    ops.AvgPool2d: _avg_pool2d,
+    ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),
+    ops.Concat: lambda op: lambda *parts: torch.cat(parts, op.dim),
+    ops.Conv2d: _conv2d,
+    ops.Dropout: lambda op: lambda x: x,
+    ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
+    ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
+    ops.LeakyRelu: lambda op: lambda x: F.leaky_relu(x, op.negative_slope),
+    ops.Linear: lambda op: F.linear,
+    ops.LogSoftmax: lambda op: lambda x: F.log_softmax(x, op.dim),
+    ops.MaxPool2d: _max_pool2d,
+    ops.Mul: lambda op: torch.mul,
+    ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
+    ops.Relu: lambda op: F.relu,
+    ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
+    ops.Sigmoid: lambda op: torch.sigmoid,
+    ops.Silu: lambda op: F.silu,
+    ops.Softmax: lambda op: lambda x: F.softmax(x, op.dim),
+    ops.Tanh: lambda op: torch.tanh,
+}

@@ -1,0 +1,136 @@
+"""What lowering a graph needs at hand: where values live, and the steps and weights so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+from graphcnn.errors import TooLarge
+from graphcnn.ir import Graph, Node, Param, TensorType
+from graphcnn.kernels.launch import Launch, View
+from graphcnn.plan import Buffer, Location, Lowered, PackedWeight, Step
+from graphcnn.targets.layout import ALIASES, broadcast_strides, contiguous, locate
+
+
+@dataclass
+class Lowering:
+    """One graph on its way to steps."""
+
+    graph: Graph
+    locations: Mapping[str, Location]
+    steps: list[Step] = field(default_factory=list)
+    weights: dict[str, PackedWeight] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graph: Graph) -> Lowering:
+        """Start with every value located and no step."""
+        return cls(graph, locate(graph))
+
+    def view(self, name: str) -> View:
+        """A value, or a param as it is, as kernels see it."""
+        if name not in self.locations:
+            return self.weight("plain", name, shape=self.graph.type_of(name).shape)
+        location = self.locations[name]
+        return View(
+            location.buffer, location.type.shape, location.strides, location.type.dtype.value
+        )
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a name is a param, whose numbers are known when the plan is bound."""
+        return self.graph.is_param(name)
+
+    def operand(self, name: str, result: TensorType) -> View:
+        """A value broadcast against `result`: stride 0 where it repeats."""
+        view = self.view(name)
+        strides = broadcast_strides(view.shape, view.strides, len(result.shape))
+        return View(view.buffer, result.shape, strides, view.dtype)
+
+    def weight(
+        self,
+        layout: str,
+        *sources: str,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...] | None = None,
+        options: tuple[float, ...] = (),
+        dtype: str | None = None,
+    ) -> View:
+        """A packed weight, made from params when the plan is bound.
+
+        Raises:
+            ValueError: when a source is not a param.
+        """
+        for source in sources:
+            if not self.is_constant(source):
+                raise ValueError(f"{source} is computed in the graph; it must be a param")
+        param: Param = self.graph.param_by_name[sources[0]]
+        name = "+".join(sources) + f"@{layout}"
+        self.weights[name] = PackedWeight(name, layout, sources, options)
+        dtype = dtype or param.type.dtype.value
+        return View(Buffer(name), shape, strides or contiguous(shape), dtype)
+
+    def emit(
+        self,
+        node: Node,
+        kernel: str,
+        launch: Launch,
+        reads: tuple[View, ...],
+        writes: tuple[View, ...],
+        *,
+        in_place: bool = False,
+    ) -> None:
+        """Add a step; views of weights are not counted as reads."""
+        buffers = {location.buffer.name for location in self.locations.values()}
+        read = tuple(view.buffer.name for view in reads if view.buffer.name in buffers)
+        written = tuple(view.buffer.name for view in writes)
+        self.steps.append(Step(node.name, kernel, read, written, launch, in_place))
+
+    def lowered(self) -> Lowered:
+        """The finished product, with the size of every buffer that holds activations.
+
+        Raises:
+            TooLarge: for a value beyond what kernels can address.
+        """
+        buffers: dict[str, int] = {}
+        for name, location in self.locations.items():
+            if location.type.size >= 2**31:
+                raise TooLarge(
+                    "kernels address at most 2^31 elements of one tensor",
+                    where=f"value '{name}'",
+                    got=location.type,
+                    remedy="run a smaller batch",
+                )
+            buffer = location.buffer.name
+            buffers[buffer] = max(buffers.get(buffer, 0), location.type.nbytes)
+        return Lowered(
+            tuple(self.steps), dict(self.locations), buffers, tuple(self.weights.values())
+        )
+
+
+def is_alias(node: Node) -> bool:
+    """Whether a node only names its operand's memory anew, so that no kernel runs."""
+    return isinstance(node.op, ALIASES)
+
+
+def window(view: View, starts: tuple[int, ...], shape: tuple[int, ...]) -> View:
+    """A rectangular part of a view."""
+    skipped = sum(start * stride for start, stride in zip(starts, view.strides, strict=True))
+    buffer = Buffer(view.buffer.name, view.buffer.offset + skipped)
+    return View(buffer, shape, view.strides, view.dtype)
+
+
+def rows(view: View) -> View:
+    """A view of any rank as [rows, features]: its leading dimensions as one.
+
+    Raises:
+        ValueError: when their strides do not follow one another.
+    """
+    *leading, features = view.shape
+    *steps, last = view.strides
+    inner = steps[-1] if steps else 0
+    count = prod(leading)
+    for size, stride in zip(reversed(leading), reversed(steps), strict=True):
+        if stride != inner and size != 1:
+            raise ValueError(f"the rows of {view.shape} with strides {view.strides} are no matrix")
+        inner = stride * size
+    return View(view.buffer, (count, features), (steps[-1] if steps else 0, last), view.dtype)

@@ -1,0 +1,48 @@
+"""The reference as a target: float64 NumPy, one call per node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphcnn.ir import Array, DType, Graph, Node, Refusal
+from graphcnn.plan import Lowered, Step
+from graphcnn.targets.device import Device
+
+
+class NumpyTarget:
+    """What a graph means, run step by step; always on the CPU."""
+
+    name = "numpy"
+    fuses = False
+
+    def __init__(self, device: Device) -> None:
+        self.on = device
+
+    def supports(self, body: Graph) -> Refusal:
+        """No group: the reference computes what was written."""
+        return Refusal("numpy", body.nodes[0].name, "the reference computes one node at a time")
+
+    def unit(self, graph: Graph) -> float:
+        """Unit roundoff of float64."""
+        return DType.F64.unit_roundoff
+
+    def lower(self, graph: Graph) -> Lowered:
+        """One call of the op's reference per node."""
+        steps = tuple(
+            Step(node.name, node.op.name, node.inputs, (node.name,), _call(node))
+            for node in graph.nodes
+        )
+        return Lowered(steps, {}, {}, ())
+
+    def enter(self, array: Any, dtype: DType) -> Array:
+        """An array as float64."""
+        if not isinstance(array, np.ndarray):
+            array = array.detach().cpu().double().numpy()
+        return np.asarray(array, np.float64)
+
+
+def _call(node: Node) -> Callable[..., tuple[Array]]:
+    return lambda *operands: (node.op.reference(*operands),)

@@ -1,0 +1,67 @@
+"""Weight layouts: how each constant is arranged for the kernel that reads it, once, at compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from graphcnn.errors import MissingWeights
+from graphcnn.ir import Array, DType, Param
+from graphcnn.plan import PackedWeight
+
+
+def pack(weight: PackedWeight, params: Mapping[str, Param]) -> tuple[Array, DType]:
+    """The packed array, contiguous, and the dtype it is stored in.
+
+    Raises:
+        MissingWeights: when a source has no data.
+    """
+    arrays: list[Array] = []
+    for name in weight.sources:
+        param = params[name]
+        if param.data is None:
+            raise MissingWeights(
+                "a kernel needs a param's values and the graph has only its type",
+                where=f"param '{param.name}: {param.type}'",
+                remedy="load weights, or fill the graph with ir.with_he_weights(graph, seed)",
+            )
+        arrays.append(param.data)
+    packed, dtype = LAYOUTS[weight.layout](*arrays, *weight.options), DType.F32
+    if weight.layout not in _STATISTICS:
+        dtype = params[weight.sources[0]].type.dtype
+    return np.ascontiguousarray(dtype.round(packed)), dtype
+
+
+def _plain(weight: Array) -> Array:
+    return weight
+
+
+def _reduction_major(weight: Array) -> Array:
+    """[K, C, R, S] to [K, R * S * C]: each output channel's reduction is contiguous."""
+    return weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
+
+
+def _channel_major(weight: Array) -> Array:
+    """[K, C, R, S] to [R * S * C, K]: the output channels of one tap and channel are contiguous."""
+    return _reduction_major(weight).T
+
+
+def _batch_norm_scale(var: Array, weight: Array, eps: float) -> Array:
+    scale: Array = weight.astype(np.float64) / np.sqrt(var.astype(np.float64) + eps)
+    return scale
+
+
+def _batch_norm_shift(mean: Array, var: Array, weight: Array, bias: Array, eps: float) -> Array:
+    return bias - mean * _batch_norm_scale(var, weight, eps)
+
+
+LAYOUTS: dict[str, Callable[..., Array]] = {
+    "plain": _plain,
+    "reduction_major": _reduction_major,
+    "channel_major": _channel_major,
+    "batch_norm_scale": _batch_norm_scale,
+    "batch_norm_shift": _batch_norm_shift,
+}
+# Kept in float32 whatever the graph's dtype: rounding a scale would cost more than it saves.
+_STATISTICS = {"batch_norm_scale", "batch_norm_shift"}
