@@ -104,12 +104,20 @@ def prepare(
         driver: The driver to compile for; None is Triton's own (CUDA).
     """
     with using(driver):
-        compiled = kernel.warmup(*args, grid=(1,), **meta)
+        compiled = kernel.warmup(grid=(1,), **_named(kernel, args, meta))
         compiled._init_handles()
     positions = [p.num for p in kernel.params if p.name not in meta]
     runtime = tuple(positions[: len(args)])
     template = [meta.get(p.name, p.default if p.has_default else None) for p in kernel.params]
     return Prepared(compiled, tuple(template), runtime)
+
+
+def _named(
+    kernel: Any, args: Sequence[object], meta: Mapping[str, object]
+) -> dict[str, object]:
+    """All arguments by name: constexprs may stand anywhere among a kernel's parameters."""
+    runtime = [p.name for p in kernel.params if p.name not in meta]
+    return {**dict(zip(runtime, args, strict=False)), **meta}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,7 @@ def compile_for_gpu_like(
         capability: 80, 90, 100, ...
     """
     with using(_OfflineDriver(capability)):
-        compiled = kernel.warmup(*args, grid=(1,), **meta)
+        compiled = kernel.warmup(grid=(1,), **_named(kernel, args, meta))
     cubin = compiled.asm["cubin"]
     text = _cuobjdump(cubin, "-res-usage")
     match = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", text)
