@@ -44,7 +44,7 @@ def compile(
     chosen = resolve(target, device)
     if passes is None:
         passes = default_pipeline(
-            chosen, fuse=fuse, must_fuse=must_fuse, must_not_fuse=must_not_fuse
+            chosen.supports, fuse=fuse, must_fuse=must_fuse, must_not_fuse=must_not_fuse
         )
     optimized = run_passes(inline(graph), tuple(passes or ()), log)
     return CompiledModel(graph, optimized, chosen, log)

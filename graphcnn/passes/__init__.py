@@ -1,1 +1,25 @@
-""
+"""Passes: each turns a graph into a graph with the same meaning."""
+
+from graphcnn.passes.base import Pass
+from graphcnn.passes.canonicalize import Canonicalize
+from graphcnn.passes.fold_batch_norm import FoldBatchNorm
+from graphcnn.passes.fuse import Fuse, Supports, accept_every_body
+from graphcnn.passes.pipeline import default_pipeline, run_passes
+from graphcnn.passes.simplify import Simplify
+
+PASSES: dict[str, type[Pass]] = {
+    cls.name: cls for cls in (Simplify, Canonicalize, FoldBatchNorm, Fuse)
+}
+
+__all__ = [
+    "PASSES",
+    "Canonicalize",
+    "FoldBatchNorm",
+    "Fuse",
+    "Pass",
+    "Simplify",
+    "Supports",
+    "accept_every_body",
+    "default_pipeline",
+    "run_passes",
+]

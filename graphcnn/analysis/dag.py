@@ -1,0 +1,156 @@
+"""Questions about paths, answered by networkx and forgotten: the only file that imports it.
+
+Every function builds a throw-away view keyed by node name, answers one question and returns plain
+Python in graph order. A graph stores no networkx object: a DiGraph has one edge for `add(x, x)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphcnn.ir import Graph
+
+Groups = Sequence[Sequence[str]]
+
+
+def dependents(graph: Graph, name: str) -> tuple[str, ...]:
+    """Names of the nodes that need the value `name`, directly or not, in graph order."""
+    import networkx as nx
+
+    view = _view(graph)
+    readers = [node.name for node in graph.users(name)]
+    reached = set(readers).union(*(nx.descendants(view, reader) for reader in readers))
+    return tuple(node.name for node in graph.nodes if node.name in reached)
+
+
+def obstacles(graph: Graph, group: Sequence[str], others: Groups = ()) -> tuple[str, ...]:
+    """What keeps some nodes from being run as one: nodes that need one of them and that another
+    of them needs.
+
+    Args:
+        graph: The graph.
+        group: Names of the nodes to run as one.
+        others: Groups that run as one already. Two groups may each be convex and yet wait for
+            each other, so they count as single nodes here.
+
+    Returns:
+        Node names outside the group, in graph order; empty when the group is convex.
+    """
+    import networkx as nx
+
+    unit = _units((*others, group))
+    view = _view(graph, unit)
+    itself = unit[group[0]]
+    between = nx.descendants(view, itself) & nx.ancestors(view, itself)
+    return tuple(
+        node.name
+        for node in graph.nodes
+        if unit.get(node.name, node.name) in between and node.name not in group
+    )
+
+
+def stable_order(graph: Graph, groups: Groups) -> tuple[tuple[str, ...], ...]:
+    """An execution order in which every group is one unit.
+
+    A unit stands where its last node stood, or earlier where another unit reads it, and later
+    only where it must wait: what is not grouped keeps its order.
+
+    Args:
+        graph: A valid graph.
+        groups: Disjoint groups of node names that do not wait for each other (see `obstacles`).
+
+    Returns:
+        Units of node names, each in graph order; a node in no group is a unit of its own.
+    """
+    import networkx as nx
+
+    unit = _units(groups)
+    members: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        members.setdefault(unit.get(node.name, node.name), []).append(node.name)
+    position = {node.name: index for index, node in enumerate(graph.nodes)}
+    last = {name: position[nodes[-1]] for name, nodes in members.items()}
+    view = _view(graph, unit)
+    view.remove_edges_from([(name, name) for name in members])
+    order = nx.lexicographical_topological_sort(view, key=last.__getitem__)
+    return tuple(tuple(members[name]) for name in order)
+
+
+def post_dominators(graph: Graph) -> dict[str, str]:
+    """The immediate post-dominator of every node: the first node that all paths from it to the
+    graph's outputs pass through.
+
+    Returns:
+        Node name to node name, in graph order; without the nodes that have none, because they
+        are outputs, their paths end at different outputs, or nothing reads them.
+    """
+    import networkx as nx
+
+    view = _view(graph).reverse()
+    sink = ""  # no node has an empty name
+    makers = (graph.producer(name) for name in graph.outputs)
+    view.add_edges_from((sink, maker.name) for maker in makers if maker is not None)
+    if sink not in view:
+        return {}
+    nearest = nx.immediate_dominators(view, sink)
+    return {
+        node.name: nearest[node.name]
+        for node in graph.nodes
+        if nearest.get(node.name) not in (None, sink)
+    }
+
+
+def between(graph: Graph, start: str, end: str) -> tuple[str, ...]:
+    """Names of the nodes on the paths from `start` to `end`, in graph order, without `start`."""
+    import networkx as nx
+
+    view = _view(graph)
+    inside = nx.descendants(view, start) & (nx.ancestors(view, end) | {end})
+    return tuple(node.name for node in graph.nodes if node.name in inside)
+
+
+def matching(savings: Mapping[tuple[str, str], int]) -> dict[str, str]:
+    """Pair each left name with at most one right name, and the other way round, so that the sum
+    of what the pairs save is as large as possible.
+
+    Maximum-weight matching after J. Edmonds (1965) in Z. Galil's form (Efficient Algorithms for
+    Finding Maximum Matching in Graphs, 1986). A greedy choice would depend on the order.
+
+    Args:
+        savings: What each possible pair (left, right) saves; all positive.
+
+    Returns:
+        Left name to right name, in the order of `savings`.
+    """
+    import networkx as nx
+
+    view = nx.Graph()
+    for (left, right), saved in savings.items():
+        view.add_edge(("left", left), ("right", right), weight=saved)
+    chosen = {frozenset(pair) for pair in nx.max_weight_matching(view)}
+    return {
+        left: right
+        for left, right in savings
+        if frozenset((("left", left), ("right", right))) in chosen
+    }
+
+
+def _units(groups: Groups) -> dict[str, str]:
+    """The name that stands for a node in the contracted graph: its group's first node."""
+    return {name: group[0] for group in groups for name in group}
+
+
+def _view(graph: Graph, unit: Mapping[str, str] | None = None) -> Any:
+    """The nodes and who reads whom, with the members of a unit drawn as one node."""
+    import networkx as nx
+
+    stands: Mapping[str, str] = {} if unit is None else unit
+    view = nx.DiGraph()
+    for node in graph.nodes:
+        reader = stands.get(node.name, node.name)
+        view.add_node(reader)
+        for name in node.inputs:
+            if (maker := graph.producer(name)) is not None:
+                view.add_edge(stands.get(maker.name, maker.name), reader)
+    return view

@@ -1,0 +1,207 @@
+"""One spelling for each computation, so that later passes and targets look for one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf
+from typing import ClassVar
+
+from graphcnn.errors import GraphCNNError
+from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal
+from graphcnn.ops import (
+    Add,
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool2d,
+    Linear,
+    MaxPool2d,
+    Mul,
+    Pad,
+    Reshape,
+    Sigmoid,
+    Silu,
+)
+from graphcnn.passes.base import Pass
+from graphcnn.passes.rewrite import Change, Rewrite, apply_rules, param_name
+
+
+@dataclass(frozen=True)
+class Canonicalize(Pass):
+    """x * sigmoid(x) -> silu(x); constant operands on the right; conv + constant per channel ->
+    bias; pad + conv or pool -> padding; a pool over the whole map -> global_avg_pool2d; a reshape
+    that flattens -> flatten; `ceil_mode` only where it adds a window.
+
+    Given:
+        graph g {
+          input x: f32[1,4,8,8]
+          param w: f32[2,4,3,3]
+          param b: f32[2,1,1]
+          pad: f32[1,4,10,10] = pad(x, padding=(1, 1, 1, 1))
+          conv: f32[1,2,8,8] = conv2d(pad, w)
+          sum: f32[1,2,8,8] = add(b, conv)
+          gate: f32[1,2,8,8] = sigmoid(sum)
+          act: f32[1,2,8,8] = mul(gate, sum)
+          pool: f32[1,2,1,1] = avg_pool2d(act, kernel_size=(8, 8), stride=(8, 8))
+          flat: f32[1,2] = reshape(pool, shape=(1, 2))
+          return flat
+        }
+    Result:
+        graph g {
+          input x: f32[1,4,8,8]
+          param w: f32[2,4,3,3]
+          param conv.bias: f32[2]
+          conv: f32[1,2,8,8] = conv2d(x, w, conv.bias, padding=(1, 1, 1, 1))
+          act: f32[1,2,8,8] = silu(conv)
+          pool: f32[1,2,1,1] = global_avg_pool2d(act)
+          flat: f32[1,2] = flatten(pool)
+          return flat
+        }
+    """
+
+    name: ClassVar[str] = "canonicalize"
+
+    def run(self, graph: Graph, log: CompileLog) -> Graph:
+        """The graph in its one spelling."""
+        rules = (
+            silu,
+            param_on_the_right,
+            bias,
+            padding,
+            global_average,
+            flatten,
+            floor_mode,
+        )
+        return apply_rules(graph, rules, log, self.name)
+
+
+def silu(node: Node, graph: Graph) -> Rewrite | Refusal | None:
+    """x * sigmoid(x) -> silu(x)."""
+    if not isinstance(node.op, Mul):
+        return None
+    for x, gate in (node.inputs, node.inputs[::-1]):
+        maker = graph.producer(gate)
+        if maker is None or maker.op != Sigmoid() or maker.inputs != (x,):
+            continue
+        if not graph.sole_user(gate):
+            return _read_elsewhere(node, gate, graph)
+        merged = replace(node, op=Silu(), inputs=(x,))
+        return Rewrite(f"with '{gate}', is silu({x})", {node.name: merged, gate: node.name})
+    return None
+
+
+def param_on_the_right(node: Node, graph: Graph) -> Rewrite | None:
+    """add(p, x) -> add(x, p), and mul likewise."""
+    if not isinstance(node.op, Add | Mul):
+        return None
+    left, right = node.inputs
+    if not graph.is_param(left) or graph.is_param(right):
+        return None
+    swapped = replace(node, inputs=(right, left))
+    return Rewrite("the constant goes to the right", {node.name: swapped})
+
+
+def bias(node: Node, graph: Graph) -> Rewrite | Refusal | None:
+    """add(conv2d(x, w), p[C,1,1]) -> conv2d(x, w, p[C]); add(linear(x, w), p[O]) likewise."""
+    if not isinstance(node.op, Add):
+        return None
+    value, constant = node.inputs
+    anchor, param = graph.producer(value), graph.param_by_name.get(constant)
+    if anchor is None or param is None or not isinstance(anchor.op, Conv2d | Linear):
+        return None
+    if len(anchor.inputs) == 3 or not _is_per_channel(param, anchor) or node.type != anchor.type:
+        return None
+    if not graph.sole_user(value):
+        return _read_elsewhere(node, value, graph)
+    vector = param.type.with_shape((param.type.size,))
+    changes: dict[str, Change] = {node.name: anchor.name}
+    name = constant
+    if param.type != vector:
+        name = param_name(graph, f"{anchor.name}.bias", constant)
+        data = None if param.data is None else param.data.reshape(vector.shape)
+        changes[name] = Param(name, vector, data)
+    changes[anchor.name] = replace(anchor, inputs=(*anchor.inputs, name))
+    return Rewrite(f"is the bias of '{anchor.name}'", changes)
+
+
+def _is_per_channel(param: Param, anchor: Node) -> bool:
+    """Whether a param, broadcast to an anchor's output, holds one number per output feature."""
+    trailing = 2 if isinstance(anchor.op, Conv2d) else 0
+    features = anchor.type.shape[-1 - trailing]
+    wanted = (features, *(1,) * trailing)
+    shape = param.type.shape
+    return shape[-len(wanted) :] == wanted and param.type.size == features
+
+
+def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
+    """op(pad(x, p)) -> op(x, padding + p), for an op whose own padding has the pad's value."""
+    pad = graph.producer(node.inputs[0])
+    if pad is None or not isinstance(pad.op, Pad):
+        return None
+    own: float
+    match node.op:
+        case Conv2d() | AvgPool2d(ceil_mode=False, count_include_pad=True):
+            own = 0.0
+        case MaxPool2d(ceil_mode=False):
+            own = -inf
+        case Conv2d() | AvgPool2d() | MaxPool2d():
+            because = "with ceil_mode or without count_include_pad, padding does not count alike"
+            return Refusal(Canonicalize.name, node.name, because, (pad.name,))
+        case _:
+            return None
+    if pad.op.value != own:
+        because = f"it pads with {own}, and '{pad.name}' with {pad.op.value}"
+        return Refusal(Canonicalize.name, node.name, because, (pad.name,))
+    if not graph.sole_user(pad.name):
+        return _read_elsewhere(node, pad.name, graph)
+    top, left, bottom, right = (a + b for a, b in zip(node.op.padding, pad.op.padding, strict=True))
+    operands = (pad.inputs[0], *node.inputs[1:])
+    try:
+        op = replace(node.op, padding=(top, left, bottom, right))
+        op.infer(*graph.types_of(operands))
+    except GraphCNNError as error:
+        return Refusal(Canonicalize.name, node.name, error.what, (pad.name,))
+    padded = replace(node, op=op, inputs=operands)
+    return Rewrite(f"pads by itself; '{pad.name}' goes", {node.name: padded, pad.name: node.name})
+
+
+def global_average(node: Node, graph: Graph) -> Rewrite | None:
+    """avg_pool2d over the whole map -> global_avg_pool2d."""
+    if not isinstance(node.op, AvgPool2d) or any(node.op.padding):
+        return None
+    if node.op.kernel_size != graph.type_of(node.inputs[0]).shape[2:]:
+        return None
+    return Rewrite("its window is the whole map", {node.name: replace(node, op=GlobalAvgPool2d())})
+
+
+def flatten(node: Node, graph: Graph) -> Rewrite | None:
+    """reshape to [..., product of the rest] -> flatten."""
+    shape = graph.type_of(node.inputs[0]).shape
+    kept = len(node.type.shape) - 1
+    if not isinstance(node.op, Reshape) or not 0 <= kept < len(shape):
+        return None
+    if node.type.shape[:kept] != shape[:kept]:
+        return None
+    return Rewrite(f"joins dimension {kept} and up", {node.name: replace(node, op=Flatten(kept))})
+
+
+def floor_mode(node: Node, graph: Graph) -> Rewrite | None:
+    """ceil_mode=True -> False, where both give the same windows."""
+    if not isinstance(node.op, AvgPool2d | MaxPool2d) or not node.op.ceil_mode:
+        return None
+    floored = replace(node.op, ceil_mode=False)
+    try:
+        same = floored.infer(*graph.types_of(node.inputs)) == node.type
+    except GraphCNNError:
+        return None
+    if not same:
+        return None
+    return Rewrite("ceil_mode adds no window", {node.name: replace(node, op=floored)})
+
+
+def _read_elsewhere(node: Node, value: str, graph: Graph) -> Refusal:
+    """The refusal to merge a value that more than `node` reads."""
+    others = tuple(user.name for user in graph.users(value) if user.name != node.name)
+    readers = " and ".join((*others, *("the caller" for _ in {value} & set(graph.outputs))))
+    because = f"'{value}' is also read by {readers}"
+    return Refusal(Canonicalize.name, node.name, because, others or (value,))

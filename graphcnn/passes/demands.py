@@ -1,0 +1,93 @@
+"""What the user demands of fusion: nodes that must share a kernel, and nodes that must not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+from graphcnn.errors import FusionRefused, UnknownNode
+from graphcnn.ir import CompileLog, Fused, Graph
+
+Names = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """`must_fuse` and `must_not_fuse`, in the user's words, and as names of nodes in the graph."""
+
+    must: Names
+    must_not: Names
+    together: tuple[frozenset[str], ...]
+    apart: tuple[frozenset[str], ...]
+
+    @classmethod
+    def of(cls, must: Names, must_not: Names, graph: Graph, log: CompileLog) -> Demands:
+        """Find the demanded nodes, or what became of them in earlier passes.
+
+        Raises:
+            UnknownNode: for a name that never was a node.
+            FusionRefused: when nodes that must stay apart are one node already.
+        """
+        known = {name for node in graph.nodes for name in _inside(graph, node.name)}
+        for name in (name for names in (*must, *must_not) for name in names):
+            if log.survivor(name) not in known and name not in log.absorbed:
+                raise UnknownNode(
+                    f"graph '{graph.name}' has no node '{name}'",
+                    where="must_fuse or must_not_fuse",
+                    got=name,
+                    wanted="a node's name; it may be one that an earlier pass merged into another",
+                    remedy="print(graph) lists every node; nodes that nothing reads are removed",
+                )
+        for names in must_not:
+            for a, b in combinations(names, 2):
+                if log.survivor(a) == log.survivor(b):
+                    raise FusionRefused(
+                        f"'{a}' and '{b}' cannot be kept apart: an earlier pass made them one",
+                        where=f"must_not_fuse: {', '.join(names)}",
+                        got=f"both are '{log.survivor(a)}' now",
+                        remedy="drop the demand, or compile without that pass",
+                    )
+        together = tuple(frozenset(map(log.survivor, names)) & known for names in must)
+        apart = tuple(frozenset(map(log.survivor, names)) & known for names in must_not)
+        return cls(must, must_not, together, apart)
+
+    def join(self, a: str, b: str) -> bool:
+        """Whether two nodes must share a kernel."""
+        return any(a in names and b in names for names in self.together)
+
+    def separated(self, name: str, group: set[str]) -> tuple[str, ...]:
+        """Nodes of a group that must not share a kernel with `name`."""
+        rivals = [names for names in self.apart if name in names]
+        return tuple(sorted({other for names in rivals for other in names & group} - {name}))
+
+    def check(self, graph: Graph, log: CompileLog) -> None:
+        """Check the fused graph.
+
+        Raises:
+            FusionRefused: for the first demand that is not met, with the refusals that explain it.
+        """
+        groups = [frozenset(_inside(graph, node.name)) for node in graph.nodes]
+        for names, wanted in zip(self.must, self.together, strict=True):
+            if not wanted or any(wanted <= group for group in groups):
+                continue
+            told = [str(r) for r in log.refusals if {r.node, *r.blame} & (wanted | set(names))]
+            raise FusionRefused(
+                "a demanded fusion cannot be made",
+                where=f"must_fuse: {', '.join(names)}",
+                got="; ".join(told) or "the nodes do not form a chain that starts at one anchor",
+                wanted="one conv2d or linear, then pointwise ops and at most one pool",
+                remedy="drop the demand, or change what the reasons name",
+            )
+        for names, rivals in zip(self.must_not, self.apart, strict=True):
+            if any(len(rivals & group) > 1 for group in groups):
+                raise FusionRefused(
+                    "nodes that must stay apart are in one group already",
+                    where=f"must_not_fuse: {', '.join(names)}",
+                    remedy="inline the graph first: ir.inline(graph)",
+                )
+
+
+def _inside(graph: Graph, name: str) -> tuple[str, ...]:
+    """Names of the nodes that a node stands for."""
+    op = graph[name].op
+    return tuple(inner.name for inner in op.body.nodes) if isinstance(op, Fused) else (name,)

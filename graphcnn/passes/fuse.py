@@ -1,0 +1,310 @@
+"""Outline chains into groups: one kernel each, anchored at a convolution or linear layer.
+
+A chain is an anchor, then pointwise ops with params, scalars or other activations (residuals) as
+second operands, and at most one pool with non-overlapping windows. It follows one reader of each
+value; a value with other readers is exported. Where a value's paths meet again after pointwise ops
+only (a diamond such as x * tanh(x)), the chain takes the whole diamond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from graphcnn.analysis import dag
+from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, outline
+from graphcnn.ops import Add, AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d, Mul
+from graphcnn.passes.base import Pass
+from graphcnn.passes.demands import Demands, Names
+
+Supports = Callable[[Graph], Refusal | None]
+
+
+def accept_every_body(_body: Graph) -> Refusal | None:
+    """A target that can run any group."""
+    return None
+
+
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """Group nodes into kernels.
+
+    A residual add that two anchors could absorb goes to one of them, by maximum-weight matching
+    over the bytes saved; the later one on a tie. The target is asked about every body and the
+    chain is cut at its end until it agrees.
+
+    Attributes:
+        supports: The target's answer to a body: None, or why not.
+        must_fuse: Tuples of node names, each of which has to end in one group.
+        must_not_fuse: Tuples of node names, no two of which may share a group.
+
+    Raises:
+        FusionRefused: when a demand cannot be met, with the reasons.
+        UnknownNode: for a demanded name that is no node's.
+
+    Given:
+        graph g {
+          input x: f32[1,4,8,8]
+          param w: f32[2,4,3,3]
+          param v: f32[2,2,1,1]
+          conv: f32[1,2,8,8] = conv2d(x, w, padding=(1, 1, 1, 1))
+          relu: f32[1,2,8,8] = relu(conv)
+          pool: f32[1,2,4,4] = max_pool2d(relu, kernel_size=(2, 2), stride=(2, 2))
+          next: f32[1,2,8,8] = conv2d(relu, v)
+          return pool, next
+        }
+    Result:
+        graph g {
+          input x: f32[1,4,8,8]
+          param w: f32[2,4,3,3]
+          param v: f32[2,2,1,1]
+          relu: f32[1,2,8,8], pool: f32[1,2,4,4] = fused(x, w) {
+            conv: f32[1,2,8,8] = conv2d(x, w, padding=(1, 1, 1, 1))
+            relu: f32[1,2,8,8] = relu(conv)
+            pool: f32[1,2,4,4] = max_pool2d(relu, kernel_size=(2, 2), stride=(2, 2))
+            return relu, pool
+          }
+          next: f32[1,2,8,8] = conv2d(relu, v)
+          return pool, next
+        }
+    """
+
+    name: ClassVar[str] = "fuse"
+    supports: Supports = accept_every_body
+    must_fuse: Names = ()
+    must_not_fuse: Names = ()
+
+    def run(self, graph: Graph, log: CompileLog) -> Graph:
+        """The graph with chains outlined into fused nodes."""
+        demands = Demands.of(self.must_fuse, self.must_not_fuse, graph, log)
+        fused = graph
+        # A second round finds a chain only if the target refused one that a residual was kept for.
+        while groups := self._groups(fused, demands, log):
+            fused = _contract(fused, groups)
+        _explain_leftovers(fused, log)
+        demands.check(fused, log)
+        return fused
+
+    def _groups(self, graph: Graph, demands: Demands, log: CompileLog) -> list[tuple[Node, ...]]:
+        """Disjoint chains that the target agrees to run as one kernel each."""
+        anchors = [node for node in graph.nodes if node.op.kind is OpKind.ANCHOR]
+        owners = _assign_residuals(graph, anchors, demands)
+        grower = _Grower(graph, demands, dag.post_dominators(graph), owners, log)
+        for anchor in anchors:
+            chain = grower.grow(anchor)
+            while len(chain) > 1 and (refusal := self._refused(graph, chain)):
+                log.refuse(refusal)
+                chain = chain[:-1]
+            if len(chain) > 1:
+                grower.groups.append(chain)
+                log.did(self.name, anchor.name, "runs " + " + ".join(node.name for node in chain))
+        return grower.groups
+
+    def _refused(self, graph: Graph, chain: tuple[Node, ...]) -> Refusal | None:
+        """The target's answer to a chain."""
+        op = _outlined(graph, chain).op
+        return self.supports(op.body) if isinstance(op, Fused) else None
+
+
+@dataclass
+class _Grower:
+    """Grows chains over one graph.
+
+    Attributes:
+        meets: Immediate post-dominators: where the paths from a node meet again.
+        owners: Residual add or mul, to the anchor whose chain may take it; those that are not
+            listed may be taken by any.
+        groups: Chains that are settled.
+    """
+
+    graph: Graph
+    demands: Demands
+    meets: Mapping[str, str]
+    owners: Mapping[str, str]
+    log: CompileLog
+    groups: list[tuple[Node, ...]] = field(default_factory=list)
+
+    def grow(self, anchor: Node) -> tuple[Node, ...]:
+        """The longest chain, in graph order."""
+        chain: tuple[Node, ...] = (anchor,)
+        while step := self._step(chain):
+            chain += step
+        return chain
+
+    def _step(self, chain: tuple[Node, ...]) -> tuple[Node, ...]:
+        """What follows a chain: one reader of its last value, or a diamond; empty at its end."""
+        anchor, end = chain[0].name, chain[-1]
+        readers = [node for node in self.graph.users(end.name) if _is_candidate(node, self.graph)]
+        if len(readers) > 1 and (diamond := self._diamond(chain)):
+            return diamond
+        readers.sort(
+            key=lambda node: (
+                not self.demands.join(anchor, node.name),
+                self.owners.get(node.name) != anchor,
+            )
+        )
+        for reader in readers:
+            refusal = self._refusal(reader, chain)
+            if refusal is None:
+                return (reader,)
+            self.log.refuse(refusal)
+        return ()
+
+    def _diamond(self, chain: tuple[Node, ...]) -> tuple[Node, ...]:
+        """The nodes up to where the paths from the chain's end meet again, if all are pointwise
+        and read nothing from outside but params."""
+        end = chain[-1]
+        if end.name not in self.meets:
+            return ()
+        region: tuple[Node, ...] = ()
+        for name in dag.between(self.graph, end.name, self.meets[end.name]):
+            node = self.graph[name]
+            known = {inner.name for inner in (*chain, *region)}
+            if node.op.kind > OpKind.BROADCAST or _outside(node, known, self.graph):
+                return ()
+            if self._refusal(node, (*chain, *region)):
+                return ()
+            region += (node,)
+        return region
+
+    def _refusal(self, node: Node, chain: tuple[Node, ...]) -> Refusal | None:
+        """Why a node cannot follow a chain, or None."""
+
+        def refuse(because: str, *blame: str) -> Refusal:
+            return Refusal(Fuse.name, node.name, because, blame)
+
+        anchor, end = chain[0], chain[-1]
+        names = {inner.name for inner in chain}
+        for group in self.groups:
+            if node in group:
+                return refuse(f"is in the kernel of '{group[0].name}' already", group[0].name)
+        if rivals := self.demands.separated(node.name, names):
+            return refuse(f"must_not_fuse keeps it from {', '.join(rivals)}", *rivals)
+        if isinstance(node.op, Conv2d):
+            return refuse("a depthwise conv2d reads its neighbours and anchors its own kernel")
+        if node.op.kind is OpKind.WINDOW:
+            because = _pool_refusal(node, chain)
+            return refuse(because, end.name) if because else None
+        if node.type != end.type:
+            return refuse(f"its broadcast grows {end.type} to {node.type}", *node.inputs)
+        outside = _outside(node, names, self.graph)
+        if not outside:
+            return None
+        if not isinstance(node.op, Add | Mul):
+            return refuse(f"'{outside[0]}' is computed by the graph, not a param", *outside)
+        owner = self.owners.get(node.name, anchor.name)
+        if owner != anchor.name:
+            return refuse(f"the kernel of '{owner}' takes it and saves no less", owner)
+        others = [[inner.name for inner in group] for group in self.groups]
+        grown = [*(inner.name for inner in chain), node.name]
+        if obstacles := dag.obstacles(self.graph, grown, others):
+            because = f"'{outside[0]}' needs the kernel of '{anchor.name}', which would need it"
+            return refuse(because, *obstacles)
+        return None
+
+
+def _is_candidate(node: Node, graph: Graph) -> bool:
+    """Whether a node is of a kind that a chain takes, or nearly."""
+    if isinstance(node.op, Conv2d):
+        return 1 < node.op.groups == graph.type_of(node.inputs[0]).shape[1]
+    return node.op.kind <= OpKind.BROADCAST or node.op.kind is OpKind.WINDOW
+
+
+def _outside(node: Node, names: set[str], graph: Graph) -> tuple[str, ...]:
+    """Activations that a node reads from outside a chain."""
+    return tuple(name for name in node.inputs if name not in names and not graph.is_param(name))
+
+
+def _pool_refusal(node: Node, chain: tuple[Node, ...]) -> str | None:
+    """Why a pool cannot follow a chain, or None."""
+    op = node.op
+    if isinstance(op, GlobalAvgPool2d):
+        return "it averages over whole maps, and a kernel's program holds a tile of one"
+    if not isinstance(op, MaxPool2d | AvgPool2d):
+        return f"{op.name} is no pool that a kernel's tail can take"
+    for other in chain:
+        if other.op.kind is OpKind.WINDOW:
+            return f"a kernel holds one pool, and '{other.name}' is in it already"
+    (height, width), (down, right) = op.kernel_size, op.stride
+    if op.kernel_size != op.stride:
+        how = "overlap" if down < height or right < width else "leave gaps"
+        return f"its windows {how}: kernel {height}x{width}, stride {down}x{right}"
+    if any(op.padding):
+        return f"its windows reach into the padding {op.padding}"
+    if isinstance(op, MaxPool2d) and op.dilation != (1, 1):
+        return f"its windows are dilated by {op.dilation}"
+    return None
+
+
+def _assign_residuals(graph: Graph, anchors: list[Node], demands: Demands) -> dict[str, str]:
+    """The anchor that each residual add or mul goes to; without those that only one chain or
+    none can reach by way of another residual.
+
+    An edge of the matching is weighted with the bytes that absorbing the node saves: reading the
+    chain's value back, and writing it when nothing else reads it.
+    """
+    nobody = dict.fromkeys((node.name for node in graph.nodes), "")
+    probe = _Grower(graph, demands, dag.post_dominators(graph), nobody, CompileLog())
+    # Positions only break ties, demands outweigh everything.
+    scale = len(anchors) ** 2 + 1
+    demanded = 2 * scale * (1 + sum(node.type.nbytes for node in graph.nodes))
+    savings: dict[tuple[str, str], int] = {}
+    for position, anchor in enumerate(anchors):
+        chain = probe.grow(anchor)
+        names = {node.name for node in chain}
+        dependents = {anchor.name, *dag.dependents(graph, anchor.name)}
+        for value in chain:
+            for reader in graph.users(value.name):
+                others = _outside(reader, {value.name}, graph)
+                makers = [maker.name for other in others if (maker := graph.producer(other))]
+                if (
+                    not others
+                    or not isinstance(reader.op, Add | Mul)
+                    or reader.type != value.type
+                    or not dependents.isdisjoint(makers)
+                    or demands.separated(reader.name, names)
+                ):
+                    continue
+                moved = value.type.nbytes * (2 if graph.sole_user(value.name) else 1)
+                wish = demanded * demands.join(anchor.name, reader.name)
+                savings[reader.name, anchor.name] = scale * moved + position + wish
+    return dag.matching(savings)
+
+
+def _outlined(graph: Graph, chain: tuple[Node, ...]) -> Node:
+    """The fused node of a chain; it exports what is read outside, and the chain's last value."""
+    inside = {node.name for node in chain}
+    exports = tuple(
+        node.name
+        for node in chain
+        if node is chain[-1]
+        or node.name in graph.outputs
+        or any(user.name not in inside for user in graph.users(node.name))
+    )
+    return outline(chain, exports, graph)
+
+
+def _contract(graph: Graph, groups: list[tuple[Node, ...]]) -> Graph:
+    """The graph with every chain as one node, where its operands are ready."""
+    chains = {chain[0].name: chain for chain in groups}
+    units = dag.stable_order(graph, [[node.name for node in chain] for chain in groups])
+    nodes = (_outlined(graph, chains[u[0]]) if u[0] in chains else graph[u[0]] for u in units)
+    return graph.replace(nodes=tuple(nodes))
+
+
+def _explain_leftovers(graph: Graph, log: CompileLog) -> None:
+    """Say why each pointwise op or pool that no rule has looked at stays alone."""
+    told = {refusal.node for refusal in log.refusals}
+    for node in graph.nodes:
+        if not _is_candidate(node, graph) or node.op.kind is OpKind.ANCHOR or node.name in told:
+            continue
+        value = node.inputs[0]
+        maker = graph.producer(value)
+        if maker is None:
+            because = f"its operand '{value}' is an input of the graph"
+        elif isinstance(maker.op, Fused) or maker.op.kind is OpKind.ANCHOR:
+            because = f"the kernel of '{maker.name}' goes on with another reader of '{value}'"
+        else:
+            because = f"its operand '{value}' is the value of a {maker.op.name}, not of a kernel"
+        log.refuse(Refusal(Fuse.name, node.name, because, (value,)))

@@ -1,0 +1,166 @@
+"""Remove what computes nothing, what nobody reads, what is computed twice, and constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal, inline
+from graphcnn.ir.evaluate import weights
+from graphcnn.ops import (
+    Add,
+    AvgPool2d,
+    Concat,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2d,
+    LeakyRelu,
+    MaxPool2d,
+    Mul,
+    Pad,
+    Relu,
+    Reshape,
+)
+from graphcnn.passes.base import Pass
+from graphcnn.passes.rewrite import Change, Rewrite, apply_rules, substitute
+
+# A constant may be larger than what it is computed from, as in a broadcast, up to this size.
+SMALL_CONSTANT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Simplify(Pass):
+    """Identities, constants, common subexpressions and dead nodes, to a fixed point.
+
+    A graph that arrives fused is inlined first: how to group it is decided anew.
+
+    Finite results are bit-identical, up to the sign of zero (x + 0 turns -0 into +0). NaN stays
+    NaN. The one difference is `leaky_relu(x, negative_slope=0)`, which is NaN at -inf, where
+    `relu` is 0.
+
+    Given:
+        graph g {
+          input x: f32[1,4,8,8]
+          param w: f32[4,4,1,1]
+          conv: f32[1,4,8,8] = conv2d(x, w)
+          drop: f32[1,4,8,8] = dropout(conv)
+          relu: f32[1,4,8,8] = relu(drop)
+          again: f32[1,4,8,8] = relu(conv)
+          dead: f32[1,4,8,8] = sigmoid(conv)
+          sum: f32[1,4,8,8] = add(relu, again)
+          return sum
+        }
+    Result:
+        graph g {
+          input x: f32[1,4,8,8]
+          param w: f32[4,4,1,1]
+          conv: f32[1,4,8,8] = conv2d(x, w)
+          relu: f32[1,4,8,8] = relu(conv)
+          sum: f32[1,4,8,8] = add(relu, relu)
+          return sum
+        }
+    """
+
+    name: ClassVar[str] = "simplify"
+
+    def run(self, graph: Graph, log: CompileLog) -> Graph:
+        """The graph without what it does not need."""
+        before = inline(graph)
+        while (after := _simpler(before, log)) != before:
+            before = after
+        return after
+
+
+def _simpler(graph: Graph, log: CompileLog) -> Graph:
+    rules = (drop_identity, relu_of_leaky_relu, fold_constant)
+    graph = apply_rules(graph, rules, log, Simplify.name)
+    return _without_dead(_without_twins(graph, log), log)
+
+
+def drop_identity(node: Node, graph: Graph) -> Rewrite | None:
+    """op(x) -> x, where op changes nothing."""
+    kept = _equal_operand(node, graph)
+    if kept is None:
+        return None
+    return Rewrite(f"{node.op} changes nothing; '{kept}' is read instead", {node.name: kept})
+
+
+def _equal_operand(node: Node, graph: Graph) -> str | None:
+    """The operand that a node's value is equal to, if any."""
+    x = node.inputs[0]
+    match node.op:
+        case Dropout() | Pad(padding=(0, 0, 0, 0)):
+            return x
+        case Flatten() | Reshape() | GlobalAvgPool2d() if node.type == graph.type_of(x):
+            return x
+        case Concat() if len(node.inputs) == 1:
+            return x
+        case MaxPool2d(kernel_size=(1, 1), stride=(1, 1), padding=(0, 0, 0, 0)):
+            return x
+        case AvgPool2d(kernel_size=(1, 1), stride=(1, 1), padding=(0, 0, 0, 0)):
+            return x
+        case Relu() | LeakyRelu() if (maker := graph.producer(x)) and maker.op == Relu():
+            return x
+        case Add():
+            return _operand_beside(node, graph, neutral=0.0)
+        case Mul():
+            return _operand_beside(node, graph, neutral=1.0)
+    return None
+
+
+def _operand_beside(node: Node, graph: Graph, neutral: float) -> str | None:
+    """The operand whose partner is a param that holds the neutral element only."""
+    for kept, other in (node.inputs, node.inputs[::-1]):
+        param = graph.param_by_name.get(other)
+        if param is None or param.data is None or graph.type_of(kept) != node.type:
+            continue
+        if np.all(param.data == neutral):
+            return kept
+    return None
+
+
+def relu_of_leaky_relu(node: Node, _graph: Graph) -> Rewrite | None:
+    """leaky_relu(x, 0) -> relu(x)."""
+    if node.op != LeakyRelu(0.0):
+        return None
+    return Rewrite("a slope of 0 makes it a relu", {node.name: replace(node, op=Relu())})
+
+
+def fold_constant(node: Node, graph: Graph) -> Rewrite | Refusal | None:
+    """op(params) -> param, computed in float64 and rounded once."""
+    params = [graph.param_by_name[name] for name in node.inputs if graph.is_param(name)]
+    if len(params) < len(node.inputs) or any(param.data is None for param in params):
+        return None
+    room = max(SMALL_CONSTANT_BYTES, sum(param.type.nbytes for param in params))
+    if node.type.nbytes > room:
+        because = f"the constant would take {node.type.nbytes} bytes, its operands take {room}"
+        return Refusal(Simplify.name, node.name, because, node.inputs)
+    value = node.type.dtype.round(node.op.reference(*map(weights, params)))
+    return Rewrite("constant", {node.name: Param(node.name, node.type, value)})
+
+
+def _without_twins(graph: Graph, log: CompileLog) -> Graph:
+    """The graph with nodes of equal op and operands merged into the first of them."""
+    twins: dict[str, Change] = {}
+    first: dict[object, str] = {}
+    for node in graph.nodes:
+        operands = tuple(twins.get(name, name) for name in node.inputs)
+        twin = first.setdefault((node.op, operands), node.name)
+        if twin != node.name:
+            twins[node.name] = twin
+            log.did(Simplify.name, node.name, f"computes the same as '{twin}'")
+    return substitute(graph, twins, log)
+
+
+def _without_dead(graph: Graph, log: CompileLog) -> Graph:
+    """The graph without nodes that no output depends on."""
+    needed = set(graph.outputs)
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    for node in graph.nodes:
+        if node.name not in needed:
+            log.did(Simplify.name, node.name, "nothing reads it")
+    return graph.replace(nodes=tuple(node for node in graph.nodes if node.name in needed))
