@@ -121,13 +121,11 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
             for operation in outer.walk():
                 if operation.name == "scf.for":
                     block = operation.blocks[0]
-                    yielded = block.terminator.operands
-                    for source, target in zip(yielded, operation.results, strict=True):
+                    for source, target in zip(block.yielded, operation.results, strict=True):
                         self.flows.setdefault(source, []).append(target)
                 elif operation.name == "scf.if":
                     for block in operation.blocks:
-                        operands = block.operations[-1].operands if block.operations else []
-                        for source, target in zip(operands, operation.results, strict=False):
+                        for source, target in zip(block.yielded, operation.results, strict=True):
                             self.flows.setdefault(source, []).append(target)
                 elif operation.name == "tt.dot":
                     self.flows.setdefault(operation.operands[2], []).append(operation.result)
@@ -510,7 +508,7 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
             f" {induction} += {bounds[2]}) {{"
         )
         self.block(block)
-        self._assign(storage, block.terminator.operands)
+        self._assign(storage, block.yielded)
         self.out.append("}")
         for result, place in zip(operation.results, storage, strict=True):
             self._bind(result, place)
@@ -522,8 +520,7 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
             condition = self.scalars[operation.operands[0]]
             self.out.append(f"if ({condition}) {{" if position == 0 else "else {")
             self.block(block)
-            if storage:
-                self._assign(storage, block.terminator.operands)
+            self._assign(storage, block.yielded)
             self.out.append("}")
         for result, place in zip(operation.results, storage, strict=True):
             self._bind(result, place)

@@ -55,6 +55,12 @@ class Block:
         """The last operation: a yield, a return, a condition."""
         return self.operations[-1]
 
+    @property
+    def yielded(self) -> list[Value]:
+        """What the block hands on; nothing where the text leaves the terminator out."""
+        ends = self.operations and self.terminator.name.endswith((".yield", ".return"))
+        return self.terminator.operands if ends else []
+
 
 @dataclass(eq=False, slots=True)
 class Operation:
