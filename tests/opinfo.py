@@ -1,0 +1,475 @@
+"""One table of samples, good and bad, for every operator; it drives every test of an op.
+
+A `Sample` is an op with operand shapes, and `INFO[name].torch` computes the same in PyTorch. A
+`Bad` is a way to make an op, which has to be refused there or by `infer`, with the error and a
+part of its text.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from graphcnn import errors, ops
+from graphcnn.ir import DType, Graph, Node, Op, Param, TensorType, Value
+
+FLOATS = (DType.F16, DType.BF16, DType.F32, DType.F64)
+
+
+@dataclass(frozen=True)
+class Sample:
+    op: Op
+    shapes: tuple[tuple[int, ...], ...]
+    macs: int = 0
+
+    def __str__(self):
+        return f"{self.op}-{'-'.join('x'.join(map(str, shape)) for shape in self.shapes)}"
+
+    def types(self, dtype=DType.F32):
+        return tuple(TensorType(shape, dtype) for shape in self.shapes)
+
+    def output(self, dtype=DType.F32):
+        return self.op.infer(*self.types(dtype))
+
+    def operands(self, seed=0, dtype=DType.F64):
+        """Operands that are exact in `dtype`, as float64."""
+        rng = np.random.default_rng(seed)
+        drawn = [2 * rng.standard_normal(shape) for shape in self.shapes]
+        if self.op.name == "batch_norm":
+            drawn[2] = rng.uniform(0.5, 1.5, self.shapes[2])
+        return [dtype.round(array).astype(np.float64) for array in drawn]
+
+    def graph(self, dtype=DType.F32):
+        """A graph of this op alone; the first operand is an input and the others are params."""
+        values = tuple(Value(f"v{i}", type) for i, type in enumerate(self.types(dtype)))
+        params = tuple(Param(value.name, value.type) for value in values[1:])
+        node = Node("y", self.op, tuple(v.name for v in values), (Value("y", self.output(dtype)),))
+        return Graph("sample", values[:1], params, (node,), ("y",))
+
+
+@dataclass(frozen=True)
+class Bad:
+    make: Callable[[], Op]
+    shapes: tuple[tuple[int, ...], ...]
+    error: type[errors.GraphCNNError]
+    says: str
+    dtypes: tuple[DType, ...] = ()
+
+    def raise_error(self):
+        dtypes = self.dtypes or (DType.F32,) * len(self.shapes)
+        types = [TensorType(*pair) for pair in zip(self.shapes, dtypes, strict=True)]
+        return self.make().infer(*types)
+
+
+@dataclass(frozen=True)
+class OpInfo:
+    torch: Callable[..., torch.Tensor]
+    samples: tuple[Sample, ...]
+    bad: tuple[Bad, ...]
+
+
+def _padded(x, padding, value=0.0):
+    top, left, bottom, right = padding
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
+def _conv2d(op, x, weight, bias=None):
+    x = _padded(x, op.padding)
+    return F.conv2d(x, weight, bias, op.stride, 0, op.dilation, op.groups)
+
+
+def _max_pool2d(op, x):
+    # Infinite padding changes what ceil_mode keeps, so symmetric padding is left to torch.
+    if op.padding[:2] == op.padding[2:]:
+        args = (op.padding[:2], op.dilation, op.ceil_mode)
+        return F.max_pool2d(x, op.kernel_size, op.stride, *args)
+    x = _padded(x, op.padding, -torch.inf)
+    return F.max_pool2d(x, op.kernel_size, op.stride, 0, op.dilation)
+
+
+def _avg_pool2d(op, x):
+    args = (op.padding[:2], op.ceil_mode, op.count_include_pad)
+    if op.padding[:2] == op.padding[2:]:
+        return F.avg_pool2d(x, op.kernel_size, op.stride, *args)
+    means = F.avg_pool2d(_padded(x, op.padding), op.kernel_size, op.stride)
+    if op.count_include_pad:
+        return means
+    inside = _padded(torch.ones_like(x), op.padding)
+    return means / F.avg_pool2d(inside, op.kernel_size, op.stride)
+
+
+def _batch_norm(op, x, mean, var, weight, bias):
+    return F.batch_norm(x, mean, var, weight, bias, eps=op.eps)
+
+
+def _unary(function):
+    return lambda op, x: function(x)
+
+
+def _conv(*args, **attributes):
+    """Sample of a convolution with a bias: (x, weight), macs, attributes."""
+    (x, weight), macs = args
+    return Sample(ops.Conv2d(**attributes), (x, weight, weight[:1]), macs)
+
+
+def _pointwise(*classes):
+    shapes = ((2, 3, 5, 4), (1, 7), (1, 1, 1, 1), (6,), ())
+    return tuple(Sample(op, (shape,)) for op in classes for shape in shapes)
+
+
+_TWO_OPERANDS = (Bad(ops.Relu, ((2,), (2,)), errors.InvalidGraph, "reads input"),)
+_INTEGERS = (DType.I32,)
+
+
+def _only_floats(op):
+    return Bad(op, ((2, 3),), errors.DTypeMismatch, "floating point", _INTEGERS)
+
+
+def _bad_arithmetic(op):
+    return (
+        Bad(op, ((2, 3, 4, 4), (2, 3, 4, 5)), errors.ShapeError, "4 against 5 in dimension -1"),
+        Bad(op, ((2, 3, 4, 4), (3,)), errors.ShapeError, "[C, 1, 1]"),
+        Bad(op, ((2, 3),), errors.InvalidGraph, "reads input, other"),
+        Bad(op, ((2,), (2,)), errors.DTypeMismatch, "different", (DType.F32, DType.F16)),
+    )
+
+
+def _arithmetic(op):
+    shapes = (
+        ((2, 3, 4, 5), (2, 3, 4, 5)),
+        ((2, 3, 4, 5), (3, 1, 1)),
+        ((2, 3, 1, 1), (2, 3, 4, 5)),
+        ((1, 7), ()),
+        ((), (4,)),
+        ((2, 1, 4), (3, 1)),
+    )
+    return tuple(Sample(op, pair) for pair in shapes)
+
+
+def _bad_softmax(op):
+    return (
+        Bad(lambda: op(dim=2), ((2, 3),), errors.RankError, "no dimension 2"),
+        Bad(lambda: op(dim=-1), (), errors.InvalidAttribute, "dim=-1"),
+        Bad(lambda: op(dim=True), (), errors.InvalidAttribute, "dim=True"),
+        _only_floats(op),
+    )
+
+
+def _softmax_samples(op):
+    return (
+        Sample(op(), ((3, 10),)),
+        Sample(op(), ((2, 5, 3, 2),)),
+        Sample(op(dim=0), ((7,),)),
+        Sample(op(dim=3), ((2, 3, 1, 17),)),
+        Sample(op(), ((1, 1),)),
+    )
+
+
+INFO: dict[str, OpInfo] = {
+    "conv2d": OpInfo(
+        _conv2d,
+        (
+            _conv(((2, 3, 8, 8), (4, 3, 3, 3)), 8 * 64 * 27, padding=(1, 1, 1, 1)),
+            _conv(((1, 5, 7, 9), (3, 5, 3, 2)), 3 * 5 * 8 * 30),
+            _conv(((1, 4, 11, 9), (6, 2, 2, 3)), 6 * 5 * 7 * 12, stride=(2, 1), groups=2),
+            _conv(((2, 6, 9, 10), (6, 1, 3, 3)), 12 * 9 * 10 * 9, groups=6, padding=(2, 0, 0, 2)),
+            _conv(((1, 2, 9, 9), (4, 1, 3, 3)), 4 * 5 * 5 * 9, groups=2, dilation=(2, 2)),
+            _conv(
+                ((1, 3, 12, 7), (2, 3, 3, 3)),
+                2 * 4 * 5 * 27,
+                stride=(3, 2),
+                padding=(2, 1, 0, 3),
+                dilation=(2, 1),
+            ),
+            _conv(((1, 1, 1, 1), (1, 1, 1, 1)), 1),
+            _conv(((3, 16, 4, 4), (17, 16, 1, 1)), 51 * 16 * 16),
+            _conv(((1, 2, 3, 3), (3, 2, 5, 5)), 3 * 3 * 3 * 50, padding=(2, 2, 2, 2)),
+            Sample(ops.Conv2d(), ((2, 3, 5, 5), (4, 3, 3, 3)), 8 * 9 * 27),
+        ),
+        (
+            Bad(ops.Conv2d, ((3, 8, 8), (4, 3, 3, 3)), errors.RankError, "[1, 3, 8, 8]"),
+            Bad(ops.Conv2d, ((1, 3, 8, 8), (4, 27)), errors.RankError, "[K, C/groups, R, S]"),
+            Bad(
+                ops.Conv2d,
+                ((1, 3, 8, 8), (4, 2, 3, 3)),
+                errors.ChannelMismatch,
+                "reads 2 * 1 = 2",
+            ),
+            Bad(
+                lambda: ops.Conv2d(groups=4),
+                ((1, 6, 8, 8), (8, 1, 3, 3)),
+                errors.ChannelMismatch,
+                "groups=1, 2",
+            ),
+            Bad(
+                ops.Conv2d,
+                ((1, 6, 8, 8), (8, 3, 3, 3)),
+                errors.ChannelMismatch,
+                "pass groups=2",
+            ),
+            Bad(
+                lambda: ops.Conv2d(stride=(2, 2)),
+                ((1, 3, 8, 2), (4, 3, 3, 3)),
+                errors.InputTooSmall,
+                "width floor((2 + 2*0 - 3)/2) + 1",
+            ),
+            Bad(
+                lambda: ops.Conv2d(padding=(1, 0, 0, 0), dilation=(4, 1)),
+                ((1, 3, 7, 8), (4, 3, 3, 3)),
+                errors.InputTooSmall,
+                "from 7 to 8",
+            ),
+            Bad(
+                ops.Conv2d,
+                ((1, 3, 8, 8), (4, 3, 3, 3), (3,)),
+                errors.ShapeError,
+                "[4], the weight's first dimension",
+            ),
+            Bad(ops.Conv2d, ((1, 3, 8, 8),), errors.InvalidGraph, "input, weight[, bias]"),
+            Bad(lambda: ops.Conv2d(stride=(0, 1)), (), errors.InvalidAttribute, "stride=(0, 1)"),
+            Bad(lambda: ops.Conv2d(padding=(1, 1)), (), errors.InvalidAttribute, "4 integers"),
+            Bad(lambda: ops.Conv2d(padding=(-1, 0, 0, 0)), (), errors.InvalidAttribute, "least 0"),
+            Bad(lambda: ops.Conv2d(dilation=2), (), errors.InvalidAttribute, "dilation=2"),
+            Bad(lambda: ops.Conv2d(groups=0), (), errors.InvalidAttribute, "groups=0"),
+            Bad(lambda: ops.Conv2d(stride=(2**40, 1)), (), errors.InvalidAttribute, "integers"),
+            Bad(
+                ops.Conv2d,
+                ((1, 3, 8, 8), (4, 3, 3, 3)),
+                errors.DTypeMismatch,
+                "different dtypes",
+                (DType.F16, DType.F32),
+            ),
+            Bad(
+                ops.Conv2d,
+                ((1, 3, 8, 8), (4, 3, 3, 3)),
+                errors.DTypeMismatch,
+                "floating point",
+                (DType.I8, DType.I8),
+            ),
+            Bad(
+                lambda: ops.Conv2d(padding=(2**31 - 1,) * 4),
+                ((2**20, 2**20, 1, 1), (2**20, 2**20, 1, 1)),
+                errors.TooLarge,
+                "2^63",
+            ),
+        ),
+    ),
+    "linear": OpInfo(
+        lambda op, x, w, b=None: F.linear(x, w, b),
+        (
+            Sample(ops.Linear(), ((3, 10), (4, 10), (4,)), 120),
+            Sample(ops.Linear(), ((1, 33), (17, 33), (17,)), 561),
+            Sample(ops.Linear(), ((2, 5), (1, 5)), 10),
+            Sample(ops.Linear(), ((2, 3, 1, 6), (5, 6), (5,)), 180),
+        ),
+        (
+            Bad(ops.Linear, ((6,), (5, 6)), errors.RankError, "[1, 6]"),
+            Bad(ops.Linear, ((2, 6), (5, 6, 1)), errors.RankError, "[O, I]"),
+            Bad(ops.Linear, ((2, 6), (6, 5)), errors.ChannelMismatch, "reads 5"),
+            Bad(ops.Linear, ((2, 3, 4, 4), (5, 48)), errors.ChannelMismatch, "put flatten(x)"),
+            Bad(ops.Linear, ((2, 6), (5, 6), (6,)), errors.ShapeError, "[5]"),
+            Bad(ops.Linear, (), errors.InvalidGraph, "0 operands: none"),
+        ),
+    ),
+    "max_pool2d": OpInfo(
+        _max_pool2d,
+        (
+            Sample(ops.MaxPool2d((2, 2), (2, 2)), ((2, 3, 8, 8),)),
+            Sample(ops.MaxPool2d((3, 3), (2, 2), (1, 1, 1, 1)), ((1, 2, 9, 7),)),
+            Sample(ops.MaxPool2d((2, 3), (1, 2), (0, 1, 1, 0)), ((2, 1, 5, 6),)),
+            Sample(ops.MaxPool2d((2, 2), (1, 1), dilation=(3, 2)), ((1, 2, 7, 6),)),
+            Sample(ops.MaxPool2d((2, 2), (2, 2), ceil_mode=True), ((1, 2, 7, 5),)),
+            Sample(ops.MaxPool2d((3, 2), (3, 3), (1, 1, 1, 1), ceil_mode=True), ((1, 2, 7, 6),)),
+            Sample(ops.MaxPool2d((3, 3), (2, 2), (1, 1, 1, 1), (2, 2), True), ((1, 2, 6, 5),)),
+            Sample(ops.MaxPool2d((1, 1), (1, 1)), ((1, 1, 1, 1),)),
+        ),
+        (
+            Bad(
+                lambda: ops.MaxPool2d((3, 3), (2, 2)),
+                ((1, 2, 2, 9),),
+                errors.InputTooSmall,
+                "height floor((2 + 2*0 - 3)/2) + 1",
+            ),
+            Bad(lambda: ops.MaxPool2d((2, 2), (2, 2)), ((2, 9),), errors.RankError, "N, C, H, W"),
+            Bad(
+                lambda: ops.MaxPool2d((2, 2), (2, 2), (2, 0, 0, 0)),
+                (),
+                errors.InvalidAttribute,
+                "at most 1 on each side",
+            ),
+            Bad(
+                lambda: ops.MaxPool2d((2, 2), (1, 1), (2, 2, 2, 2), (3, 3)),
+                ((1, 1, 1, 8),),
+                errors.InputTooSmall,
+                "padding only",
+            ),
+            Bad(lambda: ops.MaxPool2d((0, 1), (1, 1)), (), errors.InvalidAttribute, "kernel_size"),
+            Bad(
+                lambda: ops.MaxPool2d((2, 2), (2, 2), ceil_mode=1),
+                (),
+                errors.InvalidAttribute,
+                "True or False",
+            ),
+        ),
+    ),
+    "avg_pool2d": OpInfo(
+        _avg_pool2d,
+        (
+            Sample(ops.AvgPool2d((2, 2), (2, 2)), ((2, 3, 8, 8),)),
+            Sample(ops.AvgPool2d((3, 2), (2, 3), (1, 1, 1, 1)), ((1, 2, 9, 7),)),
+            Sample(
+                ops.AvgPool2d((3, 3), (2, 2), (1, 1, 1, 1), count_include_pad=False),
+                ((1, 2, 8, 7),),
+            ),
+            Sample(ops.AvgPool2d((3, 3), (2, 2), (1, 1, 1, 1), ceil_mode=True), ((1, 2, 8, 6),)),
+            Sample(ops.AvgPool2d((3, 3), (2, 2), (1, 0, 1, 0), True, False), ((2, 1, 8, 6),)),
+            Sample(
+                ops.AvgPool2d((3, 3), (1, 2), (2, 0, 1, 1), count_include_pad=False),
+                ((1, 2, 5, 6),),
+            ),
+            Sample(ops.AvgPool2d((2, 2), (1, 1), (0, 0, 1, 1)), ((1, 2, 5, 6),)),
+        ),
+        (
+            Bad(
+                lambda: ops.AvgPool2d((4, 1), (1, 1), (1, 0, 0, 0), ceil_mode=True),
+                ((1, 2, 2, 9),),
+                errors.InputTooSmall,
+                "height ceil((2 + 1 + 0 - 4)/1) + 1",
+            ),
+            Bad(
+                lambda: ops.AvgPool2d((2, 2), (2, 2)), ((2, 9, 9),), errors.RankError, "1, 2, 9, 9"
+            ),
+            Bad(
+                lambda: ops.AvgPool2d((2, 2), (2, 2), (0, 0, 0, 2)),
+                (),
+                errors.InvalidAttribute,
+                "at most 1",
+            ),
+            Bad(lambda: ops.AvgPool2d((2,), (2, 2)), (), errors.InvalidAttribute, "2 integers"),
+        ),
+    ),
+    "global_avg_pool2d": OpInfo(
+        _unary(lambda x: F.adaptive_avg_pool2d(x, 1)),
+        tuple(Sample(ops.GlobalAvgPool2d(), (shape,)) for shape in ((2, 3, 7, 5), (1, 1, 1, 1))),
+        (Bad(ops.GlobalAvgPool2d, ((2, 3),), errors.RankError, "N, C, H, W"),),
+    ),
+    "batch_norm": OpInfo(
+        _batch_norm,
+        (
+            Sample(ops.BatchNorm(), ((2, 3, 4, 5), *((3,),) * 4)),
+            Sample(ops.BatchNorm(eps=0.1), ((4, 7), *((7,),) * 4)),
+            Sample(ops.BatchNorm(eps=0.001), ((1, 1, 6), *((1,),) * 4)),
+        ),
+        (
+            Bad(ops.BatchNorm, ((4,), *((4,),) * 4), errors.RankError, "[1, 4]"),
+            Bad(
+                ops.BatchNorm,
+                ((2, 3, 4, 4), (3,), (4,), (3,), (3,)),
+                errors.ChannelMismatch,
+                "running_var f32[4]",
+            ),
+            Bad(ops.BatchNorm, ((2, 3), (3,)), errors.InvalidGraph, "running_var"),
+            Bad(lambda: ops.BatchNorm(eps=-1.0), (), errors.InvalidAttribute, "eps=-1.0"),
+            Bad(lambda: ops.BatchNorm(eps=float("nan")), (), errors.InvalidAttribute, "finite"),
+        ),
+    ),
+    "relu": OpInfo(
+        _unary(F.relu), _pointwise(ops.Relu()), (*_TWO_OPERANDS, _only_floats(ops.Relu))
+    ),
+    "leaky_relu": OpInfo(
+        lambda op, x: F.leaky_relu(x, op.negative_slope),
+        _pointwise(ops.LeakyRelu(), ops.LeakyRelu(0.3), ops.LeakyRelu(-2.0)),
+        (
+            Bad(lambda: ops.LeakyRelu(float("inf")), (), errors.InvalidAttribute, "finite"),
+            Bad(lambda: ops.LeakyRelu(10**400), (), errors.InvalidAttribute, "finite"),
+            Bad(lambda: ops.LeakyRelu("a"), (), errors.InvalidAttribute, "finite"),
+            _only_floats(ops.LeakyRelu),
+        ),
+    ),
+    "sigmoid": OpInfo(
+        _unary(torch.sigmoid), _pointwise(ops.Sigmoid()), (_only_floats(ops.Sigmoid),)
+    ),
+    "tanh": OpInfo(_unary(torch.tanh), _pointwise(ops.Tanh()), (_only_floats(ops.Tanh),)),
+    "silu": OpInfo(_unary(F.silu), _pointwise(ops.Silu()), (_only_floats(ops.Silu),)),
+    "dropout": OpInfo(
+        _unary(torch.clone),
+        _pointwise(ops.Dropout(), ops.Dropout(0.1)),
+        (
+            Bad(lambda: ops.Dropout(1.5), (), errors.InvalidAttribute, "at most 1"),
+            _only_floats(ops.Dropout),
+        ),
+    ),
+    "softmax": OpInfo(
+        lambda op, x: F.softmax(x, op.dim), _softmax_samples(ops.Softmax), _bad_softmax(ops.Softmax)
+    ),
+    "log_softmax": OpInfo(
+        lambda op, x: F.log_softmax(x, op.dim),
+        _softmax_samples(ops.LogSoftmax),
+        _bad_softmax(ops.LogSoftmax),
+    ),
+    "add": OpInfo(lambda op, a, b: a + b, _arithmetic(ops.Add()), _bad_arithmetic(ops.Add)),
+    "mul": OpInfo(lambda op, a, b: a * b, _arithmetic(ops.Mul()), _bad_arithmetic(ops.Mul)),
+    "flatten": OpInfo(
+        lambda op, x: torch.flatten(x, op.start_dim),
+        (
+            Sample(ops.Flatten(), ((2, 3, 4, 5),)),
+            Sample(ops.Flatten(0), ((2, 3),)),
+            Sample(ops.Flatten(2), ((2, 3, 4, 1),)),
+        ),
+        (
+            Bad(lambda: ops.Flatten(4), ((2, 3, 4, 5),), errors.RankError, "no dimension 4"),
+            Bad(lambda: ops.Flatten(0), ((),), errors.RankError, "scalar"),
+            Bad(lambda: ops.Flatten(-1), (), errors.InvalidAttribute, "start_dim=-1"),
+        ),
+    ),
+    "reshape": OpInfo(
+        lambda op, x: torch.reshape(x, op.shape),
+        (
+            Sample(ops.Reshape((6, -1)), ((2, 3, 4, 5),)),
+            Sample(ops.Reshape((5, 4, 3, 2)), ((2, 3, 4, 5),)),
+            Sample(ops.Reshape(()), ((1, 1),)),
+            Sample(ops.Reshape((-1,)), ((2, 3),)),
+        ),
+        (
+            Bad(lambda: ops.Reshape((4, -1)), ((2, 3),), errors.ShapeError, "has 6 elements"),
+            Bad(lambda: ops.Reshape((2, 3, 2)), ((2, 3),), errors.ShapeError, "2 * 3 * 2 = 12"),
+            Bad(lambda: ops.Reshape((-1, -1)), (), errors.InvalidAttribute, "most one -1"),
+            Bad(lambda: ops.Reshape((0,)), (), errors.InvalidAttribute, "positive"),
+            Bad(lambda: ops.Reshape(6), (), errors.InvalidAttribute, "tuple"),
+        ),
+    ),
+    "concat": OpInfo(
+        lambda op, *xs: torch.cat(xs, op.dim),
+        (
+            Sample(ops.Concat(), ((2, 3, 4, 5), (2, 1, 4, 5), (2, 6, 4, 5))),
+            Sample(ops.Concat(0), ((2, 3), (1, 3))),
+            Sample(ops.Concat(3), ((1, 2, 3, 4), (1, 2, 3, 1))),
+            Sample(ops.Concat(), ((2, 3),)),
+        ),
+        (
+            Bad(ops.Concat, (), errors.InvalidGraph, "at least one"),
+            Bad(ops.Concat, ((2, 3, 4), (2, 3)), errors.RankError, "position 1"),
+            Bad(ops.Concat, ((2, 3), (3, 3)), errors.ShapeError, "2 against 3 in dimension 0"),
+            Bad(lambda: ops.Concat(2), ((2, 3),), errors.RankError, "no dimension 2"),
+            Bad(ops.Concat, ((2, 3), (2, 3)), errors.DTypeMismatch, "", (DType.F32, DType.F64)),
+        ),
+    ),
+    "pad": OpInfo(
+        lambda op, x: _padded(x, op.padding, op.value),
+        (
+            Sample(ops.Pad((1, 2, 3, 4)), ((2, 3, 4, 5),)),
+            Sample(ops.Pad((0, 0, 1, 0), -1.5), ((1, 2, 3, 3),)),
+            Sample(ops.Pad((1, 1, 1, 1), -np.inf), ((1, 1, 2, 2),)),
+        ),
+        (
+            Bad(lambda: ops.Pad((1, 1, 1, 1)), ((2, 3),), errors.RankError, "N, C, H, W"),
+            Bad(lambda: ops.Pad((-1, 0, 0, 0)), (), errors.InvalidAttribute, "least 0"),
+            Bad(lambda: ops.Pad((0, 0, 0, 0), np.nan), (), errors.InvalidAttribute, "value=nan"),
+        ),
+    ),
+}
+
+SAMPLES = tuple(sample for info in INFO.values() for sample in info.samples)
+BAD = tuple((name, bad) for name, info in INFO.items() for bad in info.bad)

@@ -1,0 +1,226 @@
+"""Every operator against PyTorch, its own shape rule, its text form and its error bound."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graphcnn import ops
+from graphcnn.errors import GraphCNNError
+from graphcnn.ir import Cost, DType, Fused, Op, TensorType, gamma, parse, verify
+from tests.opinfo import BAD, FLOATS, INFO, SAMPLES
+
+F32 = 2.0**-24
+WEIGHTED = [sample for sample in SAMPLES if sample.op.name in ("conv2d", "linear", "batch_norm")]
+
+
+def in_torch(sample, operands, dtype):
+    tensors = [torch.tensor(array, dtype=dtype) for array in operands]
+    return INFO[sample.op.name].torch(sample.op, *tensors).numpy().astype(np.float64)
+
+
+def bound(sample, operands, errors=None, unit=F32):
+    exact = sample.op.reference(*operands)
+    slack = errors or [np.zeros(array.shape) for array in operands]
+    return exact, sample.op.error(tuple(operands), tuple(slack), exact, unit)
+
+
+def test_the_table_covers_every_op():
+    made_elsewhere = {name for name in Op.registry if not hasattr(ops, Op.registry[name].__name__)}
+    assert made_elsewhere <= {Fused.name}
+    assert set(INFO) == set(Op.registry) - made_elsewhere
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_reference_equals_torch(sample):
+    operands = sample.operands()
+    got = sample.op.reference(*operands)
+    wanted = in_torch(sample, operands, torch.float64)
+    assert got.dtype == np.float64
+    assert got.shape == wanted.shape == sample.output().shape
+    assert got.size == 1 or np.ptp(got[np.isfinite(got)]) > 0
+    np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_reference_leaves_its_operands_alone(sample):
+    operands = sample.operands()
+    for array in operands:
+        array.setflags(write=False)
+    result = sample.op.reference(*operands)
+    bound(sample, operands, [np.full(array.shape, 0.1) for array in operands])
+    np.testing.assert_array_equal(result, sample.op.reference(*sample.operands()))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_infer_keeps_the_dtype(sample):
+    for dtype in FLOATS:
+        assert sample.output(dtype) == TensorType(sample.output().shape, dtype)
+
+
+@pytest.mark.parametrize(("name", "bad"), BAD, ids=lambda value: getattr(value, "says", value))
+def test_errors_name_the_mistake(name, bad):
+    with pytest.raises(bad.error) as caught:
+        bad.raise_error()
+    assert type(caught.value) is bad.error
+    assert bad.says in str(caught.value)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_text_round_trip(sample):
+    graph = sample.graph(DType.BF16)
+    verify(graph)
+    again = parse(str(graph))
+    assert again == graph
+    assert again.nodes[0].op == sample.op
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_cost(sample):
+    cost = sample.op.cost(sample.types(), sample.output())
+    assert isinstance(cost, Cost)
+    assert cost.macs == sample.macs
+    assert cost.flops >= 2 * cost.macs
+    assert cost.writes == sample.output().size
+    assert cost.reads == sum(type.size for type in sample.types())
+
+
+def test_cost_of_moving_is_no_arithmetic():
+    for name in ("flatten", "reshape", "concat", "pad", "dropout"):
+        sample = INFO[name].samples[0]
+        assert sample.op.cost(sample.types(), sample.output()).flops == 0
+    relu = INFO["relu"].samples[0]
+    assert relu.op.cost(relu.types(), relu.output()).flops == 2 * 3 * 5 * 4
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_bound_holds_in_float32(sample):
+    for seed in range(3):
+        operands = sample.operands(seed, DType.F32)
+        exact, allowed = bound(sample, operands)
+        finite = np.isfinite(exact)
+        off = np.abs(in_torch(sample, operands, torch.float32)[finite] - exact[finite])
+        assert allowed.shape == exact.shape
+        assert (off <= allowed[finite]).all()
+        # Not absurdly loose: within the scale of the terms that are summed.
+        largest = max(np.abs(array).max(initial=0) for array in operands) ** 2
+        terms = sum(array[0].size if array.ndim else 1 for array in operands)
+        assert allowed.max() <= 40 * F32 * terms * max(1.0, largest)
+
+
+@pytest.mark.parametrize("sample", WEIGHTED, ids=str)
+def test_one_wrong_weight_breaks_the_bound(sample):
+    """One weight that is off by 1 % shows in some output, in float32."""
+    operands = sample.operands(0, DType.F32)
+    exact, allowed = bound(sample, operands)
+    which = 3 if sample.op.name == "batch_norm" else 1
+    wrong = [array.copy() for array in operands]
+    wrong[which].flat[np.abs(wrong[which]).argmax()] *= 1.01
+    off = np.abs(in_torch(sample, wrong, torch.float32) - exact)
+    assert (off > allowed).any()
+
+
+def test_bound_holds_for_sequential_sums():
+    """The worst order of summation, term after term, in float32 and over 4,000 terms."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 4000)).astype(np.float32)
+    weight = rng.standard_normal((8, 4000)).astype(np.float32)
+    operands = (x.astype(np.float64), weight.astype(np.float64))
+    errors = tuple(np.zeros(array.shape) for array in operands)
+    exact = ops.Linear().reference(*operands)
+    allowed = ops.Linear().error(operands, errors, exact, F32)
+    computed = np.cumsum(x * weight, axis=1, dtype=np.float32)[:, -1]
+    assert (np.abs(computed - exact[0]) <= allowed[0]).all()
+    assert (np.abs(computed - exact[0]) > gamma(1, F32) * np.abs(exact[0])).any()
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@pytest.mark.parametrize("size", [1e-6, 0.05])
+def test_bound_holds_for_wrong_operands(sample, size):
+    """Operands off by up to their stated errors: the result stays within the bound."""
+    operands = sample.operands()
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        errors = [size * rng.random(array.shape) for array in operands]
+        exact, allowed = bound(sample, operands, errors, unit=2.0**-53)
+        finite = np.isfinite(exact)
+        for power in (0, 1):
+            # Power 0 takes every operand to a corner of its interval.
+            shares = [
+                rng.choice([-1.0, 1.0], e.shape) * rng.random(e.shape) ** power for e in errors
+            ]
+            moved = [a + e * s for a, e, s in zip(operands, errors, shares, strict=True)]
+            off = np.abs(sample.op.reference(*moved)[finite] - exact[finite])
+            assert (off <= allowed[finite] * (1 + 1e-9) + 1e-14).all()
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu"])
+def test_bound_of_exponentials_far_out(name):
+    """Large arguments, where float32 exponentials overflow and results underflow."""
+    op = Op.registry[name]()
+    x = np.linspace(-110, 110, 4001, dtype=np.float32)
+    exact = op.reference(x.astype(np.float64))
+    allowed = op.error((x.astype(np.float64),), (np.zeros(x.shape),), exact, F32)
+    computed = INFO[name].torch(op, torch.tensor(x)).numpy().astype(np.float64)
+    assert (np.abs(computed - exact) <= allowed).all()
+    assert allowed.max() < 110 * 300 * F32
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_bound_of_softmax_far_apart(name):
+    op = Op.registry[name]()
+    rng = np.random.default_rng(0)
+    x = (60 * rng.standard_normal((8, 100))).astype(np.float32)
+    exact = op.reference(x.astype(np.float64))
+    allowed = op.error((x.astype(np.float64),), (np.zeros(x.shape),), exact, F32)
+    computed = INFO[name].torch(op, torch.tensor(x)).numpy().astype(np.float64)
+    assert np.isfinite(allowed).all()
+    assert (np.abs(computed - exact) <= allowed).all()
+
+
+def test_softmax_bound_is_never_more_than_one():
+    op = ops.Softmax()
+    x = np.array([[0.0, -2000.0]])
+    allowed = op.error((x,), (np.full(x.shape, 1e6),), op.reference(x), F32)
+    assert (allowed <= 1.0001).all()
+
+
+def test_convolution_in_chunks(monkeypatch):
+    sample = INFO["conv2d"].samples[0]
+    whole = sample.op.reference(*sample.operands())
+    monkeypatch.setattr("graphcnn.ops.conv._CHUNK", 500)
+    np.testing.assert_allclose(sample.op.reference(*sample.operands()), whole, rtol=1e-13)
+
+
+ODD = st.one_of(
+    st.integers(-3, 5),
+    st.sampled_from([2**31, 2**63, 10**30, True, None, "same", 1.5, float("nan"), float("-inf")]),
+    st.lists(st.integers(-2, 4), max_size=5).map(tuple),
+)
+SHAPES = st.lists(st.sampled_from([1, 2, 3, 4, 7, 2**31 - 1]), max_size=5).map(tuple)
+TYPES = st.builds(
+    TensorType,
+    SHAPES.filter(lambda shape: shape.count(2**31 - 1) < 2),
+    st.sampled_from([*DType] + [DType.F32] * 5),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_odd_arguments_raise_only_our_errors(data):
+    name = data.draw(st.sampled_from(sorted(INFO)))
+    cls = Op.registry[name]
+    attributes = {
+        field.name: data.draw(ODD)
+        for field in dataclasses.fields(cls)
+        if field.default is dataclasses.MISSING or data.draw(st.booleans())
+    }
+    try:
+        result = cls(**attributes).infer(*data.draw(st.lists(TYPES, max_size=6)))
+    except GraphCNNError as refused:
+        result = str(refused)
+    assert isinstance(result, TensorType) or "remedy" in result

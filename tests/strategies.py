@@ -1,0 +1,263 @@
+"""Hypothesis strategies: small random CNN graphs that use every operator.
+
+`graphs()` draws a valid graph with weights; `inputs(graph, seed)` makes arrays to call it with. The
+graphs hold what compilers get wrong: residual adds (also of a value with itself), values with
+several readers, several outputs, some of them read again inside, tied weights, dead ends, awkward
+channel counts, uneven padding, partial last windows, 1x1 images.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import strategies as st
+
+import graphcnn as gx
+from graphcnn.frontend.expr import Tensor
+from graphcnn.ir import DType, Graph
+
+_CHANNELS = (1, 2, 3, 4, 5, 8, 13, 16, 17)
+_SIZES = (1, 2, 3, 5, 6, 7, 8, 9, 11)
+_LARGEST = 4096
+_ACTIVATIONS = (gx.relu, gx.relu, gx.leaky_relu, gx.sigmoid, gx.tanh, gx.silu)
+
+
+def inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
+    """Arrays of the graph's input types, normal, rounded to their dtypes."""
+    rng = np.random.default_rng(seed)
+    return {v.name: v.type.dtype.round(rng.standard_normal(v.type.shape)) for v in graph.inputs}
+
+
+@st.composite
+def graphs(draw: st.DrawFn, *, max_steps: int = 8, dtypes: tuple[str, ...] = ("float32",)) -> Graph:
+    """A valid graph of up to `max_steps` layers; a layer is one to six nodes."""
+    return _Drawing(draw, draw(st.sampled_from(dtypes))).graph(max_steps)
+
+
+class _Drawing:
+    """One graph being drawn: the values so far, and a generator of weights."""
+
+    def __init__(self, draw: st.DrawFn, dtype: str) -> None:
+        self.draw = draw
+        self.dtype = dtype
+        # Weights come from a seed: hypothesis has nothing to shrink in their digits.
+        self.rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+        self.values: list[Tensor] = []
+
+    def graph(self, max_steps: int) -> Graph:
+        shape = (self.one_of(1, 1, 2, 3), self.one_of(*_CHANNELS), *self.image())
+        self.values.append(gx.input("image", shape, self.dtype))
+        if self.chance():
+            other = (shape[0], self.one_of(*_CHANNELS), *shape[2:])
+            self.values.append(gx.input("second", other, self.dtype))
+        for _ in range(self.draw(st.integers(1, max_steps))):
+            deeper = self.chance()
+            self.values.append(self.layer(self.values[-1] if deeper else self.pick(self.values)))
+        returned = [self.values[-1]]
+        if self.chance():
+            made = [v for v in self.values[:-1] if not isinstance(v, gx.frontend.expr.Input)]
+            returned += self.draw(
+                st.lists(st.sampled_from(made), max_size=2, unique_by=id) if made else st.just([])
+            )
+        return gx.graph("drawn", returned)
+
+    def layer(self, x: Tensor) -> Tensor:
+        """Some layer that accepts x."""
+        steps = [self.activation, self.arithmetic, self.concat, self.flatten, self.softmax]
+        if len(x.shape) == 2:
+            steps += [self.linear, self.linear, self.linear, self.to_image]
+        if len(x.shape) == 4:
+            steps += [self.block] * 5
+            steps += [self.conv2d, self.pool, self.pool, self.pad, self.gate, self.global_pool]
+            steps += [
+                self.residual,
+                self.residual,
+                self.shared,
+                self.recurrent,
+                self.head,
+                self.head,
+            ]
+        if len(x.shape) >= 2:
+            steps += [self.batch_norm]
+        return self.pick(steps)(x)
+
+    # Choices
+
+    def pick(self, items):
+        return self.draw(st.sampled_from(items))
+
+    def one_of(self, *items: int) -> int:
+        return self.draw(st.sampled_from(items))
+
+    def chance(self) -> bool:
+        return self.draw(st.booleans())
+
+    def image(self) -> tuple[int, int]:
+        return self.one_of(*_SIZES), self.one_of(*_SIZES)
+
+    def pair(self, *items: int) -> tuple[int, int]:
+        return self.one_of(*items), self.one_of(*items)
+
+    def name(self, stem: str) -> str | None:
+        """Now and then a name of the user's choice."""
+        return f"{stem}.{len(self.values)}" if self.one_of(0, 0, 0, 1) else None
+
+    def weight(self, *shape: int) -> np.ndarray:
+        fan_in = max(1, int(np.prod(shape[1:])))
+        data = self.rng.standard_normal(shape) * np.sqrt(2 / fan_in)
+        return DType.of(self.dtype).round(data)
+
+    def vector(self, size: int) -> np.ndarray:
+        return DType.of(self.dtype).round(self.rng.uniform(0.5, 1.5, size))
+
+    # Layers
+
+    def block(self, x: Tensor) -> Tensor:
+        """conv [+ batch norm] [+ residual] [+ activation] [+ pool]: what fusion is for."""
+        conv = self.conv2d(x)
+        h = self.batch_norm(conv) if self.chance() else conv
+        if self.chance():
+            same = [v for v in self.values if v.shape == h.shape and v is not h]
+            h = self.sum_of(h, self.pick(same)) if same else h
+        if self.chance():
+            h = self.activation(h)
+        if self.chance() and min(h.shape[2:]) >= 2:
+            if self.chance():
+                self.values.append(h)
+            h = self.pick((gx.max_pool2d, gx.avg_pool2d))(h, 2)
+        return h
+
+    def conv2d(self, x: Tensor) -> Tensor:
+        if x.shape[1] * x.shape[2] * x.shape[3] > _LARGEST:
+            return self.global_pool(x)
+        channels = x.shape[1]
+        groups = self.one_of(1, 1, 1, channels)
+        if channels % 2 == 0 and self.chance():
+            groups = 2
+        filters = groups * self.one_of(1, 2) if groups > 1 else self.one_of(*_CHANNELS, channels)
+        same = self.chance()
+        kernel = self.pair(1, 3) if same else self.pair(1, 1, 2, 3, 5)
+        stride = (1, 1) if same else self.pair(1, 1, 2, 3)
+        dilation = (1, 1) if same else self.pair(1, 1, 2)
+        padding = (
+            (kernel[0] // 2, kernel[1] // 2) * 2 if same else (*self.pair(0, 1), *self.pair(0, 2))
+        )
+        spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+        lacks = [spans[i] - x.shape[2 + i] - padding[i] - padding[i + 2] for i in (0, 1)]
+        padding = (*padding[:2], *(padding[2 + i] + max(0, lacks[i]) for i in (0, 1)))
+        weight = self.weight(filters, channels // groups, *kernel)
+        bias = self.vector(filters) - 1 if self.chance() else None
+        name = self.name("conv")
+        return gx.conv2d(x, weight, bias, stride, padding, dilation, groups, name=name)
+
+    def residual(self, x: Tensor) -> Tensor:
+        """ResNet's basic block: conv [bn] act conv [bn] + x, act."""
+        if x.shape[1] * x.shape[2] * x.shape[3] > _LARGEST:
+            return self.global_pool(x)
+        h = x
+        for last in (False, True):
+            h = gx.conv2d(h, self.weight(x.shape[1], x.shape[1], 3, 3), padding=1)
+            h = self.batch_norm(h) if self.chance() else h
+            h = self.activation(self.sum_of(h, x) if last else h)
+        return h
+
+    def shared(self, x: Tensor) -> Tensor:
+        """Two convolutions that read one value, added: both write, one is the other's residual."""
+        if x.shape[1] * x.shape[2] * x.shape[3] > _LARGEST:
+            return self.global_pool(x)
+        filters = self.one_of(1, 4, 7)
+        left = gx.conv2d(x, self.weight(filters, x.shape[1], 3, 3), padding=1)
+        right = gx.conv2d(x, self.weight(filters, x.shape[1], 1, 1), self.vector(filters))
+        return gx.relu(left + right)
+
+    def recurrent(self, x: Tensor) -> Tensor:
+        """One convolution applied twice: two nodes read one parameter."""
+        if x.shape[1] * x.shape[2] * x.shape[3] > _LARGEST:
+            return self.global_pool(x)
+        weight, bias = self.weight(x.shape[1], x.shape[1], 3, 1), self.vector(x.shape[1])
+        padding = (1, 0)
+        h = gx.conv2d(gx.relu(gx.conv2d(x, weight, bias, padding=padding)), weight, padding=padding)
+        return h + x if self.chance() else h
+
+    def head(self, x: Tensor) -> Tensor:
+        """A classifier: [global pool,] flatten, linear, activation."""
+        h = gx.flatten(x if x.type.size < _LARGEST and self.chance() else self.global_pool(x))
+        return self.activation(self.linear(h))
+
+    def activation(self, x: Tensor) -> Tensor:
+        function: Callable[..., Tensor] = self.pick((*_ACTIVATIONS, gx.dropout))
+        return function(x, name=self.name("act"))
+
+    def pool(self, x: Tensor) -> Tensor:
+        function = self.pick((gx.max_pool2d, gx.avg_pool2d))
+        kernel = tuple(min(self.one_of(1, 2, 2, 3), size) for size in x.shape[2:])
+        stride = kernel if self.chance() else self.pair(1, 2, 3)
+        padding = tuple(self.draw(st.integers(0, k - 1)) for k in (*kernel, *kernel))
+        options = {"padding": padding, "ceil_mode": self.chance()}
+        if function is gx.avg_pool2d:
+            options["count_include_pad"] = self.chance()
+        elif min(x.shape[2:]) >= 5 and max(kernel) <= 2:
+            options["dilation"] = self.pair(1, 2)
+        return function(x, kernel, stride, name=self.name("pool"), **options)
+
+    def global_pool(self, x: Tensor) -> Tensor:
+        return gx.global_avg_pool2d(x, name=self.name("mean"))
+
+    def batch_norm(self, x: Tensor) -> Tensor:
+        size = x.shape[1]
+        affine = (self.vector(size), self.vector(size) - 1) if self.chance() else ()
+        return gx.batch_norm(x, self.vector(size) - 1, self.vector(size), *affine)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """Squeeze and excite: x times a number in [0, 1] per channel."""
+        weight = self.weight(x.shape[1], x.shape[1], 1, 1)
+        return x * gx.sigmoid(gx.conv2d(gx.global_avg_pool2d(x), weight))
+
+    def sum_of(self, x: Tensor, other: Tensor) -> Tensor:
+        return x + other if self.chance() else gx.add(other, x, name=self.name("sum"))
+
+    def arithmetic(self, x: Tensor) -> Tensor:
+        kind = self.one_of(0, 0, 1, 2, 3, 4)
+        if kind == 0:
+            return self.sum_of(x, self.pick([v for v in self.values if v.shape == x.shape]))
+        if kind == 1:
+            return x + self.pick((0.0, 1.0, -0.5))
+        if kind == 2:
+            return x * self.pick((0.0, 1.0, -0.5, 2.0))
+        if kind == 3 and len(x.shape) == 4:
+            return x * self.vector(x.shape[1]).reshape(-1, 1, 1)
+        return x * gx.tanh(x)
+
+    def concat(self, x: Tensor) -> Tensor:
+        near = [
+            v
+            for v in self.values
+            if len(v.shape) == len(x.shape) >= 2
+            and (v.shape[0], *v.shape[2:]) == (x.shape[0], *x.shape[2:])
+        ]
+        if len(x.shape) < 2 or 2 * x.type.size > _LARGEST:
+            return gx.relu(x)
+        return gx.concat([x, *self.draw(st.lists(st.sampled_from(near), max_size=2))])
+
+    def pad(self, x: Tensor) -> Tensor:
+        if x.type.size > _LARGEST:
+            return self.global_pool(x)
+        padding = tuple(self.one_of(0, 0, 1, 2) for _ in range(4))
+        return gx.pad(x, padding, self.pick((0.0, 0.0, 0.5)), name=self.name("pad"))
+
+    def flatten(self, x: Tensor) -> Tensor:
+        return gx.flatten(x, self.one_of(0, 1, 1, 1) if len(x.shape) >= 2 else 0)
+
+    def to_image(self, x: Tensor) -> Tensor:
+        features = x.shape[1]
+        divisor = self.pick([d for d in (1, 2, 3, 4) if features % d == 0])
+        shape = (x.shape[0], divisor, features // divisor, 1)
+        return gx.reshape(x, (x.shape[0], divisor, -1, 1) if self.chance() else shape)
+
+    def linear(self, x: Tensor) -> Tensor:
+        features = self.one_of(*_CHANNELS)
+        bias = self.vector(features) - 1 if self.chance() else None
+        return gx.linear(x, self.weight(features, x.shape[1]), bias, name=self.name("fc"))
+
+    def softmax(self, x: Tensor) -> Tensor:
+        function = self.pick((gx.softmax, gx.log_softmax))
+        return function(x, self.draw(st.integers(-1, len(x.shape) - 1)))
