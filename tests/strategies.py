@@ -6,6 +6,7 @@ several readers, several outputs, some of them read again inside, tied weights, 
 channel counts, uneven padding, partial last windows, 1x1 images.
 """
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -42,6 +43,7 @@ class _Drawing:
         # Weights come from a seed: hypothesis has nothing to shrink in their digits.
         self.rng = np.random.default_rng(draw(st.integers(0, 2**16)))
         self.values: list[Tensor] = []
+        self.numbers = itertools.count()
 
     def graph(self, max_steps: int) -> Graph:
         shape = (self.one_of(1, 1, 2, 3), self.one_of(*_CHANNELS), *self.image())
@@ -99,7 +101,7 @@ class _Drawing:
 
     def name(self, stem: str) -> str | None:
         """Now and then a name of the user's choice."""
-        return f"{stem}.{len(self.values)}" if self.one_of(0, 0, 0, 1) else None
+        return f"{stem}.{next(self.numbers)}" if self.one_of(0, 0, 0, 1) else None
 
     def weight(self, *shape: int) -> np.ndarray:
         fan_in = max(1, int(np.prod(shape[1:])))
