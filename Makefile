@@ -1,0 +1,31 @@
+# make demo    set up .venv and run the main job
+# make test    set up .venv and run the tests
+# make lint    style, format and types
+# make clean   remove .venv and what tools left behind
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test lint clean
+
+demo: $(READY)
+	$(BIN)/python -m graphcnn demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "graphcnn needs Python 3.11 or later: make PYTHON=python3.12"; exit 1; }
+	@echo "setting up .venv: torch, triton and the test tools; a few minutes the first time"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $(READY)
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis graphcnn.egg-info build

@@ -1,0 +1,7 @@
+"""`python -m graphcnn`."""
+
+import sys
+
+from graphcnn.cli import main
+
+sys.exit(main())
