@@ -63,6 +63,10 @@ def chain_of(body: Graph) -> Chain | Refusal:
             return Refusal(
                 RULE, node.name, f"the chain's value {previous} is read {times}", (previous,)
             )
+        earlier = tuple(n for n in node.inputs if n != previous and body.producer(n))
+        if earlier:
+            because = f"it reads '{earlier[0]}', which the chain has left behind"
+            return Refusal(RULE, node.name, because, earlier)
         if refusal := _link_refusal(node, body, previous, anchor):
             return refusal
         pools += isinstance(node.op, MaxPool2d | AvgPool2d)
