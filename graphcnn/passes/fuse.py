@@ -78,12 +78,18 @@ class Fuse(Pass):
     def run(self, graph: Graph, log: CompileLog) -> Graph:
         """The graph with chains outlined into fused nodes."""
         demands = Demands.of(self.must_fuse, self.must_not_fuse, graph, log)
+        tried = CompileLog(absorbed=log.absorbed)
         fused = graph
         # A second round finds a chain only if the target refused one that a residual was kept for.
-        while groups := self._groups(fused, demands, log):
+        while groups := self._groups(fused, demands, tried):
             fused = _contract(fused, groups)
-        _explain_leftovers(fused, log)
-        demands.check(fused, log)
+        _explain_leftovers(fused, tried)
+        demands.check(fused, tried)
+        log.rewrites.extend(tried.rewrites)
+        for refusal in tried.refusals:
+            # That one chain could not take a node is of no interest when another one did.
+            if refusal.rule != self.name or _stays_alone(refusal.node, fused):
+                log.refuse(refusal)
         return fused
 
     def _groups(self, graph: Graph, demands: Demands, log: CompileLog) -> list[tuple[Node, ...]]:
@@ -293,6 +299,11 @@ def _contract(graph: Graph, groups: list[tuple[Node, ...]]) -> Graph:
     return graph.replace(nodes=tuple(nodes))
 
 
+def _stays_alone(name: str, graph: Graph) -> bool:
+    maker = graph.producer(name)
+    return maker is not None and not isinstance(maker.op, Fused)
+
+
 def _explain_leftovers(graph: Graph, log: CompileLog) -> None:
     """Say why each pointwise op or pool that no rule has looked at stays alone."""
     told = {refusal.node for refusal in log.refusals}
@@ -303,8 +314,10 @@ def _explain_leftovers(graph: Graph, log: CompileLog) -> None:
         maker = graph.producer(value)
         if maker is None:
             because = f"its operand '{value}' is an input of the graph"
-        elif isinstance(maker.op, Fused) or maker.op.kind is OpKind.ANCHOR:
+        elif isinstance(maker.op, Fused) and value != maker.name:
             because = f"the kernel of '{maker.name}' goes on with another reader of '{value}'"
+        elif isinstance(maker.op, Fused) or maker.op.kind is OpKind.ANCHOR:
+            because = f"the chain was cut behind '{value}'"
         else:
             because = f"its operand '{value}' is the value of a {maker.op.name}, not of a kernel"
         log.refuse(Refusal(Fuse.name, node.name, because, (value,)))

@@ -1,0 +1,105 @@
+"""Networks that several tests compile, written with the front end, narrow and small by default."""
+
+from __future__ import annotations
+
+from graphcnn.frontend import functional as gx
+from graphcnn.frontend.expr import Tensor, graph, input, param
+from graphcnn.ir import Graph, with_he_weights
+
+
+def resnet18(size: int = 64, width: int = 8, dtype: str = "float32", seed: int = 0) -> Graph:
+    """ResNet-18 (He et al., 2015): 20 convolutions, each with a batch norm, and a linear layer."""
+    return _resnet("resnet18", (2, 2, 2, 2), False, size, width, dtype, seed)
+
+
+def resnet50(size: int = 64, width: int = 4, dtype: str = "float32", seed: int = 0) -> Graph:
+    """ResNet-50: bottleneck blocks, 53 convolutions."""
+    return _resnet("resnet50", (3, 4, 6, 3), True, size, width, dtype, seed)
+
+
+def _resnet(
+    name: str,
+    blocks: tuple[int, ...],
+    bottleneck: bool,
+    size: int,
+    width: int,
+    dtype: str,
+    seed: int,
+) -> Graph:
+    expansion = 4 if bottleneck else 1
+    h = input("image", (1, 3, size, size), dtype)
+    h = gx.relu(conv_norm(h, "conv1", width, 7, stride=2), name="relu1")
+    h = gx.max_pool2d(h, 3, 2, 1, name="pool1")
+    for stage, depth in enumerate(blocks):
+        channels = width << stage
+        for block in range(depth):
+            at = f"layer{stage + 1}.{block}"
+            stride = 2 if stage and not block else 1
+            y = h
+            if bottleneck:
+                y = gx.relu(conv_norm(y, f"{at}.conv1", channels, 1), name=f"{at}.relu1")
+                y = gx.relu(conv_norm(y, f"{at}.conv2", channels, 3, stride), name=f"{at}.relu2")
+                y = conv_norm(y, f"{at}.conv3", channels * expansion, 1)
+            else:
+                y = gx.relu(conv_norm(y, f"{at}.conv1", channels, 3, stride), name=f"{at}.relu1")
+                y = conv_norm(y, f"{at}.conv2", channels, 3)
+            if h.shape != y.shape:
+                h = conv_norm(h, f"{at}.downsample", channels * expansion, 1, stride)
+            h = gx.relu(gx.add(y, h, name=f"{at}.add"), name=f"{at}.relu")
+    h = gx.flatten(gx.global_avg_pool2d(h, name="pool5"), name="flatten")
+    h = gx.linear(
+        h, param("fc.weight", (10, h.shape[1]), dtype), param("fc.bias", (10,), dtype), name="fc"
+    )
+    return with_he_weights(graph(name, h), seed)
+
+
+def unet_block(size: int = 16, channels: int = 4, dtype: str = "float32", seed: int = 0) -> Graph:
+    """One level of a U-Net down and its bottom: both skips are read by a pool or a convolution,
+    and by a concat."""
+    image = input("image", (1, 3, size, size), dtype)
+    a = gx.relu(conv(image, "a1", channels, 3), name="a1.relu")
+    skip = gx.relu(conv(a, "a2", channels, 3), name="a2.relu")
+    b = gx.max_pool2d(skip, 2, name="down")
+    b = gx.relu(conv(b, "b1", 2 * channels, 3), name="b1.relu")
+    inner = gx.relu(conv(b, "b2", 2 * channels, 3), name="b2.relu")
+    c = gx.max_pool2d(inner, 2, name="bottom")
+    c = gx.relu(conv(c, "c1", 2 * channels, 3), name="c1.relu")
+    halves = gx.concat([b, inner], name="cat")
+    d = gx.relu(conv(halves, "d1", channels, 3), name="d1.relu")
+    full = gx.concat([skip, a], name="cat2")
+    e = conv(full, "e1", 2, 1)
+    return with_he_weights(graph("unet_block", [e, d, c]), seed)
+
+
+def preactivation(size: int = 16, width: int = 4, dtype: str = "float32", seed: int = 0) -> Graph:
+    """Two blocks of a pre-activation ResNet (He et al., 2016): batch norm and ReLU stand in front
+    of each convolution, so that every sum has two readers."""
+    h = conv(input("image", (1, 3, size, size), dtype), "stem", width, 3)
+    for block in ("first", "second"):
+        y = gx.relu(norm(h, f"{block}.norm1"), name=f"{block}.relu1")
+        y = conv(y, f"{block}.conv1", width, 3)
+        y = gx.relu(norm(y, f"{block}.norm2"), name=f"{block}.relu2")
+        y = conv(y, f"{block}.conv2", width, 3)
+        h = gx.add(h, y, name=f"{block}.add")
+    return with_he_weights(graph("preactivation", gx.relu(h, name="last")), seed)
+
+
+def conv(x: Tensor, name: str, channels: int, kernel: int, stride: int = 1) -> Tensor:
+    """A convolution with "same" padding, weights and bias."""
+    weight = param(f"{name}.weight", (channels, x.shape[1], kernel, kernel), x.dtype)
+    bias = param(f"{name}.bias", (channels,), x.dtype)
+    return gx.conv2d(x, weight, bias, stride, kernel // 2, name=name)
+
+
+def norm(x: Tensor, name: str) -> Tensor:
+    """A batch norm."""
+    roles = ("running_mean", "running_var", "weight", "bias")
+    vectors = [param(f"{name}.{role}", (x.shape[1],), x.dtype) for role in roles]
+    return gx.batch_norm(x, *vectors, name=name)
+
+
+def conv_norm(x: Tensor, name: str, channels: int, kernel: int, stride: int = 1) -> Tensor:
+    """A convolution without bias, and its batch norm."""
+    weight = param(f"{name}.weight", (channels, x.shape[1], kernel, kernel), x.dtype)
+    y = gx.conv2d(x, weight, None, stride, kernel // 2, name=name)
+    return norm(y, f"{name}.norm")
