@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import cache
 
 from graphcnn.cpu.ttir import Block, Operation, Value
@@ -359,6 +359,59 @@ def _overtaken(
         elif at in writes:
             return True
     return False
+
+
+_BOUNDS = {"slt": -1, "sle": -1, "ult": -1, "ule": -1, "sgt": 1, "sge": 1, "uge": 1, "ugt": 1}
+
+
+def bound(value: Value) -> tuple[int, ...] | None:
+    """The index at which a comparison of linear terms fails first, if it fails at all.
+
+    None for other values. When the comparison holds there, it holds everywhere: the way to know
+    that a tile lies wholly inside a tensor.
+    """
+    operation = value.owner
+    if operation is None or operation.name != "arith.cmpi" or not varying(value):
+        return None
+    sign = _BOUNDS.get(operation.text.split(",")[0].strip())
+    if sign is None:
+        return None
+    corner = []
+    for dimension, extent in enumerate(value.type.shape):
+        first, second = (stride(operand, dimension) for operand in operation.operands)
+        if first is None or second is None:
+            return None
+        corner.append(extent - 1 if (first - second) * sign < 0 else 0)
+    return tuple(corner)
+
+
+def bounds(values: Iterable[Value], stored: Container[Value]) -> list[Value]:
+    """The comparisons that have a `bound` and that evaluating the values would compute."""
+    found: dict[Value, None] = {}
+    seen: set[Value] = set()
+    pending = list(values)
+    while pending:
+        value = pending.pop()
+        if value in seen or value in stored or not value.type.shape or value.owner is None:
+            continue
+        seen.add(value)
+        if bound(value) is not None:
+            found[value] = None
+        else:
+            pending += value.owner.operands
+    return list(found)
+
+
+def is_recomputed(value: Value) -> bool:
+    """Integers and masks that are linear in their indices: computing them again is free."""
+    if bound(value) is not None:
+        return True
+    operation = value.owner
+    if operation is not None and operation.name in ("arith.andi", "arith.ori"):
+        return all(is_recomputed(operand) for operand in operation.operands)
+    if "f" in value.type.element and not value.type.pointer:
+        return False
+    return all(stride(value, dimension) is not None for dimension in varying(value))
 
 
 def captured(operation: Operation) -> Iterator[Value]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphcnn.cpu import analysis
-from graphcnn.cpu.expressions import number, rounded, unsupported
+from graphcnn.cpu.expressions import rounded, unsupported
 from graphcnn.cpu.nest import Array, Nest, Term
 from graphcnn.cpu.ttir import Operation, Value
 
@@ -60,11 +60,13 @@ def emit(emitter: Emitter, operation: Operation) -> None:
         emitter.arrays[operation.result] = accumulator
         return
     result = emitter.array(operation.result.type, [other, vector])
-    nest = Nest(emitter)
-    index = nest.open_all(result.type.shape, [other, vector])
-    total = nest.element(accumulator, index).text
-    nest.emit(f"{nest.element(result, index).text} = {rounded(total, result.type)};")
-    emitter.finish(nest)
+
+    def body(nest: Nest) -> None:
+        index = nest.open_all(result.type.shape, [other, vector])
+        total = nest.element(accumulator, index).text
+        nest.emit(f"{nest.element(result, index).text} = {rounded(total, result.type)};")
+
+    emitter.nest(body, [])
     emitter.arrays[operation.result] = result
 
 
@@ -77,16 +79,8 @@ def _accumulator(emitter: Emitter, operation: Operation, start: Value, order: li
     if known is not None and dense and len(start.users) == 1 and kind.element == "f32":
         return known
     array = emitter.array(kind.of("f32"), order)
-    _pack(emitter, array, start, order)
+    emitter.fill(array, start)
     return array
-
-
-def _pack(emitter: Emitter, array: Array, value: Value, order: list[int]) -> None:
-    nest = Nest(emitter)
-    index = nest.open_all(value.type.shape, order)
-    text = number(nest.value(value, index).text, value.type)
-    nest.emit(f"{nest.element(array, index).text} = {text};")
-    emitter.finish(nest)
 
 
 def _load_of(value: Value) -> tuple[Operation, bool] | None:
@@ -108,7 +102,7 @@ def _panel(emitter: Emitter, value: Value, vector: int) -> tuple[str, str]:
     if known is None and (found := _in_place(emitter, value, vector)):
         return found
     array = emitter.array(value.type.of("f32"), [1 - vector, vector])
-    _pack(emitter, array, value, [1 - vector, vector])
+    emitter.fill(array, value)
     return array.name, str(array.strides[1 - vector])
 
 
@@ -142,5 +136,5 @@ def _tile(emitter: Emitter, value: Value, outer: int) -> tuple[str, tuple[int, i
         return known.name, (known.strides[outer], known.strides[1 - outer])
     order = [1 - outer, outer] if analysis.contiguous(value) == outer else [outer, 1 - outer]
     array = emitter.array(value.type.of("f32"), order)
-    _pack(emitter, array, value, order)
+    emitter.fill(array, value)
     return array.name, (array.strides[outer], array.strides[1 - outer])

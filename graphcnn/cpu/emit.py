@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from graphcnn.cpu import analysis, dot, reduction
 from graphcnn.cpu.expressions import c_type, is_float, number, rounded, size, unsupported
-from graphcnn.cpu.nest import ZERO, Array, Nest, linear, strides_of
+from graphcnn.cpu.nest import TRUE, ZERO, Array, Nest, Term, linear, strides_of
 from graphcnn.cpu.ttir import Block, Operation, Type, Value, parse
 
 # Larger sums of tensors than this go to thread-local memory instead of the stack.
@@ -182,31 +182,50 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
 
     def fill(self, array: Array, value: Value) -> None:
         """Write a value's elements to an array."""
-        nest = Nest(self)
         order = sorted(
             (d for d, step in enumerate(array.strides) if step), key=lambda d: -array.strides[d]
         )
-        index = nest.open_all(value.type.shape, order)
-        element = nest.value(value, index)
-        nest.emit(f"{nest.element(array, index).text} = {element.text};")
-        self.finish(nest)
 
-    def finish(self, nest: Nest) -> None:
-        """Close a nest's loops and append it as a C block."""
+        def body(nest: Nest) -> None:
+            index = nest.open_all(value.type.shape, order)
+            text = nest.value(value, index).text
+            if array.type != value.type:
+                text = number(text, value.type)
+            nest.emit(f"{nest.element(array, index).text} = {text};")
+
+        self.nest(body, [value])
+
+    def nest(self, body: Callable[[Nest], None], values: Sequence[Value]) -> None:
+        """Append a loop nest that evaluates these values.
+
+        It is written twice when their masks compare linear terms: once for tiles that lie wholly
+        inside the tensors, without those masks, and once for the rest.
+        """
+        bounds = [] if self.checked else analysis.bounds(values, self.arrays)
+        self.out.append("{")
+        if bounds:
+            test = Nest(self)
+            corners = [analysis.bound(value) or () for value in bounds]
+            conditions = [
+                test.value(value, tuple(Term(str(at), 0) for at in corner)).text
+                for value, corner in zip(bounds, corners, strict=True)
+            ]
+            self.out += [*test.lines, f"if ({' && '.join(conditions)}) {{"]
+            self._finish(Nest(self, set(bounds)), body)
+            self.out.append("} else {")
+        self._finish(Nest(self), body)
+        self.out += ["}"] * (2 if bounds else 1)
+
+    def _finish(self, nest: Nest, body: Callable[[Nest], None]) -> None:
+        body(nest)
         nest.close(nest.depth)
-        self.out += ["{", *nest.lines, "}"]
+        self.out += nest.lines
 
-    def guard(self, operation: Operation, pointer: str, access: str) -> str | None:
-        """The check of one access in a checked build; None otherwise."""
-        if not self.checked:
-            return None
-        self.sites.append(operation.where)
-        bytes_ = size(Type(operation.operands[0].type.element))
-        return f"{access}({pointer}, {bytes_}, {len(self.sites) - 1})"
-
-    def load_guard(self, operation: Operation, pointer: str) -> str | None:
-        """See `Scope`."""
-        return self.guard(operation, pointer, "may_load")
+    def site(self, where: str) -> int:
+        """The number under which a checked access reports its line."""
+        if where not in self.sites:
+            self.sites.append(where)
+        return self.sites.index(where)
 
     # ---- statements
 
@@ -267,52 +286,48 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
 
     def _store(self, operation: Operation) -> None:
         pointer, value, *rest = operation.operands
-        nest = Nest(self)
         shape = value.type.shape
         inner = next((d for d in range(len(shape)) if analysis.stride(pointer, d) == 1), None)
         order = [d for d in range(len(shape)) if d != inner]
-        index = nest.open_all(shape, order if inner is None else [*order, inner])
-        mask = nest.value(rest[0], index) if rest else None
-        exact = nest.value(pointer, index)
-        element = nest.value(value, index)
-        if guard := self.guard(operation, exact.text, "may_store"):
-            condition = f"{mask.text} && {guard}" if mask else guard
-            nest.emit(f"if ({condition}) *{exact.text} = {element.text};")
-        else:
-            base, moving = nest.address(pointer, index)
-            target = f"{base.text}[{linear(moving).text}]"
-            condition = f"if ({mask.text}) " if mask else ""
-            nest.emit(f"{condition}{target} = {element.text};")
-        self.finish(nest)
+        order += [] if inner is None else [inner]
+        site = self.site(operation.where)
+
+        def body(nest: Nest) -> None:
+            index = nest.open_all(shape, order)
+            mask = nest.value(rest[0], index) if rest else TRUE
+            element = nest.value(value, index)
+            condition = "" if mask == TRUE else f"if ({mask.text}) "
+            if self.checked:
+                exact = nest.value(pointer, index).text
+                condition += f"if (may_store({exact}, sizeof(*{exact}), {site})) "
+                nest.emit(f"{condition}*{exact} = {element.text};")
+            else:
+                base, moving = nest.address(pointer, index)
+                nest.emit(f"{condition}{base.text}[{linear(moving).text}] = {element.text};")
+
+        self.nest(body, operation.operands)
 
     def _atomic(self, operation: Operation) -> None:
-        pointer = operation.operands[0]
         kind = operation.result.type
         name = c_type(kind)
-        shape = kind.shape
-        array = self.array(kind, range(len(shape))) if shape else None
-        result = f"s{next(self.numbers)}"
-        if array is None:
-            self.out.append(f"{name} {result} = 0;")
-        nest = Nest(self)
-        index = nest.open_all(shape, range(len(shape)))
-        terms = [nest.value(operand, index).text for operand in operation.operands]
-        address = terms[0]
-        conditions = []
-        if operation.name == "tt.atomic_rmw" and len(terms) > 2:
-            conditions.append(terms[2])
-        if guard := self.guard(operation, address, "may_update"):
-            conditions.append(guard)
-        target = nest.element(array, index).text if array else result
-        update = self._update(operation, name, address, terms)
-        condition = f"if ({' && '.join(conditions)}) " if conditions else ""
-        nest.emit(f"{condition}{target} = {update};")
-        self.finish(nest)
-        if array:
+        array = self.array(kind, range(len(kind.shape)))
+        site = self.site(operation.where)
+
+        def body(nest: Nest) -> None:
+            index = nest.open_all(kind.shape, range(len(kind.shape)))
+            terms = [nest.value(operand, index).text for operand in operation.operands]
+            masked = operation.name == "tt.atomic_rmw" and len(terms) > 2
+            condition = f"if ({terms[2]}) " if masked else ""
+            if self.checked:
+                condition += f"if (may_update({terms[0]}, sizeof(*{terms[0]}), {site})) "
+            update = self._update(operation, name, terms[0], terms)
+            nest.emit(f"{condition}{nest.element(array, index).text} = {update};")
+
+        self.nest(body, operation.operands)
+        if kind.shape:
             self.arrays[operation.result] = array
         else:
-            self.scalars[operation.result] = result
-        assert pointer.type.pointer
+            self.scalars[operation.result] = f"{array.name}[0]"
 
     def _update(self, operation: Operation, name: str, address: str, terms: list[str]) -> str:
         kind = operation.result.type
@@ -346,12 +361,15 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
             return
         condition = operation.operands[0]
         message = re.search(r'"((?:[^"\\]|\\.)*)"', operation.text)
-        self.sites.append(f"{operation.where}: {message.group(1) if message else 'assertion'}")
-        nest = Nest(self)
-        index = nest.open_all(condition.type.shape, range(len(condition.type.shape)))
-        term = nest.value(condition, index)
-        nest.emit(f"if (!{term.text}) assertion_failed({len(self.sites) - 1});")
-        self.finish(nest)
+        text = message.group(1) if message else "assertion"
+        site = self.site(f"{operation.where}: {text}")
+
+        def body(nest: Nest) -> None:
+            index = nest.open_all(condition.type.shape, range(len(condition.type.shape)))
+            term = nest.value(condition, index)
+            nest.emit(f"if (!{term.text}) assertion_failed({site});")
+
+        self.nest(body, [condition])
 
     # ---- control flow
 
@@ -378,11 +396,7 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
         ):
             for operand in tensors:
                 self.pin(operand)
-        elif not is_float(value.type) and all(
-            analysis.stride(value, d) is not None for d in dimensions
-        ):
-            return
-        else:
+        elif not analysis.is_recomputed(value):
             self.materialize(value)
 
     def _carry(self, value: Value, initial: Value | None) -> Array | str:

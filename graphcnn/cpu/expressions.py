@@ -9,7 +9,7 @@ from graphcnn.cpu.ttir import Operation, Type
 from graphcnn.errors import UnsupportedTritonOp
 
 C_TYPES = {
-    "i1": "uint8_t",
+    "i1": "_Bool",
     "i8": "int8_t",
     "i16": "int16_t",
     "i32": "int32_t",

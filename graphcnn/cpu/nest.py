@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -27,6 +27,7 @@ class Term(NamedTuple):
 
 Index = tuple[Term, ...]
 ZERO = Term("0", 0)
+TRUE = Term("1", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,16 @@ class Scope(Protocol):
     zeros: int
     checked: bool
 
-    def load_guard(self, operation: Operation, pointer: str) -> str | None:
-        """A C condition under which a load is safe; None when unchecked."""
+    def site(self, where: str) -> int:
+        """The number under which a checked access reports its line."""
 
 
 class Nest:
     """A stack of C loops under construction; `lines` holds the finished text after the last close."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, holding: Container[Value] = ()) -> None:
         self.scope = scope
+        self._holding = holding  # comparisons known to be true everywhere
         self._levels: list[list[str]] = [[]]
         self._heads: list[str] = []
         self._extents: dict[str, int] = {}
@@ -128,6 +130,8 @@ class Nest:
         """One element of a value."""
         if not value.type.shape and value in self.scope.scalars:
             return Term(self.scope.scalars[value], 0)
+        if value in self._holding:
+            return TRUE
         key = (value, index)
         for known in self._memo:
             if key in known:
@@ -216,7 +220,10 @@ class Nest:
             start = self.value(value, (ZERO,) * len(index))
             moved = linear([(index[d], step) for d, step in sorted(steps.items()) if step])
             return Term(f"({start.text} + {moved.text})", max(start.depth, moved.depth))
-        return self._apply(operation, [self.value(v, index) for v in operation.operands])
+        terms = [self.value(operand, index) for operand in operation.operands]
+        if operation.name == "arith.andi" and TRUE in terms and value.type.element == "i1":
+            return terms[1] if terms[0] == TRUE else terms[0]
+        return self._apply(operation, terms)
 
     def _apply(self, operation: Operation, terms: list[Term]) -> Term:
         text = expression(operation, [term.text for term in terms])
@@ -227,15 +234,16 @@ class Nest:
         pointer, *rest = operation.operands
         kind = c_type(operation.result.type)
         zero = rounded("0", operation.result.type)
-        mask = self.value(rest[0], index) if rest else None
+        mask = self.value(rest[0], index) if rest else TRUE
         other = self.value(rest[1], index) if len(rest) > 1 else Term(zero, 0)
         address = self.value(pointer, index)
-        if guard := self.scope.load_guard(operation, address.text):
-            depth = max(term.depth for term in (address, other, mask or address))
-            chosen = f"({mask.text if mask else 1}) ? ({guard} ? *{address.text} : {zero})"
-            return self.bind(kind, f"{chosen} : {other.text}", depth)
+        if self.scope.checked:
+            depth = max(term.depth for term in (address, other, mask))
+            guard = f"may_load({address.text}, sizeof(*{address.text}), {self.scope.site(operation.where)})"
+            chosen = f"({guard} ? *{address.text} : {zero})"
+            return self.bind(kind, f"{mask.text} ? {chosen} : {other.text}", depth)
         base, moving = self.address(pointer, index)
-        if mask is None:
+        if mask == TRUE:
             return self._element_at(kind, base, moving)
         depth = max(mask.depth, base.depth)
         inner = [(term, step) for term, step in moving if term.depth > depth]

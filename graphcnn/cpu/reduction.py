@@ -33,12 +33,14 @@ def emit_reduce(emitter: Emitter, operation: Operation) -> None:
         order = [d - (d > axis) for d in rest if d != inner]
         order += [d - (d > axis) for d in rest if d == inner]
         outputs.append(emitter.array(result.type, order))
-    nest = Nest(emitter)
-    if inner in rest:
-        _across(operation, nest, outputs, axis, rest, inner)
-    else:
-        _along(emitter, operation, nest, outputs, axis, rest)
-    emitter.finish(nest)
+
+    def body(nest: Nest) -> None:
+        if inner in rest:
+            _across(operation, nest, outputs, axis, rest, inner)
+        else:
+            _along(operation, nest, outputs, axis, rest)
+
+    emitter.nest(body, operation.operands)
     for result, output in zip(operation.results, outputs, strict=True):
         if result.type.shape:
             emitter.arrays[result] = output
@@ -95,7 +97,6 @@ def _across(
 
 
 def _along(
-    emitter: Emitter,
     operation: Operation,
     nest: Nest,
     outputs: list[Array],
@@ -108,7 +109,7 @@ def _along(
     lanes = min(LANES, shape[axis])
     partial = []
     for operand in operation.operands:
-        name = f"l{next(emitter.numbers)}"
+        name = f"l{next(nest.scope.numbers)}"
         nest.emit(f"{c_type(operand.type)} {name}[{lanes}] __attribute__((aligned(64)));")
         partial.append(name)
 
@@ -143,26 +144,28 @@ def emit_scan(emitter: Emitter, operation: Operation) -> None:
     shape = operation.operands[0].type.shape
     reverse = "reverse = true" in operation.text
     outputs = [emitter.array(result.type, range(len(shape))) for result in operation.results]
-    nest = Nest(emitter)
-    index = nest.open_all(shape, [d for d in range(len(shape)) if d != axis])
 
-    def place(position: str, depth: int) -> tuple[Term, Index]:
-        at = Term(f"({shape[axis] - 1} - {position})" if reverse else position, depth)
-        return at, (*index[:axis], at, *index[axis + 1 :])
+    def body(nest: Nest) -> None:
+        index = nest.open_all(shape, [d for d in range(len(shape)) if d != axis])
 
-    def texts(at: Index) -> list[str]:
-        return [nest.element(output, at).text for output in outputs]
+        def place(position: str, depth: int) -> tuple[Term, Index]:
+            at = Term(f"({shape[axis] - 1} - {position})" if reverse else position, depth)
+            return at, (*index[:axis], at, *index[axis + 1 :])
 
-    first, where = place("0", 0)
-    _store(nest, texts(where), _source(operation, nest, index, axis, first))
-    if shape[axis] > 1:
-        step = nest.open(shape[axis], 1, 1)
-        at, where = place(step.text, step.depth)
-        _, before = place(f"({step.text} - 1)", step.depth)
-        known = _read(nest, operation, texts(before))
-        more = _source(operation, nest, index, axis, at)
-        _store(nest, texts(where), nest.inline(operation.blocks[0], [*known, *more]))
-        nest.close()
-    emitter.finish(nest)
+        def texts(at: Index) -> list[str]:
+            return [nest.element(output, at).text for output in outputs]
+
+        first, where = place("0", 0)
+        _store(nest, texts(where), _source(operation, nest, index, axis, first))
+        if shape[axis] > 1:
+            step = nest.open(shape[axis], 1, 1)
+            at, where = place(step.text, step.depth)
+            _, before = place(f"({step.text} - 1)", step.depth)
+            known = _read(nest, operation, texts(before))
+            more = _source(operation, nest, index, axis, at)
+            _store(nest, texts(where), nest.inline(operation.blocks[0], [*known, *more]))
+            nest.close()
+
+    emitter.nest(body, operation.operands)
     for result, output in zip(operation.results, outputs, strict=True):
         emitter.arrays[result] = output

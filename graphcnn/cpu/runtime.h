@@ -36,9 +36,28 @@ static inline bf16 float_to_bf16(float x) {
   return x != x ? (u >> 16) | 64 : rounded;
 }
 
-typedef _Float16 half;
-static inline float half_to_float(half x) { return x; }
-static inline half float_to_half(float x) { return x; }
+/* Halves as bits: the conversions are integer arithmetic, which every compiler vectorises. */
+typedef uint16_t half;
+
+static inline float half_to_float(half x) {
+  uint32_t magnitude = (uint32_t)(x & 0x7fff) << 13;
+  float scaled = BITCAST(float, uint32_t, magnitude) * 0x1p112f;
+  uint32_t bits = BITCAST(uint32_t, float, scaled);
+  bits = magnitude >= 0x7c00u << 13 ? magnitude | 0x7f800000 : bits;
+  return BITCAST(float, uint32_t, bits | (uint32_t)(x & 0x8000) << 16);
+}
+
+/* Round to nearest even; NaN stays NaN. */
+static inline half float_to_half(float x) {
+  uint32_t bits = BITCAST(uint32_t, float, x), magnitude = bits & 0x7fffffff;
+  uint32_t normal = (magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1)) >> 13;
+  float shifted = BITCAST(float, uint32_t, magnitude) + 0.5f;
+  uint32_t small = BITCAST(uint32_t, float, shifted) - 0x3f000000;
+  uint32_t large = magnitude > 0x7f800000 ? 0x7e00 : 0x7c00;
+  uint32_t result = magnitude < 0x38800000 ? small : normal;
+  result = magnitude >= 0x47800000 ? large : result;
+  return result | (bits >> 16 & 0x8000);
+}
 
 /* 2^n * x for n in [-252, 254]: in two steps, so that results below the normal range are right. */
 static inline float scale_f32(float x, int32_t n) {
