@@ -1,0 +1,102 @@
+"""What holds for every pass and every graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from graphcnn.ir import CompileLog, Fused, Graph, OpKind, evaluate, inline, verify
+from graphcnn.passes import PASSES, Fuse, Pass, default_pipeline, run_passes
+from tests.strategies import graphs, inputs
+
+# float64 rounding through the deepest drawn network, relative to the output's largest element;
+# a wrong rewrite is off by 1e-3 and more.
+ROUNDING = 1e-10
+
+laws = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+drawn = graphs(dtypes=("float64",))
+
+
+def outputs(graph: Graph, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The graph's outputs by position: a pass may rename them."""
+    values = evaluate(graph, arrays)
+    return [values[name] for name in graph.outputs]
+
+
+def assert_same_meaning(before: Graph, after: Graph, seed: int) -> None:
+    arrays = inputs(before, seed)
+    for wanted, got in zip(outputs(before, arrays), outputs(after, arrays), strict=True):
+        assert got.shape == wanted.shape
+        assert np.isfinite(wanted).all()
+        assert np.abs(got - wanted).max() <= ROUNDING * np.abs(wanted).max()
+
+
+def varies(graph: Graph, seed: int) -> bool:
+    return any(np.ptp(array) > 0 for array in outputs(graph, inputs(graph, seed)))
+
+
+@pytest.mark.parametrize("name", PASSES)
+@laws
+@given(graph=drawn, seed=st.integers(0, 99))
+def test_a_pass_keeps_meaning_validity_and_signature(name: str, graph: Graph, seed: int) -> None:
+    assume(varies(graph, seed))
+    after = PASSES[name]().run(graph, CompileLog())
+    verify(after)
+    assert after.inputs == graph.inputs
+    assert after.types_of(after.outputs) == graph.types_of(graph.outputs)
+    assert_same_meaning(graph, after, seed)
+
+
+@pytest.mark.parametrize("name", PASSES)
+@laws
+@given(graph=drawn)
+def test_a_second_run_changes_nothing(name: str, graph: Graph) -> None:
+    step: Pass = PASSES[name]()
+    once = step.run(graph, CompileLog())
+    log = CompileLog()
+    assert step.run(once, log) == once
+    assert log.rewrites == []
+
+
+@laws
+@given(graph=drawn)
+def test_inlining_undoes_fusion(graph: Graph) -> None:
+    fused = Fuse().run(graph, CompileLog())
+    flat = inline(fused)
+    verify(flat)
+    assert sorted(flat.nodes, key=str) == sorted(graph.nodes, key=str)
+    assert (flat.inputs, flat.params, flat.outputs) == (graph.inputs, graph.params, graph.outputs)
+
+
+@laws
+@given(graph=drawn, seed=st.integers(0, 99))
+def test_the_pipeline_keeps_the_meaning_and_a_second_run_changes_nothing(
+    graph: Graph, seed: int
+) -> None:
+    assume(varies(graph, seed))
+    log = CompileLog()
+    fused = run_passes(graph, default_pipeline(), log)
+    assert_same_meaning(graph, fused, seed)
+    passes = default_pipeline(fuse=False)
+    unfused = run_passes(graph, passes, CompileLog())
+    assert run_passes(unfused, passes, CompileLog()) == unfused
+    assert sorted(inline(fused).nodes, key=str) == sorted(unfused.nodes, key=str)
+
+
+@laws
+@given(graph=drawn)
+def test_every_node_left_alone_is_explained(graph: Graph) -> None:
+    log = CompileLog()
+    fused = Fuse().run(graph, log)
+    told = {refusal.node for refusal in log.refusals}
+    for node in fused.nodes:
+        if node.op.kind <= OpKind.BROADCAST or node.op.kind is OpKind.WINDOW:
+            assert node.name in told
+    inside = {
+        n.name for node in fused.nodes if isinstance(node.op, Fused) for n in node.op.body.nodes
+    }
+    assert told.isdisjoint(inside)
