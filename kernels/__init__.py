@@ -10,7 +10,7 @@ the reason where it cannot serve them, and returns a `Launch`.
     conv2d, depthwise, linear, pool, softmax, pointwise    one file per family of kernels
 """
 
-from .conv2d import conv2d
+from .conv2d import conv2d, conv_pressure
 from .depthwise import depthwise_conv2d
 from .epilogue import Pool, Stage, commute_pool, pool_refusal
 from .launch import Launch, View
@@ -21,6 +21,7 @@ from .softmax import softmax
 from .tile import (
     ConvTile,
     LinearTile,
+    Pressure,
     choose_conv_tile,
     choose_depthwise_tile,
     choose_linear_tile,
@@ -34,6 +35,7 @@ __all__ = [
     "Launch",
     "LinearTile",
     "Pool",
+    "Pressure",
     "Stage",
     "View",
     "avg_pool2d",
@@ -42,6 +44,7 @@ __all__ = [
     "choose_linear_tile",
     "commute_pool",
     "conv2d",
+    "conv_pressure",
     "conv_tiles",
     "copy",
     "depthwise_conv2d",

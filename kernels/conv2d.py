@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from .epilogue import Tail, epilogue
+from .epilogue import Pool, Stage, Tail, epilogue
 from .finish import finish, tile_pixels
 from .launch import Launch, View, ceil_div, grid_refusal, offset_refusal, require
-from .tile import ConvTile
+from .tile import ConvTile, Pressure
+
+# Taps whose validity fits the bits of one int32.
+MASK_TAPS = tl.constexpr(32)
 
 
 @triton.jit
@@ -75,7 +78,7 @@ def conv2d_kernel(
     iw = ow * STRIDE_W - PAD_LEFT
     x_pixel = n * x_strides[0] + ih * x_strides[2] + iw * x_strides[3] + group * C * x_strides[1]
     w_channel = (group * K + channel) * w_strides[0]
-    if TAPS <= 32:
+    if TAPS <= MASK_TAPS:
         inside = tl.zeros((BLOCK_PIX,), dtype=tl.int32)
         for i in tl.static_range(R):
             row_inside = live & (ih + i * DILATION_H >= 0) & (ih + i * DILATION_H < H)
@@ -92,7 +95,7 @@ def conv2d_kernel(
             c = step // TAPS * BLOCK_K
             r = tap // S * DILATION_H
             s = tap % S * DILATION_W
-            if TAPS <= 32:
+            if TAPS <= MASK_TAPS:
                 valid = ((inside >> tap) & 1) != 0
             else:
                 valid = live & (ih + r >= 0) & (ih + r < H) & (iw + s >= 0) & (iw + s < W)
@@ -115,7 +118,7 @@ def conv2d_kernel(
             r = tap // S * DILATION_H
             s = tap % S * DILATION_W
             k_live = k < TAPS * C
-            if TAPS <= 32:
+            if TAPS <= MASK_TAPS:
                 valid = ((inside[:, None] >> tap[None, :]) & 1) != 0
             else:
                 row = ih[:, None] + r[None, :]
@@ -162,6 +165,21 @@ def conv2d_kernel(
         POOL_W,
         PARTIAL_WINDOWS,
     )
+
+
+def conv_pressure(
+    x: View, outputs: Sequence[View], tail: Tail, kernel: tuple[int, int]
+) -> Pressure:
+    """Register pressure of a convolution with these views (see `Pressure`)."""
+    operands = [s.operand for s in tail if isinstance(s, Stage) and s.operand is not None]
+    full_size = [v for v in operands if v.shape[2:] != (1, 1) and any(v.strides[2:])]
+    if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *outputs, *full_size)):
+        return Pressure.HIGH
+    pooled = any(isinstance(step, Pool) for step in tail)
+    light = (
+        len(outputs) == 1 and (pooled or not full_size) and kernel[0] * kernel[1] <= MASK_TAPS.value
+    )
+    return Pressure.LOW if light else Pressure.NORMAL
 
 
 def conv2d(

@@ -50,12 +50,6 @@ def silu(value, PARAM: tl.constexpr):
 
 
 @triton.jit
-def exp(value, PARAM: tl.constexpr):
-    """e to the value."""
-    return tl.exp(value)
-
-
-@triton.jit
 def add_scalar(value, PARAM: tl.constexpr):
     """Value + PARAM."""
     return value + PARAM
@@ -74,29 +68,17 @@ def add(value, operand):
 
 
 @triton.jit
-def sub(value, operand):
-    """Value - operand."""
-    return value - operand
-
-
-@triton.jit
 def mul(value, operand):
     """Value * operand."""
     return value * operand
 
 
-@triton.jit
-def div(value, operand):
-    """Value / operand."""
-    return value / operand
-
-
-BINARY = (add, sub, mul, div)
+BINARY = (add, mul)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One pointwise step: `fn(value, operand)` for add, sub, mul, div; else `fn(value, param)`.
+    """One pointwise step: `fn(value, operand)` for add and mul; else `fn(value, param)`.
 
     `operand` broadcasts to the value at that point (stride 0 or size 1 in broadcast dimensions).
     """
@@ -166,7 +148,7 @@ def _is_non_decreasing(stage: Stage) -> bool:
         return all(d == 1 or s == 0 for d, s in flat)
     if stage.fn in (leaky_relu, mul_scalar):
         return stage.param >= 0
-    return stage.fn in (relu, sigmoid, tanh, exp, add_scalar)
+    return stage.fn in (relu, sigmoid, tanh, add_scalar)
 
 
 def commute_pool(tail: Tail, exports: Sequence[int]) -> Tail:

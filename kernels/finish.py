@@ -54,33 +54,35 @@ def tile_pixels(
 
 
 @triton.jit
-def store_tile(ptr, strides, value, n, c, h, w, pixel_live, channel_live):
-    """Store value [PIX, CH] at the pixels (n, h, w) and channels c."""
-    offset = (n * strides[0] + h * strides[2] + w * strides[3])[:, None] + (c * strides[1])[None, :]
-    mask = pixel_live[:, None] & channel_live[None, :]
-    tl.store(ptr + offset, value.to(ptr.dtype.element_ty), mask=mask)
+def tile_offset(strides, place):
+    """Offsets [PIX, CH] in one view of the pixels (n, h, w) and channels c of a place."""
+    n, c, h, w, _, _ = place
+    return (n * strides[0] + h * strides[2] + w * strides[3])[:, None] + (c * strides[1])[None, :]
 
 
 @triton.jit
-def load_operand(ptr, strides, n, c, h, w, pixel_live, channel_live, PER_CHANNEL: tl.constexpr):
+def store_tile(ptr, strides, value, place):
+    """Store value [PIX, CH] at a place, in the output's type."""
+    _, _, _, _, pixel_live, channel_live = place
+    mask = pixel_live[:, None] & channel_live[None, :]
+    tl.store(ptr + tile_offset(strides, place), value.to(ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def load_operand(ptr, strides, place, PER_CHANNEL: tl.constexpr):
     """Load a stage's operand in float32: [1, CH] where only the channel matters, else [PIX, CH]."""
+    _, c, _, _, pixel_live, channel_live = place
     if PER_CHANNEL:
         row = tl.load(ptr + c * strides[1], mask=channel_live, other=0.0)
         return row.to(tl.float32)[None, :]
-    offset = (n * strides[0] + h * strides[2] + w * strides[3])[:, None] + (c * strides[1])[None, :]
     mask = pixel_live[:, None] & channel_live[None, :]
-    return tl.load(ptr + offset, mask=mask, other=0.0).to(tl.float32)
+    return tl.load(ptr + tile_offset(strides, place), mask=mask, other=0.0).to(tl.float32)
 
 
 @triton.jit
 def run_stages(
     value,
-    n,
-    c,
-    h,
-    w,
-    pixel_live,
-    channel_live,
+    place,
     outputs,
     output_strides,
     operands,
@@ -96,48 +98,21 @@ def run_stages(
 ):
     """Apply stages FIRST to LAST to value [PIX, CH], which is value VALUE of the chain.
 
-    STORES[i] is the output that takes value i, SLOTS[s] the operand of stage s; -1 is none.
+    `place` is (n, c, h, w, pixel_live, channel_live). STORES[i] is the output that takes value i,
+    SLOTS[s] the operand of stage s; -1 is none.
     """
     if STORES[VALUE] >= 0:
-        store_tile(
-            outputs[STORES[VALUE]],
-            output_strides[STORES[VALUE]],
-            value,
-            n,
-            c,
-            h,
-            w,
-            pixel_live,
-            channel_live,
-        )
+        store_tile(outputs[STORES[VALUE]], output_strides[STORES[VALUE]], value, place)
     for i in tl.static_range(FIRST, LAST):
         if SLOTS[i] >= 0:
-            operand = load_operand(
-                operands[SLOTS[i]],
-                operand_strides[SLOTS[i]],
-                n,
-                c,
-                h,
-                w,
-                pixel_live,
-                channel_live,
-                PER_CHANNEL[SLOTS[i]],
-            )
+            ptr = operands[SLOTS[i]]
+            operand = load_operand(ptr, operand_strides[SLOTS[i]], place, PER_CHANNEL[SLOTS[i]])
             value = STAGES[i](value, operand)
         else:
             value = STAGES[i](value, PARAMS[i])
         if STORES[VALUE + 1 + i - FIRST] >= 0:
-            store_tile(
-                outputs[STORES[VALUE + 1 + i - FIRST]],
-                output_strides[STORES[VALUE + 1 + i - FIRST]],
-                value,
-                n,
-                c,
-                h,
-                w,
-                pixel_live,
-                channel_live,
-            )
+            y_ptr = outputs[STORES[VALUE + 1 + i - FIRST]]
+            store_tile(y_ptr, output_strides[STORES[VALUE + 1 + i - FIRST]], value, place)
     return value
 
 
@@ -197,12 +172,7 @@ def finish(
         n, oh, ow, live = tile_pixels(tile, N, OH, OW, POOL_H, POOL_W, PARTIAL_WINDOWS, BLOCK_PIX)
         value = run_stages(
             value + bias[None, :],
-            n,
-            channel,
-            oh,
-            ow,
-            live,
-            channel_live,
+            (n, channel, oh, ow, live, channel_live),
             outputs,
             output_strides,
             operands,
@@ -228,12 +198,7 @@ def finish(
             live = live & (row < OH // POOL_H) & (col < OW // POOL_W)
         run_stages(
             pooled,
-            n,
-            channel,
-            row,
-            col,
-            live,
-            channel_live,
+            (n, channel, row, col, live, channel_live),
             outputs,
             output_strides,
             operands,

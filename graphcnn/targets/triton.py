@@ -163,7 +163,7 @@ def _anchor(
     if isinstance(op, Linear):
         x = rows(x)
         tail = tuple(_on_rows(step) for step in tail)
-        tile = kernels.choose_linear_tile(device.kind, x.dtype, kept[0], x.shape[0])
+        tile = kernels.choose_linear_tile(device.kind, x.dtype, x.shape[0])
         w = lowering.weight("plain", weight, shape=kept)
         outputs = tuple(rows(view) for view in outputs)
         return kernels.linear(x, w, bias, outputs, tail=tail, exports=exports, tile=tile)
@@ -177,14 +177,18 @@ def _anchor(
     w = lowering.weight(major, weight, shape=(channels, reduction), strides=strides)
     images, _, *out_size = anchor.type.shape
     pixels = images * out_size[0] * out_size[1]
-    pooled = any(isinstance(step, Pool) for step in tail)
     if kept[1] == 1 and op.groups > 1:
         kernel = kernels.depthwise_conv2d
-        tile = kernels.choose_depthwise_tile(device.kind, x.dtype, channels, pixels)
+        tile = kernels.choose_depthwise_tile(channels)
     else:
         kernel = kernels.conv2d
         tile = kernels.choose_conv_tile(
-            device.kind, x.dtype, channels // op.groups, pixels, kept[1], pooled
+            device.kind,
+            x.dtype,
+            channels // op.groups,
+            pixels,
+            kept[1],
+            kernels.conv_pressure(x, outputs, tail, kept[2:]),
         )
     return kernel(
         x,
