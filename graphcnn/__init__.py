@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graphcnn import errors, models
     from graphcnn.compiler import compile
+    from graphcnn.files import load, save
     from graphcnn.frontend.expr import Tensor, graph, input, param
+    from graphcnn.frontend.from_text import parse
     from graphcnn.frontend.functional import (
         add,
         avg_pool2d,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
         tanh,
     )
     from graphcnn.ir.graph import Graph
-    from graphcnn.ir.text import parse
     from graphcnn.report import compare, explain, profile, verify
 
 _HOME = {
@@ -66,7 +67,9 @@ _HOME = {
     "softmax": "frontend.functional",
     "tanh": "frontend.functional",
     "Graph": "ir.graph",
-    "parse": "ir.text",
+    "parse": "frontend.from_text",
+    "load": "files",
+    "save": "files",
     "compare": "report",
     "explain": "report",
     "profile": "report",
@@ -93,6 +96,7 @@ __all__ = [
     "input",
     "leaky_relu",
     "linear",
+    "load",
     "log_softmax",
     "max_pool2d",
     "models",
@@ -103,6 +107,7 @@ __all__ = [
     "profile",
     "relu",
     "reshape",
+    "save",
     "sigmoid",
     "silu",
     "softmax",

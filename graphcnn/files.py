@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from graphcnn.errors import FileProblem
-from graphcnn.ir import Graph, Param, parse
+from graphcnn.frontend.from_text import parse
+from graphcnn.ir import Graph, Param
 
 
 def save(graph: Graph, path: str | Path) -> None:

@@ -64,13 +64,14 @@ def _literal(value: object) -> str:
 def parse(text: str) -> Graph:
     """Read a graph from its text form; the params have types and no data.
 
+    The operators known are those in `Op.registry`: all of them once `graphcnn.ops` is imported,
+    which `graphcnn.parse` sees to.
+
     Raises:
         ParseError: where the text is not a graph, with the line.
         UnknownOp: for an operator that graphcnn does not have.
         InvalidGraph: or a shape error, when the graph it spells breaks a rule.
     """
-    import graphcnn.ops  # noqa: F401 -- the parser knows the ops that are registered
-
     graph = _Parser(text).graph()
     verify(graph)
     return graph
@@ -83,6 +84,7 @@ class _Parser:
         stripped = ((n, line.split("#")[0].strip()) for n, line in enumerate(text.split("\n"), 1))
         self.lines = [(number, line) for number, line in stripped if line]
         self.at = 0
+        self.inside = False
         self.params: set[str] = set()
 
     def fail(self, what: str, *, got: str, wanted: str) -> ParseError:
@@ -158,6 +160,10 @@ class _Parser:
         if op_name == "fused":
             if not opens:
                 raise self.fail("a fused node has a body", got=line, wanted="fused(...) {")
+            if self.inside:
+                raise self.fail(
+                    "fused nodes do not nest", got=line, wanted="a plain operator in the body"
+                )
             op: Op = self.fused(name, tuple(operands), types)
         else:
             op = self.op(op_name, attributes)
