@@ -98,6 +98,15 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
     return None if (batch,) == own else batch
 
 
+def example_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    """Seeded standard normal arrays for every input of a graph, as a call takes them."""
+    generator = np.random.default_rng(seed)
+    return {
+        value.name: value.type.dtype.round(generator.standard_normal(value.type.shape))
+        for value in graph.inputs
+    }
+
+
 def to_tensor(array: Any) -> torch.Tensor:
     """A NumPy array or torch tensor as a tensor; shares memory where it can."""
     if isinstance(array, torch.Tensor):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from graphcnn.ir import CompileLog, Graph, rebatch
@@ -43,10 +45,7 @@ class CompiledModel:
                 arrays that do not fit.
             BatchError: when the graph cannot be re-planned for the call's batch size.
         """
-        batch = check_inputs(self.graph, inputs)
-        with self._lock:
-            executor = self.executor(batch)
-            executor.load({name: to_tensor(array) for name, array in inputs.items()})
+        with self.loaded(inputs) as executor:
             for _, run in executor.steps():
                 run()
             like = next(iter(inputs.values()), None)
@@ -55,6 +54,31 @@ class CompiledModel:
                 for name, value in zip(self.source.outputs, self.graph.outputs, strict=True)
             }
         return results if len(results) > 1 else next(iter(results.values()))
+
+    @contextmanager
+    def loaded(self, inputs: Mapping[str, Any], *, poison: bool = False) -> Iterator[Executor]:
+        """The executor for a call's arrays, with these loaded; other threads wait until the end.
+
+        Args:
+            inputs: One array per graph input, by name.
+            poison: Whether to fill the memory of all activations with NaN first, so that reading
+                what no step has written shows.
+
+        Raises:
+            The errors of a call.
+        """
+        batch = check_inputs(self.graph, inputs)
+        with self._lock:
+            executor = self.executor(batch)
+            tensors = {name: to_tensor(array) for name, array in inputs.items()}
+            executor.load(tensors, poison=poison)
+            yield executor
+
+    def part(self, graph: Graph) -> CompiledModel:
+        """A model of another graph over the same params: same target, same packed weights."""
+        model = CompiledModel(graph, graph, self.target, self.log)
+        model._weights = self._weights
+        return model
 
     def executor(self, batch: int | None = None) -> Executor:
         """What runs the plan of a batch size (None: that of `graph`); made at first use."""

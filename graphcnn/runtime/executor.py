@@ -14,10 +14,24 @@ from graphcnn.plan.memory import ALIGNMENT, GUARD_BYTES
 
 
 class Executor(Protocol):
-    """A plan that is ready to run. Not safe for two threads at once."""
+    """A plan that is ready to run. Not safe for two threads at once.
 
-    def load(self, inputs: Mapping[str, Any]) -> None:
-        """Put a call's arrays where the steps read them."""
+    Attributes:
+        graph: What it computes, for its own batch size.
+        plan: Its steps.
+    """
+
+    graph: Graph
+    plan: Plan
+
+    def load(self, inputs: Mapping[str, Any], *, poison: bool = False) -> None:
+        """Put a call's arrays where the steps read them.
+
+        Args:
+            inputs: An array per graph input.
+            poison: Whether to fill the memory of all activations with NaN first, so that reading
+                what no step has written shows. Nothing happens where steps allocate their results.
+        """
 
     def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
         """The steps in order, each with what runs it."""
@@ -50,18 +64,12 @@ class WeightStore:
 
 
 class ArenaExecutor:
-    """Kernels that read and write one arena, or, under the sanitizer, buffers of exact size.
-
-    `poison` fills all activations with NaN before each call, so that reading what no step has
-    written shows.
-    """
-
-    poison = False
+    """Kernels that read and write one arena, or, under the sanitizer, buffers of exact size."""
 
     def __init__(
         self, graph: Graph, plan: Plan, target: KernelTarget, weights: WeightStore
     ) -> None:
-        self._graph, self._plan, self._weights = graph, plan, weights
+        self.graph, self.plan, self._weights = graph, plan, weights
         weights.add(plan.weights)
         memory = target.on.memory
         if settings.sanitize():
@@ -84,9 +92,9 @@ class ArenaExecutor:
             tensor = self._weights.tensors[buffer.name]
         return tensor[buffer.offset :]
 
-    def load(self, inputs: Mapping[str, Any]) -> None:
+    def load(self, inputs: Mapping[str, Any], *, poison: bool = False) -> None:
         """Copy a call's tensors into their slots, converting dtype and device."""
-        if self.poison:
+        if poison:
             for slot in self._slots.values():
                 slot.fill_(-1)  # all bits set: NaN in every floating-point format
         for name, tensor in inputs.items():
@@ -99,9 +107,9 @@ class ArenaExecutor:
 
     def value(self, name: str) -> torch.Tensor:
         """A view of a value as it is in memory now, in its logical shape; a param's own data."""
-        if name not in self._plan.locations:
-            return torch.from_numpy(self._graph.param_by_name[name].data)
-        location = self._plan.locations[name]
+        if name not in self.plan.locations:
+            return torch.from_numpy(self.graph.param_by_name[name].data)
+        location = self.plan.locations[name]
         return self._resolve(location.buffer).as_strided(location.type.shape, location.strides)
 
 
@@ -109,7 +117,7 @@ class OperatorExecutor:
     """Calls that allocate their results, each freed after its last reader."""
 
     def __init__(self, graph: Graph, plan: Plan, target: OperatorTarget) -> None:
-        self._graph, self._plan, self._target = graph, plan, target
+        self.graph, self.plan, self._target = graph, plan, target
         self._constants = {
             param.name: target.enter(param.data, param.type.dtype)
             for param in graph.params
@@ -126,16 +134,16 @@ class OperatorExecutor:
             for step in plan.steps
         }
 
-    def load(self, inputs: Mapping[str, Any]) -> None:
+    def load(self, inputs: Mapping[str, Any], *, poison: bool = False) -> None:
         """Take a call's arrays as they are, in the form the operators want."""
-        types = {value.name: value.type.dtype for value in self._graph.inputs}
+        types = {value.name: value.type.dtype for value in self.graph.inputs}
         self._values = dict(self._constants)
         for name, array in inputs.items():
             self._values[name] = self._target.enter(array, types[name])
 
     def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
         """The steps in order, each with its call."""
-        for step in self._plan.steps:
+        for step in self.plan.steps:
             yield step, lambda step=step: self._run(step)  # type: ignore[misc]  # bound per step
 
     def _run(self, step: Step) -> None:

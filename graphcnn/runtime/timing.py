@@ -33,7 +33,12 @@ class Timing:
 
 
 def interleave(
-    runs: Mapping[str, Callable[[], object]], device: Device, *, rounds: int, warmup: int = 2
+    runs: Mapping[str, Callable[[], object]],
+    device: Device,
+    *,
+    rounds: int,
+    warmup: int = 2,
+    before: Mapping[str, Callable[[], object]] | None = None,
 ) -> dict[str, list[float]]:
     """Time several runs by turns.
 
@@ -42,6 +47,7 @@ def interleave(
         device: Whose clock counts.
         rounds: Samples of each.
         warmup: Runs of each before the first sample.
+        before: What to call before each run of a name, off the clock.
 
     Returns:
         Seconds of each round, by name: the samples of one index ran next to each other.
@@ -49,6 +55,8 @@ def interleave(
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for index in range(warmup + rounds):
         for name, run in runs.items():
+            if before is not None:
+                before[name]()
             device.synchronize()
             elapsed = device.stopwatch()
             run()
