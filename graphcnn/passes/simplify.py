@@ -24,7 +24,7 @@ from graphcnn.ops import (
     Reshape,
 )
 from graphcnn.passes.base import Pass
-from graphcnn.passes.rewrite import Change, Rewrite, apply_rules, substitute
+from graphcnn.passes.rewrite import Rewrite, apply_rules, substitute
 
 # A constant may be larger than what it is computed from, as in a broadcast, up to this size.
 SMALL_CONSTANT_BYTES = 1 << 20
@@ -97,9 +97,9 @@ def _equal_operand(node: Node, graph: Graph) -> str | None:
             return x
         case Concat() if len(node.inputs) == 1:
             return x
-        case MaxPool2d(kernel_size=(1, 1), stride=(1, 1), padding=(0, 0, 0, 0)):
-            return x
-        case AvgPool2d(kernel_size=(1, 1), stride=(1, 1), padding=(0, 0, 0, 0)):
+        case MaxPool2d(kernel_size=(1, 1)) | AvgPool2d(kernel_size=(1, 1)) if (
+            node.type == graph.type_of(x)
+        ):
             return x
         case Relu() | LeakyRelu() if (maker := graph.producer(x)) and maker.op == Relu():
             return x
@@ -143,11 +143,13 @@ def fold_constant(node: Node, graph: Graph) -> Rewrite | Refusal | None:
 
 def _without_twins(graph: Graph, log: CompileLog) -> Graph:
     """The graph with nodes of equal op and operands merged into the first of them."""
-    twins: dict[str, Change] = {}
+    twins: dict[str, str] = {}
     first: dict[object, str] = {}
     for node in graph.nodes:
-        operands = tuple(twins.get(name, name) for name in node.inputs)
-        twin = first.setdefault((node.op, operands), node.name)
+        operands = [twins.get(name, name) for name in node.inputs]
+        if isinstance(node.op, Add | Mul):
+            operands.sort()
+        twin = first.setdefault((node.op, *operands), node.name)
         if twin != node.name:
             twins[node.name] = twin
             log.did(Simplify.name, node.name, f"computes the same as '{twin}'")
