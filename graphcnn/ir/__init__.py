@@ -3,13 +3,13 @@
 from graphcnn.ir.evaluate import bounded, evaluate, weights
 from graphcnn.ir.fused import Fused, inline, node_cost, outline
 from graphcnn.ir.graph import Graph, Node, Param, Value
+from graphcnn.ir.he_weights import with_he_weights
 from graphcnn.ir.log import CompileLog, Refusal, Stage
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.rebatch import batch_of, rebatch
 from graphcnn.ir.text import parse
 from graphcnn.ir.types import DType, TensorType
 from graphcnn.ir.verify import check_finite, verify
-from graphcnn.ir.weights import with_he_weights
 
 __all__ = [
     "Array",

@@ -84,7 +84,7 @@ class _Parser:
         stripped = ((n, line.split("#")[0].strip()) for n, line in enumerate(text.split("\n"), 1))
         self.lines = [(number, line) for number, line in stripped if line]
         self.at = 0
-        self.inside = False
+        self.inside_fused = False
         self.params: set[str] = set()
 
     def fail(self, what: str, *, got: str, wanted: str) -> ParseError:
@@ -160,7 +160,7 @@ class _Parser:
         if op_name == "fused":
             if not opens:
                 raise self.fail("a fused node has a body", got=line, wanted="fused(...) {")
-            if self.inside:
+            if self.inside_fused:
                 raise self.fail(
                     "fused nodes do not nest", got=line, wanted="a plain operator in the body"
                 )
@@ -185,7 +185,9 @@ class _Parser:
         entering = {operand: types[operand] for operand in operands}
         inputs = tuple(Value(*item) for item in entering.items() if item[0] not in self.params)
         params = tuple(Param(*item) for item in entering.items() if item[0] in self.params)
+        self.inside_fused = True
         nodes, outputs = self.body(entering)
+        self.inside_fused = False
         return Fused(Graph(name, inputs, params, nodes, outputs))
 
     def op(self, name: str, attributes: dict[str, Any]) -> Op:

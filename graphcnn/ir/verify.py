@@ -69,6 +69,14 @@ def check_types(graph: Graph, node: Node) -> None:
     operands = graph.types_of(node.inputs)
     if isinstance(node.op, Fused):
         body = node.op.body
+        if any(isinstance(inner.op, Fused) for inner in body.nodes):
+            raise InvalidGraph(
+                "fused nodes do not nest",
+                where=node.place,
+                got=f"a fused node in the body of '{node.name}'",
+                wanted="a body of plain operators",
+                remedy="outline the nodes of ir.inline(graph)",
+            )
         verify(body)
         wanted = tuple(body.type_of(name) for name in node.op.exports)
         entering = tuple(source.type for source in body.sources)

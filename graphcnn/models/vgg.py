@@ -9,7 +9,7 @@ from __future__ import annotations
 from graphcnn.frontend import functional as gx
 from graphcnn.frontend.expr import Tensor, graph, input, param
 from graphcnn.ir.graph import Graph
-from graphcnn.ir.weights import with_he_weights
+from graphcnn.ir.he_weights import with_he_weights
 
 _CHANNELS = (64, 128, 256, 512, 512)
 _FEATURES = 4096

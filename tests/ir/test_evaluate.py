@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import graphcnn as gx
+from graphcnn.errors import MissingWeights
+from graphcnn.ir import bounded, evaluate, outline, weights, with_he_weights
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((2, 3, 8, 8))
+W1 = RNG.standard_normal((4, 3, 3, 3)).astype(np.float32)
+W2 = RNG.standard_normal((4, 4, 3, 3)).astype(np.float32)
+B = RNG.standard_normal(4).astype(np.float32)
+
+
+@pytest.fixture
+def net():
+    x = gx.input("x", X.shape)
+    h = gx.relu(gx.conv2d(x, W1, B, padding=1, name="conv1"), name="relu1")
+    h = gx.relu(gx.conv2d(h, W2, padding=1, name="conv2") + h, name="relu2")
+    return gx.graph("net", gx.max_pool2d(h, 2, name="pool"))
+
+
+def in_torch():
+    x, w1, w2, b = (torch.tensor(a, dtype=torch.float64) for a in (X, W1, W2, B))
+    skip = F.relu(F.conv2d(x, w1, b, padding=1))
+    out = F.max_pool2d(F.relu(F.conv2d(skip, w2, padding=1) + skip), 2)
+    return skip.numpy(), out.numpy()
+
+
+def test_outputs_equal_torch(net):
+    values = evaluate(net, {"x": X})
+    assert list(values) == ["pool"]
+    np.testing.assert_allclose(values["pool"], in_torch()[1], rtol=1e-12)
+
+
+def test_wanted_values(net):
+    values = evaluate(net, {"x": X}, ["relu1", "x", "conv1.bias"])
+    np.testing.assert_allclose(values["relu1"], in_torch()[0], rtol=1e-12)
+    np.testing.assert_array_equal(values["x"], X)
+    np.testing.assert_array_equal(values["conv1.bias"], B)
+    assert len(values) == 3
+
+
+def test_values_inside_fused_bodies(net):
+    group = outline(net.nodes[:4], ("relu1", "add"), net)
+    fused = net.replace(nodes=(group, *net.nodes[4:]))
+    inside = evaluate(fused, {"x": X}, ["conv1", "relu1", "pool"])
+    outside = evaluate(net, {"x": X}, ["conv1", "relu1", "pool"])
+    assert inside.keys() == outside.keys()
+    for name, array in outside.items():
+        np.testing.assert_array_equal(inside[name], array)
+
+
+def test_missing_weights():
+    x = gx.input("x", (1, 3))
+    net = gx.graph("net", gx.linear(x, gx.param("w", (4, 3)), name="fc"))
+    with pytest.raises(MissingWeights, match="with_he_weights"):
+        evaluate(net, {"x": np.ones((1, 3))})
+    assert np.ptp(evaluate(with_he_weights(net), {"x": np.ones((1, 3))})["fc"]) > 0
+
+
+def test_bounds_of_a_group(net):
+    """Float32 evaluation of the whole group stays within its bound; a dropped ReLU does not."""
+    values = {"x": X.astype(np.float32)} | {p.name: weights(p) for p in net.params}
+    exact, allowed = bounded(net.nodes, values, 2.0**-24)
+    x, w1, w2, b = (torch.tensor(a, dtype=torch.float32) for a in (X, W1, W2, B))
+    skip = F.relu(F.conv2d(x, w1, b, padding=1))
+    total = F.conv2d(skip, w2, padding=1) + skip
+    good = F.max_pool2d(F.relu(total), 2).double().numpy()
+    bad = F.max_pool2d(total, 2).double().numpy()
+    assert (np.abs(good - exact["pool"]) <= allowed["pool"]).all()
+    assert (np.abs(bad - exact["pool"]) > allowed["pool"]).any()
+    assert allowed["pool"].max() < 1e-3 * np.abs(exact["pool"]).max()
+    assert set(exact) == {node.name for node in net.nodes}

@@ -1,0 +1,158 @@
+"""Every rule of the IR: a graph that breaks it, the error's class, and what the message says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from graphcnn import errors, ops
+from graphcnn.errors import Where
+from graphcnn.ir import (
+    DType,
+    Fused,
+    Graph,
+    Node,
+    Param,
+    TensorType,
+    Value,
+    check_finite,
+    outline,
+    parse,
+    verify,
+)
+
+T = TensorType((1, 3, 4, 4))
+
+
+def relu(name, reads, type=T):
+    return Node(name, ops.Relu(), (reads,), (Value(name, type),), Where("user.py", 7))
+
+
+X = (Value("x", T),)
+
+
+def graph(*nodes, outputs=None, params=(), inputs=X):
+    return Graph("g", inputs, params, nodes, outputs or (nodes[-1].name,))
+
+
+def broken(bad, error, *says):
+    with pytest.raises(error) as caught:
+        verify(bad)
+    assert type(caught.value) is error
+    for text in says:
+        assert text in str(caught.value)
+    return caught.value
+
+
+def test_a_valid_graph_passes():
+    verify(graph(relu("a", "x"), relu("b", "a"), outputs=("b", "a", "x")))
+
+
+def test_undefined_value():
+    broken(graph(relu("a", "y")), errors.InvalidGraph, "not defined", "user.py:7", "spelling")
+
+
+def test_wrong_order():
+    bad = graph(relu("b", "a"), relu("a", "x"))
+    broken(bad, errors.InvalidGraph, "before it is defined", "execution order")
+
+
+def test_cycle_names_its_path():
+    bad = graph(relu("a", "c"), relu("b", "a"), relu("c", "b"))
+    caught = broken(bad, errors.CyclicGraph, "depends on itself", "unroll")
+    path = caught.got.split(" -> ")
+    assert path[0] == path[-1]
+    assert set(path) == {"a", "b", "c"}
+
+
+def test_self_loop():
+    broken(graph(relu("a", "a")), errors.CyclicGraph, "a -> a")
+
+
+def test_missing_output():
+    broken(graph(relu("a", "x"), outputs=("b",)), errors.InvalidGraph, "output", "b")
+
+
+def test_no_output():
+    broken(Graph("g", (Value("x", T),), (), (), ()), errors.InvalidGraph, "at least one")
+
+
+def test_equal_names():
+    broken(graph(relu("a", "x"), relu("a", "x")), errors.InvalidGraph, "same name", "a")
+    broken(graph(relu("x", "x")), errors.InvalidGraph, "same name", "x")
+
+
+@pytest.mark.parametrize("name", ["", "1a", "a b", "a=b", "a,b", "ü{", "-a", "a\nb"])
+def test_unreadable_names(name):
+    broken(graph(relu(name, "x")), errors.InvalidName, repr(name), "rename")
+
+
+def test_wrong_recorded_type():
+    bad = graph(relu("a", "x", TensorType((1, 3, 4, 5))))
+    broken(bad, errors.InvalidGraph, "f32[1,3,4,5]", "f32[1,3,4,4]")
+
+
+def test_shape_error_names_the_node_and_the_line():
+    flat = Node("f", ops.Linear(), ("x", "w"), (Value("f", T),), Where("net.py", 3))
+    bad = graph(flat, params=(Param("w", TensorType((5, 48))),))
+    broken(bad, errors.ChannelMismatch, "node 'f' = linear (net.py:3)", "flatten")
+
+
+def test_two_values_from_one_op():
+    node = replace(relu("a", "x"), outputs=(Value("a", T), Value("b", T)))
+    broken(graph(node), errors.InvalidGraph, "one value, which bears its name")
+
+
+def test_param_data_of_another_shape():
+    param = Param("w", TensorType((3,)), np.zeros((4,), np.float32))
+    broken(graph(relu("a", "x"), params=(param,)), errors.InvalidGraph, "(4,)", "(3,)")
+
+
+def test_mixed_dtypes():
+    half = TensorType(T.shape, DType.F16)
+    node = Node("a", ops.Add(), ("x", "h"), (Value("a", T),))
+    bad = graph(node, inputs=(Value("x", T), Value("h", half)))
+    broken(bad, errors.DTypeMismatch, "f16[1,3,4,4]", "node 'a' = add")
+
+
+def test_fused_bodies_are_checked():
+    good = graph(relu("a", "x"), relu("b", "a"))
+    group = outline(good.nodes, ("b",), good)
+    verify(good.replace(nodes=(group,)))
+    other = replace(group, inputs=("x", "x"))
+    broken(good.replace(nodes=(other,)), errors.InvalidGraph, "exactly the values its body reads")
+    renamed = replace(group, outputs=(Value("a", T),))
+    broken(good.replace(nodes=(renamed,), outputs=("a",)), errors.InvalidGraph, "body returns")
+    body = group.op.body.replace(nodes=(relu("a", "x"), relu("b", "nothing")))
+    inside = replace(group, op=Fused(body))
+    broken(good.replace(nodes=(inside,)), errors.InvalidGraph, "nothing")
+
+
+def test_fused_nodes_do_not_nest():
+    good = graph(relu("a", "x"), relu("b", "a"))
+    group = outline(good.nodes, ("b",), good)
+    nested = outline((group,), ("b",), good)
+    broken(good.replace(nodes=(nested,)), errors.InvalidGraph, "do not nest")
+
+
+def test_finite_weights():
+    data = np.ones((2, 3), np.float32)
+    check_finite((Param("w", TensorType((2, 3)), data), Param("v", TensorType((1,)))))
+    data[1, 2] = np.nan
+    data[0, 1] = np.inf
+    with pytest.raises(errors.NonFiniteWeights) as caught:
+        check_finite((Param("w", TensorType((2, 3)), data),))
+    assert "param 'w' at [0, 1]" in str(caught.value)
+    assert "2 of 6" in str(caught.value)
+
+
+def test_messages_have_all_their_rows():
+    error = errors.GraphCNNError("rule", where="here", got=1, wanted=2, remedy="fix")
+    assert str(error) == "rule\n  where:  here\n  got:    1\n  wanted: 2\n  remedy: fix"
+    assert error.at("elsewhere").where == "here"
+
+
+def test_text_of_a_cycle():
+    text = "graph g {\n input x: f32[1]\n a: f32[1] = relu(b)\n b: f32[1] = relu(a)\n return b\n}"
+    with pytest.raises(errors.CyclicGraph, match="unroll the loop"):
+        parse(text)
