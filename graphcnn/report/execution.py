@@ -1,0 +1,81 @@
+"""One run of a model: what it returned and how long it took."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphcnn.ir import Array
+from graphcnn.report.environment import Environment
+from graphcnn.report.result import Result
+from graphcnn.report.tables import dimensions, milliseconds, table
+from graphcnn.runtime.boundary import example_inputs
+from graphcnn.runtime.compiled import CompiledModel
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSummary:
+    """One output: shape, range, and the largest entries of its first sample."""
+
+    name: str
+    shape: tuple[int, ...]
+    low: float
+    high: float
+    largest: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Execution(Result):
+    """A run; `seconds` is that of the second call, copies in and out included."""
+
+    network: str
+    environment: Environment
+    kernels: int
+    first_seconds: float
+    seconds: float
+    outputs: tuple[OutputSummary, ...]
+
+    def __str__(self) -> str:
+        title = (
+            f"run {self.network} on {self.environment}: {self.kernels} kernels, "
+            f"{milliseconds(self.seconds)} (first call, with compiling, "
+            f"{milliseconds(self.first_seconds)})"
+        )
+        rows = (
+            (
+                output.name,
+                dimensions(output.shape),
+                f"{output.low:.4g}",
+                f"{output.high:.4g}",
+                ", ".join(map(str, output.largest)),
+            )
+            for output in self.outputs
+        )
+        columns = ("output", "shape", "min", "max", "first sample's top 5")
+        return table(title, columns, rows, words=2)
+
+
+def run_once(model: CompiledModel, seed: int = 0) -> Execution:
+    """Call a model twice on seeded standard normal inputs."""
+    inputs = example_inputs(model.graph, seed)
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        results = model(**inputs)
+        seconds.append(time.perf_counter() - start)
+    named = results if isinstance(results, dict) else {model.source.outputs[0]: results}
+    return Execution(
+        model.source.name,
+        Environment.of(model.target.on),
+        len(model.plan.steps),
+        *seconds,
+        tuple(_summary(name, array) for name, array in named.items()),
+    )
+
+
+def _summary(name: str, array: Array) -> OutputSummary:
+    first = np.ravel(array[0]) if array.ndim else np.ravel(array)
+    largest = tuple(int(index) for index in np.argsort(-first, kind="stable")[:5])
+    return OutputSummary(name, array.shape, float(array.min()), float(array.max()), largest)

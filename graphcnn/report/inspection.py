@@ -1,0 +1,67 @@
+"""What a graph is: its nodes, types, parameters and multiply-accumulates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphcnn.ir import Graph, inline, node_cost
+from graphcnn.report.result import Result
+from graphcnn.report.tables import table
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """One node: its op with attributes, its type, the params it reads and its MACs."""
+
+    name: str
+    op: str
+    type: str
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Inspection(Result):
+    """A network's nodes and totals; `macs` count one multiply-accumulate per weight use."""
+
+    network: str
+    inputs: tuple[str, ...]
+    rows: tuple[NodeFacts, ...]
+    params: int
+    macs: int
+    fingerprint: str
+
+    def __str__(self) -> str:
+        rows = (
+            (row.name, row.op, row.type, f"{row.params:,}", f"{row.macs:,}") for row in self.rows
+        )
+        total = ("total", "", "", f"{self.params:,}", f"{self.macs:,}")
+        return table(
+            f"{self.network}({', '.join(self.inputs)}), fingerprint {self.fingerprint}",
+            ("node", "operator", "output", "parameters", "MACs"),
+            (*rows, total),
+            words=3,
+        )
+
+
+def inspect(graph: Graph) -> Inspection:
+    """The facts of a graph; fused groups are taken apart."""
+    flat = inline(graph)
+    rows = tuple(
+        NodeFacts(
+            node.name,
+            str(node.op),
+            str(node.type),
+            sum(flat.type_of(name).size for name in node.inputs if flat.is_param(name)),
+            node_cost(node, flat).macs,
+        )
+        for node in flat.nodes
+    )
+    return Inspection(
+        graph.name,
+        tuple(map(str, graph.inputs)),
+        rows,
+        sum(param.type.size for param in graph.params),
+        sum(row.macs for row in rows),
+        graph.fingerprint,
+    )

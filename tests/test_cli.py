@@ -1,0 +1,113 @@
+"""The command line, in this process: what it prints and how it exits."""
+
+import json
+
+import numpy as np
+import pytest
+
+import graphcnn as gx
+from graphcnn.cli import STAGES, main
+from graphcnn.kernels import epilogue
+from graphcnn.ops import Relu
+from graphcnn.passes import default_pipeline
+from graphcnn.runtime.boundary import example_inputs
+from graphcnn.targets import chain
+
+
+@pytest.fixture
+def saved(tmp_path):
+    rng = np.random.default_rng(0)
+    x = gx.input("image", (1, 2, 8, 8))
+    h = gx.relu(gx.conv2d(x, rng.standard_normal((4, 2, 3, 3)), padding=1, name="conv"), name="act")
+    network = gx.graph("small", gx.max_pool2d(h, 2, name="pool"))
+    gx.save(network, tmp_path / "small.gcn")
+    return network, str(tmp_path / "small.gcn")
+
+
+def run(capsys, *arguments):
+    status = main([*arguments, "--device", "cpu"] if arguments[0] != "demo" else arguments)
+    return status, *capsys.readouterr()
+
+
+def test_inspect_states_the_published_totals(capsys):
+    status, out, _ = run(capsys, "inspect", "vgg16", "--json")
+    facts = json.loads(out)
+    assert status == 0
+    assert (facts["params"], facts["macs"]) == (138_357_544, 15_470_264_320)
+
+
+def test_inspect_prints_a_table(capsys, saved):
+    status, out, _ = run(capsys, "inspect", saved[1])
+    assert status == 0
+    assert "small(image: f32[1,2,8,8])" in out
+    assert f"{4 * 2 * 9 * 64:,}" in out
+
+
+def test_run_prints_the_outputs(capsys, saved):
+    status, out, _ = run(capsys, "run", saved[1], "--json")
+    (output,) = json.loads(out)["outputs"]
+    wanted = gx.compile(saved[0], target="numpy")(**example_inputs(saved[0]))
+    assert status == 0
+    assert output["shape"] == [1, 4, 4, 4]
+    assert output["high"] == pytest.approx(wanted.max(), rel=1e-6)
+
+
+def test_verify_passes_and_fails(capsys, saved, monkeypatch):
+    assert run(capsys, "verify", saved[1])[0] == 0
+    monkeypatch.setitem(chain.UNARY, Relu, epilogue.tanh)
+    status, out, _ = run(capsys, "verify", saved[1])
+    assert status == 1
+    assert "act" in out
+
+
+def test_explain_compare_and_profile_name_the_kernel(capsys, saved):
+    for word in ("explain", "compare", "profile"):
+        status, out, _ = run(capsys, word, saved[1])
+        assert status == 0
+        assert "conv2d+relu+max_pool2d" in out or word == "compare"
+        assert "fused" in out or word != "compare"
+
+
+def test_emit_stops_after_each_stage(capsys, saved):
+    texts = {}
+    for stage in STAGES:
+        status, texts[stage], _ = run(capsys, "verify", saved[1], "--emit", stage)
+        assert status == 0
+    assert gx.parse(texts["source"]) == saved[0]
+    assert "fused(" in texts["fuse"]
+    assert "fused(" not in texts["fold-batch-norm"]
+    assert texts["plan"].startswith("arena")
+    assert [step.name for step in default_pipeline()] == list(STAGES[1:-1])
+
+
+def test_demands_reach_the_compiler(capsys, saved):
+    status, out, _ = run(capsys, "explain", saved[1], "--must-not-fuse", "act,pool", "--json")
+    assert status == 0
+    assert "conv2d+relu+max_pool2d" not in out
+    status, _, err = run(capsys, "explain", saved[1], "--must-fuse", "conv,nothing")
+    assert status == 2
+    assert "error[UnknownNode]" in err
+
+
+def test_another_batch_size_and_missing_weights(capsys, saved, tmp_path):
+    (tmp_path / "bare.gcn").write_text(str(saved[0]))
+    status, out, err = run(capsys, "run", str(tmp_path / "bare.gcn"), "--batch", "3", "--json")
+    assert status == 0
+    assert "seeded He weights" in err
+    assert json.loads(out)["outputs"][0]["shape"] == [3, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("run", "resnet9000"), "UnknownModel"),
+        (("run", "lenet", "--dtype", "float12"), "UnknownDType"),
+        (("run", "lenet", "--device", "abacus"), "DeviceUnavailable"),
+    ],
+)
+def test_mistakes_exit_with_2_and_the_remedy(capsys, arguments, error):
+    status = main(list(arguments))
+    err = capsys.readouterr().err
+    assert status == 2
+    assert f"error[{error}]" in err
+    assert "remedy" in err
