@@ -320,9 +320,11 @@ def _symbolic(value: object) -> Tensor:
 
 
 def _call(op: Op, name: str | None, input: Tensor, **weights: WeightLike | None) -> Tensor:
-    """The op applied to an input and to those of its weights that are not None."""
+    """The op applied to an input and its weights; a bias of None is left out."""
     first = _symbolic(input)
-    given = {role: weight for role, weight in weights.items() if weight is not None}
+    given = {
+        role: weight for role, weight in weights.items() if weight is not None or role != "bias"
+    }
     operands = [
         weight
         if isinstance(weight, Tensor)

@@ -1,0 +1,253 @@
+"""The front end: names, short forms, weights of every kind, and errors on the user's line."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+import graphcnn as gx
+from graphcnn import errors, ops
+from graphcnn.ir import DType, TensorType, evaluate, verify
+from tests.opinfo import INFO
+
+RNG = np.random.default_rng(0)
+
+
+def image(*shape, dtype="float32"):
+    return gx.input("image", shape or (2, 4, 9, 9), dtype)
+
+
+def weight(*shape, dtype=np.float32):
+    return RNG.standard_normal(shape).astype(dtype)
+
+
+def only_op(tensor):
+    return gx.graph("g", tensor).nodes[-1].op
+
+
+@pytest.mark.parametrize("name", sorted(INFO))
+def test_every_op_has_a_function_of_its_name(name):
+    function = getattr(gx, name)
+    assert "name" in inspect.signature(function).parameters
+    assert inspect.signature(function).parameters["name"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert name in gx.__all__
+
+
+@pytest.mark.parametrize(
+    ("given", "normal"),
+    [
+        (2, (2, 2, 2, 2)),
+        ((1, 2), (1, 2, 1, 2)),
+        ([1, 2], (1, 2, 1, 2)),
+        ((1, 2, 3, 0), (1, 2, 3, 0)),
+        (np.int64(1), (1, 1, 1, 1)),
+        (np.array([1, 2]).tolist(), (1, 2, 1, 2)),
+    ],
+)
+def test_short_forms_of_padding(given, normal):
+    conv = only_op(gx.conv2d(image(), weight(3, 4, 3, 3), padding=given))
+    assert conv == ops.Conv2d(padding=normal)
+    assert only_op(gx.pad(image(), given)) == ops.Pad(normal)
+
+
+def test_short_forms_of_pairs():
+    w = weight(4, 1, 2, 2)
+    conv = gx.conv2d(image(), w, stride=2, dilation=(1, 3), groups=np.int32(4))
+    assert only_op(conv) == ops.Conv2d((2, 2), dilation=(1, 3), groups=4)
+    assert only_op(gx.max_pool2d(image(), 3)) == ops.MaxPool2d((3, 3), (3, 3))
+    assert only_op(gx.avg_pool2d(image(), (2, 1), 3)) == ops.AvgPool2d((2, 1), (3, 3))
+    assert only_op(gx.reshape(image(), (2, -1))) == ops.Reshape((2, -1))
+
+
+def test_negative_dimensions():
+    assert only_op(gx.softmax(image(), -1)) == ops.Softmax(3)
+    assert only_op(gx.flatten(image(), -2)) == ops.Flatten(2)
+    assert only_op(gx.concat([image(), image()][:1] * 2, -3)) == ops.Concat(1)
+    with pytest.raises(errors.InvalidAttribute):
+        gx.softmax(image(), -5)
+
+
+def test_names():
+    x = image(1, 2, 5, 5)
+    w = weight(2, 2, 1, 1)
+    h = gx.conv2d(x, w, weight(2))
+    h = gx.conv2d(h, weight(2, 2, 1, 1), name="conv2d_1")
+    h = gx.conv2d(h, weight(2, 2, 1, 1))
+    h = gx.batch_norm(gx.relu(h), weight(2), abs(weight(2)))
+    net = gx.graph("net", [gx.relu(h) + 1])
+    assert [node.name for node in net.nodes] == [
+        *("conv2d", "conv2d_1", "conv2d_2", "relu", "batch_norm", "relu_1", "add"),
+    ]
+    assert [param.name for param in net.params] == [
+        *("conv2d.weight", "conv2d.bias", "conv2d_1.weight", "conv2d_2.weight"),
+        *("batch_norm.running_mean", "batch_norm.running_var"),
+        *("batch_norm.weight", "batch_norm.bias", "add.other"),
+    ]
+
+
+def test_nodes_stand_in_the_order_they_were_written():
+    x = image()
+    late = gx.relu(x, name="first")
+    early = gx.tanh(x, name="second")
+    net = gx.graph("net", [early, late])
+    assert [node.name for node in net.nodes] == ["first", "second"]
+    assert net.outputs == ("second", "first")
+    assert net["first"].where.line + 1 == net["second"].where.line
+    assert net["first"].where.file == __file__
+
+
+def test_what_no_output_needs_is_left_out():
+    x = image()
+    gx.conv2d(x, weight(3, 4, 1, 1))
+    unused = gx.input("unused", (1,))
+    net = gx.graph("net", gx.relu(x))
+    assert [value.name for value in net.inputs] == ["image"]
+    assert not net.params
+    assert unused.shape == (1,)
+
+
+def test_one_array_is_one_param():
+    x, w = image(1, 3, 6, 6), weight(3, 3, 3, 3)
+    net = gx.graph("net", gx.conv2d(gx.conv2d(x, w), w))
+    assert [param.name for param in net.params] == ["conv2d.weight"]
+    assert net.nodes[0].inputs[1] == net.nodes[1].inputs[1]
+    equal = gx.graph("net", gx.conv2d(gx.conv2d(x, w), w.copy()))
+    assert len(equal.params) == 2
+
+
+def test_weights_are_not_copied_where_the_dtype_allows():
+    w = weight(3, 4, 3, 3)
+    t = torch.randn(3, 4, 3, 3)
+    assert gx.graph("g", gx.conv2d(image(), w)).params[0].data is w
+    shared = gx.graph("g", gx.conv2d(image(), t)).params[0].data
+    assert np.shares_memory(shared, t.numpy())
+
+
+@pytest.mark.parametrize("dtype", [DType.F16, DType.BF16, DType.F32, DType.F64])
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: weight(3, 4, 3, 3),
+        lambda: weight(3, 4, 3, 3, dtype=np.float64),
+        lambda: torch.randn(3, 4, 3, 3),
+        lambda: torch.randn(3, 4, 3, 3).bfloat16(),
+        lambda: torch.nn.Parameter(torch.randn(3, 4, 3, 3)),
+        lambda: torch.randn(4, 3, 3, 3).transpose(0, 1),
+        lambda: np.arange(108).reshape(3, 4, 3, 3),
+    ],
+    ids=["f32", "f64", "torch", "torch bf16", "parameter", "strided", "integers"],
+)
+def test_weights_take_the_inputs_dtype(dtype, made):
+    array = made()
+    param = gx.graph("g", gx.conv2d(image(dtype=dtype.value), array)).params[0]
+    assert param.type == TensorType((3, 4, 3, 3), dtype)
+    plain = array if isinstance(array, np.ndarray) else array.detach().double().numpy()
+    np.testing.assert_array_equal(param.data, dtype.round(plain))
+    assert param.data.dtype == dtype.numpy
+
+
+def test_operators():
+    x = image(1, 2, 2, 2)
+    y = 2 * (x + 1.5) * x + np.ones((2, 1, 1)) + np.float64(3)
+    net = gx.graph("g", np.ones(()) * y)
+    value = RNG.standard_normal((1, 2, 2, 2))
+    got = evaluate(net, {"image": value})[net.outputs[0]]
+    np.testing.assert_allclose(got, 2 * (value + 1.5) * value + 4, rtol=1e-12)
+
+
+def test_equal_scalars_of_different_nodes_are_separate_params():
+    x = image()
+    assert len(gx.graph("g", (x + 1) * (x + 1)).params) == 2
+
+
+def test_params_without_data():
+    w = gx.param("shared.weight", (4, 4, 1, 1))
+    net = gx.graph("g", gx.conv2d(gx.conv2d(image(), w), w, gx.param("b", (4,))))
+    assert [str(param) for param in net.params] == ["shared.weight: f32[4,4,1,1]", "b: f32[4]"]
+    assert all(param.data is None for param in net.params)
+    with pytest.raises(errors.DTypeMismatch, match="f16"):
+        gx.conv2d(image(dtype="f16"), w)
+
+
+def test_batch_norm_without_an_affine_part():
+    mean, var = weight(4), abs(weight(4)) + 1
+    net = gx.graph("g", gx.batch_norm(image(), mean, var, eps=0.5))
+    x = RNG.standard_normal((2, 4, 9, 9))
+    wanted = (x - mean[:, None, None]) / np.sqrt(var.astype(float)[:, None, None] + 0.5)
+    np.testing.assert_allclose(evaluate(net, {"image": x})["batch_norm"], wanted, rtol=1e-12)
+
+
+def test_an_input_may_be_an_output():
+    x = image()
+    net = gx.graph("g", [x, gx.relu(x)])
+    assert net.outputs == ("image", "relu")
+    verify(net)
+
+
+MISTAKES = {
+    "rank": (lambda: gx.conv2d(image(3, 8, 8), weight(2, 3, 3, 3)), errors.RankError),
+    "channels": (lambda: gx.conv2d(image(), weight(2, 3, 3, 3)), errors.ChannelMismatch),
+    "small": (lambda: gx.conv2d(image(1, 4, 2, 2), weight(2, 4, 3, 3)), errors.InputTooSmall),
+    "small pool": (lambda: gx.max_pool2d(image(), 10), errors.InputTooSmall),
+    "attribute": (lambda: gx.max_pool2d(image(), (1, 2, 3)), errors.InvalidAttribute),
+    "same": (
+        lambda: gx.conv2d(image(), weight(2, 4, 3, 3), padding="same"),
+        errors.InvalidAttribute,
+    ),
+    "nan": (lambda: gx.linear(image(2, 3), np.full((4, 3), np.nan)), errors.NonFiniteWeights),
+    "overflow": (lambda: image(dtype="f16") * 1e6, errors.NonFiniteWeights),
+    "infinite scalar": (lambda: image() + float("inf"), errors.NonFiniteWeights),
+    "text": (lambda: gx.conv2d(image(), "weight"), errors.InputKindError),
+    "list": (lambda: gx.linear(image(1, 2), [[1.0, 2.0]]), errors.InputKindError),
+    "complex": (lambda: gx.linear(image(1, 2), np.ones((1, 2), complex)), errors.InputKindError),
+    "array": (lambda: gx.relu(np.ones(3)), errors.InputKindError),
+    "none": (lambda: image() + None, errors.InputKindError),
+    "bool": (lambda: image() * True, errors.InputKindError),
+    "empty": (lambda: gx.linear(image(1, 2), np.ones((0, 2))), errors.InvalidAttribute),
+    "dtype": (lambda: gx.input("x", (1,), "float8"), errors.UnknownDType),
+    "shape": (lambda: gx.input("x", (0,)), errors.InvalidAttribute),
+    "no shape": (lambda: gx.input("x", None), errors.InvalidAttribute),
+    "name": (lambda: gx.input("a b", (1,)), errors.InvalidName),
+    "param name": (lambda: gx.param("", (1,)), errors.InvalidName),
+    "node name": (lambda: gx.relu(image(), name="a b"), errors.InvalidName),
+    "concat": (lambda: gx.concat([]), errors.InvalidGraph),
+    "dtypes": (lambda: image() + image(dtype="f16"), errors.DTypeMismatch),
+    "branches": (lambda: image() + image(2, 4, 9, 8), errors.ShapeError),
+    "output": (lambda: gx.graph("g", [np.ones(3)]), errors.InputKindError),
+    "no output": (lambda: gx.graph("g", []), errors.InvalidGraph),
+    "graph name": (lambda: gx.graph("a b", image()), errors.InvalidName),
+    "equal names": (
+        lambda: gx.graph("g", gx.relu(image(), name="a") + gx.tanh(image(), name="a")),
+        errors.InvalidGraph,
+    ),
+    "equal inputs": (lambda: gx.graph("g", image() + image()), errors.InvalidGraph),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_raised_on_the_users_line(case):
+    mistake, error = MISTAKES[case]
+    with pytest.raises(error) as caught:
+        mistake()
+    assert type(caught.value) is error
+    lines, first = inspect.getsourcelines(mistake)
+    places = [f"{__file__}:{line}" for line in range(first, first + len(lines))]
+    assert any(place in str(caught.value) for place in places), str(caught.value)
+    assert caught.value.remedy
+
+
+def test_the_name_of_the_node_is_in_the_error():
+    with pytest.raises(errors.InputTooSmall, match=r"max_pool2d 'pool7' \(.*\.py:\d+\)"):
+        gx.max_pool2d(image(), 10, name="pool7")
+
+
+def test_non_finite_weights_name_the_param():
+    bad = weight(2, 4, 3, 3)
+    bad[1, 2, 0, 1] = np.inf
+    with pytest.raises(errors.NonFiniteWeights, match=r"conv9\.weight' at \[1, 2, 0, 1\]"):
+        gx.conv2d(image(), bad, name="conv9")
+
+
+def test_repr():
+    assert repr(gx.relu(image(1, 2), name="r")) == "<call r: f32[1,2]>"

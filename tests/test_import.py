@@ -1,0 +1,52 @@
+"""`import graphcnn` is quick, loads nothing heavy, and offers every public name."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import graphcnn
+
+HEAVY = ("torch", "triton", "networkx", "onnx", "numpy", "safetensors", "rich")
+
+
+def in_a_new_process(program):
+    run = [sys.executable, "-c", program]
+    return json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+
+
+def test_import_loads_nothing_heavy_and_is_quick():
+    program = (
+        "import sys, time, json; start = time.perf_counter(); import graphcnn;"
+        "seconds = time.perf_counter() - start;"
+        f"print(json.dumps([seconds, [m for m in {HEAVY} if m in sys.modules]]))"
+    )
+    seconds, loaded = in_a_new_process(program)
+    assert loaded == []
+    assert seconds < 0.3
+
+
+def test_building_a_graph_needs_neither_torch_nor_triton():
+    program = (
+        "import sys, json, graphcnn as gx; gx.models.lenet();"
+        "x = gx.input('x', (1, 3)); gx.parse(str(gx.graph('g', gx.relu(2 * x))));"
+        f"print(json.dumps([m for m in {HEAVY[:4]} if m in sys.modules]))"
+    )
+    assert in_a_new_process(program) == []
+
+
+@pytest.mark.parametrize("name", graphcnn.__all__)
+def test_public_names(name):
+    found = getattr(graphcnn, name)
+    assert getattr(found, "__doc__", None)
+    assert name in dir(graphcnn)
+
+
+def test_all_lists_the_table():
+    assert set(graphcnn.__all__) == {*graphcnn._HOME, *graphcnn._MODULES}
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'conv3d'"):
+        graphcnn.__getattr__("conv3d")
