@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import graphcnn as gx
-from graphcnn.frontend.expr import Tensor
+from graphcnn.frontend.expr import Input, Tensor
 from graphcnn.ir import DType, Graph
 
 _CHANNELS = (1, 2, 3, 4, 5, 8, 13, 16, 17)
@@ -56,7 +56,7 @@ class _Drawing:
             self.values.append(self.layer(self.values[-1] if deeper else self.pick(self.values)))
         returned = [self.values[-1]]
         if self.chance():
-            made = [v for v in self.values[:-1] if not isinstance(v, gx.frontend.expr.Input)]
+            made = [v for v in self.values[:-1] if not isinstance(v, Input)]
             returned += self.draw(
                 st.lists(st.sampled_from(made), max_size=2, unique_by=id) if made else st.just([])
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -22,7 +23,7 @@ from graphcnn.ir.op import Array, Op
 from graphcnn.ir.types import DType, TensorType
 from graphcnn.ir.verify import check_name, verify
 
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _order = itertools.count()
 P = ParamSpec("P")
 R = TypeVar("R")
