@@ -78,7 +78,7 @@ def _across(
 
     def combine(start: Term, first: int, known: list[Term], index: Index) -> list[Term]:
         for row in range(first, rows):
-            at = Term(f"{start.text} + {row}" if row else start.text, start.depth)
+            at = Term(f"({start.text} + {row})" if row else start.text, start.depth)
             more = _source(operation, nest, index, axis, at)
             known = nest.inline(block, [*known, *more])
         return known
@@ -129,7 +129,7 @@ def _along(
     half = lanes // 2
     while half:
         lane = nest.open(half)
-        upper = Term(f"{lane.text} + {half}", lane.depth)
+        upper = Term(f"({lane.text} + {half})", lane.depth)
         pair = _read(nest, operation, at(lane)) + _read(nest, operation, at(upper))
         _store(nest, at(lane), nest.inline(block, pair))
         nest.close()
