@@ -135,7 +135,10 @@ def fold_constant(node: Node, graph: Graph) -> Rewrite | Refusal | None:
         return None
     room = max(SMALL_CONSTANT_BYTES, sum(param.type.nbytes for param in params))
     if node.type.nbytes > room:
-        because = f"the constant would take {node.type.nbytes} bytes, its operands take {room}"
+        because = (
+            f"the constant would take {node.type.nbytes} bytes, more than its operands and than "
+            f"{SMALL_CONSTANT_BYTES}"
+        )
         return Refusal(Simplify.name, node.name, because, node.inputs)
     value = node.type.dtype.round(node.op.reference(*map(weights, params)))
     return Rewrite("constant", {node.name: Param(node.name, node.type, value)})

@@ -1,0 +1,240 @@
+"""Canonicalize: one spelling per computation."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphcnn.passes import Canonicalize
+from tests.passes.before_after import becomes, declines
+
+IMAGE = "f64[1,4,8,8]"
+
+
+@pytest.mark.parametrize("line", ["mul(x, s)", "mul(s, x)"])
+def test_gate_by_its_own_sigmoid_is_silu(line: str) -> None:
+    log = becomes(
+        Canonicalize(),
+        f"s: {IMAGE} = sigmoid(x)\ny: {IMAGE} = {line}\nreturn y",
+        f"y: {IMAGE} = silu(x)\nreturn y",
+    )
+    assert log.survivor("s") == "y"
+
+
+@pytest.mark.parametrize(
+    ("line", "result", "reasons"),
+    [
+        (
+            f"y: {IMAGE} = mul(x, s)\nz: {IMAGE} = relu(s)",
+            "y, z",
+            ["canonicalize: y: 's' is also read by z [z]"],
+        ),
+        (
+            f"y: {IMAGE} = mul(x, s)",
+            "y, s",
+            ["canonicalize: y: 's' is also read by the caller [s]"],
+        ),
+        (f"y: {IMAGE} = mul(r, s)", "y", []),
+        (f"y: {IMAGE} = add(x, s)", "y", []),
+        (f"y: {IMAGE} = mul(s, s)", "y", []),
+    ],
+)
+def test_other_gates_stay(line: str, result: str, reasons: list[str]) -> None:
+    body = f"s: {IMAGE} = sigmoid(x)\n{line}\nreturn {result}"
+    assert declines(Canonicalize(), body) == reasons
+
+
+@pytest.mark.parametrize("op", ["add", "mul"])
+def test_constants_go_to_the_right(op: str) -> None:
+    becomes(
+        Canonicalize(),
+        f"y: {IMAGE} = {op}(c, x)\nreturn y",
+        f"y: {IMAGE} = {op}(x, c)\nreturn y",
+    )
+
+
+@pytest.mark.parametrize("shape", ["4,1,1", "1,4,1,1"])
+@pytest.mark.parametrize("line", ["add(h, k)", "add(k, h)"])
+def test_constant_per_channel_is_the_bias(shape: str, line: str) -> None:
+    sources = f"input x: f64[1,4,8,8]\nparam v: f64[4,4,1,1]\nparam k: f64[{shape}]"
+    log = becomes(
+        Canonicalize(),
+        f"h: {IMAGE} = conv2d(x, v)\na: {IMAGE} = {line}\ny: {IMAGE} = relu(a)\nreturn y",
+        f"h: {IMAGE} = conv2d(x, v, h.bias)\ny: {IMAGE} = relu(h)\nreturn y",
+        sources,
+        more="param h.bias: f64[4]",
+    )
+    assert log.survivor("a") == "h"
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "more"),
+    [("5", "k", ""), ("1,5", "h.bias", "param h.bias: f64[5]")],
+)
+def test_constant_per_feature_is_the_bias_of_linear(shape: str, name: str, more: str) -> None:
+    sources = f"input x: f64[2,4]\nparam v: f64[5,4]\nparam k: f64[{shape}]"
+    becomes(
+        Canonicalize(),
+        "h: f64[2,5] = linear(x, v)\ny: f64[2,5] = add(h, k)\nreturn y",
+        f"h: f64[2,5] = linear(x, v, {name})\nreturn h",
+        sources,
+        more,
+    )
+
+
+def test_the_bias_gets_a_free_name() -> None:
+    sources = """input x: f64[1,4,8,8]
+        param v: f64[4,4,1,1]
+        param h.bias: f64[4,1,1]"""
+    becomes(
+        Canonicalize(),
+        f"""h: {IMAGE} = conv2d(x, v)
+        y: {IMAGE} = add(h, h.bias)
+        z: {IMAGE} = mul(y, h.bias)
+        return z""",
+        f"""h: {IMAGE} = conv2d(x, v, h.bias.2)
+        z: {IMAGE} = mul(h, h.bias)
+        return z""",
+        sources,
+        more="param h.bias.2: f64[4]",
+    )
+
+
+@pytest.mark.parametrize(
+    ("conv", "add", "result", "reasons"),
+    [
+        ("conv2d(x, v, b)", "add(h, c)", "y", []),
+        ("conv2d(x, v)", "mul(h, c)", "y", []),
+        ("conv2d(x, v)", "add(h, r)", "y", []),
+        ("conv2d(x, v)", "add(h, k)", "y", []),
+        (
+            "conv2d(x, v)",
+            "add(h, c)",
+            "y, h",
+            ["canonicalize: y: 'h' is also read by the caller [h]"],
+        ),
+    ],
+)
+def test_what_is_no_bias_stays(conv: str, add: str, result: str, reasons: list[str]) -> None:
+    sources = """input x: f64[1,4,8,8]
+        input r: f64[1,4,8,8]
+        param v: f64[4,4,1,1]
+        param b: f64[4]
+        param c: f64[4,1,1]
+        param k: f64[1,8]"""
+    body = f"h: {IMAGE} = {conv}\ny: {IMAGE} = {add}\nreturn {result}"
+    assert declines(Canonicalize(), body, sources) == reasons
+
+
+@pytest.mark.parametrize(
+    ("value", "before", "after"),
+    [
+        ("0.0", "f64[1,4,9,10] = conv2d(p, w)", "conv2d(x, w, padding=(1, 2, 2, 2))"),
+        (
+            "0.0",
+            "f64[1,4,11,12] = conv2d(p, w, padding=(1, 1, 1, 1))",
+            "conv2d(x, w, padding=(2, 3, 3, 3))",
+        ),
+        (
+            "0.0",
+            "f64[1,4,9,10] = avg_pool2d(p, kernel_size=(3, 3), stride=(1, 1))",
+            "avg_pool2d(x, kernel_size=(3, 3), stride=(1, 1), padding=(1, 2, 2, 2))",
+        ),
+        (
+            "-1e999",
+            "f64[1,4,9,10] = max_pool2d(p, kernel_size=(3, 3), stride=(1, 1))",
+            "max_pool2d(x, kernel_size=(3, 3), stride=(1, 1), padding=(1, 2, 2, 2))",
+        ),
+    ],
+)
+def test_pad_goes_into_the_padding(value: str, before: str, after: str) -> None:
+    type = before.split(" = ", maxsplit=1)[0]
+    fill = "" if value == "0.0" else f", value={value}"
+    log = becomes(
+        Canonicalize(),
+        f"p: f64[1,4,11,12] = pad(x, padding=(1, 2, 2, 2){fill})\ny: {before}\nreturn y",
+        f"y: {type} = {after}\nreturn y",
+    )
+    assert log.survivor("p") == "y"
+
+
+@pytest.mark.parametrize(
+    ("value", "line", "reason"),
+    [
+        ("1.0", "f64[1,4,9,10] = conv2d(p, w)", "it pads with 0.0, and 'p' with 1.0 [p]"),
+        (
+            "0.0",
+            "f64[1,4,9,10] = max_pool2d(p, kernel_size=(3, 3), stride=(1, 1))",
+            "it pads with -inf, and 'p' with 0.0 [p]",
+        ),
+        (
+            "0.0",
+            "f64[1,4,9,10] = avg_pool2d(p, kernel_size=(3, 3), stride=(1, 1), "
+            "count_include_pad=False)",
+            "with ceil_mode or without count_include_pad, padding does not count alike [p]",
+        ),
+        (
+            "0.0",
+            "f64[1,4,10,11] = avg_pool2d(p, kernel_size=(2, 2), stride=(1, 1))",
+            "avg_pool2d: the padding is smaller than the window [p]",
+        ),
+        (
+            "0.0",
+            "f64[1,4,9,10] = conv2d(p, w)\nz: f64[1,4,11,12] = relu(p)",
+            "'p' is also read by z [z]",
+        ),
+    ],
+)
+def test_a_pad_that_means_something_else_stays(value: str, line: str, reason: str) -> None:
+    fill = "" if value == "0.0" else f", value={value}"
+    outputs = "y, z" if "z:" in line else "y"
+    body = f"p: f64[1,4,11,12] = pad(x, padding=(1, 2, 2, 2){fill})\ny: {line}\nreturn {outputs}"
+    assert declines(Canonicalize(), body) == [f"canonicalize: y: {reason}"]
+
+
+def test_average_over_the_map_is_global() -> None:
+    becomes(
+        Canonicalize(),
+        "y: f64[1,4,1,1] = avg_pool2d(x, kernel_size=(8, 8), stride=(3, 3))\nreturn y",
+        "y: f64[1,4,1,1] = global_avg_pool2d(x)\nreturn y",
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "y: f64[1,4,2,1] = avg_pool2d(x, kernel_size=(7, 8), stride=(1, 1))",
+        "y: f64[1,4,1,1] = max_pool2d(x, kernel_size=(8, 8), stride=(8, 8))",
+        "y: f64[1,4,2,1] = avg_pool2d(x, kernel_size=(8, 8), stride=(1, 1), padding=(1, 0, 0, 0))",
+    ],
+)
+def test_other_pools_are_not_global(line: str) -> None:
+    assert declines(Canonicalize(), f"{line}\nreturn y") == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("f64[1,256] = reshape(x, shape=(1, -1))", "f64[1,256] = flatten(x)"),
+        ("f64[1,4,64] = reshape(x, shape=(-1, 4, 64))", "f64[1,4,64] = flatten(x, start_dim=2)"),
+        ("f64[256] = reshape(x, shape=(256,))", "f64[256] = flatten(x, start_dim=0)"),
+    ],
+)
+def test_reshape_that_flattens_is_flatten(before: str, after: str) -> None:
+    becomes(Canonicalize(), f"y: {before}\nreturn y", f"y: {after}\nreturn y")
+
+
+@pytest.mark.parametrize("shape", ["4,64", "1,8,32", "2,128", "1,4,8,2,4"])
+def test_other_reshapes_stay(shape: str) -> None:
+    body = f"y: f64[{shape}] = reshape(x, shape=({shape.replace(',', ', ')}))\nreturn y"
+    assert declines(Canonicalize(), body) == []
+
+
+def test_ceil_mode_without_effect_is_dropped() -> None:
+    pool = "max_pool2d(x, kernel_size=(2, 2), stride=(2, 2)"
+    becomes(
+        Canonicalize(),
+        f"y: f64[1,4,4,4] = {pool}, ceil_mode=True)\nreturn y",
+        f"y: f64[1,4,4,4] = {pool})\nreturn y",
+    )
+    pool = "avg_pool2d(x, kernel_size=(3, 3), stride=(3, 3), ceil_mode=True)"
+    assert declines(Canonicalize(), f"y: f64[1,4,3,3] = {pool}\nreturn y") == []

@@ -1,0 +1,219 @@
+"""Folding batch norms: when it happens, when not and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from graphcnn.ir import CompileLog, DType, Graph, evaluate, parse, with_he_weights
+from graphcnn.passes import FoldBatchNorm
+from tests.passes.before_after import becomes, declines, graph
+from tests.strategies import inputs
+
+IMAGE = "f64[1,4,8,8]"
+NORM = f"y: {IMAGE} = batch_norm(h, m, q.var, s.weight, t, eps=0.01)"
+MORE = "param h.weight: f64[4,4,1,1]\nparam h.bias: f64[4]"
+
+
+@pytest.mark.parametrize("bias", ["", ", b"])
+def test_folds_into_a_convolution(bias: str) -> None:
+    log = becomes(
+        FoldBatchNorm(),
+        f"h: {IMAGE} = conv2d(x, v{bias})\n{NORM}\nz: {IMAGE} = relu(y)\nreturn z",
+        f"h: {IMAGE} = conv2d(x, h.weight, h.bias)\nz: {IMAGE} = relu(h)\nreturn z",
+        more=MORE,
+    )
+    assert log.survivor("y") == "h"
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_folds_into_a_grouped_convolution(groups: int) -> None:
+    weight = f"f64[4,{4 // groups},1,1]"
+    conv = f"h: {IMAGE} = conv2d(x, {{}}groups={groups})"
+    sources = f"""input x: {IMAGE}
+        param v: {weight}
+        param m: f64[4]
+        param q.var: f64[4]
+        param s.weight: f64[4]
+        param t: f64[4]"""
+    becomes(
+        FoldBatchNorm(),
+        f"{conv.format('v, ')}\n{NORM}\nreturn y",
+        f"{conv.format('h.weight, h.bias, ')}\nreturn h",
+        sources,
+        more=f"param h.weight: {weight}\nparam h.bias: f64[4]",
+    )
+
+
+def test_folds_into_a_linear_layer() -> None:
+    sources = """input x: f64[3,5]
+        param v: f64[4,5]
+        param m: f64[4]
+        param q.var: f64[4]
+        param s.weight: f64[4]
+        param t: f64[4]"""
+    becomes(
+        FoldBatchNorm(),
+        "h: f64[3,4] = linear(x, v)\ny: f64[3,4] = batch_norm(h, m, q.var, s.weight, t)\nreturn y",
+        "h: f64[3,4] = linear(x, h.weight, h.bias)\nreturn h",
+        sources,
+        more="param h.weight: f64[4,5]\nparam h.bias: f64[4]",
+    )
+
+
+def test_folds_two_in_a_row() -> None:
+    becomes(
+        FoldBatchNorm(),
+        f"""h: {IMAGE} = conv2d(x, v)
+        {NORM}
+        z: {IMAGE} = batch_norm(y, t, q.var, s.weight, m)
+        return z""",
+        f"h: {IMAGE} = conv2d(x, h.weight, h.bias)\nreturn h",
+        more=MORE,
+    )
+
+
+def test_a_shared_weight_is_copied() -> None:
+    becomes(
+        FoldBatchNorm(),
+        f"h: {IMAGE} = conv2d(x, v)\n{NORM}\nz: {IMAGE} = conv2d(y, v)\nreturn z",
+        f"h: {IMAGE} = conv2d(x, h.weight, h.bias)\nz: {IMAGE} = conv2d(h, v)\nreturn z",
+        more=MORE,
+    )
+
+
+def test_a_shared_weight_of_the_wanted_name_keeps_it() -> None:
+    sources = """input x: f64[1,4,8,8]
+        param h.weight: f64[4,4,1,1]
+        param m: f64[4]
+        param q.var: f64[4]
+        param s.weight: f64[4]
+        param t: f64[4]"""
+    becomes(
+        FoldBatchNorm(),
+        f"h: {IMAGE} = conv2d(x, h.weight)\n{NORM}\nz: {IMAGE} = conv2d(y, h.weight)\nreturn z",
+        f"h: {IMAGE} = conv2d(x, h.weight.2, h.bias)\nz: {IMAGE} = conv2d(h, h.weight)\nreturn z",
+        sources,
+        more="param h.weight.2: f64[4,4,1,1]\nparam h.bias: f64[4]",
+    )
+
+
+def test_its_own_weight_keeps_its_name() -> None:
+    sources = """input x: f64[1,4,8,8]
+        param h.weight: f64[4,4,1,1]
+        param h.bias: f64[4]
+        param m: f64[4]
+        param q.var: f64[4]
+        param s.weight: f64[4]
+        param t: f64[4]"""
+    conv = f"h: {IMAGE} = conv2d(x, h.weight, h.bias)"
+    becomes(FoldBatchNorm(), f"{conv}\n{NORM}\nreturn y", f"{conv}\nreturn h", sources)
+
+
+@pytest.mark.parametrize("dtype", [DType.F16, DType.BF16, DType.F32])
+def test_weights_are_rounded_once(dtype: DType) -> None:
+    wide = graph(f"h: {IMAGE} = conv2d(x, v, b)\n{NORM}\nreturn y")
+    text = str(wide).replace("f64", dtype.value)
+    narrow = parse(text)
+    rounded = tuple(
+        replace(param, data=dtype.round(wide.param_by_name[param.name].data))
+        for param in narrow.params
+    )
+    narrow = narrow.replace(params=rounded)
+    exact = narrow.replace(
+        params=tuple(
+            replace(p, type=wide.type_of(p.name), data=np.asarray(p.data, np.float64))
+            for p in rounded
+        )
+    )
+    exact = exact.replace(inputs=wide.inputs, nodes=wide.nodes)
+    got = FoldBatchNorm().run(narrow, CompileLog())
+    wanted = FoldBatchNorm().run(exact, CompileLog())
+    for name in ("h.weight", "h.bias"):
+        data = got.param_by_name[name].data
+        assert data is not None
+        assert data.dtype == dtype.numpy
+        assert np.array_equal(data, dtype.round(wanted.param_by_name[name].data))
+        assert np.ptp(data) > 0
+
+
+REFUSALS = [
+    (f"h: {IMAGE} = relu(x)\n{NORM}\nreturn y", "its input is the value of relu 'h' [h]"),
+    (f"h: {IMAGE} = add(x, c)\n{NORM}\nreturn y", "its input is the value of add 'h' [h]"),
+    (
+        f"h: {IMAGE} = conv2d(x, v)\na: {IMAGE} = relu(h)\n{NORM.replace('(h', '(a')}\nreturn y",
+        "relu 'a' stands between it and 'h' [a]",
+    ),
+    (
+        f"h: {IMAGE} = conv2d(x, v)\n{NORM}\nz: {IMAGE} = tanh(h)\nreturn y, z",
+        "'h' is also read by z [z]",
+    ),
+    (f"h: {IMAGE} = conv2d(x, v)\n{NORM}\nreturn y, h", "'h' is an output of the graph [h]"),
+    (f"{NORM.replace('(h', '(x')}\nreturn y", "its input 'x' is no conv2d's or linear's value [x]"),
+    (
+        f"k: f64[4] = tanh(m)\nh: {IMAGE} = conv2d(x, v)\n{NORM.replace('m,', 'k,')}\nreturn y",
+        "'k' is computed by the graph, not a param [k]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "reason"), REFUSALS)
+def test_refusals(body: str, reason: str) -> None:
+    assert declines(FoldBatchNorm(), body) == [f"fold-batch-norm: y: {reason}"]
+
+
+def test_folding_across_a_relu_would_be_wrong() -> None:
+    """The guard is not pedantry: moving the affine map to the other side changes the result."""
+    relu = f"h: {IMAGE} = conv2d(x, v)\na: {IMAGE} = relu(h)\n{NORM.replace('(h', '(a')}\nreturn y"
+    swapped = f"h: {IMAGE} = conv2d(x, v)\n{NORM}\na: {IMAGE} = relu(y)\nreturn a"
+    given, wrong = graph(relu), graph(swapped)
+    arrays = inputs(given)
+    difference = evaluate(given, arrays)["y"] - evaluate(wrong, arrays)["a"]
+    assert np.abs(difference).max() > 0.1
+
+
+def test_refuses_without_data() -> None:
+    given = parse(f"""graph g {{
+        input x: {IMAGE}
+        param v: f64[4,4,1,1]
+        param m: f64[4]
+        param q.var: f64[4]
+        param s.weight: f64[4]
+        param t: f64[4]
+        h: {IMAGE} = conv2d(x, v)
+        {NORM}
+        return y
+    }}""")
+    assert declines(FoldBatchNorm(), given) == [
+        "fold-batch-norm: y: 'v' has a type and no data [v]"
+    ]
+
+
+def test_refuses_a_linear_layer_whose_features_are_another_dimension() -> None:
+    sources = """input x: f64[2,4,5]
+        param v: f64[6,5]
+        param m: f64[4]
+        param q.var: f64[4]
+        param s.weight: f64[4]
+        param t: f64[4]"""
+    body = """h: f64[2,4,6] = linear(x, v)
+        y: f64[2,4,6] = batch_norm(h, m, q.var, s.weight, t)
+        return y"""
+    assert declines(FoldBatchNorm(), body, sources) == [
+        "fold-batch-norm: y: dimension 1 of f64[2,4,6] is not the linear layer's features [h]"
+    ]
+
+
+def test_refuses_weights_that_overflow() -> None:
+    text = str(graph(f"h: {IMAGE} = conv2d(x, v)\n{NORM}\nreturn y")).replace("f64", "f16")
+    given = with_he_weights(parse(text))
+    huge = tuple(
+        replace(p, data=np.full(4, 60000, np.float16)) if p.name == "s.weight" else p
+        for p in given.params
+    )
+    loud: Graph = given.replace(params=huge)
+    assert declines(FoldBatchNorm(), loud) == [
+        "fold-batch-norm: y: the folded 'h.weight' is not finite in f16 [h]"
+    ]

@@ -1,0 +1,181 @@
+"""Simplify: identities, constants, twins and dead nodes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from graphcnn.ir import CompileLog, Graph, evaluate, parse
+from graphcnn.passes import Fuse, Simplify
+from tests.passes.before_after import becomes, declines, graph
+
+IMAGE = "f64[1,4,8,8]"
+
+IDENTITIES = [
+    "y: f64[1,4,8,8] = dropout(h)",
+    "y: f64[1,4,8,8] = pad(h, padding=(0, 0, 0, 0), value=3.0)",
+    "y: f64[1,4,8,8] = reshape(h, shape=(1, 4, 8, -1))",
+    "y: f64[1,4,8,8] = flatten(h, start_dim=3)",
+    "y: f64[1,4,8,8] = concat(h)",
+    "y: f64[1,4,8,8] = max_pool2d(h, kernel_size=(1, 1), stride=(1, 1))",
+    "y: f64[1,4,8,8] = avg_pool2d(h, kernel_size=(1, 1), stride=(1, 1))",
+    "y: f64[1,4,8,8] = relu(h)",
+    "y: f64[1,4,8,8] = leaky_relu(h, negative_slope=0.3)",
+]
+
+
+@pytest.mark.parametrize("line", IDENTITIES)
+def test_identity_is_dropped(line: str) -> None:
+    log = becomes(
+        Simplify(),
+        f"h: {IMAGE} = relu(x)\n{line}\nz: {IMAGE} = tanh(y)\nreturn z",
+        f"h: {IMAGE} = relu(x)\nz: {IMAGE} = tanh(h)\nreturn z",
+    )
+    assert log.survivor("y") == "h"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "y: f64[1,4,10,8] = pad(x, padding=(1, 0, 1, 0))",
+        "y: f64[1,4,64] = reshape(x, shape=(1, 4, 64))",
+        "y: f64[1,8,8,8] = concat(x, r)",
+        "y: f64[1,4,4,4] = max_pool2d(x, kernel_size=(1, 1), stride=(2, 2))",
+        "y: f64[1,4,7,7] = avg_pool2d(x, kernel_size=(2, 2), stride=(1, 1))",
+        "y: f64[1,4,8,8] = leaky_relu(x, negative_slope=0.3)",
+    ],
+)
+def test_what_changes_something_stays(line: str) -> None:
+    assert declines(Simplify(), f"{line}\nreturn y") == []
+
+
+def with_constant(body: str, name: str, value: float) -> Graph:
+    """A graph one of whose params is full of one number."""
+    given = graph(body)
+    filled = (
+        replace(p, data=np.full(p.type.shape, value)) if p.name == name else p for p in given.params
+    )
+    return given.replace(params=tuple(filled))
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [("add(h, c)", 0.0), ("add(c, h)", 0.0), ("mul(h, c)", 1.0), ("mul(c, h)", 1.0)],
+)
+def test_neutral_constant_is_dropped(line: str, value: float) -> None:
+    given = with_constant(f"h: {IMAGE} = relu(x)\ny: {IMAGE} = {line}\nreturn y", "c", value)
+    becomes(Simplify(), given, f"h: {IMAGE} = relu(x)\nreturn h")
+
+
+@pytest.mark.parametrize(("op", "value"), [("add", 1e-30), ("mul", 0.0), ("mul", 1 + 2**-52)])
+def test_other_constants_stay(op: str, value: float) -> None:
+    declines(Simplify(), with_constant(f"y: {IMAGE} = {op}(x, c)\nreturn y", "c", value))
+
+
+def test_a_neutral_constant_that_broadcasts_the_other_operand_stays() -> None:
+    body = "h: f64[1,4,1,1] = global_avg_pool2d(x)\ny: f64[4,4,3,3] = mul(w, h)\nreturn y"
+    given = with_constant(body.replace("(w, h)", "(h, w)"), "w", 1.0)
+    assert declines(Simplify(), given) == []
+
+
+def test_leaky_relu_without_slope_is_relu() -> None:
+    becomes(
+        Simplify(),
+        f"y: {IMAGE} = leaky_relu(x, negative_slope=0.0)\nreturn y",
+        f"y: {IMAGE} = relu(x)\nreturn y",
+    )
+
+
+@pytest.mark.parametrize("line", [*IDENTITIES, "y: f64[1,4,8,8] = leaky_relu(h, negative_slope=0)"])
+def test_nan_stays_nan(line: str) -> None:
+    given = graph(f"h: {IMAGE} = relu(x)\n{line}\nreturn y")
+    arrays = {"x": np.full((1, 4, 8, 8), np.nan), "r": np.ones((1, 4, 8, 8))}
+    after = Simplify().run(given, CompileLog())
+    assert np.isnan(evaluate(given, arrays)[given.outputs[0]]).all()
+    assert np.isnan(evaluate(after, arrays)[after.outputs[0]]).all()
+
+
+def test_twins_are_merged_in_any_operand_order() -> None:
+    log = becomes(
+        Simplify(),
+        f"""a: {IMAGE} = relu(x)
+        e: {IMAGE} = relu(x)
+        p: {IMAGE} = add(a, r)
+        q: {IMAGE} = add(r, e)
+        y: {IMAGE} = mul(p, q)
+        return y, e""",
+        f"""a: {IMAGE} = relu(x)
+        p: {IMAGE} = add(a, r)
+        y: {IMAGE} = mul(p, p)
+        return y, a""",
+    )
+    assert log.absorbed == {"e": "a", "q": "p"}
+
+
+def test_same_op_with_other_attributes_is_no_twin() -> None:
+    body = f"""a: {IMAGE} = leaky_relu(x, negative_slope=0.1)
+        e: {IMAGE} = leaky_relu(x, negative_slope=0.2)
+        y: {IMAGE} = add(a, e)
+        return y"""
+    assert declines(Simplify(), body) == []
+
+
+def test_dead_nodes_go_with_what_only_they_read() -> None:
+    becomes(
+        Simplify(),
+        f"h: {IMAGE} = conv2d(x, v)\nd: {IMAGE} = conv2d(h, v, b)\ny: {IMAGE} = relu(x)\nreturn y",
+        f"y: {IMAGE} = relu(x)\nreturn y",
+    )
+
+
+def test_constants_are_computed_once_and_rounded() -> None:
+    body = """input x: f32[1,4,8,8]
+        param p: f32[4,1,1]
+        param q: f32[4,1,1]"""
+    given = graph("k: f32[4,1,1] = mul(p, q)\ny: f32[1,4,8,8] = add(x, k)\nreturn y", body)
+    after = Simplify().run(given, CompileLog())
+    assert str(after).splitlines()[1:] == [
+        "  input x: f32[1,4,8,8]",
+        "  param k: f32[4,1,1]",
+        "  y: f32[1,4,8,8] = add(x, k)",
+        "  return y",
+        "}",
+    ]
+    p, q = (given.param_by_name[name].data for name in "pq")
+    assert p is not None
+    assert q is not None
+    folded = after.params[0].data
+    assert folded is not None
+    assert folded.dtype == np.float32
+    assert np.array_equal(folded, (p.astype(np.float64) * q).astype(np.float32))
+    assert np.ptp(folded) > 0
+
+
+def test_a_constant_without_data_waits() -> None:
+    text = """graph g {
+      input x: f64[1,4,8,8]
+      param c: f64[4,1,1]
+      k: f64[4,1,1] = relu(c)
+      y: f64[1,4,8,8] = add(x, k)
+      return y
+    }"""
+    assert declines(Simplify(), parse(text)) == []
+
+
+def test_a_constant_that_would_grow_large_is_refused() -> None:
+    sources = "input x: f64[1,1]\nparam p: f64[512,1]\nparam q: f64[1,512]"
+    body = "k: f64[512,512] = mul(p, q)\ny: f64[512,512] = add(k, x)\nreturn y"
+    (reason,) = declines(Simplify(), graph(body, sources))
+    assert reason == (
+        "simplify: k: the constant would take 2097152 bytes, more than its operands and than "
+        "1048576 [p, q]"
+    )
+
+
+def test_a_fused_graph_is_inlined() -> None:
+    given = graph(f"h: {IMAGE} = conv2d(x, v)\ny: {IMAGE} = relu(h)\nreturn y")
+    fused = Fuse().run(given, CompileLog())
+    assert fused != given
+    assert Simplify().run(fused, CompileLog()) == given
