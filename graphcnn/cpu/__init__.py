@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from graphcnn import settings
 
 if TYPE_CHECKING:
+    import torch
+
     from graphcnn.cpu.triton_driver import CpuDriver
 
 
@@ -38,3 +40,17 @@ def _driver(sanitize: bool) -> CpuDriver:
 
     triton_api.register_backend(NAME, CpuBackend, CpuDriver)
     return CpuDriver(sanitize)
+
+
+def unwritten(tensor: torch.Tensor) -> torch.Tensor:
+    """Declare that a tensor holds nothing yet (see `sanitize.unwritten`); returns the tensor."""
+    from graphcnn.cpu import sanitize
+
+    return sanitize.unwritten(tensor)
+
+
+def never_written(tensor: torch.Tensor) -> torch.Tensor:
+    """Which elements of an `unwritten` tensor no sanitized kernel stored: a bool mask."""
+    from graphcnn.cpu import sanitize
+
+    return sanitize.never_written(tensor)

@@ -65,6 +65,8 @@ class CpuBackend(BaseBackend):  # type: ignore[misc]  # triton has no type stubs
         """Keep the options we know; the rest concern GPUs."""
         known = {field.name for field in fields(Options)} - {"arch", "extern_libs"}
         chosen = {k: v for k, v in options.items() if k in known and v is not None}
+        if self.target.arch == "sanitize":
+            chosen["debug"] = True  # keeps device_assert, adds checks of 32-bit overflow
         return Options(**chosen, arch=str(self.target.arch))
 
     def pack_metadata(self, metadata: object) -> tuple[()]:  # noqa: ARG002  # Triton's signature

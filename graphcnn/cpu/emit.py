@@ -227,6 +227,12 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
             self.sites.append(where)
         return self.sites.index(where)
 
+    def origin(self, pointer: Value) -> int:
+        """The position of the parameter that a pointer comes from, or -1."""
+        parameters = self.function.parameters
+        source = analysis.base(pointer)
+        return parameters.index(source) if source in parameters else -1
+
     # ---- statements
 
     def block(self, block: Block) -> None:
@@ -290,7 +296,7 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
         inner = next((d for d in range(len(shape)) if analysis.stride(pointer, d) == 1), None)
         order = [d for d in range(len(shape)) if d != inner]
         order += [] if inner is None else [inner]
-        site = self.site(operation.where)
+        site, origin = self.site(operation.where), self.origin(operation.operands[0])
 
         def body(nest: Nest) -> None:
             index = nest.open_all(shape, order)
@@ -299,7 +305,7 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
             condition = "" if mask == TRUE else f"if ({mask.text}) "
             if self.checked:
                 exact = nest.value(pointer, index).text
-                condition += f"if (may_store({exact}, sizeof(*{exact}), {site})) "
+                condition += f"if (may_store({exact}, sizeof(*{exact}), {origin}, {site})) "
                 nest.emit(f"{condition}*{exact} = {element.text};")
             else:
                 base, moving = nest.address(pointer, index)
@@ -311,7 +317,7 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
         kind = operation.result.type
         name = c_type(kind)
         array = self.array(kind, range(len(kind.shape)))
-        site = self.site(operation.where)
+        site, origin = self.site(operation.where), self.origin(operation.operands[0])
 
         def body(nest: Nest) -> None:
             index = nest.open_all(kind.shape, range(len(kind.shape)))
@@ -319,7 +325,7 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
             masked = operation.name == "tt.atomic_rmw" and len(terms) > 2
             condition = f"if ({terms[2]}) " if masked else ""
             if self.checked:
-                condition += f"if (may_update({terms[0]}, sizeof(*{terms[0]}), {site})) "
+                condition += f"if (may_update({terms[0]}, sizeof(*{terms[0]}), {origin}, {site})) "
             update = self._update(operation, name, terms[0], terms)
             nest.emit(f"{condition}{nest.element(array, index).text} = {update};")
 

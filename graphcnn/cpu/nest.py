@@ -70,6 +70,9 @@ class Scope(Protocol):
     def site(self, where: str) -> int:
         """The number under which a checked access reports its line."""
 
+    def origin(self, pointer: Value) -> int:
+        """The position of the parameter that a pointer comes from, or -1."""
+
 
 class Nest:
     """A stack of C loops under construction; `lines` holds the finished text after the last close."""
@@ -239,7 +242,8 @@ class Nest:
         address = self.value(pointer, index)
         if self.scope.checked:
             depth = max(term.depth for term in (address, other, mask))
-            guard = f"may_load({address.text}, sizeof(*{address.text}), {self.scope.site(operation.where)})"
+            where = f"{self.scope.origin(pointer)}, {self.scope.site(operation.where)}"
+            guard = f"may_load({address.text}, sizeof(*{address.text}), {where})"
             chosen = f"({guard} ? *{address.text} : {zero})"
             return self.bind(kind, f"{mask.text} ? {chosen} : {other.text}", depth)
         base, moving = self.address(pointer, index)

@@ -14,6 +14,7 @@ import torch
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
+from graphcnn.cpu import sanitize
 from graphcnn.cpu.backend import NAME
 
 _C = {
@@ -41,7 +42,8 @@ class Launcher:
     def __init__(self, source: Any, metadata: Any) -> None:
         self.signature = tuple(source.signature.values())
         self.metadata = metadata
-        self.types = [ctypes.c_int] * 4 + [_C[kind] for kind in metadata.parameters]
+        self.checked = metadata.arch == "sanitize"
+        self.types: list[Any] = [ctypes.c_int] * 4 + [_C[kind] for kind in metadata.parameters]
 
     def __call__(
         self,
@@ -59,12 +61,14 @@ class Launcher:
         """Run the grid; returns when it is done."""
         if enter is not None:
             enter(launch_metadata)
+        if library.launch.argtypes is None:
+            library.launch.argtypes, library.launch.restype = self.types, None
         live = list(_flatten(self.signature, arguments))
-        values = [v.data_ptr() if hasattr(v, "data_ptr") else v for v in live]
-        function = library.launch
-        function.argtypes = self.types
-        function.restype = None
-        function(threads(), grid_x, grid_y, grid_z, *values)
+        if self.checked:
+            sanitize.launch(library, self.metadata, (grid_x, grid_y, grid_z), live)
+        else:
+            values = [v.data_ptr() if hasattr(v, "data_ptr") else v for v in live]
+            library.launch(threads(), grid_x, grid_y, grid_z, *values)
         if leave is not None:
             leave(launch_metadata)
 
