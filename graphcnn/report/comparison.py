@@ -1,0 +1,232 @@
+"""Models against each other: verified first, then timed by turns."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from graphcnn.analysis import traffic
+from graphcnn.errors import DeviceUnavailable, InvalidAttribute
+from graphcnn.report.end_to_end import Expected
+from graphcnn.report.environment import Environment
+from graphcnn.report.result import Result
+from graphcnn.report.tables import binary_size, milliseconds, scientific, table
+from graphcnn.report.verification import Verification, verify_against
+from graphcnn.runtime.boundary import example_inputs, to_tensor
+from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.executor import Executor
+from graphcnn.runtime.timing import Timing, interleave
+
+LEAST_ROUNDS, MOST_ROUNDS = 5, 200
+UNFUSED = "unfused"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """One model.
+
+    Attributes:
+        name: Its key.
+        target: What it was compiled for.
+        kernels: Kernels, or operators, that a call launches.
+        timing: Seconds of a call, or None for a model that failed verification.
+        to_baseline: Median over the rounds of its time over the baseline's in the same round;
+            None where either has no timing.
+        to_unfused: Likewise to the model called "unfused".
+        moved_bytes: Activations read and written, and weights read, in bytes.
+        arena_bytes: Memory of all activations; 0 where operators allocate their results.
+        error: Largest error of an output against the float64 reference, over the output's range.
+        problem: Why it failed verification, or None.
+    """
+
+    name: str
+    target: str
+    kernels: int
+    timing: Timing | None
+    to_baseline: float | None
+    to_unfused: float | None
+    moved_bytes: int
+    arena_bytes: int
+    error: float
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Comparison(Result):
+    """The figures.
+
+    Attributes:
+        model: Name of the network.
+        environment: Where it ran.
+        baseline: The key that ratios refer to.
+        rounds: Timed calls of each model.
+        ok: Whether every model passed verification.
+        rows: A model each, in the order given.
+    """
+
+    model: str
+    environment: Environment
+    baseline: str
+    rounds: int
+    ok: bool
+    rows: tuple[ComparisonRow, ...]
+
+    def __str__(self) -> str:
+        text = table(
+            f"compare {self.model} on {self.environment}",
+            (
+                "model",
+                "kernels",
+                "median",
+                "quartiles",
+                f"to {self.baseline}",
+                f"to {UNFUSED}",
+                "moved",
+                "arena",
+                "error",
+            ),
+            map(_cells, self.rows),
+        )
+        notes = [
+            f"Time of the steps alone, inputs in place, {self.rounds} rounds by turns; a ratio is "
+            "the median over the rounds."
+        ]
+        if self.environment.device == "cpu":
+            notes.append("All kernels ran on the CPU: no GPU figure is shown.")
+        notes += [f"FAIL {row.name}: not timed: {row.problem}" for row in self.rows if row.problem]
+        return "\n".join((text, *notes))
+
+
+def _cells(row: ComparisonRow) -> tuple[str, ...]:
+    timing = row.timing
+    return (
+        row.name,
+        str(row.kernels),
+        milliseconds(timing.median) if timing else "-",
+        f"{milliseconds(timing.low)} .. {milliseconds(timing.high)}" if timing else "-",
+        f"{row.to_baseline:.2f}" if row.to_baseline else "-",
+        f"{row.to_unfused:.2f}" if row.to_unfused else "-",
+        binary_size(row.moved_bytes),
+        binary_size(row.arena_bytes) if row.arena_bytes else "-",
+        scientific(row.error),
+    )
+
+
+def compare(
+    models: Mapping[str, CompiledModel], /, *, seconds: float = 10.0, **inputs: Any
+) -> Comparison:
+    """Verify models and time them by turns on the same inputs.
+
+    A model that fails `verify` here is not timed. What is timed are the steps, with the inputs in
+    place and without gradients; each model is called once per round, so that what disturbs the
+    machine disturbs all alike. Ratios refer to the first model of target "library", or to the
+    first of all, and to the one called "unfused".
+
+    Args:
+        models: What to compare, by name; all for one device.
+        seconds: About how long to measure; at least five rounds are run.
+        inputs: One array per graph input; when there are none, seeded standard normal arrays.
+
+    Raises:
+        InvalidAttribute: when there is nothing to compare.
+        DeviceUnavailable: when the models are for different devices.
+        The errors of a call, for inputs that do not fit.
+    """
+    if not models:
+        raise InvalidAttribute(
+            "there is nothing to compare", got="no model", remedy="pass {name: compiled model}"
+        )
+    first = next(iter(models.values()))
+    devices = {model.target.on.name for model in models.values()}
+    if len(devices) > 1:
+        raise DeviceUnavailable(
+            "a comparison needs one device, whose clock counts",
+            got=", ".join(sorted(devices)),
+            remedy="compile all models for the same device",
+        )
+    arrays = inputs or example_inputs(first.graph)
+    known: dict[int, dict[str, Expected]] = {}
+    verdicts = {name: verify_against(model, arrays, known) for name, model in models.items()}
+    sound = {name: model for name, model in models.items() if verdicts[name].ok}
+    samples = _time(sound, arrays, seconds) if sound else {}
+    library = (name for name, model in models.items() if model.target.name == "library")
+    baseline = next(library, next(iter(models)))
+    rows = tuple(
+        _row(name, model, arrays, verdicts[name], samples, baseline)
+        for name, model in models.items()
+    )
+    return Comparison(
+        first.source.name,
+        Environment.of(first.target.on),
+        baseline,
+        max((len(taken) for taken in samples.values()), default=0),
+        all(verdict.ok for verdict in verdicts.values()),
+        rows,
+    )
+
+
+def _time(
+    models: Mapping[str, CompiledModel], arrays: Mapping[str, Any], seconds: float
+) -> dict[str, list[float]]:
+    device = next(iter(models.values())).target.on
+    tensors = {name: to_tensor(array) for name, array in arrays.items()}
+    with ExitStack() as stack:
+        executors = {
+            name: stack.enter_context(model.loaded(arrays)) for name, model in models.items()
+        }
+        runs = {name: _runner(executor) for name, executor in executors.items()}
+        # Loaded anew each time: a step may have put its result where the input was.
+        loads = {name: _loader(executor, tensors) for name, executor in executors.items()}
+        with torch.inference_mode():
+            once = interleave(runs, device, rounds=1, warmup=1, before=loads)
+            per_round = sum(taken[0] for taken in once.values())
+            rounds = min(max(int(seconds / per_round), LEAST_ROUNDS), MOST_ROUNDS)
+            return interleave(runs, device, rounds=rounds, before=loads)
+
+
+def _runner(executor: Executor) -> Callable[[], None]:
+    def run() -> None:
+        for _, step in executor.steps():
+            step()
+
+    return run
+
+
+def _loader(executor: Executor, tensors: Mapping[str, Any]) -> Callable[[], None]:
+    return lambda: executor.load(tensors)
+
+
+def _row(
+    name: str,
+    model: CompiledModel,
+    arrays: Mapping[str, Any],
+    verdict: Verification,
+    samples: Mapping[str, list[float]],
+    baseline: str,
+) -> ComparisonRow:
+    def ratio(other: str) -> float | None:
+        if name not in samples or other not in samples:
+            return None
+        pairs = zip(samples[name], samples[other], strict=True)
+        return statistics.median(own / theirs for own, theirs in pairs)
+
+    with model.loaded(arrays) as executor:
+        graph, plan = executor.graph, executor.plan
+    itemsize = graph.nodes[0].type.dtype.itemsize
+    return ComparisonRow(
+        name,
+        model.target.name,
+        len(plan.steps),
+        Timing.of(samples[name]) if name in samples else None,
+        ratio(baseline),
+        ratio(UNFUSED),
+        traffic(graph).total * itemsize + sum(param.type.nbytes for param in graph.params),
+        plan.arena_bytes,
+        max(output.relative for output in verdict.outputs),
+        None if verdict.ok else verdict.verdict,
+    )

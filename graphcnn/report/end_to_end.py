@@ -1,0 +1,71 @@
+"""The reference of whole outputs, and how far rounding alone may move them.
+
+A worst-case bound over a whole network is too wide to be of use, so its sensitivity is measured:
+the network is evaluated twice in float64, the second time with noise of the size of rounding errors
+added to every value, and the outputs may differ from the reference by a multiple of what the noise
+moves them. That is an estimate, not a proof; it is there to catch passes that change a network's
+meaning, which no check of single groups can see.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphcnn.ir import Array, Graph, weights
+
+# Sums in float32 are off by about the square root of their length, in units of 2^-24: 64 for 4096
+# terms.
+ACCUMULATION = 2.0**-18
+# Errors are normally a fraction of the noise; a factor of 16 leaves room for bad luck.
+ROOM = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An output's reference, float64, and how far a computed one may be from it."""
+
+    value: Array
+    allowed: float
+
+
+def expected_outputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Expected]:
+    """Reference and allowance of every output of an unfused graph.
+
+    Args:
+        graph: The network as the user wrote it.
+        inputs: A float64 array per graph input.
+
+    Raises:
+        MissingWeights: when a param has no data.
+    """
+    generator = np.random.default_rng(0)
+    pairs = {name: (array, array) for name, array in inputs.items()}
+    reads = Counter(name for node in graph.nodes for name in node.inputs)
+    reads.update(graph.outputs)
+    for node in graph.nodes:
+        operands = tuple(_pair(name, graph, pairs) for name in node.inputs)
+        exact = node.op.reference(*(pair[0] for pair in operands))
+        noisy = node.op.reference(*(pair[1] for pair in operands))
+        size = (node.type.dtype.unit_roundoff + ACCUMULATION) * np.abs(exact).max()
+        noisy = noisy + generator.uniform(-size, size, noisy.shape)
+        pairs[node.name] = exact, noisy
+        for name in node.inputs:
+            reads[name] -= 1
+            if not reads[name]:
+                pairs.pop(name, None)
+    found = {name: _pair(name, graph, pairs) for name in graph.outputs}
+    return {
+        name: Expected(exact, ROOM * float(np.abs(noisy - exact).max()))
+        for name, (exact, noisy) in found.items()
+    }
+
+
+def _pair(name: str, graph: Graph, pairs: Mapping[str, tuple[Array, Array]]) -> tuple[Array, Array]:
+    if name in pairs:
+        return pairs[name]
+    array = weights(graph.param_by_name[name])
+    return array, array

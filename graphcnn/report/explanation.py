@@ -1,0 +1,169 @@
+"""What became of the user's nodes: which kernel runs them, which vanished, what was declined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphcnn.analysis import traffic
+from graphcnn.ir import Graph, Node, Refusal, inline
+from graphcnn.kernels import Launch
+from graphcnn.plan import Step
+from graphcnn.report.result import Result
+from graphcnn.report.schedule import kernels, members, steps_of
+from graphcnn.report.tables import binary_size, count, dimensions, table
+from graphcnn.runtime.compiled import CompiledModel
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRow:
+    """One node of the compiled graph that runs.
+
+    Attributes:
+        name: The node.
+        kernel: What computes it.
+        nodes: The user's nodes it stands for.
+        exports: The values it writes.
+        inputs: Types of the values it reads, params aside.
+        outputs: Types of the exports.
+        tile: Elements per program: output channels x pixels x reduction of a convolution; empty
+            for a library's operator.
+        grid: Programs along each axis; empty likewise.
+    """
+
+    name: str
+    kernel: str
+    nodes: tuple[str, ...]
+    exports: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tile: tuple[int, ...]
+    grid: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """A node for which no kernel runs, and why."""
+
+    name: str
+    op: str
+    because: str
+
+
+@dataclass(frozen=True)
+class Explanation(Result):
+    """A compile, told.
+
+    Attributes:
+        model: Name of the network.
+        target: What it was compiled for, and the device.
+        source_nodes: Nodes of the network.
+        kernel_count: Kernels a call launches.
+        arena_bytes: Memory of all activations; 0 for a target that allocates results one by one.
+        moved: Activation elements that a call reads and writes.
+        moved_unfused: The same with one kernel per node.
+        rows: What runs, in order.
+        vanished: Nodes for which nothing runs.
+        refusals: What the passes declined to do, and why.
+    """
+
+    model: str
+    target: str
+    source_nodes: int
+    kernel_count: int
+    arena_bytes: int
+    moved: int
+    moved_unfused: int
+    rows: tuple[KernelRow, ...]
+    vanished: tuple[Vanished, ...]
+    refusals: tuple[Refusal, ...]
+
+    def __str__(self) -> str:
+        parts = [
+            table(
+                f"explain {self.model} on {self.target}: "
+                f"{self.source_nodes} nodes -> {self.kernel_count} kernels",
+                ("kernel", "nodes", "exports", "inputs -> outputs", "tile", "grid"),
+                (
+                    (
+                        row.kernel,
+                        " ".join(row.nodes),
+                        " ".join(row.exports),
+                        f"{' '.join(row.inputs)} -> {' '.join(row.outputs)}",
+                        dimensions(row.tile),
+                        dimensions(row.grid),
+                    )
+                    for row in self.rows
+                ),
+                words=4,
+            )
+        ]
+        if self.vanished:
+            lines = ((gone.name, gone.op, gone.because) for gone in self.vanished)
+            parts.append(table("no kernel runs for", ("node", "op", "because"), lines, words=3))
+        if self.refusals:
+            declined = ((r.rule, r.node, r.because) for r in self.refusals)
+            parts.append(table("declined", ("rule", "node", "because"), declined, words=3))
+        parts.append(
+            f"arena {binary_size(self.arena_bytes)}; activation elements read and written: "
+            f"{count(self.moved)}, with one kernel per node {count(self.moved_unfused)}"
+        )
+        return "\n".join(parts)
+
+
+def explain(model: CompiledModel, /) -> Explanation:
+    """Which nodes became which kernel, which vanished, and what was declined with what reason."""
+    graph = model.graph
+    steps = steps_of(model.plan)
+    return Explanation(
+        model.source.name,
+        f"{model.target.name} ({model.target.on.name})",
+        len(inline(model.source).nodes),
+        len(model.plan.steps),
+        model.plan.arena_bytes,
+        traffic(graph).total,
+        traffic(inline(model.source)).total,
+        tuple(_row(node, graph, steps[node.name]) for node in graph.nodes if node.name in steps),
+        _vanished(model),
+        tuple(model.log.refusals),
+    )
+
+
+def _row(node: Node, graph: Graph, steps: tuple[Step, ...]) -> KernelRow:
+    launch = steps[0].launch
+    tile: tuple[int, ...] = ()
+    grid: tuple[int, ...] = ()
+    if isinstance(launch, Launch):
+        tile = tuple(size for name, size in launch.meta.items() if name.startswith("BLOCK_"))
+        grid = tuple(launch.grid)
+    values = (name for name in dict.fromkeys(node.inputs) if not graph.is_param(name))
+    return KernelRow(
+        node.name,
+        kernels(steps),
+        tuple(member.name for member in members(node)),
+        tuple(value.name for value in node.outputs),
+        tuple(str(graph.type_of(name)) for name in values),
+        tuple(str(value.type) for value in node.outputs),
+        tile,
+        grid,
+    )
+
+
+def _vanished(model: CompiledModel) -> tuple[Vanished, ...]:
+    steps = steps_of(model.plan)
+    left = {inner.name for node in model.graph.nodes for inner in members(node)}
+    found = []
+    for node in inline(model.source).nodes:
+        if node.name not in left:
+            found.append(Vanished(node.name, str(node.op), _reason(node.name, model)))
+        elif model.graph.producer(node.name) == node and node.name not in steps:
+            because = f"another name for the memory of '{node.inputs[0]}'"
+            found.append(Vanished(node.name, str(node.op), because))
+    return tuple(found)
+
+
+def _reason(name: str, model: CompiledModel) -> str:
+    """The last thing a pass did to a node that is gone."""
+    did = [line for line in model.log.rewrites if line.split(": ")[1:2] == [name]]
+    survivor = model.log.survivor(name)
+    does_its_work = [f"'{survivor}' does its work"] if survivor != name else []
+    return "; ".join((did[-1:] or ["dropped"]) + does_its_work)

@@ -1,0 +1,155 @@
+"""Where the time of a call goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from graphcnn.ir import Node, node_cost
+from graphcnn.report.environment import Environment
+from graphcnn.report.result import Result
+from graphcnn.report.schedule import kernels, steps_of
+from graphcnn.report.tables import milliseconds, table
+from graphcnn.runtime.boundary import example_inputs
+from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.executor import Executor
+from graphcnn.runtime.timing import Timing
+
+WARMUP = 2
+LEAST_ROUNDS, MOST_ROUNDS = 5, 200
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """One node of the compiled graph that runs.
+
+    Attributes:
+        name: The node.
+        kernel: What computes it.
+        timing: Seconds of its kernels together.
+        share: Its part of the sum of all medians.
+        gflops: 1e9 floating-point operations per second; two per multiply-accumulate.
+        gbytes: 1e9 bytes per second: every operand, weights included, read once and every result
+            written once.
+    """
+
+    name: str
+    kernel: str
+    timing: Timing
+    share: float
+    gflops: float
+    gbytes: float
+
+
+@dataclass(frozen=True)
+class Profile(Result):
+    """A call, step by step.
+
+    Attributes:
+        model: Name of the network.
+        target: What it was compiled for.
+        environment: Where it ran.
+        seconds: Sum of the medians.
+        gflops: Rate of the whole.
+        rows: In order of execution.
+    """
+
+    model: str
+    target: str
+    environment: Environment
+    seconds: float
+    gflops: float
+    rows: tuple[StepTime, ...]
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                row.name,
+                row.kernel,
+                milliseconds(row.timing.median),
+                f"{100 * row.share:.1f} %",
+                f"{row.gflops:.1f}",
+                f"{row.gbytes:.1f}",
+            )
+            for row in self.rows
+        ]
+        rows.append(("total", "", milliseconds(self.seconds), "", f"{self.gflops:.1f}", ""))
+        return table(
+            f"profile {self.model}, target {self.target}, on {self.environment}",
+            ("node", "kernel", "median", "share", "GFLOP/s", "GB/s"),
+            rows,
+            words=2,
+        )
+
+
+def profile(model: CompiledModel, /, *, seconds: float = 5.0, **inputs: Any) -> Profile:
+    """Time every step of a model.
+
+    Each step is waited for before the next one starts, so the sum is more than a call takes on a
+    device that runs asynchronously.
+
+    Args:
+        model: What to time. Its results are not checked here: see `verify`.
+        seconds: About how long to measure; at least five rounds are run.
+        inputs: One array per graph input; when there are none, seeded standard normal arrays.
+
+    Raises:
+        The errors of a call, for inputs that do not fit.
+    """
+    arrays = inputs or example_inputs(model.graph)
+    samples: dict[str, list[float]] = {}
+    rounds, spent = 0, 0.0
+    while rounds < WARMUP + LEAST_ROUNDS or (spent < seconds and rounds < WARMUP + MOST_ROUNDS):
+        with model.loaded(arrays) as executor, torch.no_grad():
+            taken = _one_round(model, executor)
+            graph, plan = executor.graph, executor.plan
+        rounds += 1
+        if rounds > WARMUP:
+            spent += sum(taken.values())
+            for name, elapsed in taken.items():
+                samples.setdefault(name, []).append(elapsed)
+    timings = {name: Timing.of(taken) for name, taken in samples.items()}
+    total = sum(timing.median for timing in timings.values())
+    steps = steps_of(plan)
+    costs = {node.name: node_cost(node, graph) for node in graph.nodes}
+
+    def row(node: Node) -> StepTime:
+        cost, timing = costs[node.name], timings[node.name]
+        moved = (cost.reads + cost.writes) * node.type.dtype.itemsize
+        return StepTime(
+            node.name,
+            kernels(steps[node.name]),
+            timing,
+            timing.median / total,
+            cost.flops / timing.median / 1e9,
+            moved / timing.median / 1e9,
+        )
+
+    return Profile(
+        model.source.name,
+        model.target.name,
+        Environment.of(model.target.on),
+        total,
+        sum(costs[name].flops for name in steps) / total / 1e9,
+        tuple(row(node) for node in graph.nodes if node.name in steps),
+    )
+
+
+def _one_round(model: CompiledModel, executor: Executor) -> dict[str, float]:
+    """Seconds of every node that runs."""
+    taken: dict[str, float] = {}
+    for step, run in executor.steps():
+        taken[step.node] = taken.get(step.node, 0.0) + _time(model, run)
+    return taken
+
+
+def _time(model: CompiledModel, run: Callable[[], None]) -> float:
+    device = model.target.on
+    device.synchronize()
+    elapsed = device.stopwatch()
+    run()
+    device.synchronize()
+    return elapsed()

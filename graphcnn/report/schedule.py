@@ -1,0 +1,28 @@
+"""Which steps and which of the user's nodes belong to which node of a compiled graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from graphcnn.ir import Fused, Node
+from graphcnn.plan import Plan, Step
+
+
+def members(node: Node) -> tuple[Node, ...]:
+    """The nodes a fused node stands for; any other node stands for itself."""
+    return node.op.body.nodes if isinstance(node.op, Fused) else (node,)
+
+
+def steps_of(plan: Plan) -> dict[str, tuple[Step, ...]]:
+    """A plan's steps by the node they compute; nodes that need none are left out."""
+    found: dict[str, tuple[Step, ...]] = {}
+    for step in plan.steps:
+        found[step.node] = (*found.get(step.node, ()), step)
+    return found
+
+
+def kernels(steps: Iterable[Step]) -> str:
+    """What the steps of one node launch: "conv2d+relu", "fill, copy", "copy x3"; "-" for none."""
+    times = Counter(step.kernel for step in steps)
+    return ", ".join(f"{name} x{n}" if n > 1 else name for name, n in times.items()) or "-"
