@@ -78,11 +78,8 @@ class Fuse(Pass):
     def run(self, graph: Graph, log: CompileLog) -> Graph:
         """The graph with chains outlined into fused nodes."""
         demands = Demands.of(self.must_fuse, self.must_not_fuse, graph, log)
-        tried = CompileLog(absorbed=log.absorbed)
-        fused = graph
-        # A second round finds a chain only if the target refused one that a residual was kept for.
-        while groups := self._groups(fused, demands, tried):
-            fused = _contract(fused, groups)
+        groups, tried = self._groups(graph, demands)
+        fused = _contract(graph, groups) if groups else graph
         _explain_leftovers(fused, tried)
         demands.check(fused, tried)
         log.rewrites.extend(tried.rewrites)
@@ -92,20 +89,29 @@ class Fuse(Pass):
                 log.refuse(refusal)
         return fused
 
-    def _groups(self, graph: Graph, demands: Demands, log: CompileLog) -> list[tuple[Node, ...]]:
-        """Disjoint chains that the target agrees to run as one kernel each."""
+    def _groups(self, graph: Graph, demands: Demands) -> tuple[list[tuple[Node, ...]], CompileLog]:
+        """Disjoint chains that the target agrees to run as one kernel each, and the log of it."""
         anchors = [node for node in graph.nodes if node.op.kind is OpKind.ANCHOR]
-        owners = _assign_residuals(graph, anchors, demands)
-        grower = _Grower(graph, demands, dag.post_dominators(graph), owners, log)
-        for anchor in anchors:
-            chain = grower.grow(anchor)
-            while len(chain) > 1 and (refusal := self._refused(graph, chain)):
-                log.refuse(refusal)
-                chain = chain[:-1]
-            if len(chain) > 1:
-                grower.groups.append(chain)
-                log.did(self.name, anchor.name, "runs " + " + ".join(node.name for node in chain))
-        return grower.groups
+        meets = dag.post_dominators(graph)
+        missed: set[tuple[str, str]] = set()
+        while True:
+            log = CompileLog()
+            owners = _assign_residuals(graph, anchors, meets, demands, missed)
+            grower = _Grower(graph, demands, meets, owners, log)
+            for anchor in anchors:
+                chain = grower.grow(anchor)
+                while len(chain) > 1 and (refusal := self._refused(graph, chain)):
+                    log.refuse(refusal)
+                    chain = chain[:-1]
+                if len(chain) > 1:
+                    grower.groups.append(chain)
+                    names = " + ".join(node.name for node in chain)
+                    log.did(self.name, anchor.name, f"runs {names}")
+            # An anchor that was kept from its residual leaves it to another one.
+            taken = {(node.name, chain[0].name) for chain in grower.groups for node in chain}
+            if owners.items() <= taken:
+                return grower.groups, log
+            missed.update(owners.items() - taken)
 
     def _refused(self, graph: Graph, chain: tuple[Node, ...]) -> Refusal | None:
         """The target's answer to a chain."""
@@ -243,15 +249,28 @@ def _pool_refusal(node: Node, chain: tuple[Node, ...]) -> str | None:
     return None
 
 
-def _assign_residuals(graph: Graph, anchors: list[Node], demands: Demands) -> dict[str, str]:
-    """The anchor that each residual add or mul goes to; without those that only one chain or
-    none can reach by way of another residual.
+def _assign_residuals(
+    graph: Graph,
+    anchors: list[Node],
+    meets: Mapping[str, str],
+    demands: Demands,
+    missed: set[tuple[str, str]],
+) -> dict[str, str]:
+    """The anchor that each residual add or mul goes to, where a chain reaches it without another
+    residual on its way.
 
     An edge of the matching is weighted with the bytes that absorbing the node saves: reading the
     chain's value back, and writing it when nothing else reads it.
+
+    Args:
+        graph: The graph.
+        anchors: Its anchors, in order.
+        meets: Immediate post-dominators.
+        demands: What the user demands.
+        missed: Pairs (residual, anchor) that were tried in vain.
     """
     nobody = dict.fromkeys((node.name for node in graph.nodes), "")
-    probe = _Grower(graph, demands, dag.post_dominators(graph), nobody, CompileLog())
+    probe = _Grower(graph, demands, meets, nobody, CompileLog())
     # Positions only break ties, demands outweigh everything.
     scale = len(anchors) ** 2 + 1
     demanded = 2 * scale * (1 + sum(node.type.nbytes for node in graph.nodes))
@@ -270,6 +289,7 @@ def _assign_residuals(graph: Graph, anchors: list[Node], demands: Demands) -> di
                     or reader.type != value.type
                     or not dependents.isdisjoint(makers)
                     or demands.separated(reader.name, names)
+                    or (reader.name, anchor.name) in missed
                 ):
                     continue
                 moved = value.type.nbytes * (2 if graph.sole_user(value.name) else 1)

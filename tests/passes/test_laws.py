@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from graphcnn.ir import CompileLog, Fused, Graph, OpKind, evaluate, inline, verify
+from graphcnn.ir import CompileLog, Fused, Graph, OpKind, Refusal, evaluate, inline, verify
 from graphcnn.passes import PASSES, Fuse, Pass, default_pipeline, run_passes
 from tests.strategies import graphs, inputs
 
@@ -96,3 +96,25 @@ def test_every_node_left_alone_is_explained(graph: Graph) -> None:
         n.name for node in fused.nodes if isinstance(node.op, Fused) for n in node.op.body.nodes
     }
     assert told.isdisjoint(inside)
+
+
+@laws
+@given(
+    graph=drawn,
+    refused=st.sets(st.sampled_from(["relu", "tanh", "silu", "add", "mul", "max_pool2d"])),
+    longest=st.integers(1, 5),
+)
+def test_fusion_for_a_target_with_limits(graph: Graph, refused: set[str], longest: int) -> None:
+    def supports(body: Graph) -> Refusal | None:
+        for node in body.nodes[1:]:
+            if node.op.name in refused:
+                return Refusal("target", node.name, f"has no {node.op.name}")
+        too_long = len(body.nodes) > longest
+        return Refusal("target", body.nodes[0].name, "is too long") if too_long else None
+
+    step = Fuse(supports)
+    fused = step.run(graph, CompileLog())
+    verify(fused)
+    assert sorted(map(str, inline(fused).nodes)) == sorted(map(str, graph.nodes))
+    assert all(supports(n.op.body) is None for n in fused.nodes if isinstance(n.op, Fused))
+    assert step.run(fused, CompileLog()) == fused

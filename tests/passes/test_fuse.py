@@ -1,0 +1,472 @@
+"""Fuse: what becomes a group, what is exported, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphcnn.errors import FusionRefused, UnknownNode
+from graphcnn.ir import CompileLog, Fused, Graph, Refusal, inline, verify
+from graphcnn.passes import Fuse, Supports, accept_every_body, default_pipeline, run_passes
+from tests.passes.before_after import becomes, graph
+
+IMAGE = "f64[1,4,8,8]"
+HALF = "f64[1,4,4,4]"
+CONV = f"h: {IMAGE} = conv2d(x, v)"
+POOL = "kernel_size=(2, 2), stride=(2, 2)"
+
+
+def fused(
+    body: str | Graph,
+    supports: Supports = accept_every_body,
+    **demands: tuple[tuple[str, ...], ...],
+) -> tuple[list[str], CompileLog]:
+    """The groups, as "first+second>export", and the log."""
+    given = graph(body) if isinstance(body, str) else body
+    log = CompileLog()
+    after = Fuse(supports, **demands).run(given, log)
+    verify(after)
+    assert sorted(map(str, inline(after).nodes)) == sorted(map(str, given.nodes))
+    return [
+        "+".join(inner.name for inner in node.op.body.nodes) + ">" + ",".join(node.op.exports)
+        for node in after.nodes
+        if isinstance(node.op, Fused)
+    ], log
+
+
+def reasons(log: CompileLog) -> list[str]:
+    return [str(refusal) for refusal in log.refusals]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "relu(h)",
+        "leaky_relu(h, negative_slope=0.2)",
+        "sigmoid(h)",
+        "tanh(h)",
+        "silu(h)",
+        "dropout(h)",
+        "add(h, c)",
+        "mul(h, c)",
+        "add(c, h)",
+        "add(h, r)",
+        "add(r, h)",
+        "mul(h, r)",
+        "add(h, h)",
+        "batch_norm(h, m, q.var, s.weight, t)",
+    ],
+)
+def test_pointwise_ops_join(step: str) -> None:
+    becomes(
+        Fuse(),
+        f"{CONV}\ny: {IMAGE} = {step}\nreturn y",
+        f"""y: {IMAGE} = fused({operands(step)}) {{
+          {CONV}
+          y: {IMAGE} = {step}
+          return y
+        }}
+        return y""",
+    )
+
+
+def operands(step: str) -> str:
+    listed = step[step.index("(") + 1 : -1].split(", ")
+    others = [name for name in listed if name != "h" and "=" not in name]
+    return ", ".join(["x", *(n for n in others if n == "r"), "v", *(n for n in others if n != "r")])
+
+
+@pytest.mark.parametrize("pool", ["max_pool2d", "avg_pool2d"])
+def test_a_long_chain_with_a_pool_is_one_group(pool: str) -> None:
+    chain = f"""{CONV}
+        a: {IMAGE} = add(h, r)
+        n: {IMAGE} = batch_norm(a, m, q.var, s.weight, t)
+        g: {IMAGE} = silu(n)
+        p: {HALF} = {pool}(g, {POOL})
+        y: {HALF} = relu(p)
+        return y"""
+    groups, log = fused(chain)
+    assert groups == ["h+a+n+g+p+y>y"]
+    assert reasons(log) == []
+
+
+def test_a_scalar_joins() -> None:
+    sources = "input x: f64[1,4,8,8]\nparam v: f64[4,4,1,1]\nparam k: f64[]"
+    groups, _ = fused(graph(f"{CONV}\ny: {IMAGE} = mul(h, k)\nreturn y", sources))
+    assert groups == ["h+y>y"]
+
+
+def test_linear_anchors_a_group() -> None:
+    sources = "input x: f64[2,4]\nparam v: f64[5,4]"
+    body = "h: f64[2,5] = linear(x, v)\ny: f64[2,5] = relu(h)\nreturn y"
+    assert fused(graph(body, sources))[0] == ["h+y>y"]
+
+
+def test_a_lone_anchor_stays_a_plain_node() -> None:
+    groups, log = fused(f"{CONV}\nreturn h")
+    assert groups == []
+    assert log.refusals == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "outputs", "exports"),
+    [
+        ("", "y, h", "h,y"),
+        (f"z: {IMAGE} = softmax(h)", "y, z", "h,y"),
+        (f"z: {IMAGE} = conv2d(h, v)", "y, z", "h,y"),
+        ("z: f64[1,8,8,8] = concat(h, y)", "z", "h,y"),
+    ],
+)
+def test_a_value_with_a_second_reader_is_exported(rest: str, outputs: str, exports: str) -> None:
+    groups, log = fused(f"{CONV}\ny: {IMAGE} = relu(h)\n{rest}\nreturn {outputs}")
+    assert groups == [f"h+y>{exports}"]
+    assert reasons(log) == []
+
+
+def test_an_export_is_read_before_the_last_value() -> None:
+    """The group stands where its first reader needs it."""
+    after = Fuse().run(
+        graph(f"""{CONV}
+        z: {IMAGE} = conv2d(h, v)
+        w1: {IMAGE} = softmax(z)
+        y: {IMAGE} = relu(h)
+        return y, w1"""),
+        CompileLog(),
+    )
+    assert [node.name for node in after.nodes] == ["y", "z", "w1"]
+
+
+def test_a_residual_that_is_computed_later_is_waited_for() -> None:
+    after = Fuse().run(
+        graph(f"""{CONV}
+        k: {IMAGE} = softmax(r)
+        y: {IMAGE} = add(h, k)
+        return y"""),
+        CompileLog(),
+    )
+    assert [node.name for node in after.nodes] == ["k", "y"]
+
+
+def test_only_one_of_two_readers_continues_the_chain() -> None:
+    groups, log = fused(f"{CONV}\na: {IMAGE} = relu(h)\ny: {IMAGE} = tanh(h)\nreturn a, y")
+    assert groups == ["h+a>h,a"]
+    assert reasons(log) == ["fuse: y: the kernel of 'a' goes on with another reader of 'h' [h]"]
+
+
+@pytest.mark.parametrize(
+    "diamond",
+    [
+        f"a: {IMAGE} = tanh(h)\ny: {IMAGE} = mul(h, a)",
+        f"a: {IMAGE} = tanh(h)\ne: {IMAGE} = sigmoid(h)\ny: {IMAGE} = mul(e, a)",
+        f"a: {IMAGE} = tanh(h)\ne: {IMAGE} = relu(a)\nf: {IMAGE} = add(e, a)\n"
+        f"y: {IMAGE} = mul(h, f)",
+    ],
+)
+def test_diamonds_are_closed(diamond: str) -> None:
+    names = [line.split(":")[0] for line in diamond.split("\n")]
+    groups, log = fused(f"{CONV}\n{diamond}\nreturn y")
+    assert groups == ["h+" + "+".join(names) + ">y"]
+    assert reasons(log) == []
+
+
+def test_a_diamond_is_cut_where_the_target_wants_a_chain() -> None:
+    def chains_only(body: Graph) -> Refusal | None:
+        for earlier, node in zip(body.nodes, body.nodes[1:], strict=False):
+            if earlier.name not in node.inputs:
+                return Refusal("target", node.name, "no chain")
+        return None
+
+    body = (
+        f"{CONV}\na: {IMAGE} = tanh(h)\ne: {IMAGE} = sigmoid(h)\ny: {IMAGE} = mul(e, a)\nreturn y"
+    )
+    groups, log = fused(body, chains_only)
+    assert groups == ["h+a>h,a"]
+    assert reasons(log) == [
+        "target: e: no chain",
+        "fuse: y: its operand 'e' is the value of a sigmoid, not of a kernel [e]",
+    ]
+
+
+REFUSED = {
+    "overlapping pool": (
+        "max_pool2d(h, kernel_size=(3, 3), stride=(2, 2))",
+        "f64[1,4,3,3]",
+        "its windows overlap: kernel 3x3, stride 2x2 [h]",
+    ),
+    "overlapping in one dimension": (
+        "avg_pool2d(h, kernel_size=(2, 3), stride=(2, 2))",
+        "f64[1,4,4,3]",
+        "its windows overlap: kernel 2x3, stride 2x2 [h]",
+    ),
+    "windows with gaps": (
+        "max_pool2d(h, kernel_size=(2, 2), stride=(3, 3))",
+        "f64[1,4,3,3]",
+        "its windows leave gaps: kernel 2x2, stride 3x3 [h]",
+    ),
+    "padded pool": (
+        "max_pool2d(h, kernel_size=(2, 2), stride=(2, 2), padding=(1, 1, 1, 1))",
+        "f64[1,4,5,5]",
+        "its windows reach into the padding (1, 1, 1, 1) [h]",
+    ),
+    "dilated pool": (
+        "max_pool2d(h, kernel_size=(2, 2), stride=(2, 2), dilation=(2, 2))",
+        "f64[1,4,3,3]",
+        "its windows are dilated by (2, 2) [h]",
+    ),
+    "global pool": (
+        "global_avg_pool2d(h)",
+        "f64[1,4,1,1]",
+        "it averages over whole maps, and a kernel's program holds a tile of one [h]",
+    ),
+    "broadcast that grows": (
+        "add(h, k)",
+        "f64[3,4,8,8]",
+        "its broadcast grows f64[1,4,8,8] to f64[3,4,8,8] [h, k]",
+    ),
+    "computed statistics": (
+        "batch_norm(h, d, q.var, s.weight, t)",
+        IMAGE,
+        "'d' is computed by the graph, not a param [d]",
+    ),
+    "depthwise convolution": (
+        "conv2d(h, u, groups=4)",
+        IMAGE,
+        "a depthwise conv2d reads its neighbours and anchors its own kernel",
+    ),
+    "residual that needs the group": (
+        "add(h, g)",
+        IMAGE,
+        "'g' needs the kernel of 'h', which would need it [g]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals(case: str) -> None:
+    call, type, reason = REFUSED[case]
+    sources = f"""input x: {IMAGE}
+        input k: f64[3,4,8,8]
+        input i: f64[4]
+        param v: f64[4,4,1,1]
+        param u: f64[4,1,1,1]
+        param q.var: f64[4]
+        param s.weight: f64[4]
+        param t: f64[4]"""
+    body = f"""{CONV}
+        d: f64[4] = tanh(i)
+        g: {IMAGE} = softmax(h)
+        y: {type} = {call}
+        return y"""
+    groups, log = fused(graph(body, sources))
+    assert groups == []
+    assert f"fuse: y: {reason}" in reasons(log)
+
+
+def test_a_second_pool_is_refused() -> None:
+    body = f"""{CONV}
+        p: {HALF} = max_pool2d(h, {POOL})
+        y: f64[1,4,2,2] = max_pool2d(p, {POOL})
+        return y"""
+    groups, log = fused(body)
+    assert groups == ["h+p>p"]
+    assert reasons(log) == ["fuse: y: a kernel holds one pool, and 'p' is in it already [p]"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (f"y: {IMAGE} = relu(x)\nreturn y", "its operand 'x' is an input of the graph [x]"),
+        (
+            f"h: f64[1,8,8,8] = concat(x, r)\ny: f64[1,8,4,4] = max_pool2d(h, {POOL})\nreturn y",
+            "its operand 'h' is the value of a concat, not of a kernel [h]",
+        ),
+    ],
+)
+def test_what_follows_no_anchor_is_explained(body: str, reason: str) -> None:
+    groups, log = fused(body)
+    assert groups == []
+    assert reasons(log) == [f"fuse: y: {reason}"]
+
+
+def test_two_groups_do_not_wait_for_each_other() -> None:
+    """Each add alone could join its convolution; both together would be a cycle."""
+    body = f"""h: {IMAGE} = conv2d(x, v)
+        k: {IMAGE} = conv2d(r, v)
+        ah: {IMAGE} = tanh(h)
+        ak: {IMAGE} = tanh(k)
+        sh: {IMAGE} = softmax(h)
+        sk: {IMAGE} = softmax(k)
+        y: {IMAGE} = add(ah, sk)
+        z: {IMAGE} = add(ak, sh)
+        return y, z"""
+    groups, log = fused(body)
+    assert groups == ["k+ak>k,ak", "h+ah+y>h,y"]
+    assert reasons(log) == [
+        "fuse: z: 'sh' needs the kernel of 'k', which would need it [h, ah, sh, sk, y]"
+    ]
+
+
+def test_the_later_convolution_takes_the_residual() -> None:
+    body = (
+        f"{CONV}\nk: {IMAGE} = conv2d(r, v)\na: {IMAGE} = add(h, k)\ny: {IMAGE} = relu(a)\nreturn y"
+    )
+    groups, log = fused(body)
+    assert groups == ["k+a+y>y"]
+    assert reasons(log) == []
+
+
+def test_the_convolution_whose_value_nothing_else_reads_takes_the_residual() -> None:
+    body = f"{CONV}\nk: {IMAGE} = conv2d(r, v)\na: {IMAGE} = add(h, k)\nreturn a, k"
+    assert fused(body)[0] == ["h+a>a"]
+
+
+def test_matching_gives_every_convolution_a_residual() -> None:
+    """Taken greedily, `h` gets the sum, which comes first, and the product stays alone."""
+    body = f"""{CONV}
+        k: {IMAGE} = conv2d(r, v)
+        i: {IMAGE} = softmax(x)
+        a: {IMAGE} = add(h, k)
+        y: {IMAGE} = mul(h, i)
+        return a, y"""
+    assert fused(body)[0] == ["h+y>h,y", "k+a>a"]
+    swapped = body.replace("(h, k)", "(k, h)").replace("(h, i)", "(k, i)")
+    assert fused(swapped)[0] == ["k+y>k,y", "h+a>a"]
+
+
+def test_a_sum_of_three_is_shared_out() -> None:
+    body = f"""{CONV}
+        k: {IMAGE} = conv2d(r, v)
+        e: {IMAGE} = conv2d(x, w, padding=(1, 1, 1, 1))
+        a: {IMAGE} = add(h, k)
+        y: {IMAGE} = add(a, e)
+        return y"""
+    assert fused(body)[0] == ["k+a>a", "e+y>y"]
+
+
+def test_two_residuals_can_join_one_chain() -> None:
+    body = f"{CONV}\na: {IMAGE} = add(h, r)\ny: {IMAGE} = mul(a, x)\nreturn y"
+    assert fused(body)[0] == ["h+a+y>y"]
+
+
+class Without:
+    """A target that refuses bodies with one op."""
+
+    def __init__(self, op: str) -> None:
+        self.op = op
+
+    def __call__(self, body: Graph) -> Refusal | None:
+        for node in body.nodes:
+            if node.op.name == self.op:
+                return Refusal("target", node.name, f"has no {self.op}")
+        return None
+
+
+def test_the_chain_is_cut_until_the_target_agrees() -> None:
+    body = f"{CONV}\na: {IMAGE} = relu(h)\ne: {IMAGE} = tanh(a)\ny: {IMAGE} = sigmoid(e)\nreturn y"
+    groups, log = fused(body, Without("tanh"))
+    assert groups == ["h+a>a"]
+    assert reasons(log) == [
+        "target: e: has no tanh",
+        "fuse: y: its operand 'e' is the value of a tanh, not of a kernel [e]",
+    ]
+    assert fused(body, Without("conv2d"))[0] == []
+
+
+def test_a_residual_goes_to_the_other_convolution_when_the_target_refuses() -> None:
+    body = f"""{CONV}
+        k: {IMAGE} = conv2d(r, v)
+        n: {IMAGE} = tanh(k)
+        y: {IMAGE} = add(h, n)
+        return y"""
+    assert fused(body)[0] == ["k+n+y>y"]
+    groups, log = fused(body, Without("tanh"))
+    assert groups == ["h+y>y"]
+    assert reasons(log) == ["target: n: has no tanh"]
+
+
+def test_must_fuse_decides_who_takes_a_residual() -> None:
+    body = f"{CONV}\nk: {IMAGE} = conv2d(r, v)\ny: {IMAGE} = add(h, k)\nreturn y"
+    assert fused(body)[0] == ["k+y>y"]
+    assert fused(body, must_fuse=(("h", "y"),))[0] == ["h+y>y"]
+
+
+def test_must_fuse_decides_which_reader_continues() -> None:
+    body = f"{CONV}\na: {IMAGE} = relu(h)\ny: {IMAGE} = tanh(h)\nreturn a, y"
+    assert fused(body, must_fuse=(("h", "y"),))[0] == ["h+y>h,y"]
+
+
+def test_must_fuse_fails_with_the_reason() -> None:
+    body = f"{CONV}\ny: f64[1,4,3,3] = max_pool2d(h, kernel_size=(3, 3), stride=(2, 2))\nreturn y"
+    with pytest.raises(FusionRefused, match="kernel 3x3, stride 2x2") as caught:
+        fused(body, must_fuse=(("h", "y"),))
+    assert caught.value.where == "must_fuse: h, y"
+
+
+def test_must_fuse_names_the_target_s_reason() -> None:
+    body = f"{CONV}\ny: {IMAGE} = tanh(h)\nreturn y"
+    with pytest.raises(FusionRefused, match="target: y: has no tanh"):
+        fused(body, Without("tanh"), must_fuse=(("h", "y"),))
+
+
+def test_must_fuse_of_nodes_that_no_chain_joins() -> None:
+    body = f"{CONV}\nk: {IMAGE} = conv2d(h, v)\nreturn k"
+    with pytest.raises(FusionRefused, match="do not form a chain"):
+        fused(body, must_fuse=(("h", "k"),))
+
+
+def test_must_not_fuse_ends_the_chain() -> None:
+    body = f"{CONV}\na: {IMAGE} = relu(h)\ny: {HALF} = max_pool2d(a, {POOL})\nreturn y"
+    groups, log = fused(body, must_not_fuse=(("h", "y"),))
+    assert groups == ["h+a>a"]
+    assert reasons(log) == ["fuse: y: must_not_fuse keeps it from h [h]"]
+    assert fused(body, must_not_fuse=(("a", "y"), ("h", "a")))[0] == []
+
+
+def test_must_not_fuse_gives_a_residual_to_the_other_convolution() -> None:
+    body = f"{CONV}\nk: {IMAGE} = conv2d(r, v)\ny: {IMAGE} = add(h, k)\nreturn y"
+    assert fused(body, must_not_fuse=(("k", "y"),))[0] == ["h+y>y"]
+
+
+def test_contradicting_demands_fail() -> None:
+    with pytest.raises(FusionRefused, match="must_not_fuse keeps it from h"):
+        fused(
+            f"{CONV}\ny: {IMAGE} = relu(h)\nreturn y",
+            must_fuse=(("h", "y"),),
+            must_not_fuse=(("h", "y"),),
+        )
+
+
+@pytest.mark.parametrize("which", ["must_fuse", "must_not_fuse"])
+def test_unknown_names_are_told(which: str) -> None:
+    with pytest.raises(UnknownNode, match="no node 'ghost'"):
+        fused(f"{CONV}\ny: {IMAGE} = relu(h)\nreturn y", **{which: (("h", "ghost"),)})
+
+
+NORMED = f"""{CONV}
+    n: {IMAGE} = batch_norm(h, m, q.var, s.weight, t)
+    d: {IMAGE} = dropout(n)
+    y: {IMAGE} = relu(d)
+    return y"""
+
+
+def test_demands_understand_names_that_earlier_passes_absorbed() -> None:
+    log = CompileLog()
+    passes = default_pipeline(must_fuse=[("h", "n", "d", "y")], must_not_fuse=[])
+    after = run_passes(graph(NORMED), passes, log)
+    assert [node.op.name for node in after.nodes] == ["fused"]
+    assert (log.survivor("n"), log.survivor("d")) == ("h", "h")
+    apart = default_pipeline(must_not_fuse=[("n", "y")])
+    after = run_passes(graph(NORMED), apart, CompileLog())
+    assert [node.op.name for node in after.nodes] == ["conv2d", "relu"]
+
+
+def test_what_an_earlier_pass_made_one_cannot_be_kept_apart() -> None:
+    passes = default_pipeline(must_not_fuse=[("h", "n")])
+    with pytest.raises(FusionRefused, match="an earlier pass made them one"):
+        run_passes(graph(NORMED), passes, CompileLog())
+
+
+def test_demands_hold_for_a_graph_that_is_fused_already() -> None:
+    once = Fuse().run(graph(f"{CONV}\ny: {IMAGE} = relu(h)\nreturn y"), CompileLog())
+    assert Fuse(must_fuse=(("h", "y"),)).run(once, CompileLog()) == once
+    with pytest.raises(FusionRefused, match="in one group already"):
+        Fuse(must_not_fuse=(("h", "y"),)).run(once, CompileLog())
