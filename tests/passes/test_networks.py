@@ -1,0 +1,129 @@
+"""What the pipeline makes of whole networks: one kernel per convolution, skips exported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+
+from graphcnn.analysis import traffic
+from graphcnn.ir import CompileLog, Fused, Graph, Node, evaluate, inline
+from graphcnn.models.vgg import vgg16
+from graphcnn.passes import Fuse, default_pipeline, run_passes
+from tests.networks import preactivation, resnet18, resnet50, unet_block
+from tests.strategies import inputs
+
+
+def kernels(graph: Graph) -> Counter[str]:
+    """How many nodes of each kind, a group by its ops and number of exports."""
+    return Counter(
+        "+".join(inner.op.name for inner in node.op.body.nodes) + f">{len(node.op.exports)}"
+        if isinstance(node.op, Fused)
+        else node.op.name
+        for node in graph.nodes
+    )
+
+
+def exports(node: Node) -> list[str]:
+    return [value.name for value in node.outputs]
+
+
+def test_resnet18_is_one_kernel_per_convolution() -> None:
+    log = CompileLog()
+    fused = run_passes(resnet18(), default_pipeline(), log)
+    assert kernels(fused) == {
+        "conv2d+relu>1": 9,
+        "conv2d+add+relu>1": 8,
+        "conv2d": 3,
+        "max_pool2d": 1,
+        "global_avg_pool2d": 1,
+        "flatten": 1,
+        "linear": 1,
+    }
+    assert [str(refusal) for refusal in log.refusals] == [
+        "fuse: pool1: its windows overlap: kernel 3x3, stride 2x2 [relu1]",
+        "fuse: pool5: it averages over whole maps, and a kernel's program holds a tile of one "
+        "[layer4.1.relu]",
+    ]
+
+
+def test_resnet50_is_one_kernel_per_convolution() -> None:
+    fused = run_passes(resnet50(), default_pipeline(), CompileLog())
+    assert kernels(fused) == {
+        "conv2d+relu>1": 33,
+        "conv2d+add+relu>1": 16,
+        "conv2d": 4,
+        "max_pool2d": 1,
+        "global_avg_pool2d": 1,
+        "flatten": 1,
+        "linear": 1,
+    }
+
+
+def test_unet_skips_are_exported() -> None:
+    fused = run_passes(unet_block(), default_pipeline(), CompileLog())
+    assert kernels(fused) == {
+        "conv2d+relu>1": 4,
+        "conv2d+relu+max_pool2d>2": 2,
+        "conv2d": 1,
+        "concat": 2,
+    }
+    assert exports(fused["down"]) == ["a2.relu", "down"]
+    assert exports(fused["bottom"]) == ["b2.relu", "bottom"]
+
+
+def test_preactivation_sums_are_exported() -> None:
+    log = CompileLog()
+    fused = run_passes(preactivation(), default_pipeline(), log)
+    assert kernels(fused) == {
+        "conv2d+batch_norm+relu>2": 1,
+        "conv2d+relu>1": 2,
+        "conv2d+add+batch_norm+relu>2": 1,
+        "conv2d+add+relu>1": 1,
+    }
+    assert [str(refusal) for refusal in log.refusals] == [
+        "fold-batch-norm: first.norm1: 'stem' is also read by first.add [first.add]",
+        "fold-batch-norm: second.norm1: add 'first.add' stands between it and 'stem' [first.add]",
+    ]
+
+
+@pytest.mark.parametrize("build", [resnet18, resnet50, unet_block, preactivation])
+def test_networks_keep_their_meaning(build: Callable[..., Graph]) -> None:
+    given = build(dtype="float64")
+    fused = run_passes(given, default_pipeline(), CompileLog())
+    unfused = run_passes(given, default_pipeline(fuse=False), CompileLog())
+    assert sorted(map(str, inline(fused).nodes)) == sorted(map(str, unfused.nodes))
+    assert Fuse().run(fused, CompileLog()) == fused
+    arrays = inputs(given)
+    old, new = evaluate(given, arrays), evaluate(fused, arrays)
+    for name, renamed in zip(given.outputs, fused.outputs, strict=True):
+        assert np.ptp(old[name]) > 0
+        assert np.abs(new[renamed] - old[name]).max() <= 1e-12 * np.ptp(old[name])
+
+
+@cache
+def vgg(fuse: bool) -> Graph:
+    return run_passes(vgg16(), default_pipeline(fuse=fuse), CompileLog())
+
+
+def test_vgg16_groups() -> None:
+    assert kernels(vgg(True)) == {
+        "conv2d+relu>1": 8,
+        "conv2d+relu+max_pool2d>1": 5,
+        "linear+relu>1": 2,
+        "linear": 1,
+        "flatten": 1,
+        "softmax": 1,
+    }
+
+
+def test_vgg16_traffic() -> None:
+    """57.4 M elements unfused, 18.0 M fused up to the last pool."""
+    fused, unfused = traffic(vgg(True)), traffic(vgg(False))
+    assert unfused.total == 57_437_112
+    assert fused.total == 18_082_744
+    head = [row.node for row in fused.nodes].index("flatten")
+    assert sum(row.total for row in fused.nodes[:head]) == 18_038_272
