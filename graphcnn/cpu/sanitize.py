@@ -45,7 +45,7 @@ def never_written(tensor: torch.Tensor) -> torch.Tensor:
         KeyError: The tensor's storage was not declared.
     """
     flags = torch.from_numpy(_flags[tensor.untyped_storage().data_ptr()])
-    elements = flags.view(-1, tensor.element_size())[:, 0]
+    elements = flags.view(-1, tensor.element_size())[:, 0].contiguous()
     return elements.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()) != 0
 
 

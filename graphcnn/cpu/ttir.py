@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _NAME = re.compile(r"%[\w$.\-]+(?:#\d+)?")
-_OPERATION = re.compile(r'(?:(%[\w$.\-]+)(?::(\d+))? = )?"?([\w.]+)"?(.*)$')
+_OPERATION = re.compile(r'(?:(%[\w$.\-:, %]+) = )?"?([\w.]+)"?(.*)$')
 _LOCATION = re.compile(r" ?loc\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)")
 
 
@@ -196,7 +196,7 @@ class _Parser:
     def _operation(self, line: str, where: str) -> Operation:
         match = _OPERATION.match(line)
         assert match, line
-        result, count, name, rest = match.groups()
+        written, name, rest = match.groups()
         operation = Operation(name, rest.strip(), where)
         self.position += 1
         if name in ("scf.for", "scf.while", "scf.if"):
@@ -211,9 +211,10 @@ class _Parser:
             head, _, tail = operation.text.rpartition(" : ")
             self._use(operation, head or operation.text)
             types = _result_types(operation, tail)
-        names = (
-            [f"{result}#{i}" for i in range(int(count))] if count else [result] if result else []
-        )
+        names = []
+        for part in written.split(", ") if written else ():
+            result, _, count = part.partition(":")
+            names += [f"{result}#{i}" for i in range(int(count))] if count else [result]
         if len(types) == 1:
             types = types * len(names)
         operation.results = [

@@ -1,4 +1,4 @@
-"""Kernels with one planted memory bug each, beside a clean one: what the sanitizer must tell apart."""
+"""Kernels with one planted memory bug each, and clean ones for the sanitizer to tell apart."""
 
 import triton
 import triton.language as tl
@@ -49,9 +49,10 @@ def sum_with_atomics(x, y, n, BLOCK: tl.constexpr):
 
 @triton.jit
 def offset_overflow(x, y, n, BLOCK: tl.constexpr):
-    i = tl.arange(0, BLOCK)
-    row = tl.program_id(0) * 1_000_000_000
-    tl.store(y + i, tl.load(x + row + i, mask=(row >= 0) & (row + i < n), other=0.0))
+    program = tl.program_id(0)
+    offset = program * 1_000_000_000  # from program 3 on past 2^31
+    inside = (offset >= 0) & (offset < n)
+    tl.store(y + program * BLOCK, tl.load(x + offset, mask=inside, other=0.0), mask=program < 1)
 
 
 @triton.jit
