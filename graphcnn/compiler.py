@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphcnn.errors import FusionRefused
 from graphcnn.ir import CompileLog, Graph, check_finite, inline, verify
 from graphcnn.passes import Pass, default_pipeline, run_passes
 from graphcnn.runtime.compiled import CompiledModel
@@ -35,16 +36,24 @@ def compile(
     Raises:
         InvalidGraph, ShapeError, NonFiniteWeights: for a graph that breaks a rule.
         UnsupportedOp: when the target cannot compute a node.
-        FusionRefused: when `must_fuse` or `must_not_fuse` cannot be obeyed, with the reason.
+        FusionRefused: when `must_fuse` or `must_not_fuse` cannot be obeyed, with the reason; the
+            default pipeline obeys them, so they do not go with `passes`.
         DeviceUnavailable, UnknownTarget: for a device or target that is not there.
     """
     log = CompileLog()
     verify(graph)
     check_finite(graph.params)
     chosen = resolve(target, device)
+    if passes is not None and (must_fuse or must_not_fuse):
+        raise FusionRefused(
+            "must_fuse and must_not_fuse are for the default pipeline",
+            where="passes=",
+            got=(*must_fuse, *must_not_fuse),
+            remedy="hand the groups to the Fuse pass in `passes`, or leave `passes` out",
+        )
     if passes is None:
         passes = default_pipeline(
             chosen.supports, fuse=fuse, must_fuse=must_fuse, must_not_fuse=must_not_fuse
         )
-    optimized = run_passes(inline(graph), tuple(passes or ()), log)
+    optimized = run_passes(inline(graph), tuple(passes), log)
     return CompiledModel(graph, optimized, chosen, log)

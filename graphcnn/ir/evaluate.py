@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from graphcnn.errors import MissingWeights
 from graphcnn.ir.fused import Fused
 from graphcnn.ir.graph import Graph, Node, Param
 from graphcnn.ir.op import Array
@@ -66,13 +65,7 @@ def weights(param: Param) -> Array:
     Raises:
         MissingWeights: when it has none.
     """
-    if param.data is None:
-        raise MissingWeights(
-            "the values of a param are needed and the graph has only its type",
-            where=f"param '{param.name}: {param.type}'",
-            remedy="load weights, or fill the graph with ir.with_he_weights(graph, seed)",
-        )
-    return param.data.astype(np.float64)
+    return param.values.astype(np.float64)
 
 
 def bounded(

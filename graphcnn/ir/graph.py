@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from graphcnn.errors import UnknownNode, Where
+from graphcnn.errors import MissingWeights, UnknownNode, Where
 from graphcnn.ir.types import TensorType
 
 if TYPE_CHECKING:
@@ -34,6 +34,21 @@ class Param:
     name: str
     type: TensorType
     data: Array | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def values(self) -> Array:
+        """Its data.
+
+        Raises:
+            MissingWeights: when it has none.
+        """
+        if self.data is None:
+            raise MissingWeights(
+                "the values of a param are needed and the graph has only its type",
+                where=f"param '{self}'",
+                remedy="load weights, or fill the graph with ir.with_he_weights(graph, seed)",
+            )
+        return self.data
 
     def __str__(self) -> str:
         return f"{self.name}: {self.type}"

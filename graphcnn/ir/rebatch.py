@@ -31,7 +31,8 @@ def rebatch(graph: Graph, batch: int) -> Graph:
     """The graph with every input's first dimension set to `batch` and all types inferred anew.
 
     Raises:
-        BatchError: when an op fixes the batch size, such as `reshape` to an explicit one.
+        BatchError: when an op fixes the batch size, such as `reshape` to an explicit one, or
+            mixes the samples.
     """
     batch_of(graph)
     inputs = tuple(
@@ -57,13 +58,19 @@ def _retype(node: Node, types: dict[str, TensorType]) -> Node:
         try:
             type = node.op.infer(*(types[name] for name in node.inputs))
         except ShapeError as error:
-            raise BatchError(
-                "the graph cannot be re-planned for another batch size",
-                where=node.place,
-                got=error.what,
-                wanted="operators that follow the first dimension of their input",
-                remedy="use -1 for the batch in reshape, or build the graph for this batch size",
-            ) from error
+            raise _batch_error(node, error.what) from error
+        if type.shape[1:] != node.type.shape[1:]:
+            raise _batch_error(node, f"{node.type} becomes {type}")
         node = replace(node, outputs=(Value(node.name, type),))
     types.update({value.name: value.type for value in node.outputs})
     return node
+
+
+def _batch_error(node: Node, got: str) -> BatchError:
+    return BatchError(
+        "the graph cannot be re-planned for another batch size",
+        where=node.place,
+        got=got,
+        wanted="operators that follow the first dimension of their input",
+        remedy="use -1 for the batch in reshape, or build the graph for this batch size",
+    )

@@ -15,7 +15,7 @@ from graphcnn.errors import (
     MissingInput,
     UnexpectedInput,
 )
-from graphcnn.ir import DType, Graph
+from graphcnn.ir import DType, Graph, batch_of
 
 
 def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
@@ -27,6 +27,7 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
     Raises:
         MissingInput, UnexpectedInput, InputKindError, InputDTypeError, InputShapeError: naming
             the input.
+        BatchError: for another batch size when the graph has none.
     """
     names = [value.name for value in graph.inputs]
     for name in arrays:
@@ -78,13 +79,6 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
                 remedy="resize or transpose the array (images are [N, C, H, W])",
             )
         batches.update(shape[:1])
-    if len(batches) > 1:
-        raise InputShapeError(
-            "the inputs of one call have different batch sizes",
-            where=f"graph '{graph.name}'",
-            got=sorted(batches),
-            remedy="pass the same number of samples for every input",
-        )
     kinds = {isinstance(array, np.ndarray) for array in arrays.values()}
     if len(kinds) > 1:
         raise InputKindError(
@@ -93,9 +87,17 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
             got=", ".join(f"{name}: {type(array).__name__}" for name, array in arrays.items()),
             remedy="pass all inputs in one kind",
         )
-    batch = batches.pop() if batches else None
-    own = graph.inputs[0].type.shape[:1] if graph.inputs else ()
-    return None if (batch,) == own else batch
+    if all(tuple(arrays[value.name].shape) == value.type.shape for value in graph.inputs):
+        return None
+    batch_of(graph)
+    if len(batches) > 1:
+        raise InputShapeError(
+            "the inputs of one call have different batch sizes",
+            where=f"graph '{graph.name}'",
+            got=sorted(batches),
+            remedy="pass the same number of samples for every input",
+        )
+    return batches.pop()
 
 
 def example_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
@@ -111,13 +113,14 @@ def to_tensor(array: Any) -> torch.Tensor:
     """A NumPy array or torch tensor as a tensor; shares memory where it can."""
     if isinstance(array, torch.Tensor):
         return array.detach()
-    return torch.from_numpy(np.ascontiguousarray(array))
+    # torch takes no negative strides and warns of memory that it must not write to.
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))
 
 
 def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
     """A torch tensor or NumPy array as a NumPy array of its own; bf16 becomes float32."""
-    if isinstance(array, np.ndarray):
-        return array.copy()
+    if not isinstance(array, torch.Tensor):
+        return np.array(array)
     tensor = array.detach()
     tensor = tensor.float() if tensor.dtype is torch.bfloat16 else tensor
     copied: np.ndarray[Any, np.dtype[Any]] = tensor.cpu().contiguous().numpy().copy()
@@ -127,7 +130,8 @@ def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
 def give_back(array: Any, dtype: DType, like: Any) -> Any:
     """A result in the caller's kind: NumPy for NumPy, a tensor on the same device for a tensor."""
     if isinstance(like, torch.Tensor):
-        tensor = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
         wanted: torch.dtype = getattr(torch, dtype.long_name)
-        return tensor.to(like.device, wanted, copy=True, memory_format=torch.contiguous_format)
+        return to_tensor(array).to(
+            like.device, wanted, copy=True, memory_format=torch.contiguous_format
+        )
     return dtype.round(to_numpy(array))

@@ -53,7 +53,7 @@ class CompiledModel:
                 name: give_back(executor.value(value), self.graph.type_of(value).dtype, like)
                 for name, value in zip(self.source.outputs, self.graph.outputs, strict=True)
             }
-        return results if len(results) > 1 else next(iter(results.values()))
+        return results if len(self.source.outputs) > 1 else results[self.source.outputs[0]]
 
     @contextmanager
     def loaded(self, inputs: Mapping[str, Any], *, poison: bool = False) -> Iterator[Executor]:

@@ -11,6 +11,7 @@ from graphcnn import settings
 from graphcnn.ir import DType, Graph, Param
 from graphcnn.plan import Buffer, KernelTarget, OperatorTarget, PackedWeight, Plan, Step
 from graphcnn.plan.memory import ALIGNMENT, GUARD_BYTES
+from graphcnn.runtime.boundary import to_tensor
 
 
 class Executor(Protocol):
@@ -108,7 +109,7 @@ class ArenaExecutor:
     def value(self, name: str) -> torch.Tensor:
         """A view of a value as it is in memory now, in its logical shape; a param's own data."""
         if name not in self.plan.locations:
-            return torch.from_numpy(self.graph.param_by_name[name].data)
+            return to_tensor(self.graph.param_by_name[name].values)
         location = self.plan.locations[name]
         return self._resolve(location.buffer).as_strided(location.type.shape, location.strides)
 
@@ -119,9 +120,7 @@ class OperatorExecutor:
     def __init__(self, graph: Graph, plan: Plan, target: OperatorTarget) -> None:
         self.graph, self.plan, self._target = graph, plan, target
         self._constants = {
-            param.name: target.enter(param.data, param.type.dtype)
-            for param in graph.params
-            if param.data is not None
+            param.name: target.enter(param.values, param.type.dtype) for param in graph.params
         }
         self._values: dict[str, Any] = {}
         last = {name: step.node for step in plan.steps for name in step.reads}

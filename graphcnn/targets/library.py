@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -31,15 +32,23 @@ class LibraryTarget:
         return Refusal("library", body.nodes[0].name, "torch runs one operator at a time")
 
     def unit(self, graph: Graph) -> float:
-        """Unit roundoff of torch's arithmetic: float32, or that of the graph's dtype if wider."""
-        f64 = all(value.type.dtype is DType.F64 for value in graph.inputs)
-        return (DType.F64 if f64 else DType.F32).unit_roundoff
+        """Unit roundoff of torch's arithmetic: float32, or float64 if the graph is float64.
+
+        On CUDA, torch may multiply float32 matrices and images in tf32, as its own settings say.
+        """
+        dtypes = {value.type.dtype for value in graph.inputs}
+        if dtypes == {DType.F64}:
+            return DType.F64.unit_roundoff
+        tf32 = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+        if dtypes == {DType.F32} and self.on.kind == "cuda" and tf32:
+            return 2.0**-11
+        return DType.F32.unit_roundoff
 
     def lower(self, graph: Graph) -> Lowered:
         """One call per node.
 
         Raises:
-            UnsupportedOp: for a fused node, or an op missing from the table.
+            UnsupportedOp: for a fused node, or an op or padding that torch does not have.
         """
         steps = tuple(
             Step(node.name, node.op.name, node.inputs, (node.name,), _call(node))
@@ -49,7 +58,10 @@ class LibraryTarget:
 
     def enter(self, array: Any, dtype: DType) -> torch.Tensor:
         """An array as a tensor on the device, without a copy where it is there already."""
-        tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(array)
+        tensor = array
+        if not isinstance(array, torch.Tensor):
+            # torch warns of memory that it must not write to.
+            tensor = torch.from_numpy(np.require(array, requirements=("C", "W")))
         return tensor.to(self.on.memory, getattr(torch, dtype.long_name))
 
 
@@ -62,7 +74,10 @@ def _call(node: Node) -> Callable[..., tuple[torch.Tensor]]:
             wanted=", ".join(op.name for op in TABLE),
             remedy="compile the unfused graph for this target",
         )
-    call = TABLE[type(node.op)](node.op)
+    try:
+        call = TABLE[type(node.op)](node.op)
+    except UnsupportedOp as error:
+        raise error.at(node.place) from None
     return lambda *operands: (call(*operands),)
 
 
@@ -84,30 +99,48 @@ def _conv2d(op: ops.Conv2d) -> Call:
     return call
 
 
-def _max_pool2d(op: ops.MaxPool2d) -> Call:
-    def call(x: torch.Tensor) -> torch.Tensor:
-        x = F.pad(x, _sides(op.padding), value=-torch.inf) if any(op.padding) else x
-        return F.max_pool2d(x, op.kernel_size, op.stride, 0, op.dilation, op.ceil_mode)
+def _pool_padding(op: ops.MaxPool2d | ops.AvgPool2d) -> tuple[int, int]:
+    """What torch takes as a pool's padding.
 
-    return call
+    Raises:
+        UnsupportedOp: for a padding that torch's pools do not take.
+    """
+    top, left, bottom, right = op.padding
+    if (
+        (top, left) != (bottom, right)
+        or 2 * top > op.kernel_size[0]
+        or 2 * left > op.kernel_size[1]
+    ):
+        raise UnsupportedOp(
+            f"torch's {op.name} pads both sides alike, by at most half its window",
+            got=f"padding={op.padding}, kernel_size={op.kernel_size}",
+            wanted="(top, left) equal to (bottom, right) and at most kernel_size / 2",
+            remedy='use target="triton" or "numpy" for this graph',
+        )
+    return top, left
+
+
+def _max_pool2d(op: ops.MaxPool2d) -> Call:
+    options = (_pool_padding(op), op.dilation, op.ceil_mode)
+    return lambda x: F.max_pool2d(x, op.kernel_size, op.stride, *options)
 
 
 def _avg_pool2d(op: ops.AvgPool2d) -> Call:
-    top, left, bottom, right = op.padding
-    if (top, left) != (bottom, right):
-        raise UnsupportedOp(
-            "torch's avg_pool2d pads both sides alike",
-            got=op.padding,
-            wanted="(top, left) equal to (bottom, right)",
-            remedy='use target="triton" or "numpy" for this graph',
-        )
+    options = (_pool_padding(op), op.ceil_mode, op.count_include_pad)
+    return lambda x: F.avg_pool2d(x, op.kernel_size, op.stride, *options)
 
-    def call(x: torch.Tensor) -> torch.Tensor:
-        return F.avg_pool2d(
-            x, op.kernel_size, op.stride, (top, left), op.ceil_mode, op.count_include_pad
-        )
 
-    return call
+def _softmax(function: Call) -> Callable[[Any], Call]:
+    """torch rounds to half precision on the way unless it is asked for float32."""
+
+    def make(op: ops.Softmax | ops.LogSoftmax) -> Call:
+        def call(x: torch.Tensor) -> torch.Tensor:
+            wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+            return function(x, op.dim, dtype=wide).to(x.dtype)
+
+        return call
+
+    return make
 
 
 TABLE: dict[type[Op], Callable[[Any], Call]] = {
@@ -121,7 +154,7 @@ TABLE: dict[type[Op], Callable[[Any], Call]] = {
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
     ops.LeakyRelu: lambda op: lambda x: F.leaky_relu(x, op.negative_slope),
     ops.Linear: lambda op: F.linear,
-    ops.LogSoftmax: lambda op: lambda x: F.log_softmax(x, op.dim),
+    ops.LogSoftmax: _softmax(F.log_softmax),
     ops.MaxPool2d: _max_pool2d,
     ops.Mul: lambda op: torch.mul,
     ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
@@ -129,6 +162,6 @@ TABLE: dict[type[Op], Callable[[Any], Call]] = {
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
     ops.Sigmoid: lambda op: torch.sigmoid,
     ops.Silu: lambda op: F.silu,
-    ops.Softmax: lambda op: lambda x: F.softmax(x, op.dim),
+    ops.Softmax: _softmax(F.softmax),
     ops.Tanh: lambda op: torch.tanh,
 }

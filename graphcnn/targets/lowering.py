@@ -10,7 +10,7 @@ from graphcnn.errors import TooLarge
 from graphcnn.ir import Graph, Node, Param, TensorType
 from graphcnn.kernels.launch import Launch, View
 from graphcnn.plan import Buffer, Location, Lowered, PackedWeight, Step
-from graphcnn.targets.layout import ALIASES, broadcast_strides, contiguous, locate
+from graphcnn.targets.layout import broadcast_strides, contiguous, locate
 
 
 @dataclass
@@ -40,6 +40,10 @@ class Lowering:
         """Whether a name is a param, whose numbers are known when the plan is bound."""
         return self.graph.is_param(name)
 
+    def is_alias(self, node: Node) -> bool:
+        """Whether a node only names its operand's memory anew, so that no kernel runs."""
+        return all(self.locations[v.name].buffer.name != v.name for v in node.outputs)
+
     def operand(self, name: str, result: TensorType) -> View:
         """A value broadcast against `result`: stride 0 where it repeats."""
         view = self.view(name)
@@ -64,7 +68,7 @@ class Lowering:
             if not self.is_constant(source):
                 raise ValueError(f"{source} is computed in the graph; it must be a param")
         param: Param = self.graph.param_by_name[sources[0]]
-        name = "+".join(sources) + f"@{layout}"
+        name = "@".join(("+".join(sources), layout, *map(repr, options)))
         self.weights[name] = PackedWeight(name, layout, sources, options)
         dtype = dtype or param.type.dtype.value
         return View(Buffer(name), shape, strides or contiguous(shape), dtype)
@@ -105,11 +109,6 @@ class Lowering:
         return Lowered(
             tuple(self.steps), dict(self.locations), buffers, tuple(self.weights.values())
         )
-
-
-def is_alias(node: Node) -> bool:
-    """Whether a node only names its operand's memory anew, so that no kernel runs."""
-    return isinstance(node.op, ALIASES)
 
 
 def window(view: View, starts: tuple[int, ...], shape: tuple[int, ...]) -> View:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from graphcnn.errors import MissingWeights
 from graphcnn.ir import Array, DType, Param
 from graphcnn.plan import PackedWeight
 
@@ -17,16 +16,7 @@ def pack(weight: PackedWeight, params: Mapping[str, Param]) -> tuple[Array, DTyp
     Raises:
         MissingWeights: when a source has no data.
     """
-    arrays: list[Array] = []
-    for name in weight.sources:
-        param = params[name]
-        if param.data is None:
-            raise MissingWeights(
-                "a kernel needs a param's values and the graph has only its type",
-                where=f"param '{param.name}: {param.type}'",
-                remedy="load weights, or fill the graph with ir.with_he_weights(graph, seed)",
-            )
-        arrays.append(param.data)
+    arrays = [params[name].values for name in weight.sources]
     packed, dtype = LAYOUTS[weight.layout](*arrays, *weight.options), DType.F32
     if weight.layout not in _STATISTICS:
         dtype = params[weight.sources[0]].type.dtype
@@ -53,7 +43,8 @@ def _batch_norm_scale(var: Array, weight: Array, eps: float) -> Array:
 
 
 def _batch_norm_shift(mean: Array, var: Array, weight: Array, bias: Array, eps: float) -> Array:
-    return bias - mean * _batch_norm_scale(var, weight, eps)
+    shift: Array = bias - mean * _batch_norm_scale(var, weight, eps)
+    return shift
 
 
 LAYOUTS: dict[str, Callable[..., Array]] = {

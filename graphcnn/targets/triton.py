@@ -27,7 +27,8 @@ from graphcnn.ops import (
 from graphcnn.plan import Buffer, Lowered, PackedWeight
 from graphcnn.targets.chain import BINARY, RULE, UNARY, Chain, chain_of
 from graphcnn.targets.device import Device
-from graphcnn.targets.lowering import Lowering, is_alias, rows, window
+from graphcnn.targets.layout import ALIASES
+from graphcnn.targets.lowering import Lowering, rows, window
 from graphcnn.targets.pack import pack
 
 
@@ -61,6 +62,7 @@ class TritonTarget:
         """
         lowering = Lowering.of(graph)
         for node in graph.nodes:
+            _check_dtype(node)
             try:
                 self._lower_node(lowering, node)
             except ValueError as error:
@@ -80,7 +82,7 @@ class TritonTarget:
             lower_group(lowering, chain, self.on, node)
         elif isinstance(node.op, Conv2d | Linear):
             lower_group(lowering, Chain(node, (), (0,)), self.on)
-        elif not is_alias(node):
+        elif not lowering.is_alias(node):
             if type(node.op) not in TABLE:
                 raise ValueError(f"{node.op.name} is not in the lowering table")
             TABLE[type(node.op)](lowering, node)
@@ -102,6 +104,17 @@ class TritonTarget:
         f32 = all(value.type.dtype is DType.F32 for value in graph.inputs)
         # Three tf32 products keep 2 * 11 significant bits of each operand.
         return 2.0**-21 if f32 and self.on.kind == "cuda" else 2.0**-24
+
+
+def _check_dtype(node: Node) -> None:
+    if node.type.dtype not in (DType.F32, DType.F16, DType.BF16):
+        raise UnsupportedOp(
+            "kernels compute in float32",
+            where=node.place,
+            got=node.type,
+            wanted="f32, f16 or bf16",
+            remedy='build the graph with one of these, or pass target="library"',
+        )
 
 
 def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
@@ -240,7 +253,7 @@ def _lower_pointwise(lowering: Lowering, node: Node) -> None:
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     reads = (x, *(view for view in reads if view.buffer != x.buffer))
     launch = kernels.pointwise(x, y, tuple(stages))
-    same = x.strides == y.strides and x.dtype == y.dtype
+    same = x.strides == y.strides and before in lowering.locations
     lowering.emit(node, node.op.name, launch, reads, (y,), in_place=same)
 
 
@@ -304,7 +317,15 @@ def _lower_pad(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, "copy", kernels.copy(x, inside), (x,), (y,))
 
 
+def _lower_alias(lowering: Lowering, node: Node) -> None:
+    """A param under a new shape: its packed data are not the value's own memory."""
+    y = lowering.view(node.name)
+    x = lowering.weight("plain", node.inputs[0], shape=node.type.shape)
+    lowering.emit(node, "copy", kernels.copy(x, y), (), (y,))
+
+
 TABLE: dict[type[Op], Callable[[Lowering, Node], None]] = {
+    **dict.fromkeys(ALIASES, _lower_alias),
     **dict.fromkeys((*UNARY, *BINARY, BatchNorm), _lower_pointwise),
     MaxPool2d: _lower_pool,
     AvgPool2d: _lower_pool,
