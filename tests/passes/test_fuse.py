@@ -7,6 +7,7 @@ import pytest
 from graphcnn.errors import FusionRefused, UnknownNode
 from graphcnn.ir import CompileLog, Fused, Graph, Refusal, inline, verify
 from graphcnn.passes import Fuse, Supports, accept_every_body, default_pipeline, run_passes
+from tests.networks import resnet18
 from tests.passes.before_after import becomes, graph
 
 IMAGE = "f64[1,4,8,8]"
@@ -305,13 +306,26 @@ def test_two_groups_do_not_wait_for_each_other() -> None:
     ]
 
 
-def test_the_later_convolution_takes_the_residual() -> None:
-    body = (
-        f"{CONV}\nk: {IMAGE} = conv2d(r, v)\na: {IMAGE} = add(h, k)\ny: {IMAGE} = relu(a)\nreturn y"
-    )
+@pytest.mark.parametrize("operands", ["h, k", "k, h"])
+@pytest.mark.parametrize("later", ["h", "k"])
+def test_the_later_convolution_takes_the_residual(later: str, operands: str) -> None:
+    convs = [f"k: {IMAGE} = conv2d(r, v)", CONV]
+    first, second = convs if later == "h" else convs[::-1]
+    body = f"{first}\n{second}\na: {IMAGE} = add({operands})\ny: {IMAGE} = relu(a)\nreturn y"
     groups, log = fused(body)
-    assert groups == ["k+a+y>y"]
+    assert groups == [f"{later}+a+y>y"]
     assert reasons(log) == []
+
+
+def test_the_target_is_asked_once_about_each_chain() -> None:
+    """To lower a body may take long; an impossible residual must not be tried in vain."""
+    asked: list[str] = []
+
+    def supports(body: Graph) -> None:
+        asked.append(body.name)
+
+    run_passes(resnet18(), default_pipeline(supports), CompileLog())
+    assert len(asked) == len(set(asked)) == 17
 
 
 def test_the_convolution_whose_value_nothing_else_reads_takes_the_residual() -> None:
