@@ -77,19 +77,10 @@ class Comparison(Result):
     rows: tuple[ComparisonRow, ...]
 
     def __str__(self) -> str:
+        ratios = [f"to {self.baseline}", f"to {UNFUSED}"]
         text = table(
             f"compare {self.model} on {self.environment}",
-            (
-                "model",
-                "kernels",
-                "median",
-                "quartiles",
-                f"to {self.baseline}",
-                f"to {UNFUSED}",
-                "moved",
-                "arena",
-                "error",
-            ),
+            ("model", "kernels", "median", "quartiles", *ratios, "moved", "arena", "error"),
             map(_cells, self.rows),
         )
         notes = [

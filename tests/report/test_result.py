@@ -1,0 +1,52 @@
+"""Reports save as JSON, whole or not at all."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from graphcnn.errors import FileProblem
+from graphcnn.report.deviation import Deviation
+from graphcnn.report.result import Result
+
+
+@dataclass(frozen=True)
+class Sample(Result):
+    name: str
+    worst: tuple[Deviation, ...]
+
+
+SAMPLE = Sample("x", (Deviation("y", float("nan"), 0.5, float("inf"), (0, 1), None),))
+
+
+def test_saves_what_json_can_hold(tmp_path):
+    path = tmp_path / "sample.json"
+    path.write_text("old")
+    SAMPLE.save(path)
+    row = {"value": "y", "error": "nan", "bound": 0.5, "share": "inf", "at": [0, 1]}
+    assert json.loads(path.read_text()) == {"name": "x", "worst": [{**row, "problem": None}]}
+    assert json.loads(path.read_text()) == SAMPLE.to_json()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "sample.json"
+    path.write_text("old")
+
+    def full(self, *_args, **_options):
+        self.touch()
+        raise OSError("no space left")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(FileProblem, match="cannot be written") as caught:
+        SAMPLE.save(path)
+    assert str(path) in str(caught.value)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_unwritable_path_is_a_file_problem(tmp_path):
+    with pytest.raises(FileProblem):
+        SAMPLE.save(tmp_path / "missing" / "sample.json")
+    with pytest.raises(FileProblem):
+        SAMPLE.save(tmp_path)

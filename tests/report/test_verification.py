@@ -1,0 +1,188 @@
+"""Verification passes what is right, and names the node at fault in what is not."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+import graphcnn as gx
+from graphcnn.errors import InputShapeError, MissingInput
+from graphcnn.ir import CompileLog, Graph
+from graphcnn.kernels import epilogue
+from graphcnn.ops import Relu, Tanh
+from graphcnn.passes import Pass
+from graphcnn.report import Verification, verify
+from graphcnn.targets import chain, pack
+
+DRAW = np.random.default_rng(0)
+
+
+def draw(*shape: int, dtype: str = "float32") -> np.ndarray:
+    return DRAW.standard_normal(shape).astype(dtype)
+
+
+def chain_net(batch: int = 2, dtype: str = "float32") -> Graph:
+    """conv + relu + pool, conv + tanh, linear, softmax; the filters are not symmetric."""
+    h = gx.input("image", (batch, 3, 12, 12), dtype)
+    h = gx.conv2d(h, draw(8, 3, 3, 3, dtype=dtype), draw(8, dtype=dtype), padding=1, name="conv1")
+    h = gx.max_pool2d(gx.relu(h, name="relu1"), 2, name="pool1")
+    weight = 0.1 * draw(4, 8, 3, 3, dtype=dtype)
+    h = gx.tanh(gx.conv2d(h, weight.astype(dtype), padding=1, name="conv2"), name="tanh2")
+    h = gx.linear(gx.flatten(h), draw(5, 144, dtype=dtype), name="fc3")
+    return gx.graph("chain", gx.softmax(h, name="softmax"))
+
+
+def skip_net() -> Graph:
+    """A residual add and a concatenated skip: exported values, several readers."""
+    x = gx.input("image", (1, 4, 8, 8))
+    skip = gx.relu(gx.conv2d(x, draw(4, 4, 3, 3), padding=1, name="conv1"), name="skip")
+    low = gx.max_pool2d(skip, 2, name="low")
+    h = gx.conv2d(skip, draw(4, 4, 3, 3), padding=1, name="conv2")
+    h = gx.relu(gx.add(h, skip, name="sum"), name="relu2")
+    h = gx.concat([h, skip], dim=1, name="both")
+    return gx.graph("skip", [gx.avg_pool2d(h, 2, name="mean"), low])
+
+
+def norm_net() -> Graph:
+    """Batch norm that folds, one that stays, depthwise convolution, global pool, pad."""
+    x = gx.input("image", (2, 6, 8, 8))
+    scale = [0.1 * draw(6), 1 + DRAW.random(6, np.float32), 1 + draw(6), draw(6)]
+    h = gx.batch_norm(gx.conv2d(x, draw(6, 1, 3, 3), groups=6, name="depthwise"), *scale)
+    h = gx.silu(h)
+    h = gx.batch_norm(gx.pad(h, (1, 1, 1, 1)), *scale, name="kept")
+    return gx.graph("norm", gx.sigmoid(gx.global_avg_pool2d(h)))
+
+
+@pytest.mark.parametrize("net", [chain_net, skip_net, norm_net])
+@pytest.mark.parametrize(
+    ("target", "fuse"), [("triton", True), ("triton", False), ("library", False), ("numpy", False)]
+)
+def test_right_models_pass(net, target, fuse):
+    model = gx.compile(net(), target=target, device="cpu", fuse=fuse)
+    verdict = verify(model)
+    assert verdict.ok, str(verdict)
+    assert [row.name for row in verdict.rows] == [node.name for node in model.graph.nodes]
+    assert all(row.worst.share < 1 for row in verdict.rows)
+    assert all(0 < output.allowed < 0.1 and output.passed for output in verdict.outputs)
+    assert not verdict.warnings
+    assert verdict.first_bad is None
+    # Some rounding error is there, or float64 was compared with itself.
+    exact = max(row.worst.error for row in verdict.rows) == 0
+    assert exact == (target == "numpy")
+
+
+def test_half_precision_passes():
+    verdict = verify(gx.compile(chain_net(dtype="float16"), device="cpu"))
+    assert verdict.ok, str(verdict)
+    errors = {row.name: row.worst.error for row in verdict.rows}
+    assert errors["pool1"] > 1e-5  # results were rounded to half precision
+
+
+def test_another_batch_size_and_given_inputs():
+    model = gx.compile(chain_net(), device="cpu")
+    verdict = verify(model, image=draw(3, 3, 12, 12))
+    assert verdict.ok
+    assert not verdict.random_inputs
+    assert verify(model).random_inputs
+
+
+def test_inputs_that_do_not_fit_raise_the_errors_of_a_call():
+    model = gx.compile(skip_net(), device="cpu")
+    with pytest.raises(InputShapeError):
+        verify(model, image=draw(1, 4, 8, 9))
+    two = gx.add(gx.input("a", (1, 4)), gx.input("b", (1, 4)))
+    with pytest.raises(MissingInput):
+        verify(gx.compile(gx.graph("two", two), device="cpu"), a=draw(1, 4))
+
+
+def fails_at(verdict: Verification, node: str, group: str) -> None:
+    assert not verdict.ok
+    assert verdict.first_bad is not None
+    assert (verdict.first_bad.node, verdict.first_bad.group) == (node, group)
+    assert verdict.first_bad.where is not None
+    assert f"FAIL: node '{node}'" in str(verdict)
+    assert __file__ in verdict.first_bad.where
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_wrong_packed_weight_names_its_node(fuse):
+    model = gx.compile(chain_net(), device="cpu", fuse=fuse)
+    assert verify(model).ok
+    store = model._weights
+    assert store is not None
+    (name,) = [name for name in store.tensors if name.startswith("conv2.weight")]
+    store.tensors[name][5] += 1.0
+    verdict = verify(model)
+    fails_at(verdict, "conv2", "tanh2" if fuse else "conv2")
+    assert [row.name for row in verdict.rows if row.problem] == [verdict.first_bad.group]
+
+
+@pytest.mark.parametrize("op", [Relu, Tanh])
+def test_a_dropped_activation_is_named(op, monkeypatch):
+    monkeypatch.setitem(chain.UNARY, op, epilogue.add_scalar)
+    verdict = verify(gx.compile(chain_net(), device="cpu"))
+    node, group = {Relu: ("relu1", "pool1"), Tanh: ("tanh2", "tanh2")}[op]
+    fails_at(verdict, node, group)
+
+
+def test_a_swapped_axis_names_the_convolution(monkeypatch):
+    def swapped(weight):
+        return right(weight.transpose(0, 1, 3, 2))
+
+    right = pack.LAYOUTS["channel_major"]
+    monkeypatch.setitem(pack.LAYOUTS, "channel_major", swapped)
+    fails_at(verify(gx.compile(chain_net(), device="cpu")), "conv1", "pool1")
+
+
+def test_a_result_that_is_not_written_is_seen(monkeypatch):
+    model = gx.compile(chain_net(), device="cpu", fuse=False)
+    executor = model.executor()
+    steps = [(s, (lambda: None) if s.node == "relu1" else run) for s, run in executor.steps()]
+    monkeypatch.setattr(executor, "steps", lambda: iter(steps))
+    verdict = verify(model)
+    fails_at(verdict, "relu1", "relu1")
+
+
+def test_memory_given_away_too_early_is_seen(monkeypatch):
+    model = gx.compile(skip_net(), device="cpu")
+    executor = model.executor()
+
+    def spoilt():
+        for step, run in executor.steps_as_they_are():
+            if step.node == "relu2":
+                yield step, lambda run=run: (run(), executor.value("skip").zero_())
+            else:
+                yield step, run
+
+    monkeypatch.setattr(executor, "steps_as_they_are", executor.steps, raising=False)
+    monkeypatch.setattr(executor, "steps", spoilt)
+    verdict = verify(model)
+    fails_at(verdict, "both", "both")
+    assert "operand 'skip' was overwritten" in verdict.first_bad.because
+
+
+@dataclass(frozen=True)
+class DropRelu(Pass):
+    name: ClassVar[str] = "drop-relu"
+
+    def run(self, graph: Graph, log: CompileLog) -> Graph:
+        kept = tuple(node for node in graph.nodes if node.name != "relu1")
+        return graph.replace(nodes=kept).renamed({"relu1": "conv1"})
+
+
+def test_a_pass_that_changes_the_meaning_is_seen():
+    verdict = verify(gx.compile(chain_net(), device="cpu", passes=[DropRelu()]))
+    assert all(row.problem is None for row in verdict.rows)
+    assert not verdict.ok
+    assert verdict.first_bad is None
+    assert "a pass has changed" in str(verdict)
+
+
+def test_a_constant_reference_is_a_warning():
+    x = gx.input("image", (1, 3))
+    net = gx.graph("dead", gx.relu(gx.linear(x, np.zeros((4, 3), "f"), -np.ones(4, "f"))))
+    verdict = verify(gx.compile(net, device="cpu"))
+    assert verdict.ok
+    assert "constant" in verdict.warnings[0]
+    assert "warning:" in str(verdict)
