@@ -125,7 +125,7 @@ def depthwise_conv2d(
     exports: Sequence[int] | None = None,
     tile: ConvTile,
 ) -> Launch:
-    """Launch a depthwise convolution of x [N, C, H, W]: groups == C, weight [C * multiplier, R * S].
+    """Launch a depthwise convolution: groups == C, w [C * multiplier, R * S].
 
     The other arguments and the errors are those of `conv2d`; the tile's reduction is not used.
     """

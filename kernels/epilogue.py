@@ -3,7 +3,8 @@
 The tail is a chain of values. Value 0 is the product plus its bias; value i follows from value
 i - 1 by `tail[i - 1]`, a pointwise `Stage` or one `Pool`. Any of the values may be exported. The
 chain reaches the kernel as a tuple of `@triton.jit` functions, so one kernel serves every chain.
-All values are float32 until they are stored.
+All values are float32 until they are stored. A stage function takes the value and its operand, or
+the value and its parameter.
 """
 
 import math
@@ -18,7 +19,7 @@ from .launch import Strides, View, offset_refusal, require
 
 
 @triton.jit
-def relu(value, PARAM: tl.constexpr):
+def relu(value, _: tl.constexpr):
     """max(value, 0); NaN stays NaN."""
     return tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
 
@@ -30,13 +31,13 @@ def leaky_relu(value, PARAM: tl.constexpr):
 
 
 @triton.jit
-def sigmoid(value, PARAM: tl.constexpr):
+def sigmoid(value, _: tl.constexpr):
     """1 / (1 + exp(-value))."""
     return 1.0 / (1.0 + tl.exp(-value))
 
 
 @triton.jit
-def tanh(value, PARAM: tl.constexpr):
+def tanh(value, _: tl.constexpr):
     """Hyperbolic tangent; odd in value, saturating without overflow."""
     decay = tl.exp(-2.0 * tl.abs(value))
     size = (1.0 - decay) / (1.0 + decay)
@@ -44,7 +45,7 @@ def tanh(value, PARAM: tl.constexpr):
 
 
 @triton.jit
-def silu(value, PARAM: tl.constexpr):
+def silu(value, _: tl.constexpr):
     """Value * sigmoid(value)."""
     return value / (1.0 + tl.exp(-value))
 

@@ -21,8 +21,12 @@ def split_index(index, H, W):
 def pool_grid(OH, OW, POOL_H: tl.constexpr, POOL_W: tl.constexpr, PARTIAL_WINDOWS: tl.constexpr):
     """Rows and columns of pool windows; partial ones are counted if their pixels are stored."""
     if PARTIAL_WINDOWS:
-        return tl.cdiv(OH, POOL_H), tl.cdiv(OW, POOL_W)
-    return OH // POOL_H, OW // POOL_W
+        rows = tl.cdiv(OH, POOL_H)
+        cols = tl.cdiv(OW, POOL_W)
+    else:
+        rows = OH // POOL_H
+        cols = OW // POOL_W
+    return rows, cols
 
 
 @triton.jit
@@ -73,10 +77,11 @@ def load_operand(ptr, strides, place, PER_CHANNEL: tl.constexpr):
     """Load a stage's operand in float32: [1, CH] where only the channel matters, else [PIX, CH]."""
     _, c, _, _, pixel_live, channel_live = place
     if PER_CHANNEL:
-        row = tl.load(ptr + c * strides[1], mask=channel_live, other=0.0)
-        return row.to(tl.float32)[None, :]
-    mask = pixel_live[:, None] & channel_live[None, :]
-    return tl.load(ptr + tile_offset(strides, place), mask=mask, other=0.0).to(tl.float32)
+        operand = tl.load(ptr + c * strides[1], mask=channel_live, other=0.0)[None, :]
+    else:
+        mask = pixel_live[:, None] & channel_live[None, :]
+        operand = tl.load(ptr + tile_offset(strides, place), mask=mask, other=0.0)
+    return operand.to(tl.float32)
 
 
 @triton.jit
@@ -129,8 +134,10 @@ def pool_tile(value, POOL_H: tl.constexpr, POOL_W: tl.constexpr, POOL_MAX: tl.co
     CH: tl.constexpr = value.shape[1]
     windows = tl.reshape(value, (POOL_H, PIX // (POOL_H * POOL_W), POOL_W, CH))
     if POOL_MAX:
-        return tl.reduce(tl.reduce(windows, 2, larger), 0, larger)
-    return tl.sum(tl.sum(windows, axis=2), axis=0) * (1.0 / (POOL_H * POOL_W))
+        pooled = tl.reduce(tl.reduce(windows, 2, larger), 0, larger)
+    else:
+        pooled = tl.sum(tl.sum(windows, axis=2), axis=0) * (1.0 / (POOL_H * POOL_W))
+    return pooled
 
 
 @triton.jit

@@ -120,7 +120,7 @@ def _pool2d(
     pool_max: bool,
     count_include_pad: bool,
 ) -> Launch:
-    images, channels, height, width = x.shape
+    images, channels = x.shape[:2]
     if y.shape[:2] != (images, channels):
         raise ValueError(f"a pool of {x.shape} cannot fill {y.shape}")
     for size, out, k, s, before, d in zip(

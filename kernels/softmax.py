@@ -51,10 +51,7 @@ def softmax_kernel(
         mask = live[:, None] & (column < length)[None, :]
         x = tl.load(x_row + (column * stride_x)[None, :], mask=mask, other=float("-inf"))
         shifted = x.to(tl.float32) - largest[:, None]
-        if LOG:
-            y = shifted - tl.log(total)[:, None]
-        else:
-            y = tl.exp(shifted) / total[:, None]
+        y = shifted - tl.log(total)[:, None] if LOG else tl.exp(shifted) / total[:, None]
         tl.store(y_row + (column * stride_y)[None, :], y.to(y_ptr.dtype.element_ty), mask=mask)
 
 

@@ -12,8 +12,8 @@ class Pressure(IntEnum):
     """How many registers a convolution's loads and tail need beside the accumulator.
 
     LOW: channels-last views, at most 32 taps and one output, with no full-size operand unless the
-    tail pools. NORMAL: channels-last views. HIGH: some view is not channels-last, so that every element has an
-    address of its own.
+    tail pools. NORMAL: channels-last views. HIGH: some view is not channels-last, so that every
+    element has an address of its own.
     """
 
     LOW = 0

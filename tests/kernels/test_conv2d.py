@@ -1,0 +1,235 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from graphcnn.kernels import (
+    ConvTile,
+    Pool,
+    Stage,
+    View,
+    commute_pool,
+    conv2d,
+    depthwise_conv2d,
+    epilogue,
+)
+from tests.kernels.buffers import RELU, Output, chain, product_bound, randn, view_of
+
+TILE = ConvTile(32, 64, 16)
+MAX2 = Pool("max", (2, 2))
+
+
+def packed(weight, channel_major):
+    """[K, C, R, S] to the kernel's [K, R * S * C], in either memory order."""
+    matrix = weight.permute(0, 2, 3, 1).reshape(weight.shape[0], -1).contiguous()
+    return matrix.t().contiguous().t() if channel_major else matrix
+
+
+def check(
+    run,
+    shape,
+    weight_shape,
+    *,
+    stride=(1, 1),
+    padding=(0, 0, 0, 0),
+    dilation=(1, 1),
+    groups=1,
+    tail=(),
+    exports=None,
+    dtype="f32",
+    layouts=("nhwc", "nhwc"),
+    bias=True,
+    channel_major=True,
+    tile=TILE,
+    op=conv2d,
+):
+    """Run one convolution and compare every export with float64."""
+    x = randn(*shape, dtype=dtype, layout=layouts[0], seed=1)
+    w = randn(*weight_shape, dtype=dtype, layout="nchw", seed=2)
+    b = randn(weight_shape[0], dtype=dtype, seed=3) if bias else None
+    top, left, bottom, right = padding
+    wide = F.pad(x.double(), (left, right, top, bottom))
+    attributes = (stride, 0, dilation, groups)
+    want = F.conv2d(wide, w.double(), None if b is None else b.double(), *attributes)
+    sizes = F.conv2d(
+        wide.abs(), w.double().abs(), None if b is None else b.double().abs(), *attributes
+    )
+    values = chain(want, product_bound(w[0].numel(), sizes), tail)
+    exports = (len(tail),) if exports is None else exports
+    outputs = [Output(values[i][0].shape, dtype, layouts[1]) for i in exports]
+    launch = op(
+        view_of(x),
+        view_of(packed(w, channel_major)),
+        None if b is None else view_of(b),
+        [o.view for o in outputs],
+        kernel=tuple(w.shape[2:]),
+        stride=stride,
+        padding=(top, left),
+        dilation=dilation,
+        groups=groups,
+        out_size=tuple(want.shape[2:]),
+        tail=commute_pool(tail, exports),
+        exports=exports,
+        tile=tile,
+    )
+    run(launch)
+    for output, index in zip(outputs, exports, strict=True):
+        output.check(*values[index])
+
+
+GEOMETRIES = {
+    "channels in blocks": ((2, 32, 7, 9), (40, 32, 3, 3), {"padding": (1, 1, 1, 1)}),
+    "three channels": ((2, 3, 9, 8), (10, 3, 3, 3), {"padding": (1, 1, 1, 1)}),
+    "five channels": ((1, 5, 6, 7), (10, 5, 3, 3), {}),
+    "48 channels": ((1, 48, 5, 6), (10, 48, 3, 3), {"tile": ConvTile(16, 64, 32)}),
+    "1x1": ((2, 48, 5, 7), (33, 48, 1, 1), {}),
+    "1x1 stride 2": ((2, 16, 7, 9), (8, 16, 1, 1), {"stride": (2, 2)}),
+    "7x7 stride 2": ((1, 3, 19, 17), (16, 3, 7, 7), {"stride": (2, 2), "padding": (3,) * 4}),
+    "11x11 stride 4": ((1, 3, 31, 27), (8, 3, 11, 11), {"stride": (4, 4)}),
+    "more than 32 taps": ((1, 16, 9, 11), (8, 16, 7, 5), {"padding": (3, 2, 3, 2)}),
+    "column": ((1, 16, 12, 3), (8, 16, 5, 1), {"padding": (4, 0, 0, 0)}),
+    "dilation 3": ((1, 16, 11, 12), (8, 16, 3, 3), {"dilation": (3, 3), "padding": (3,) * 4}),
+    "asymmetric": (
+        (2, 16, 6, 8),
+        (8, 16, 2, 3),
+        {"padding": (0, 2, 1, 1), "stride": (1, 2), "dilation": (2, 1)},
+    ),
+    "two groups": ((2, 32, 6, 5), (40, 16, 3, 3), {"groups": 2, "padding": (1,) * 4}),
+    "four groups": ((1, 20, 6, 5), (12, 5, 3, 3), {"groups": 4, "padding": (1,) * 4}),
+    "batch 3, no bias": ((3, 16, 5, 5), (16, 16, 3, 3), {"bias": False}),
+    "reduction-major": ((1, 32, 6, 5), (64, 32, 3, 3), {"channel_major": False}),
+    "padding wider than input": ((1, 16, 2, 3), (8, 16, 3, 3), {"padding": (2, 2, 2, 2)}),
+}
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_geometry(run, name):
+    shape, weight_shape, options = GEOMETRIES[name]
+    check(run, shape, weight_shape, **options)
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+@pytest.mark.parametrize("channels", [16, 5])
+def test_half_precision(run, dtype, channels):
+    weight_shape = (24, channels, 3, 3)
+    check(run, (2, channels, 7, 6), weight_shape, dtype=dtype, tail=(RELU, MAX2), padding=(1,) * 4)
+
+
+@pytest.mark.parametrize("layouts", [("nchw", "nhwc"), ("nhwc", "nchw"), ("nchw", "nchw")])
+def test_layouts(run, layouts):
+    check(run, (2, 16, 6, 7), (20, 16, 3, 3), layouts=layouts, tail=(RELU, MAX2))
+
+
+SHAPE, WEIGHT = (2, 16, 9, 7), (20, 16, 3, 3)
+RESIDUAL = Stage(epilogue.add, view_of(randn(2, 20, 9, 7, seed=5)))
+PER_CHANNEL_SCALE = Stage(epilogue.mul, view_of(randn(1, 20, 1, 1, seed=6)))
+PER_CHANNEL_SHIFT = Stage(epilogue.add, view_of(randn(1, 20, 1, 1, seed=7)))
+GATE = Stage(epilogue.mul, view_of(randn(2, 20, 1, 1, seed=8)))
+POOLED_RESIDUAL = Stage(epilogue.add, view_of(randn(2, 20, 4, 3, seed=9)))
+SILU = Stage(epilogue.silu)
+TAILS = {
+    "relu": ((RELU,), (1,)),
+    "before and after relu": ((RELU,), (0, 1)),
+    "residual": ((RESIDUAL, RELU), (2,)),
+    "scale and shift": ((PER_CHANNEL_SCALE, PER_CHANNEL_SHIFT, RELU), (3,)),
+    "gate per image and channel": ((Stage(epilogue.sigmoid), GATE), (2,)),
+    "activations": (
+        (
+            Stage(epilogue.leaky_relu, param=0.1),
+            Stage(epilogue.tanh),
+            Stage(epilogue.add_scalar, param=0.25),
+            Stage(epilogue.mul_scalar, param=-1.5),
+            SILU,
+        ),
+        (1, 5),
+    ),
+    "max pool": ((RELU, MAX2), (2,)),
+    "bare pool": ((MAX2,), (1,)),
+    "export before and after the pool": ((RELU, MAX2), (1, 2)),
+    "residual, both exports": ((RESIDUAL, RELU, MAX2), (2, 3)),
+    "pool, then more": ((SILU, MAX2, POOLED_RESIDUAL, RELU), (1, 2, 4)),
+    "4x2 pool": ((RELU, Pool("max", (4, 2))), (2,)),
+    "4x4 average": ((RELU, Pool("avg", (4, 4))), (1, 2)),
+    "average": ((Pool("avg", (2, 2)), RELU), (2,)),
+}
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_tail(run, name):
+    tail, exports = TAILS[name]
+    check(run, SHAPE, WEIGHT, padding=(1, 1, 1, 1), tail=tail, exports=exports)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_depthwise(run, dtype, multiplier):
+    options = {"op": depthwise_conv2d, "dtype": dtype, "tile": ConvTile(16, 64, 1)}
+    weight_shape = (12 * multiplier, 1, 3, 3)
+    check(
+        run,
+        (2, 12, 9, 7),
+        weight_shape,
+        groups=12,
+        stride=(2, 1),
+        padding=(1, 0, 1, 2),
+        tail=(RELU, MAX2),
+        exports=(1, 2),
+        **options,
+    )
+
+
+def test_depthwise_column_with_dilation(run):
+    weight_shape = (20, 1, 5, 1)
+    options = {"groups": 20, "dilation": (3, 1), "padding": (12, 0, 0, 0), "tail": (SILU,)}
+    check(run, (1, 20, 14, 1), weight_shape, op=depthwise_conv2d, **options)
+
+
+def launch_of(x, w, y, **options):
+    attributes = {
+        "kernel": (3, 3),
+        "stride": (1, 1),
+        "padding": (1, 1),
+        "dilation": (1, 1),
+        "groups": 1,
+        "out_size": (8, 8),
+        "tile": TILE,
+    }
+    return conv2d(x, w, None, [y], **(attributes | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"groups": 3}, "3 groups do not divide"),
+        ({"kernel": (2, 2)}, "packed weight"),
+        ({"out_size": (7, 8)}, "its output"),
+        ({"tail": (MAX2,)}, "its output"),
+        ({"tail": (MAX2, MAX2)}, "at most one pool"),
+        ({"tail": (Pool("max", (3, 3)),)}, "powers of two"),
+        ({"tail": (RESIDUAL,)}, "does not broadcast"),
+        ({"exports": (1,)}, "name no value"),
+    ],
+)
+def test_refusals(options, message):
+    x, w = view_of(randn(1, 16, 8, 8)), view_of(randn(16, 144))
+    with pytest.raises(ValueError, match=message):
+        launch_of(x, w, x, **options)
+
+
+def test_refuses_what_int32_offsets_cannot_address():
+    far = View(None, (1, 16, 8, 8), (0, 1, 16, 2**29), "f32")
+    near, w = view_of(randn(1, 16, 8, 8)), view_of(randn(16, 144))
+    with pytest.raises(ValueError, match="address at most"):
+        launch_of(far, w, near)
+    with pytest.raises(ValueError, match="address at most"):
+        launch_of(near, w, far)
+
+
+def test_nan_survives_relu_and_max_pool(run):
+    x = randn(1, 16, 8, 8)
+    x[0, 3, 2, 2] = float("nan")
+    y = Output((1, 20, 4, 4))
+    launch = launch_of(view_of(x), view_of(randn(20, 144)), y.view, tail=(MAX2, RELU))
+    run(launch)
+    reached = torch.zeros(4, 4, dtype=torch.bool)
+    reached[:2, :2] = True  # the windows that hold a pixel within one of (2, 2)
+    assert (y.tensor[0].isnan() == reached).all()

@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from graphcnn.kernels import Stage, View, copy, epilogue, fill, pointwise
+from tests.kernels.buffers import RELU, Output, chain, randn, view_of
+
+SCALE = Stage(epilogue.mul, view_of(randn(1, 70, 1, 1, seed=1)))
+SHIFT = Stage(epilogue.add, view_of(randn(2, 70, 1, 1, seed=2)))
+
+
+@pytest.mark.parametrize("layouts", [("nhwc", "nhwc"), ("nchw", "nhwc"), ("nhwc", "nchw")])
+def test_chain_with_broadcast_operands(run, layouts):
+    x = randn(2, 70, 5, 6, layout=layouts[0])
+    tail = (SCALE, SHIFT, Stage(epilogue.add, view_of(randn(2, 70, 5, 6, seed=3))), RELU)
+    y = Output(x.shape, "f32", layouts[1])
+    run(pointwise(view_of(x), y.view, tail))
+    y.check(*chain(x.double(), torch.zeros(()), tail)[-1])
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 1), (1, 1, 1, 1), (2, 3, 70), (3, 4, 1, 2)])
+def test_shapes(run, shape):
+    x = randn(*shape, layout="nchw")
+    tail = (Stage(epilogue.silu),)
+    y = Output(shape, "f32", "nchw")
+    run(pointwise(view_of(x), y.view, tail))
+    y.check(*chain(x.double(), torch.zeros(()), tail)[-1])
+
+
+def test_input_broadcasts_too(run):
+    x, tail = randn(1, 5, 1, 1), (Stage(epilogue.add, view_of(randn(2, 5, 3, 4))),)
+    y = Output((2, 5, 3, 4))
+    run(pointwise(view_of(x), y.view, tail))
+    y.check(*chain(x.double(), torch.zeros(()), tail)[-1])
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_copy_converts(run, dtype):
+    x = randn(2, 5, 7, 6, layout="nchw")
+    y = Output(x.shape, dtype)
+    run(copy(view_of(x), y.view))
+    assert torch.equal(y.tensor, x.to(y.tensor.dtype))
+
+
+def test_copies_into_slices_concatenate(run):
+    parts = [randn(2, c, 3, 4, seed=c) for c in (5, 2)]
+    y = Output((2, 7, 3, 4))
+    run(copy(view_of(parts[0]), view_of(y.tensor[:, :5])))
+    run(copy(view_of(parts[1]), view_of(y.tensor[:, 5:])))
+    y.check(torch.cat(parts, 1).double(), torch.zeros(()))
+
+
+def test_integers_are_copied_exactly(run):
+    x = torch.tensor([2**53 + 1, -7], dtype=torch.int64)
+    y = torch.zeros_like(x)
+    run(copy(View(x, (2,), (1,), "i64"), View(y, (2,), (1,), "i64")))
+    assert torch.equal(x, y)
+
+
+def test_fill_and_copy_pad(run):
+    x = randn(2, 3, 4, 5)
+    y = Output((2, 3, 6, 9))
+    run(fill(y.view, -1.5))
+    run(copy(view_of(x), view_of(y.tensor[:, :, 1:5, 3:8])))
+    want = torch.nn.functional.pad(x.double(), (3, 1, 1, 1), value=-1.5)
+    y.check(want, torch.zeros(()))
+
+
+def test_refuses_what_does_not_broadcast():
+    x, y = view_of(randn(2, 3)), view_of(randn(2, 4))
+    with pytest.raises(ValueError, match="does not broadcast"):
+        pointwise(x, y, ())
+
+
+def test_a_stage_takes_what_its_function_takes():
+    with pytest.raises(ValueError, match="relu takes no operand"):
+        Stage(epilogue.relu, view_of(randn(2)))
+    with pytest.raises(ValueError, match="add takes an operand"):
+        Stage(epilogue.add)
