@@ -112,9 +112,7 @@ def prepare(
     return Prepared(compiled, tuple(template), runtime)
 
 
-def _named(
-    kernel: Any, args: Sequence[object], meta: Mapping[str, object]
-) -> dict[str, object]:
+def _named(kernel: Any, args: Sequence[object], meta: Mapping[str, object]) -> dict[str, object]:
     """All arguments by name: constexprs may stand anywhere among a kernel's parameters."""
     runtime = [p.name for p in kernel.params if p.name not in meta]
     return {**dict(zip(runtime, args, strict=False)), **meta}
@@ -187,7 +185,7 @@ class _OfflineDriver(DriverBase):  # type: ignore[misc]  # triton has no type st
     def get_current_device(self) -> str:
         return f"offline:sm_{self.capability}"
 
-    def get_current_stream(self, device: object) -> int:  # noqa: ARG002  # Triton's signature
+    def get_current_stream(self, device: object) -> int:  # Triton's signature
         return 0
 
     def get_active_torch_device(self) -> Any:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from functools import cache
 
-from graphcnn.cpu.ttir import Block, Operation, Value
+from graphcnn.cpu.ttir import Operation, Value
 
 VIEWS = {"tt.splat", "tt.expand_dims", "tt.broadcast", "tt.trans", "tt.reshape"}
-EFFECTS = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.assert"}
 _ADDITIVE = {"arith.addi", "tt.addptr"}
-_EXPENSIVE = {"tt.load", "arith.divf", "arith.divsi", "arith.remsi", "tt.extern_elementwise"}
 # Integer, pointer and mask arithmetic that costs less to repeat on a tile than to store.
-CHEAP = _ADDITIVE | {f"arith.{word}" for word in "subi muli andi ori xori cmpi extsi".split()}
+CHEAP = _ADDITIVE | {
+    f"arith.{word}" for word in ["subi", "muli", "andi", "ori", "xori", "cmpi", "extsi"]
+}
 # A reduction over no more elements than this is written out inside the expression that uses it.
 UNROLLED_REDUCTION = 8
 
@@ -294,73 +294,6 @@ def wanted_dimension(value: Value, owners: dict[Value, list[Value]]) -> int | No
     return next((d for d in dimensions if reaches(value, d)), None)
 
 
-def base(pointer: Value) -> Value | None:
-    """The kernel parameter a pointer is computed from, when that is plain to see."""
-    while pointer.owner is not None:
-        if pointer.op not in VIEWS and pointer.op != "tt.addptr":
-            return None
-        pointer = pointer.owner.operands[0]
-    return pointer
-
-
-def materialized(block: Block) -> set[Value]:
-    """The lazy values of a block that must be computed at their definition.
-
-    These are costly values that more than one loop nest would compute again, and loads that a
-    later store could overtake.
-    """
-    positions = {op: i for i, outer in enumerate(block.operations) for op in outer.walk()}
-    roots: dict[Value, set[int]] = {}
-    chosen: set[Value] = set()
-    writes = [
-        i
-        for i, outer in enumerate(block.operations)
-        if any(op.name in EFFECTS and op.name != "tt.assert" for op in outer.walk())
-    ]
-    for position in range(len(block.operations) - 1, -1, -1):
-        operation = block.operations[position]
-        for value in operation.results:
-            reached: set[int] = set()
-            for user in value.users:
-                at = positions[user]
-                outer = block.operations[at]
-                lazy = outer is user and is_lazy(user) and user.result.type.shape
-                through = outer.results if lazy else []
-                for result in through:
-                    reached |= {at} if result in chosen else roots[result]
-                if not through:
-                    reached.add(at)
-            roots[value] = reached
-            if not value.type.shape or not is_lazy(operation):
-                continue
-            costly = operation.name in _EXPENSIVE or operation.name.startswith("math.")
-            if (costly or is_unrolled(operation)) and len(reached) > 1:
-                chosen.add(value)
-            if operation.name == "tt.load" and _overtaken(
-                block, operation, position, reached, writes
-            ):
-                chosen.add(value)
-    return chosen
-
-
-def _overtaken(
-    block: Block, load: Operation, position: int, reached: set[int], writes: list[int]
-) -> bool:
-    last = max(reached, default=position)
-    if any(position < write < last for write in writes):
-        return True
-    for at in reached:
-        store = block.operations[at]
-        if store.name == "tt.store":
-            source, target = load.operands[0], store.operands[0]
-            apart = base(source) is not None and base(target) is not None
-            if not (apart and base(source) is not base(target)) and source is not target:
-                return True
-        elif at in writes:
-            return True
-    return False
-
-
 _BOUNDS = {"slt": -1, "sle": -1, "ult": -1, "ule": -1, "sgt": 1, "sge": 1, "uge": 1, "ugt": 1}
 
 
@@ -412,26 +345,6 @@ def is_recomputed(value: Value) -> bool:
     if "f" in value.type.element and not value.type.pointer:
         return False
     return all(stride(value, dimension) is not None for dimension in varying(value))
-
-
-def captured(operation: Operation) -> Iterator[Value]:
-    """Values defined outside an operation's regions and used inside them, in order of first use."""
-    inside = {id(nested) for nested in operation.walk()} - {id(operation)}
-    arguments = {
-        id(argument)
-        for nested in operation.walk()
-        for block in nested.blocks
-        for argument in block.arguments
-    }
-    seen: set[int] = set()
-    for nested in operation.walk():
-        if nested is operation:
-            continue
-        for value in nested.operands:
-            owned = value.owner is not None and id(value.owner) in inside
-            if not owned and id(value) not in arguments and id(value) not in seen:
-                seen.add(id(value))
-                yield value
 
 
 def forget() -> None:

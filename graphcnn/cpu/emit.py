@@ -16,8 +16,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from graphcnn.cpu import analysis, dot, reduction
-from graphcnn.cpu.expressions import c_type, is_float, number, rounded, size, unsupported
+from graphcnn.cpu import analysis, atomics, control, dot, reduction, schedule
+from graphcnn.cpu.expressions import c_type, number, size, unsupported
 from graphcnn.cpu.nest import TRUE, ZERO, Array, Nest, Term, linear, strides_of
 from graphcnn.cpu.ttir import Block, Operation, Type, Value, parse
 
@@ -230,14 +230,14 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
     def origin(self, pointer: Value) -> int:
         """The position of the parameter that a pointer comes from, or -1."""
         parameters = self.function.parameters
-        source = analysis.base(pointer)
+        source = schedule.base(pointer)
         return parameters.index(source) if source in parameters else -1
 
     # ---- statements
 
     def block(self, block: Block) -> None:
         """Emit a block's operations, all but the terminator of a region."""
-        kept = analysis.materialized(block)
+        kept = schedule.materialized(block)
         for operation in block.operations:
             self.operation(operation)
             for result in operation.results:
@@ -255,7 +255,7 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
             case "tt.store":
                 self._store(operation)
             case "tt.atomic_rmw" | "tt.atomic_cas":
-                self._atomic(operation)
+                atomics.emit_atomic(self, operation)
             case "tt.assert":
                 self._assert(operation)
             case "tt.dot":
@@ -265,11 +265,11 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
             case "tt.reduce" if not analysis.is_unrolled(operation):
                 reduction.emit_reduce(self, operation)
             case "scf.for":
-                self._for(operation)
+                control.emit_for(self, operation)
             case "scf.if":
-                self._if(operation)
+                control.emit_if(self, operation)
             case "scf.while":
-                self._while(operation)
+                control.emit_while(self, operation)
             case _ if operation.name in _IGNORED:
                 return
             case _ if analysis.is_lazy(operation) or operation.name == "tt.unsplat":
@@ -313,55 +313,6 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
 
         self.nest(body, operation.operands)
 
-    def _atomic(self, operation: Operation) -> None:
-        kind = operation.result.type
-        name = c_type(kind)
-        array = self.array(kind, range(len(kind.shape)))
-        site, origin = self.site(operation.where), self.origin(operation.operands[0])
-
-        def body(nest: Nest) -> None:
-            index = nest.open_all(kind.shape, range(len(kind.shape)))
-            terms = [nest.value(operand, index).text for operand in operation.operands]
-            masked = operation.name == "tt.atomic_rmw" and len(terms) > 2
-            condition = f"if ({terms[2]}) " if masked else ""
-            if self.checked:
-                condition += f"if (may_update({terms[0]}, sizeof(*{terms[0]}), {origin}, {site})) "
-            update = self._update(operation, name, terms[0], terms)
-            nest.emit(f"{condition}{nest.element(array, index).text} = {update};")
-
-        self.nest(body, operation.operands)
-        if kind.shape:
-            self.arrays[operation.result] = array
-        else:
-            self.scalars[operation.result] = f"{array.name}[0]"
-
-    def _update(self, operation: Operation, name: str, address: str, terms: list[str]) -> str:
-        kind = operation.result.type
-        bits = f"uint{8 * size(kind)}_t"
-        if operation.name == "tt.atomic_cas":
-            combined = f"(old_ == {terms[1]} ? {terms[2]} : old_)"
-            return f"ATOMIC_UPDATE({name}, {bits}, {address}, {combined})"
-        word = operation.text.split(",")[0].strip()
-        combine = {
-            "fadd": "old + x",
-            "add": "old + x",
-            "max": "MAX(old, x)",
-            "min": "MIN(old, x)",
-            "umax": "MAX(old, x)",
-            "umin": "MIN(old, x)",
-            "and": "old & x",
-            "or": "old | x",
-            "xor": "old ^ x",
-            "exch": "x",
-        }.get(word)
-        if combine is None:
-            raise unsupported(operation)
-        old, value = number("old_", kind), number(terms[1], kind)
-        if word in ("umax", "umin"):
-            old, value = f"(u{name})old_", f"(u{name}){value}"
-        text = re.sub(r"\bx\b", value, re.sub(r"\bold\b", old, combine))
-        return f"ATOMIC_UPDATE({name}, {bits}, {address}, {rounded(text, kind)})"
-
     def _assert(self, operation: Operation) -> None:
         if not self.checked:
             return
@@ -376,194 +327,3 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
             nest.emit(f"if (!{term.text}) assertion_failed({site});")
 
         self.nest(body, [condition])
-
-    # ---- control flow
-
-    def _pin_captured(self, operation: Operation) -> None:
-        for value in analysis.captured(operation):
-            self.pin(value)
-
-    def pin(self, value: Value) -> None:
-        """Before a loop: compute what the loop would compute again, in its smallest form.
-
-        A tensor that only combines smaller broadcast tensors stays an expression of those.
-        """
-        operation = value.owner
-        if value in self.arrays or not value.type.shape or operation is None:
-            return
-        if operation.name in ("arith.constant", "tt.make_range"):
-            return
-        tensors = [operand for operand in operation.operands if operand.type.shape]
-        dimensions = analysis.varying(value)
-        smaller = all(analysis.varying(operand) < dimensions for operand in tensors)
-        cheap = operation.name in analysis.CHEAP and not is_float(value.type)
-        if operation.name in analysis.VIEWS or (
-            len(dimensions) > 1 and operation.name != "tt.load" and (cheap or smaller)
-        ):
-            for operand in tensors:
-                self.pin(operand)
-        elif not analysis.is_recomputed(value):
-            self.materialize(value)
-
-    def _carry(self, value: Value, initial: Value | None) -> Array | str:
-        """Storage for a loop-carried or conditional value, holding the initial value."""
-        if value.type.shape:
-            if (
-                initial is not None
-                and initial in self.arrays
-                and len(initial.users) == 1
-                and len({*self.arrays[initial].strides} - {0})
-                == len([s for s in value.type.shape if s > 1])
-            ):
-                return self.arrays[initial]
-            array = self.array(value.type, self._carried_order(value, initial))
-            if initial is not None:
-                self.fill(array, initial)
-            return array
-        name = f"s{next(self.numbers)}"
-        start = f" = {self.scalars[initial]}" if initial is not None else ""
-        self.out.append(f"{c_type(value.type)} {name}{start};")
-        return name
-
-    def _carried_order(self, value: Value, initial: Value | None) -> list[int]:
-        inner = self._carried_inner(value, set())
-        if inner is None and initial is not None:
-            inner = self.inner_dimension(initial)
-        dimensions = [d for d, extent in enumerate(value.type.shape) if extent > 1]
-        return [d for d in dimensions if d != inner] + [d for d in dimensions if d == inner]
-
-    def _carried_inner(self, value: Value, seen: set[Value]) -> int | None:
-        """The layout that the operation updating a carried value wants."""
-        if value in seen:
-            return None
-        seen.add(value)
-        for user in value.users:
-            if user.name == "tt.dot" and user.operands[2] is value:
-                return dot.plan(user, self.flows).vector
-            if user.name == "scf.for":
-                at = user.operands[3:].index(value) if value in user.operands[3:] else None
-                if at is not None:
-                    inner = self._carried_inner(user.blocks[0].arguments[at + 1], seen)
-                    if inner is not None:
-                        return inner
-        for user in value.users:
-            if analysis.is_elementwise(user) and user.results[0].type.shape == value.type.shape:
-                inner = self.inner_dimension(user.result)
-                if inner is not None:
-                    return inner
-        return None
-
-    def _bind(self, value: Value, storage: Array | str) -> None:
-        if isinstance(storage, Array):
-            self.arrays[value] = storage
-        else:
-            self.scalars[value] = storage
-
-    def _assign(self, targets: list[Array | str], values: list[Value]) -> None:
-        """Write values to storage that the values themselves may read."""
-        pending: list[Callable[[], None]] = []
-        busy = {t.name for t in targets if isinstance(t, Array)}
-        for target, value in zip(targets, values, strict=True):
-            if isinstance(target, str):
-                text = self.scalars[value]
-                if text != target:
-                    held = f"s{next(self.numbers)}"
-                    self.out.append(f"{c_type(value.type)} const {held} = {text};")
-                    pending.append(lambda t=target, h=held: self.out.append(f"{t} = {h};"))  # type: ignore[misc]  # defaults bind early
-                continue
-            if self.arrays.get(value) == target:
-                continue
-            own = self._reads(value, set())
-            others = [v for v in values if v is not value]
-            shared = any(target.name in self._reads(v, set()) for v in others)
-            if not (own & busy - {target.name}) and not shared and self._aligned(value, target):
-                self.fill(target, value)
-                continue
-            held_array = Array(f"a{next(self.numbers)}", target.type, target.strides)
-            self.out.append(held_array.declaration())
-            self.bytes += held_array.length * size(target.type)
-            self.fill(held_array, value)
-            copy = f"memcpy({target.name}, {held_array.name}, sizeof({held_array.name}));"
-            pending.append(lambda c=copy: self.out.append(c))  # type: ignore[misc]  # as above
-        for action in pending:
-            action()
-
-    def _reads(self, value: Value, seen: set[Value]) -> set[str]:
-        """The names of the arrays that evaluating a value reads."""
-        if value in seen or not value.type.shape:
-            return set()
-        seen.add(value)
-        if value in self.arrays:
-            return {self.arrays[value].name}
-        if value.owner is None:
-            return set()
-        return set().union(*(self._reads(operand, seen) for operand in value.owner.operands))
-
-    def _aligned(self, value: Value, target: Array) -> bool:
-        """Evaluating element i of the value reads the target at i only."""
-        if value in self.arrays or value.owner is None:
-            return True
-        if target.name not in self._reads(value, set()):
-            return True
-        if not analysis.is_elementwise(value.owner):
-            return False
-        return all(self._aligned(v, target) for v in value.owner.operands if v.type.shape)
-
-    def _for(self, operation: Operation) -> None:
-        block = operation.blocks[0]
-        low, high, step, *initial = operation.operands
-        self._pin_captured(operation)
-        storage = [
-            self._carry(argument, value)
-            for argument, value in zip(block.arguments[1:], initial, strict=True)
-        ]
-        for argument, place in zip(block.arguments[1:], storage, strict=True):
-            self._bind(argument, place)
-        induction = f"k{next(self.numbers)}"
-        self.scalars[block.arguments[0]] = induction
-        kind = c_type(block.arguments[0].type)
-        bounds = [self.scalars[v] for v in (low, high, step)]
-        self.out.append(
-            f"for ({kind} {induction} = {bounds[0]}; {induction} < {bounds[1]};"
-            f" {induction} += {bounds[2]}) {{"
-        )
-        self.block(block)
-        self._assign(storage, block.yielded)
-        self.out.append("}")
-        for result, place in zip(operation.results, storage, strict=True):
-            self._bind(result, place)
-
-    def _if(self, operation: Operation) -> None:
-        self._pin_captured(operation)
-        storage = [self._carry(result, None) for result in operation.results]
-        for position, block in enumerate(operation.blocks):
-            condition = self.scalars[operation.operands[0]]
-            self.out.append(f"if ({condition}) {{" if position == 0 else "else {")
-            self.block(block)
-            self._assign(storage, block.yielded)
-            self.out.append("}")
-        for result, place in zip(operation.results, storage, strict=True):
-            self._bind(result, place)
-
-    def _while(self, operation: Operation) -> None:
-        before, after = operation.blocks
-        self._pin_captured(operation)
-        storage = [
-            self._carry(argument, value)
-            for argument, value in zip(before.arguments, operation.operands, strict=True)
-        ]
-        for argument, place in zip(before.arguments, storage, strict=True):
-            self._bind(argument, place)
-        results = [self._carry(result, None) for result in operation.results]
-        self.out.append("while (1) {")
-        self.block(before)
-        condition, *forwarded = before.terminator.operands
-        self._assign(results, forwarded)
-        self.out.append(f"if (!{self.scalars[condition]}) break;")
-        for argument, place in zip(after.arguments, results, strict=True):
-            self._bind(argument, place)
-        self.block(after)
-        self._assign(storage, after.terminator.operands)
-        self.out.append("}")
-        for result, place in zip(operation.results, results, strict=True):
-            self._bind(result, place)

@@ -50,10 +50,32 @@ _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="
 _VECTOR_MATH = {"exp": "exp_f32", "exp2": "exp2_f32", "tanh": "tanh_f32"}
 _MATH = {
     name: name
-    for name in (
-        "exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan asin acos atan sinh cosh tanh "
-        "erf erfc floor ceil trunc round cbrt"
-    ).split()
+    for name in [
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log2",
+        "log10",
+        "log1p",
+        "sqrt",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "erf",
+        "erfc",
+        "floor",
+        "ceil",
+        "trunc",
+        "round",
+        "cbrt",
+    ]
 } | {"absf": "fabs", "roundeven": "rint", "powf": "pow", "atan2": "atan2", "copysign": "copysign"}
 _CASTS = {
     "arith.extsi",

@@ -14,10 +14,19 @@ from pathlib import Path
 from graphcnn.errors import MissingCompiler
 
 HERE = Path(__file__).parent
-_FLAGS = (
-    "-O3 -std=gnu11 -shared -fPIC -fopenmp -fwrapv -fno-math-errno -fno-trapping-math "
-    "-ffp-contract=fast -fno-strict-aliasing -w"
-).split()
+_FLAGS = [
+    "-O3",
+    "-std=gnu11",
+    "-shared",
+    "-fPIC",
+    "-fopenmp",
+    "-fwrapv",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-fno-strict-aliasing",
+    "-w",
+]
 
 
 @cache

@@ -85,7 +85,7 @@ def _flatten(signature: Sequence[object], arguments: Sequence[object]) -> Iterat
 class _Utilities:
     """The part of a driver that loads binaries."""
 
-    def get_device_properties(self, device: object) -> dict[str, int]:  # noqa: ARG002  # Triton's signature
+    def get_device_properties(self, device: object) -> dict[str, int]:  # Triton's signature
         """Limits no CPU kernel reaches."""
         return {
             "max_shared_mem": 1 << 30,
@@ -98,8 +98,8 @@ class _Utilities:
         self,
         name: str,
         binary: bytes,
-        shared: int,  # noqa: ARG002  # Triton's signature
-        device: object,  # noqa: ARG002  # Triton's signature
+        shared: int,  # Triton's signature
+        device: object,  # Triton's signature
     ) -> tuple[None, ctypes.CDLL, int, int, int]:
         """The module is None, so that Triton never asks another driver to unload it."""
         with tempfile.NamedTemporaryFile(prefix=f"{name}_", suffix=".so") as file:
@@ -140,7 +140,7 @@ class CpuDriver(DriverBase):  # type: ignore[misc]  # triton has no type stubs
     def set_current_device(self, device: object) -> None:
         """There is one device."""
 
-    def get_current_stream(self, device: object) -> int:  # noqa: ARG002  # Triton's signature
+    def get_current_stream(self, device: object) -> int:  # Triton's signature
         """Launches are synchronous."""
         return 0
 

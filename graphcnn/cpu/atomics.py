@@ -1,0 +1,64 @@
+"""Atomic operations on one element each; the value before the update is the result."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from graphcnn.cpu.expressions import c_type, number, rounded, size, unsupported
+from graphcnn.cpu.nest import Nest
+from graphcnn.cpu.ttir import Operation
+
+if TYPE_CHECKING:
+    from graphcnn.cpu.emit import Emitter
+
+
+def emit_atomic(emitter: Emitter, operation: Operation) -> None:
+    kind = operation.result.type
+    name = c_type(kind)
+    array = emitter.array(kind, range(len(kind.shape)))
+    site, origin = emitter.site(operation.where), emitter.origin(operation.operands[0])
+
+    def body(nest: Nest) -> None:
+        index = nest.open_all(kind.shape, range(len(kind.shape)))
+        terms = [nest.value(operand, index).text for operand in operation.operands]
+        masked = operation.name == "tt.atomic_rmw" and len(terms) > 2
+        condition = f"if ({terms[2]}) " if masked else ""
+        if emitter.checked:
+            condition += f"if (may_update({terms[0]}, sizeof(*{terms[0]}), {origin}, {site})) "
+        update = _update(operation, name, terms[0], terms)
+        nest.emit(f"{condition}{nest.element(array, index).text} = {update};")
+
+    emitter.nest(body, operation.operands)
+    if kind.shape:
+        emitter.arrays[operation.result] = array
+    else:
+        emitter.scalars[operation.result] = f"{array.name}[0]"
+
+
+def _update(operation: Operation, name: str, address: str, terms: list[str]) -> str:
+    kind = operation.result.type
+    bits = f"uint{8 * size(kind)}_t"
+    if operation.name == "tt.atomic_cas":
+        combined = f"(old_ == {terms[1]} ? {terms[2]} : old_)"
+        return f"ATOMIC_UPDATE({name}, {bits}, {address}, {combined})"
+    word = operation.text.split(",")[0].strip()
+    combine = {
+        "fadd": "old + x",
+        "add": "old + x",
+        "max": "MAX(old, x)",
+        "min": "MIN(old, x)",
+        "umax": "MAX(old, x)",
+        "umin": "MIN(old, x)",
+        "and": "old & x",
+        "or": "old | x",
+        "xor": "old ^ x",
+        "exch": "x",
+    }.get(word)
+    if combine is None:
+        raise unsupported(operation)
+    old, value = number("old_", kind), number(terms[1], kind)
+    if word in ("umax", "umin"):
+        old, value = f"(u{name})old_", f"(u{name}){value}"
+    text = re.sub(r"\bx\b", value, re.sub(r"\bold\b", old, combine))
+    return f"ATOMIC_UPDATE({name}, {bits}, {address}, {rounded(text, kind)})"
