@@ -14,16 +14,6 @@ from graphcnn.ir import Graph
 Groups = Sequence[Sequence[str]]
 
 
-def dependents(graph: Graph, name: str) -> tuple[str, ...]:
-    """Names of the nodes that need the value `name`, directly or not, in graph order."""
-    import networkx as nx
-
-    view = _view(graph)
-    readers = [node.name for node in graph.users(name)]
-    reached = set(readers).union(*(nx.descendants(view, reader) for reader in readers))
-    return tuple(node.name for node in graph.nodes if node.name in reached)
-
-
 def obstacles(graph: Graph, group: Sequence[str], others: Groups = ()) -> tuple[str, ...]:
     """What keeps some nodes from being run as one: nodes that need one of them and that another
     of them needs.

@@ -278,16 +278,13 @@ def _assign_residuals(
     for position, anchor in enumerate(anchors):
         chain = probe.grow(anchor)
         names = {node.name for node in chain}
-        dependents = {anchor.name, *dag.dependents(graph, anchor.name)}
         for value in chain:
             for reader in graph.users(value.name):
                 others = _outside(reader, {value.name}, graph)
-                makers = [maker.name for other in others if (maker := graph.producer(other))]
                 if (
                     not others
                     or not isinstance(reader.op, Add | Mul)
                     or reader.type != value.type
-                    or not dependents.isdisjoint(makers)
                     or demands.separated(reader.name, names)
                     or (reader.name, anchor.name) in missed
                 ):

@@ -125,6 +125,12 @@ def test_what_is_no_bias_stays(conv: str, add: str, result: str, reasons: list[s
     assert declines(Canonicalize(), body, sources) == reasons
 
 
+def test_a_constant_that_adds_a_dimension_is_no_bias() -> None:
+    sources = "input x: f64[2,4]\nparam v: f64[5,4]\nparam k: f64[1,1,5]"
+    body = "h: f64[2,5] = linear(x, v)\ny: f64[1,2,5] = add(h, k)\nreturn y"
+    assert declines(Canonicalize(), body, sources) == []
+
+
 @pytest.mark.parametrize(
     ("value", "before", "after"),
     [
@@ -170,6 +176,11 @@ def test_pad_goes_into_the_padding(value: str, before: str, after: str) -> None:
             "0.0",
             "f64[1,4,9,10] = avg_pool2d(p, kernel_size=(3, 3), stride=(1, 1), "
             "count_include_pad=False)",
+            "with ceil_mode or without count_include_pad, padding does not count alike [p]",
+        ),
+        (
+            "-1e999",
+            "f64[1,4,5,6] = max_pool2d(p, kernel_size=(3, 3), stride=(2, 2), ceil_mode=True)",
             "with ceil_mode or without count_include_pad, padding does not count alike [p]",
         ),
         (

@@ -318,7 +318,7 @@ def test_the_later_convolution_takes_the_residual(later: str, operands: str) -> 
 
 
 def test_the_target_is_asked_once_about_each_chain() -> None:
-    """To lower a body may take long; an impossible residual must not be tried in vain."""
+    """To lower a body may take long: in a network without conflicts no chain is tried twice."""
     asked: list[str] = []
 
     def supports(body: Graph) -> None:
