@@ -62,7 +62,8 @@ class LibraryTarget:
         if not isinstance(array, torch.Tensor):
             # torch warns of memory that it must not write to.
             tensor = torch.from_numpy(np.require(array, requirements=("C", "W")))
-        return tensor.to(self.on.memory, getattr(torch, dtype.long_name))
+        wanted: torch.Tensor = tensor.to(self.on.memory, getattr(torch, dtype.long_name))
+        return wanted
 
 
 def _call(node: Node) -> Callable[..., tuple[torch.Tensor]]:
