@@ -67,7 +67,8 @@ def reshape_groups(
     groups = []
     i = j = 0
     while i < len(source) or j < len(target):
-        first, second = [], []
+        first: list[int] = []
+        second: list[int] = []
         left = right = 1
         while not first or left != right or (not second and j < len(target)):
             if (left <= right and i < len(source)) or j >= len(target):

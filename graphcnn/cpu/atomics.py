@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def emit_atomic(emitter: Emitter, operation: Operation) -> None:
+    """`tt.atomic_rmw` and `tt.atomic_cas`, with their masks."""
     kind = operation.result.type
     name = c_type(kind)
     array = emitter.array(kind, range(len(kind.shape)))

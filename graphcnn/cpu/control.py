@@ -1,4 +1,4 @@
-"""Loops and branches: the values they carry get storage, and what they capture is computed first."""
+"""Loops and branches: what they carry gets storage, what they capture is computed first."""
 
 from __future__ import annotations
 
@@ -42,17 +42,15 @@ def pin(emitter: Emitter, value: Value) -> None:
         emitter.materialize(value)
 
 
-def _carry(emitter: Emitter, value: Value, initial: Value | None) -> Array | str:
+def _carry(emitter: Emitter, user: Operation, value: Value, initial: Value | None) -> Array | str:
     """Storage for a loop-carried or conditional value, holding the initial value."""
     if value.type.shape:
-        if (
-            initial is not None
-            and initial in emitter.arrays
-            and len(initial.users) == 1
-            and len({*emitter.arrays[initial].strides} - {0})
-            == len([s for s in value.type.shape if s > 1])
+        spent = emitter.spent(initial, user) if initial is not None else None
+        if spent is not None and all(
+            step or extent == 1
+            for step, extent in zip(spent.strides, value.type.shape, strict=True)
         ):
-            return emitter.arrays[initial]
+            return spent
         array = emitter.array(value.type, _carried_order(emitter, value, initial))
         if initial is not None:
             emitter.fill(array, initial)
@@ -154,11 +152,12 @@ def _aligned(emitter: Emitter, value: Value, target: Array) -> bool:
 
 
 def emit_for(emitter: Emitter, operation: Operation) -> None:
+    """`scf.for`: carried tensors are updated in place where that is safe."""
     block = operation.blocks[0]
     low, high, step, *initial = operation.operands
     _pin_captured(emitter, operation)
     storage = [
-        _carry(emitter, argument, value)
+        _carry(emitter, operation, argument, value)
         for argument, value in zip(block.arguments[1:], initial, strict=True)
     ]
     for argument, place in zip(block.arguments[1:], storage, strict=True):
@@ -179,8 +178,9 @@ def emit_for(emitter: Emitter, operation: Operation) -> None:
 
 
 def emit_if(emitter: Emitter, operation: Operation) -> None:
+    """`scf.if`, with or without results."""
     _pin_captured(emitter, operation)
-    storage = [_carry(emitter, result, None) for result in operation.results]
+    storage = [_carry(emitter, operation, result, None) for result in operation.results]
     for position, block in enumerate(operation.blocks):
         condition = emitter.scalars[operation.operands[0]]
         emitter.out.append(f"if ({condition}) {{" if position == 0 else "else {")
@@ -192,15 +192,16 @@ def emit_if(emitter: Emitter, operation: Operation) -> None:
 
 
 def emit_while(emitter: Emitter, operation: Operation) -> None:
+    """`scf.while`: test in the middle of an endless loop."""
     before, after = operation.blocks
     _pin_captured(emitter, operation)
     storage = [
-        _carry(emitter, argument, value)
+        _carry(emitter, operation, argument, value)
         for argument, value in zip(before.arguments, operation.operands, strict=True)
     ]
     for argument, place in zip(before.arguments, storage, strict=True):
         _bind(emitter, argument, place)
-    results = [_carry(emitter, result, None) for result in operation.results]
+    results = [_carry(emitter, operation, result, None) for result in operation.results]
     emitter.out.append("while (1) {")
     emitter.block(before)
     condition, *forwarded = before.terminator.operands

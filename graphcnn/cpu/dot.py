@@ -29,7 +29,7 @@ class Plan:
 
 
 def plan(operation: Operation, flows: dict[Value, list[Value]]) -> Plan:
-    """Vectorise over the dimension that is contiguous in memory: in an operand, else in the store."""
+    """Vectorise along the dimension contiguous in memory: of an operand, else of the store."""
     left, right = operation.operands[:2]
     rows, columns = analysis.contiguous(left) == 0, analysis.contiguous(right) == 1
     if rows != columns:
@@ -72,11 +72,11 @@ def emit(emitter: Emitter, operation: Operation) -> None:
 
 def _accumulator(emitter: Emitter, operation: Operation, start: Value, order: list[int]) -> Array:
     kind = operation.result.type
-    known = emitter.arrays.get(start)
+    known = emitter.spent(start, operation)
     dense = known is not None and [d for d in order if kind.shape[d] > 1] == sorted(
         (d for d, step in enumerate(known.strides) if step), key=lambda d: -known.strides[d]
     )
-    if known is not None and dense and len(start.users) == 1 and kind.element == "f32":
+    if known is not None and dense and kind.element == "f32":
         return known
     array = emitter.array(kind.of("f32"), order)
     emitter.fill(array, start)

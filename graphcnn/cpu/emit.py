@@ -67,6 +67,7 @@ class Emitter:
         self.sites: list[str] = []
         self.bytes = 0
         self.flows: dict[Value, list[Value]] = {}
+        self._homes = schedule.homes(self.function.body)
 
     def program(self) -> Program:
         """The whole translation unit."""
@@ -131,6 +132,14 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
                     self.flows.setdefault(operation.operands[2], []).append(operation.result)
 
     # ---- storage
+
+    def spent(self, value: Value, user: Operation) -> Array | None:
+        """The array of an operand that its user may overwrite: nothing reads it afterwards.
+
+        An array from outside the user's block is not spent: the next iteration starts from it.
+        """
+        same_block = self._homes[value] is self._homes[user]
+        return self.arrays.get(value) if same_block and len(value.users) == 1 else None
 
     def array(self, kind: Type, order: Sequence[int]) -> Array:
         """Declare storage whose dimensions run in `order`, slowest first."""

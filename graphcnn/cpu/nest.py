@@ -50,7 +50,7 @@ class Array:
 
 
 def strides_of(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
-    """Strides that store the dimensions in `order` (slowest first) densely, the others not at all."""
+    """Dense strides for the dimensions in `order` (slowest first), 0 for the others."""
     strides, step = [0] * len(shape), 1
     for dimension in reversed(order):
         strides[dimension] = step
@@ -75,7 +75,7 @@ class Scope(Protocol):
 
 
 class Nest:
-    """A stack of C loops under construction; `lines` holds the finished text after the last close."""
+    """A stack of C loops under construction; closed ones end up in `lines`."""
 
     def __init__(self, scope: Scope, holding: Container[Value] = ()) -> None:
         self.scope = scope

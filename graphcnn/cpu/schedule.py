@@ -12,6 +12,16 @@ _EXPENSIVE = {"tt.load", "arith.divf", "arith.divsi", "arith.remsi", "tt.extern_
 EFFECTS = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.assert"}
 
 
+def homes(body: Block) -> dict[Value | Operation, Block]:
+    """The block that each operation, result and block argument belongs to."""
+    found: dict[Value | Operation, Block] = dict.fromkeys(body.arguments, body)
+    for operation in body.operations:
+        found |= dict.fromkeys([operation, *operation.results], body)
+        for block in operation.blocks:
+            found |= homes(block)
+    return found
+
+
 def base(pointer: Value) -> Value | None:
     """The kernel parameter a pointer is computed from, when that is plain to see."""
     while pointer.owner is not None:

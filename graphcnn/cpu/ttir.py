@@ -211,7 +211,7 @@ class _Parser:
             head, _, tail = operation.text.rpartition(" : ")
             self._use(operation, head or operation.text)
             types = _result_types(operation, tail)
-        names = []
+        names: list[str] = []
         for part in written.split(", ") if written else ():
             result, _, count = part.partition(":")
             names += [f"{result}#{i}" for i in range(int(count))] if count else [result]

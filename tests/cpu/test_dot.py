@@ -90,3 +90,43 @@ def test_a_half_accumulator_rounds_every_step_as_on_a_gpu():
     torch.testing.assert_close(c, want, rtol=2**-9, atol=0)
     exact = a.double() @ b.double()
     assert ((c.double() - exact).abs() / exact).max() > 2**-11, "the loss must be visible"
+
+
+@triton.jit
+def restarts(a, b, start, out, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    at = i[:, None] * BLOCK + i[None, :]
+    y, initial = tl.load(b + at), tl.load(start + at)
+    for step in range(n):
+        x = tl.load(a + step * BLOCK * BLOCK + at)
+        tl.store(out + step * BLOCK * BLOCK + at, tl.dot(x, y, initial, input_precision="ieee"))
+
+
+@triton.jit
+def nested_restarts(a, start, out, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    initial = tl.load(start + i)
+    for step in range(n):
+        value = initial
+        for inner in range(3):
+            value = value * 0.5 + tl.load(a + i + inner)
+        tl.store(out + step * BLOCK + i, value)
+
+
+def test_a_loop_leaves_the_start_of_a_product_as_it_was():
+    a, b, start = torch.randn(3, 16, 16), torch.randn(16, 16), torch.randn(16, 16)
+    out = torch.full((3, 16, 16), float("nan"))
+    with triton_api.using(cpu.driver(sanitize=False)):
+        restarts[(1,)](a, b, start, out, 3, BLOCK=16)
+    torch.testing.assert_close(out, a @ b + start, rtol=1e-5, atol=1e-5)
+
+
+def test_an_inner_loop_leaves_its_start_as_it_was():
+    a, start = torch.randn(40), torch.randn(32)
+    out = torch.full((3, 32), float("nan"))
+    with triton_api.using(cpu.driver(sanitize=False)):
+        nested_restarts[(1,)](a, start, out, 3, BLOCK=32)
+    value = start
+    for inner in range(3):
+        value = value * 0.5 + a[inner : inner + 32]
+    torch.testing.assert_close(out, value.expand(3, 32))
