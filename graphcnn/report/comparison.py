@@ -1,4 +1,4 @@
-"""Models against each other: verified first, then timed by turns."""
+"""Models against each other: checked first, then timed by turns."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 from graphcnn.analysis import traffic
 from graphcnn.errors import DeviceUnavailable, InvalidAttribute
-from graphcnn.report.end_to_end import Expected
+from graphcnn.report.end_to_end import OutputCheck, References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
 from graphcnn.report.tables import binary_size, milliseconds, scientific, table
-from graphcnn.report.verification import Verification, verify_against
+from graphcnn.report.verification import verify
 from graphcnn.runtime.boundary import example_inputs, to_tensor
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.runtime.executor import Executor
@@ -34,14 +34,14 @@ class ComparisonRow:
         name: Its key.
         target: What it was compiled for.
         kernels: Kernels, or operators, that a call launches.
-        timing: Seconds of a call, or None for a model that failed verification.
+        timing: Seconds of a call, or None for a model whose outputs are wrong.
         to_baseline: Median over the rounds of its time over the baseline's in the same round;
             None where either has no timing.
         to_unfused: Likewise to the model called "unfused".
         moved_bytes: Activations read and written, and weights read, in bytes.
         arena_bytes: Memory of all activations; 0 where operators allocate their results.
         error: Largest error of an output against the float64 reference, over the output's range.
-        problem: Why it failed verification, or None.
+        problem: What is wrong with it, or None.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Comparison(Result):
         environment: Where it ran.
         baseline: The key that ratios refer to.
         rounds: Timed calls of each model.
-        ok: Whether every model passed verification.
+        ok: Whether the outputs of every model are right.
         rows: A model each, in the order given.
     """
 
@@ -111,9 +111,11 @@ def _cells(row: ComparisonRow) -> tuple[str, ...]:
 def compare(
     models: Mapping[str, CompiledModel], /, *, seconds: float = 10.0, **inputs: Any
 ) -> Comparison:
-    """Verify models and time them by turns on the same inputs.
+    """Check models and time them by turns on the same inputs.
 
-    A model that fails `verify` here is not timed. What is timed are the steps, with the inputs in
+    First the outputs of each are checked against the float64 reference (see `report.end_to_end`),
+    with the memory of activations filled with NaN beforehand. A model that fails is not timed;
+    `verify` then names the node at fault. What is timed are the steps, with the inputs in
     place and without gradients; each model is called once per round, so that what disturbs the
     machine disturbs all alike. Ratios refer to the first model of target "library", or to the
     first of all, and to the one called "unfused".
@@ -141,24 +143,31 @@ def compare(
             remedy="compile all models for the same device",
         )
     arrays = inputs or example_inputs(first.graph)
-    known: dict[int, dict[str, Expected]] = {}
-    verdicts = {name: verify_against(model, arrays, known) for name, model in models.items()}
-    sound = {name: model for name, model in models.items() if verdicts[name].ok}
+    references = References(arrays)
+    checks = {name: _check(model, arrays, references) for name, model in models.items()}
+    sound = {name: m for name, m in models.items() if all(c.passed for c in checks[name])}
     samples = _time(sound, arrays, seconds) if sound else {}
     library = (name for name, model in models.items() if model.target.name == "library")
     baseline = next(library, next(iter(models)))
     rows = tuple(
-        _row(name, model, arrays, verdicts[name], samples, baseline)
-        for name, model in models.items()
+        _row(name, model, arrays, checks[name], samples, baseline) for name, model in models.items()
     )
     return Comparison(
         first.source.name,
         Environment.of(first.target.on),
         baseline,
         max((len(taken) for taken in samples.values()), default=0),
-        all(verdict.ok for verdict in verdicts.values()),
+        len(sound) == len(models),
         rows,
     )
+
+
+def _check(
+    model: CompiledModel, arrays: Mapping[str, Any], references: References
+) -> tuple[OutputCheck, ...]:
+    with model.loaded(arrays, poison=True) as executor:
+        _runner(executor)()
+        return references.check(model, executor)
 
 
 def _time(
@@ -196,7 +205,7 @@ def _row(
     name: str,
     model: CompiledModel,
     arrays: Mapping[str, Any],
-    verdict: Verification,
+    checks: tuple[OutputCheck, ...],
     samples: Mapping[str, list[float]],
     baseline: str,
 ) -> ComparisonRow:
@@ -218,6 +227,6 @@ def _row(
         ratio(UNFUSED),
         traffic(graph).total * itemsize + sum(param.type.nbytes for param in graph.params),
         plan.arena_bytes,
-        max(output.relative for output in verdict.outputs),
-        None if verdict.ok else verdict.verdict,
+        max(check.relative for check in checks),
+        None if name in samples else verify(model, **arrays).verdict,
     )

@@ -12,10 +12,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from graphcnn.ir import Array, Graph, weights
+from graphcnn.ir import Array, Graph, batch_of, inline, rebatch, weights
+from graphcnn.report.replay import read
+from graphcnn.runtime.boundary import to_numpy
+from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.executor import Executor
 
 # Sums in float32 are off by about the square root of their length, in units of 2^-24: 64 for 4096
 # terms.
@@ -30,6 +35,68 @@ class Expected:
 
     value: Array
     allowed: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutputCheck:
+    """One output against the reference of the graph as the user gave it.
+
+    Attributes:
+        name: The output.
+        error: Largest |computed - reference|.
+        allowed: How large it may be.
+        relative: The error over the range of the reference (its size, for a constant one).
+        constant: Whether all elements of the reference are equal, so that the check says little.
+    """
+
+    name: str
+    error: float
+    allowed: float
+    relative: float
+    constant: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is allowed; never for NaN."""
+        return self.error <= self.allowed
+
+
+class References:
+    """What models are expected to return for one call's arrays; computed once per source graph."""
+
+    def __init__(self, arrays: Mapping[str, Any]) -> None:
+        self._arrays = arrays
+        self._known: dict[int, dict[str, Expected]] = {}
+
+    def given(self, graph: Graph) -> dict[str, Array]:
+        """The arrays as a graph of these inputs takes them: rounded to their dtypes, in float64."""
+        return {
+            value.name: value.type.dtype.round(to_numpy(self._arrays[value.name])).astype(
+                np.float64
+            )
+            for value in graph.inputs
+        }
+
+    def check(self, model: CompiledModel, executor: Executor) -> tuple[OutputCheck, ...]:
+        """The outputs of a model whose executor has run on these arrays."""
+        source = model.source
+        if id(source) not in self._known:
+            flat = inline(source)
+            ran = executor.graph
+            flat = flat if flat.inputs == ran.inputs else rebatch(flat, batch_of(ran))
+            self._known[id(source)] = expected_outputs(flat, self.given(flat))
+        expected = self._known[id(source)]
+        names = zip(source.outputs, executor.graph.outputs, strict=True)
+        return tuple(_check(name, read(executor, value), expected[name]) for name, value in names)
+
+
+def _check(name: str, computed: Array, expected: Expected) -> OutputCheck:
+    exact = expected.value
+    error = float(np.abs(computed - exact).max())
+    spread = float(exact.max() - exact.min())
+    scale = spread or float(np.abs(exact).max()) or 1.0
+    constant = spread == 0 and exact.size > 1
+    return OutputCheck(name, error, expected.allowed, error / scale, constant)
 
 
 def expected_outputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Expected]:

@@ -82,18 +82,8 @@ class Explanation(Result):
             table(
                 f"explain {self.model} on {self.target}: "
                 f"{self.source_nodes} nodes -> {self.kernel_count} kernels",
-                ("kernel", "nodes", "exports", "inputs -> outputs", "tile", "grid"),
-                (
-                    (
-                        row.kernel,
-                        " ".join(row.nodes),
-                        " ".join(row.exports),
-                        f"{' '.join(row.inputs)} -> {' '.join(row.outputs)}",
-                        dimensions(row.tile),
-                        dimensions(row.grid),
-                    )
-                    for row in self.rows
-                ),
+                ("kernel", "nodes", "inputs", "exports", "tile", "grid"),
+                map(_cells, self.rows),
                 words=4,
             )
         ]
@@ -108,6 +98,21 @@ class Explanation(Result):
             f"{count(self.moved)}, with one kernel per node {count(self.moved_unfused)}"
         )
         return "\n".join(parts)
+
+
+def _cells(row: KernelRow) -> tuple[str, ...]:
+    written = (f"{name} {type}" for name, type in zip(row.exports, row.outputs, strict=True))
+    grid = list(row.grid)
+    while len(grid) > 1 and grid[-1] == 1:
+        grid.pop()
+    return (
+        row.kernel,
+        " ".join(row.nodes),
+        "\n".join(row.inputs),
+        "\n".join(written),
+        dimensions(row.tile),
+        dimensions(grid),
+    )
 
 
 def explain(model: CompiledModel, /) -> Explanation:
@@ -154,16 +159,19 @@ def _vanished(model: CompiledModel) -> tuple[Vanished, ...]:
     found = []
     for node in inline(model.source).nodes:
         if node.name not in left:
-            found.append(Vanished(node.name, str(node.op), _reason(node.name, model)))
+            found.append(Vanished(node.name, node.op.name, _reason(node.name, model)))
         elif model.graph.producer(node.name) == node and node.name not in steps:
             because = f"another name for the memory of '{node.inputs[0]}'"
-            found.append(Vanished(node.name, str(node.op), because))
+            found.append(Vanished(node.name, node.op.name, because))
     return tuple(found)
 
 
 def _reason(name: str, model: CompiledModel) -> str:
-    """The last thing a pass did to a node that is gone."""
-    did = [line for line in model.log.rewrites if line.split(": ")[1:2] == [name]]
+    """The last thing a pass did to a node that is gone, and what does its work now."""
+    did = [line.split(": ", 2) for line in model.log.rewrites]
+    reasons = [f"{rule}: {what}" for rule, node, what in did if node == name]
+    because = reasons[-1] if reasons else "dropped"
     survivor = model.log.survivor(name)
-    does_its_work = [f"'{survivor}' does its work"] if survivor != name else []
-    return "; ".join((did[-1:] or ["dropped"]) + does_its_work)
+    if survivor == name or f"'{survivor}'" in because:
+        return because
+    return f"{because}; '{survivor}' does its work"

@@ -12,16 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from graphcnn.ir import Array, Graph, Node, batch_of, inline, rebatch, weights
+from graphcnn.ir import Array, Graph, Node, weights
 from graphcnn.report.deviation import Deviation, deviation
-from graphcnn.report.end_to_end import Expected, expected_outputs
+from graphcnn.report.end_to_end import OutputCheck, References
 from graphcnn.report.replay import first_bad_member, read
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, members, steps_of
 from graphcnn.report.tables import scientific, table
-from graphcnn.runtime.boundary import example_inputs, to_numpy
+from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.runtime.executor import Executor
 
@@ -43,30 +41,6 @@ class GroupCheck:
     nodes: tuple[str, ...]
     worst: Deviation
     problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class OutputCheck:
-    """One output, end to end: against the reference of the graph as the user gave it.
-
-    Attributes:
-        name: The output.
-        error: Largest |computed - reference|.
-        allowed: How large it may be (see `report.end_to_end`).
-        relative: The error over the range of the reference (its size, for a constant one).
-        constant: Whether all elements of the reference are equal, so that the check says little.
-    """
-
-    name: str
-    error: float
-    allowed: float
-    relative: float
-    constant: bool
-
-    @property
-    def passed(self) -> bool:
-        """Whether the error is allowed; never for NaN."""
-        return self.error <= self.allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,30 +151,11 @@ def verify(model: CompiledModel, /, **inputs: Any) -> Verification:
     Raises:
         The errors of a call, for inputs that do not fit.
     """
-    return verify_against(model, inputs, {})
-
-
-def verify_against(
-    model: CompiledModel, inputs: Mapping[str, Any], known: dict[int, dict[str, Expected]]
-) -> Verification:
-    """As `verify`; `known` keeps what is expected of each source graph, by its `id`, so that
-    models of one source on the same inputs share it."""
     arrays = inputs or example_inputs(model.graph)
+    references = References(arrays)
     with model.loaded(arrays, poison=True) as executor:
-        types = {value.name: value.type for value in executor.graph.inputs}
-        given = {
-            name: types[name].dtype.round(to_numpy(array)).astype(np.float64)
-            for name, array in arrays.items()
-        }
-        rows, bad = _check_groups(model, executor, given)
-        names = zip(model.source.outputs, executor.graph.outputs, strict=True)
-        computed = {name: read(executor, value) for name, value in names}
-    if id(model.source) not in known:
-        known[id(model.source)] = expected_outputs(_unfused(model.source, executor.graph), given)
-    expected = known[id(model.source)]
-    outputs = tuple(
-        _check_output(name, computed[name], expected[name]) for name in model.source.outputs
-    )
+        rows, bad = _check_groups(model, executor, references.given(executor.graph))
+        outputs = references.check(model, executor)
     return Verification(
         model.source.name,
         f"{model.target.name} ({model.target.on.name})",
@@ -270,21 +225,6 @@ def _blame(
         return BadNode(node.name, node.name, where, problem + alone)
     where = str(culprit.where) if culprit.where else None
     return BadNode(culprit.name, node.name, where, problem)
-
-
-def _unfused(source: Graph, ran: Graph) -> Graph:
-    """The source for the batch size that ran."""
-    flat = inline(source)
-    return flat if flat.inputs == ran.inputs else rebatch(flat, batch_of(ran))
-
-
-def _check_output(name: str, computed: Array, expected: Expected) -> OutputCheck:
-    exact = expected.value
-    error = float(np.abs(computed - exact).max())
-    spread = float(exact.max() - exact.min())
-    scale = spread or float(np.abs(exact).max()) or 1.0
-    constant = spread == 0 and exact.size > 1
-    return OutputCheck(name, error, expected.allowed, error / scale, constant)
 
 
 def _checksum(array: Array) -> int:
