@@ -1,0 +1,277 @@
+"""Which groups one kernel can compute, and what is said about the others."""
+
+import pytest
+
+import graphcnn as gx
+from graphcnn.ir import Graph, Refusal
+from graphcnn.kernels import epilogue
+from graphcnn.targets import resolve
+from graphcnn.targets.chain import chain_of
+from graphcnn.targets.lowering import Lowering
+
+CONV = """graph g {{
+  input x: f32[1,3,8,6]
+  input r: f32[1,4,8,6]
+  input one: f32[1]
+  param w: f32[4,3,3,3]
+  param fc: f32[5,7]
+  conv: f32[1,4,8,6] = conv2d(x, w, padding=(1, 1, 1, 1))
+{}
+}}"""
+
+
+def body(*lines: str, text: str = CONV) -> Graph:
+    """A body: the convolution, these lines; the last is returned, or what a `return` line says."""
+    if not lines[-1].startswith("return"):
+        lines = (*lines, "return " + lines[-1].split(":")[0])
+    return gx.parse(text.format("\n".join(f"  {line}" for line in lines)))
+
+
+REFUSALS = {
+    "a group without an anchor": (
+        gx.parse("""graph g {
+          input x: f32[1,3,8,6]
+          a: f32[1,3,8,6] = relu(x)
+          return a
+        }"""),
+        "a",
+        "a group starts with conv2d or linear, not relu()",
+    ),
+    "a value that the chain does not use": (
+        body("a: f32[1,4,8,6] = relu(r)"),
+        "a",
+        "the chain's value conv is read not",
+    ),
+    "a value that is read twice": (
+        body("a: f32[1,4,8,6] = add(conv, conv)"),
+        "a",
+        "the chain's value conv is read twice",
+    ),
+    "an earlier value of the chain": (
+        body("a: f32[1,4,8,6] = relu(conv)", "b: f32[1,4,8,6] = mul(a, conv)"),
+        "b",
+        "it reads 'conv', which the chain has left behind",
+    ),
+    "overlapping windows": (
+        body("a: f32[1,4,3,2] = max_pool2d(conv, kernel_size=(3, 3), stride=(2, 2))"),
+        "a",
+        "pool windows overlap or leave gaps: kernel (3, 3), stride (2, 2)",
+    ),
+    "windows of three": (
+        body("a: f32[1,4,2,2] = max_pool2d(conv, kernel_size=(3, 3), stride=(3, 3))"),
+        "a",
+        "the pool window (3, 3) is not made of powers of two",
+    ),
+    "a padded pool": (
+        body(
+            "a: f32[1,4,5,3] = max_pool2d(conv, kernel_size=(2, 2), stride=(2, 2), "
+            "padding=(1, 0, 1, 0))"
+        ),
+        "a",
+        "the pool pads its input by (1, 0, 1, 0)",
+    ),
+    "a dilated pool": (
+        body(
+            "a: f32[1,4,3,2] = max_pool2d(conv, kernel_size=(2, 2), stride=(2, 2), dilation=(2, 2))"
+        ),
+        "a",
+        "the pool's windows are dilated by (2, 2)",
+    ),
+    "partial windows": (
+        body(
+            "a: f32[1,4,2,2] = max_pool2d(conv, kernel_size=(4, 4), stride=(4, 4), ceil_mode=True)"
+        ),
+        "a",
+        "ceil mode needs partial windows: (8, 6) is no multiple of (4, 4)",
+    ),
+    "two pools": (
+        body(
+            "a: f32[1,4,4,3] = max_pool2d(conv, kernel_size=(2, 2), stride=(2, 2))",
+            "b: f32[1,4,2,1] = avg_pool2d(a, kernel_size=(2, 2), stride=(2, 2))",
+        ),
+        "b",
+        "a kernel holds at most one pool",
+    ),
+    "a broadcast that grows": (
+        gx.parse("""graph g {
+          input x: f32[1,3,8,6]
+          input r: f32[2,4,8,6]
+          param w: f32[4,3,1,1]
+          conv: f32[1,4,8,6] = conv2d(x, w)
+          a: f32[2,4,8,6] = add(conv, r)
+          return a
+        }"""),
+        "a",
+        "the broadcast changes the shape: f32[1,4,8,6] grows to f32[2,4,8,6]",
+    ),
+    "an op that no tail takes": (
+        body("a: f32[1,4,8,6] = softmax(conv)"),
+        "a",
+        "softmax is not a step that a kernel's tail can take",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "node", "because"), REFUSALS.values(), ids=REFUSALS)
+def test_refusals_name_the_node_and_the_reason(body, node, because):
+    refusal = chain_of(body)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.rule, refusal.node, refusal.because) == ("triton", node, because)
+    assert resolve("triton", "cpu").supports(body) == refusal
+
+
+def test_a_linear_layer_is_not_pooled():
+    text = """graph g {
+      input x: f32[1,2,4,6]
+      param w: f32[6,6]
+      fc: f32[1,2,4,6] = linear(x, w)
+      a: f32[1,2,2,3] = max_pool2d(fc, kernel_size=(2, 2), stride=(2, 2))
+      return a
+    }"""
+    refusal = chain_of(gx.parse(text))
+    assert isinstance(refusal, Refusal)
+    assert refusal.because == "a linear layer has no pixels to pool"
+    assert refusal.blame == ("fc",)
+
+
+def test_a_second_anchor():
+    text = """graph g {
+      input x: f32[1,4,6]
+      param w: f32[6,6]
+      fc: f32[1,4,6] = linear(x, w)
+      again: f32[1,4,6] = linear(fc, w)
+      return again
+    }"""
+    refusal = chain_of(gx.parse(text))
+    assert isinstance(refusal, Refusal)
+    assert refusal.because == "linear is not a step that a kernel's tail can take"
+
+
+def test_a_chain_lists_its_tail_and_exports():
+    chain = chain_of(
+        body(
+            "a: f32[1,4,8,6] = relu(conv)",
+            "b: f32[1,4,8,6] = add(r, a)",
+            "c: f32[1,4,4,3] = avg_pool2d(b, kernel_size=(2, 2), stride=(2, 2))",
+            "d: f32[1,4,4,3] = silu(c)",
+            "return a, conv, d",
+        )
+    )
+    assert chain.anchor.name == "conv"
+    assert [node.name for node in chain.tail] == list("abcd")
+    assert chain.exports == (1, 0, 4)
+
+
+@pytest.mark.parametrize("target", ["library", "numpy"])
+def test_other_targets_take_no_group(target):
+    refusal = resolve(target, "cpu").supports(body("a: f32[1,4,8,6] = relu(conv)"))
+    assert (refusal.rule, refusal.node) == (target, "conv")
+    assert "one" in refusal.because
+
+
+def test_the_target_refuses_what_its_kernels_refuse():
+    """A weight that the graph computes passes the chain's rules and fails in lowering."""
+    text = """graph g {
+      input x: f32[1,3,8,6]
+      input w: f32[4,3,1,1]
+      conv: f32[1,4,8,6] = conv2d(x, w)
+      a: f32[1,4,8,6] = relu(conv)
+      return a
+    }"""
+    refusal = resolve("triton", "cpu").supports(gx.parse(text))
+    assert refusal.node == "conv"
+    assert refusal.because == "w is computed in the graph; it must be a param"
+
+
+def lowered(*outputs, **options):
+    graph = gx.graph("g", list(outputs))
+    return gx.compile(graph, device="cpu", passes=(), **options).target.lower(graph)
+
+
+def image(name="image", shape=(2, 3, 4, 5)):
+    return gx.input(name, shape)
+
+
+def test_views_follow_the_locations():
+    graph = gx.graph("g", gx.relu(gx.relu(image(), name="inner"), name="outer"))
+    lowering = Lowering.of(graph)
+    assert lowering.view("image").strides == (60, 20, 5, 1)
+    assert lowering.view("inner").strides == (60, 1, 15, 3)
+    assert lowering.view("outer").strides == (60, 20, 5, 1)
+    assert lowering.operand("inner", graph.type_of("outer")) == lowering.view("inner")
+
+
+def test_concat_copies_into_windows():
+    steps = lowered(gx.concat([image("a"), image("b", (2, 4, 4, 5))], 1, name="cat")).steps
+    assert [(s.node, s.kernel, s.reads, s.writes) for s in steps] == [
+        ("cat", "copy", ("a",), ("cat",)),
+        ("cat", "copy", ("b",), ("cat",)),
+    ]
+    buffers = [[a for a in s.launch.args if getattr(a, "name", "") == "cat"] for s in steps]
+    assert [found[0].offset for found in buffers] == [0, 3 * 4 * 5]
+
+
+def test_pad_fills_and_copies():
+    steps = lowered(gx.pad(image(), (1, 2, 0, 1), 0.5, name="pad")).steps
+    assert [(s.kernel, s.reads, s.writes) for s in steps] == [
+        ("fill", (), ("pad",)),
+        ("copy", ("image",), ("pad",)),
+    ]
+    (target,) = (a for a in steps[1].launch.args if getattr(a, "name", "") == "pad")
+    assert target.offset == 1 * 8 + 2
+
+
+def test_aliases_take_no_step():
+    h = gx.reshape(gx.flatten(gx.dropout(gx.relu(image(), name="relu"))), (2, 6, 10))
+    assert [step.node for step in lowered(h).steps] == ["relu"]
+
+
+def test_in_place_steps_read_first_what_they_overwrite():
+    other = gx.relu(image(), name="other")
+    steps = lowered(
+        gx.add(gx.mul(other, gx.param("scale", (3, 1, 1)), name="scaled"), other, name="sum")
+    ).steps
+    assert [(s.node, s.in_place, s.reads) for s in steps] == [
+        ("other", False, ("image",)),
+        ("scaled", True, ("other",)),
+        ("sum", False, ("scaled", "other")),
+    ]
+
+
+def test_a_param_is_never_overwritten_in_place():
+    steps = lowered(gx.add(gx.param("p", (2, 3, 4, 5)), gx.relu(image()), name="sum")).steps
+    assert steps[-1].node == "sum"
+    assert not steps[-1].in_place
+
+
+def test_a_param_with_a_new_shape_is_copied():
+    steps = lowered(gx.add(image(shape=(6,)), gx.flatten(gx.param("p", (2, 3)), 0))).steps
+    assert [(s.node, s.kernel, s.reads) for s in steps] == [
+        ("flatten", "copy", ()),
+        ("add", "add", ("image", "flatten")),
+    ]
+
+
+def test_tied_statistics_with_other_eps_are_other_weights():
+    statistics = [gx.param(name, (3,)) for name in ("mean", "var", "scale", "shift")]
+    h = gx.batch_norm(image(), *statistics, eps=1e-5)
+    weights = lowered(gx.batch_norm(h, *statistics, eps=0.5)).weights
+    assert len({weight.name for weight in weights}) == len(weights) == 4
+    assert {weight.options for weight in weights} == {(1e-5,), (0.5,)}
+
+
+def test_one_weight_is_packed_once():
+    weight = gx.param("w", (3, 3, 3, 3))
+    h = gx.conv2d(gx.conv2d(image(), weight, padding=1), weight, padding=1)
+    assert [w.sources for w in lowered(h).weights] == [("w",)]
+
+
+def test_a_pool_goes_before_what_it_commutes_with():
+    h = gx.conv2d(image(), gx.param("w", (4, 3, 3, 3)), padding=1)
+    h = gx.max_pool2d(gx.relu(h), 2)
+    model = gx.compile(gx.graph("g", h), device="cpu")
+    (step,) = model.plan.steps
+    assert step.kernel == "conv2d+relu+max_pool2d"
+    assert step.launch.meta["POOL_AT"] == 0
+    assert step.launch.meta["STAGES"] == (epilogue.relu,)
+    assert (step.launch.meta["POOL_H"], step.launch.meta["POOL_W"]) == (2, 2)

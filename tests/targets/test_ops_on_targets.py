@@ -1,0 +1,101 @@
+"""Every operator on every target, against the float64 reference within the op's own bound."""
+
+import pytest
+
+import graphcnn as gx
+from graphcnn.errors import UnsupportedOp
+from graphcnn.ir import DType, OpKind
+from graphcnn.targets import library, triton
+from graphcnn.targets.layout import ALIASES
+from tests.opinfo import INFO, SAMPLES, Sample
+from tests.targets.op_cases import CASES, case_id, check_sample, model_of
+
+# torch's pools pad both sides alike; the other targets compute these.
+UNEVEN = ("max_pool2d", "avg_pool2d")
+
+
+def is_uneven(sample):
+    return sample.op.name in UNEVEN and sample.op.padding[:2] != sample.op.padding[2:]
+
+
+@pytest.mark.parametrize(("sample", "dtype"), CASES, ids=case_id)
+def test_triton_on_the_cpu(sample, dtype):
+    check_sample(sample, dtype, "triton", "cpu")
+
+
+@pytest.mark.parametrize("dtype", [*(d for d in DType if d.is_float)])
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_library(sample, dtype):
+    if is_uneven(sample):
+        with pytest.raises(UnsupportedOp, match="pads both sides alike") as caught:
+            model_of(sample, dtype, "library", "cpu")
+        assert "node 'y'" in caught.value.where
+        assert caught.value.remedy
+    else:
+        check_sample(sample, dtype, "library", "cpu")
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_numpy(sample):
+    check_sample(sample, DType.F64, "numpy", "cpu")
+
+
+def test_every_op_has_a_row():
+    for name, info in INFO.items():
+        cls = type(info.samples[0].op)
+        assert cls in library.TABLE, name
+        assert cls in triton.TABLE or cls.kind is OpKind.ANCHOR, name
+    assert set(ALIASES) <= set(triton.TABLE)
+
+
+def test_torch_refuses_padding_beyond_half_the_window():
+    pool = INFO["max_pool2d"].samples[1]
+    wide = Sample(type(pool.op)((3, 3), (1, 1), (2, 2, 2, 2)), ((1, 2, 5, 6),))
+    with pytest.raises(UnsupportedOp, match="half its window"):
+        model_of(wide, DType.F32, "library", "cpu")
+    check_sample(wide, DType.F32, "triton", "cpu")
+
+
+def image(*shape, dtype="float32"):
+    return gx.input("image", shape, dtype)
+
+
+UNSUPPORTED = {
+    "a weight that the graph computes": (
+        lambda: gx.conv2d(image(1, 3, 8, 8), gx.relu(gx.input("w", (4, 3, 3, 3))), name="bad"),
+        "relu is computed in the graph; it must be a param",
+    ),
+    "a bias that the graph computes": (
+        lambda: gx.linear(
+            image(1, 6), gx.param("w", (4, 6)), gx.relu(gx.input("b", (4,))), name="bad"
+        ),
+        "relu is computed in the graph; it must be a param",
+    ),
+    "a statistic that the call passes": (
+        lambda: gx.batch_norm(
+            image(2, 3), gx.input("mean", (3,)), gx.param("var", (3,)), name="bad"
+        ),
+        "mean is computed in the graph; it must be a param",
+    ),
+    "float64": (lambda: gx.relu(image(2, 3, dtype="float64"), name="bad"), "f64[2,3]"),
+}
+
+
+@pytest.mark.parametrize(("make", "because"), UNSUPPORTED.values(), ids=UNSUPPORTED)
+@pytest.mark.parametrize("fuse", [True, False])
+def test_unsupported_ops_name_the_node_and_the_reason(make, because, fuse):
+    graph = gx.graph("g", make())
+    with pytest.raises(UnsupportedOp) as caught:
+        gx.compile(graph, device="cpu", fuse=fuse)
+    assert "node 'bad'" in caught.value.where
+    assert f"{__file__}:" in caught.value.where
+    assert because in str(caught.value.got)
+    assert 'target="library"' in caught.value.remedy
+
+
+def test_fused_nodes_are_not_for_operator_targets():
+    graph = gx.graph("g", gx.relu(gx.linear(image(1, 6), gx.param("w", (4, 6)), name="fc")))
+    fused = gx.compile(graph, device="cpu").graph
+    with pytest.raises(UnsupportedOp, match="no single operator") as caught:
+        library.LibraryTarget(gx.compile(graph, device="cpu").target.on).lower(fused)
+    assert "relu" in caught.value.where
