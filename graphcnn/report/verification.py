@@ -128,7 +128,10 @@ class Verification(Result):
             return f"PASS: all {len(self.rows)} groups stay within their bounds"
         bad = self.first_bad
         if bad is None:
-            return "FAIL: every group is right, so a pass has changed what the network computes"
+            return (
+                "FAIL: the outputs differ from the reference though no group exceeds its bound: a "
+                "pass has changed what the network computes, or an error hides in a wide bound"
+            )
         line = f", {bad.where}" if bad.where else ""
         return f"FAIL: node '{bad.node}' (group '{bad.group}'{line}): {bad.because}"
 

@@ -3,8 +3,10 @@
 import json
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
+import graphcnn as gx
 from graphcnn.errors import FileProblem
 from graphcnn.report.deviation import Deviation
 from graphcnn.report.result import Result
@@ -50,3 +52,22 @@ def test_an_unwritable_path_is_a_file_problem(tmp_path):
         SAMPLE.save(tmp_path / "missing" / "sample.json")
     with pytest.raises(FileProblem):
         SAMPLE.save(tmp_path)
+
+
+def test_every_report_saves(tmp_path):
+    x = gx.input("x", (1, 2, 4, 4))
+    weight = np.random.default_rng(5).standard_normal((2, 2, 3, 3)).astype(np.float32)
+    model = gx.compile(gx.graph("net", gx.relu(gx.conv2d(x, weight, name="conv"))), device="cpu")
+    reports = {
+        "verify": (gx.verify(model), "ok"),
+        "explain": (gx.explain(model), "kernel_count"),
+        "compare": (gx.compare({"only": model}, seconds=0.01), "ok"),
+        "profile": (gx.profile(model, seconds=0.01), "gflops"),
+    }
+    for name, (report, field) in reports.items():
+        path = tmp_path / f"{name}.json"
+        report.save(str(path))
+        stored = json.loads(path.read_text())
+        assert stored[field] == getattr(report, field)
+        assert stored["model"] == "net"
+        assert len(stored["rows"]) == 1

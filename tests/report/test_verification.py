@@ -179,6 +179,17 @@ def test_a_pass_that_changes_the_meaning_is_seen():
     assert "a pass has changed" in str(verdict)
 
 
+def test_an_error_within_a_wide_bound_shows_end_to_end():
+    x = gx.input("x", (1, 20000))
+    model = gx.compile(gx.graph("wide", gx.linear(x, draw(4, 20000), name="fc")), device="cpu")
+    assert verify(model).ok
+    (weight,) = model._weights.tensors.values()
+    weight[7] += 5.0  # the worst case of 20,000 roundings is larger than this one product
+    verdict = verify(model)
+    assert verdict.first_bad is None
+    assert not verdict.ok
+
+
 def test_a_constant_reference_is_a_warning():
     x = gx.input("image", (1, 3))
     net = gx.graph("dead", gx.relu(gx.linear(x, np.zeros((4, 3), "f"), -np.ones(4, "f"))))
