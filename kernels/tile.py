@@ -77,10 +77,10 @@ _CPU = {
 _DEPTHWISE = (
     ConvTile(64, 32, 1),
     ConvTile(32, 64, 1),
-    ConvTile(16, 64, 1),
+    ConvTile(16, 128, 1),
 )
 _LINEAR_CUDA_HALF = (
-    LinearTile(128, 128, 64, 8, 3),
+    LinearTile(64, 128, 32, 8, 3),
     LinearTile(64, 64, 64, 4, 3),
     LinearTile(64, 16, 64, 4, 4),
     LinearTile(4, 1, 1024, 4, 1),

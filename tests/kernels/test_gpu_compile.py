@@ -1,0 +1,201 @@
+"""Every kernel in every configuration the choosers return, compiled for GPUs that are not here.
+
+No spilled registers, shared memory within a block's limit, and no shuffle in the pooled epilogue.
+"""
+
+import re
+
+import pytest
+import torch
+
+from graphcnn import triton_api
+from graphcnn.kernels import (
+    Pool,
+    Pressure,
+    Stage,
+    View,
+    avg_pool2d,
+    commute_pool,
+    conv2d,
+    conv_pressure,
+    conv_tiles,
+    copy,
+    depthwise_conv2d,
+    depthwise_tiles,
+    epilogue,
+    fill,
+    global_avg_pool2d,
+    linear,
+    linear_tiles,
+    max_pool2d,
+    pointwise,
+    softmax,
+)
+from tests.kernels.buffers import DTYPES, RELU
+
+SHARED_LIMIT = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10}
+CAPABILITIES = sorted(SHARED_LIMIT)
+MAX2 = Pool("max", (2, 2))
+SILU = Stage(epilogue.silu)
+
+
+def view(shape, dtype, layout="nhwc"):
+    """A view whose size nothing here reads: only the compiler sees it."""
+    strides = [1]
+    order = (0, 2, 3, 1) if len(shape) == 4 and layout == "nhwc" else range(len(shape))
+    for d in reversed([shape[i] for i in order][1:]):
+        strides.insert(0, strides[0] * d)
+    logical = [0] * len(shape)
+    for position, d in enumerate(order):
+        logical[d] = strides[position]
+    return View(torch.empty(16, dtype=DTYPES[dtype]), tuple(shape), tuple(logical), dtype)
+
+
+def compiled(launch, capability):
+    binary = triton_api.compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability)
+    assert binary.spills == 0, f"{binary.spills} bytes spilled, {binary.registers} registers"
+    assert binary.shared_bytes <= SHARED_LIMIT[capability]
+    return binary
+
+
+def convolution(tile, dtype, tail, exports, *, channels, kernel, layout):
+    """3x3 or 7x7, padded, 256 output channels, batch 32, odd enough to need partial windows."""
+    size, out_channels = 57, 256
+    shapes = [(32, out_channels, size, size)]
+    for step in tail:
+        n, c, h, w = shapes[-1]
+        shapes.append((n, c, *step.size(h, w)) if isinstance(step, Pool) else shapes[-1])
+    taps = kernel * kernel
+    x = view((32, channels, size, size), dtype, layout)
+    outputs = [view(shapes[e], dtype, layout) for e in exports]
+    launch = conv2d(
+        x,
+        view((out_channels, taps * channels), dtype),
+        view((out_channels,), dtype),
+        outputs,
+        kernel=(kernel, kernel),
+        stride=(1, 1),
+        padding=(kernel // 2, kernel // 2),
+        dilation=(1, 1),
+        groups=1,
+        out_size=(size, size),
+        tail=commute_pool(tail, exports),
+        exports=exports,
+        tile=tile,
+    )
+    return launch, conv_pressure(x, outputs, tail, (kernel, kernel))
+
+
+def residual(dtype, layout="nhwc"):
+    return Stage(epilogue.add, view((32, 256, 57, 57), dtype, layout))
+
+
+def hardest(pressure, dtype):
+    """The most demanding convolutions of each pressure: (tail, exports), layout, C, filter."""
+    if pressure == Pressure.LOW:
+        add = residual(dtype)
+        return [(((SILU,), (1,)), "nhwc", 128, 3), (((add, RELU, MAX2), (3,)), "nhwc", 128, 3)]
+    if pressure == Pressure.NORMAL:
+        add = residual(dtype)
+        return [
+            (((add, SILU), (1, 2)), "nhwc", 128, 3),
+            (((add, RELU, MAX2), (2, 3)), "nhwc", 128, 7),
+        ]
+    add = residual(dtype, "nchw")
+    return [
+        (((add, SILU), (1, 2)), "nchw", 128, 3),
+        (((add, RELU, MAX2), (2, 3)), "nchw", 3, 7),
+    ]
+
+
+CONV_CASES = [(dtype, tile) for dtype in DTYPES for tile in conv_tiles("cuda", dtype, Pressure.LOW)]
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(
+    ("dtype", "tile"), CONV_CASES, ids=lambda v: str(v).removeprefix("ConvTile")
+)
+def test_conv2d(dtype, tile, capability):
+    bears = max(p for p in Pressure if tile in conv_tiles("cuda", dtype, p))
+    for (tail, exports), layout, channels, kernel in hardest(bears, dtype):
+        launch, pressure = convolution(
+            tile, dtype, tail, exports, channels=channels, kernel=kernel, layout=layout
+        )
+        assert pressure == bears
+        compiled(launch, capability)
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(("dtype", "tile"), CONV_CASES[::4], ids=str)
+def test_pooled_epilogue_stays_in_registers(dtype, tile, capability):
+    launch, _ = convolution(tile, dtype, (RELU, MAX2), (2,), channels=128, kernel=3, layout="nhwc")
+    code = compiled(launch, capability).sass()
+    assert len(re.findall(r"\bSHFL\b", code)) == 0
+    assert len(re.findall(r"\bH?GMMA|\bHMMA|\bWARPGROUP", code)) > 0
+
+
+LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in linear_tiles("cuda", dtype)]
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(("dtype", "tile"), LINEAR_CASES, ids=str)
+def test_linear(dtype, tile, capability):
+    for reduction in (4096, 1001):
+        tail = (Stage(epilogue.add, view((tile.rows, 1000), dtype)), SILU)
+        launch = linear(
+            view((tile.rows, reduction), dtype),
+            view((1000, reduction), dtype),
+            view((1000,), dtype),
+            [view((tile.rows, 1000), dtype)] * 2,
+            tail=tail,
+            exports=(0, 2),
+            tile=tile,
+        )
+        compiled(launch, capability)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("tile", depthwise_tiles(), ids=str)
+def test_depthwise_conv2d(tile, capability):
+    for dtype, layout in (("f32", "nhwc"), ("f16", "nchw")):
+        launch = depthwise_conv2d(
+            view((32, 256, 57, 57), dtype, layout),
+            view((256, 9), dtype),
+            view((256,), dtype),
+            [view((32, 256, 57, 57), dtype, layout), view((32, 256, 28, 28), dtype, layout)],
+            kernel=(3, 3),
+            stride=(1, 1),
+            padding=(1, 1),
+            dilation=(1, 1),
+            groups=256,
+            out_size=(57, 57),
+            tail=(residual(dtype, layout), RELU, MAX2),
+            exports=(2, 3),
+            tile=tile,
+        )
+        compiled(launch, capability)
+
+
+def others(dtype, layout):
+    x = view((8, 96, 57, 57), dtype, layout)
+    half = view((8, 96, 28, 28), dtype, layout)
+    scale = Stage(epilogue.mul, view((1, 96, 1, 1), dtype))
+    window = {"kernel": (3, 3), "stride": (2, 2)}
+    return {
+        "max_pool2d": max_pool2d(x, half, **window),
+        "avg_pool2d": avg_pool2d(x, half, count_include_pad=False, **window),
+        "global_avg_pool2d": global_avg_pool2d(x, view((8, 96, 1, 1), dtype)),
+        "softmax": softmax(x, x, axis=1),
+        "log_softmax": softmax(view((8, 1000), dtype), view((8, 1000), dtype), axis=1, log=True),
+        "pointwise": pointwise(x, x, (scale, Stage(epilogue.tanh), Stage(epilogue.add, x))),
+        "copy": copy(x, view(x.shape, dtype, "nchw")),
+        "fill": fill(x, 0.0),
+    }
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_others(dtype, layout, capability):
+    for launch in others(dtype, layout).values():
+        compiled(launch, capability)
