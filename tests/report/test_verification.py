@@ -10,6 +10,7 @@ import graphcnn as gx
 from graphcnn.errors import InputShapeError, MissingInput
 from graphcnn.ir import CompileLog, Graph
 from graphcnn.kernels import epilogue
+from graphcnn.models import build
 from graphcnn.ops import Relu, Tanh
 from graphcnn.passes import Pass
 from graphcnn.report import Verification, verify
@@ -77,6 +78,12 @@ def test_half_precision_passes():
     assert verdict.ok, str(verdict)
     errors = {row.name: row.worst.error for row in verdict.rows}
     assert errors["pool1"] > 1e-5  # results were rounded to half precision
+
+
+def test_bfloat16_passes():
+    verdict = verify(gx.compile(build("lenet", 2, "bfloat16"), device="cpu"))
+    assert verdict.ok, str(verdict)
+    assert max(row.worst.error for row in verdict.rows) > 1e-3
 
 
 def test_another_batch_size_and_given_inputs():
