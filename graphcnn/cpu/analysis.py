@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterable
 from functools import cache
 
 from graphcnn.cpu.ttir import Operation, Value
@@ -317,23 +316,6 @@ def bound(value: Value) -> tuple[int, ...] | None:
             return None
         corner.append(extent - 1 if (first - second) * sign < 0 else 0)
     return tuple(corner)
-
-
-def bounds(values: Iterable[Value], stored: Container[Value]) -> list[Value]:
-    """The comparisons that have a `bound` and that evaluating the values would compute."""
-    found: dict[Value, None] = {}
-    seen: set[Value] = set()
-    pending = list(values)
-    while pending:
-        value = pending.pop()
-        if value in seen or value in stored or not value.type.shape or value.owner is None:
-            continue
-        seen.add(value)
-        if bound(value) is not None:
-            found[value] = None
-        else:
-            pending += value.owner.operands
-    return list(found)
 
 
 def is_recomputed(value: Value) -> bool:

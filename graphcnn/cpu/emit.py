@@ -210,7 +210,7 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
         It is written twice when their masks compare linear terms: once for tiles that lie wholly
         inside the tensors, without those masks, and once for the rest.
         """
-        bounds = [] if self.checked else analysis.bounds(values, self.arrays)
+        bounds = [] if self.checked else schedule.bounds(values, self.arrays)
         self.out.append("{")
         if bounds:
             test = Nest(self)

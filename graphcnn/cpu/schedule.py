@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from graphcnn.cpu import analysis
 from graphcnn.cpu.ttir import Block, Operation, Value
@@ -87,6 +87,23 @@ def _overtaken(
         elif at in writes:
             return True
     return False
+
+
+def bounds(values: Iterable[Value], stored: Container[Value]) -> list[Value]:
+    """The comparisons that have a `bound` and that evaluating the values would compute."""
+    found: dict[Value, None] = {}
+    seen: set[Value] = set()
+    pending = list(values)
+    while pending:
+        value = pending.pop()
+        if value in seen or value in stored or not value.type.shape or value.owner is None:
+            continue
+        seen.add(value)
+        if analysis.bound(value) is not None:
+            found[value] = None
+        else:
+            pending += value.owner.operands
+    return list(found)
 
 
 def captured(operation: Operation) -> Iterator[Value]:
