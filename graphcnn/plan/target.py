@@ -23,6 +23,9 @@ class Device(Protocol):
     def synchronize(self) -> None:
         """Wait until everything launched so far has finished."""
 
+    def forget(self, memory: Any) -> None:
+        """Under the sanitizer: reading this memory is a fault until a kernel has written it."""
+
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock; calling the result stops it and gives seconds of the device's time."""
 

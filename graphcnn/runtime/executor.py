@@ -72,7 +72,7 @@ class ArenaExecutor:
     ) -> None:
         self.graph, self.plan, self._weights = graph, plan, weights
         weights.add(plan.weights)
-        memory = target.on.memory
+        self._device, memory = target.on, target.on.memory
         if settings.sanitize():
             self._slots = {slot.name: allocate(slot.nbytes, memory) for slot in plan.slots}
         else:
@@ -95,9 +95,11 @@ class ArenaExecutor:
 
     def load(self, inputs: Mapping[str, Any], *, poison: bool = False) -> None:
         """Copy a call's tensors into their slots, converting dtype and device."""
-        if poison:
-            for slot in self._slots.values():
+        for name, slot in self._slots.items():
+            if poison:
                 slot.fill_(-1)  # all bits set: NaN in every floating-point format
+            if name not in inputs:
+                self._device.forget(slot)
         for name, tensor in inputs.items():
             if name in self._slots:
                 self.value(name).copy_(tensor)

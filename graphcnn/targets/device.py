@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from graphcnn import cpu
+from graphcnn import cpu, settings
 from graphcnn.errors import DeviceUnavailable
 
 
@@ -44,6 +44,13 @@ class Device:
         """Wait for everything launched so far."""
         if self.memory.type == "cuda":
             torch.cuda.synchronize(self.memory)
+
+    def forget(self, memory: torch.Tensor) -> None:
+        """Under the sanitizer: reading this memory is a fault until a kernel has written it."""
+        if settings.sanitize() and self.kind == "cpu":
+            from graphcnn.cpu import sanitize
+
+            sanitize.unwritten(memory)
 
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock on the device; calling the result stops it and gives seconds."""

@@ -1,0 +1,262 @@
+"""Compiled models: other batch sizes, threads, memory that is used again, the sanitizer."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import graphcnn as gx
+from graphcnn.errors import BatchError, SanitizerFault
+from graphcnn.ir import evaluate, with_he_weights
+from graphcnn.models.lenet import lenet, mnist_sample
+from graphcnn.plan import Step
+from graphcnn.runtime.boundary import example_inputs
+from graphcnn.runtime.compiled import CompiledModel
+from tests import networks
+from tests.stepwise import check_model
+
+
+def small(dtype="float32"):
+    """A convolution with a residual, a pool and a linear layer: few kernels, all of the plan."""
+    h = gx.input("image", (2, 3, 8, 8), dtype)
+    h = gx.relu(networks.conv(h, "conv1", 4, 3), name="relu1")
+    h = gx.relu(networks.conv(h, "conv2", 4, 3) + h, name="relu2")
+    h = gx.flatten(gx.max_pool2d(h, 2, name="pool"))
+    w, b = gx.param("fc.weight", (5, 64), dtype), gx.param("fc.bias", (5,), dtype)
+    return with_he_weights(gx.graph("small", gx.linear(h, w, b, name="fc")))
+
+
+def mixed():
+    """What real networks are made of, once each: depthwise, grouped and dilated convolutions, a
+    residual, and a skip that a pool and a concat read."""
+    image = gx.input("image", (1, 6, 8, 8))
+    w = gx.param("depthwise.weight", (6, 1, 3, 3))
+    h = gx.relu(gx.conv2d(image, w, None, 1, 1, groups=6, name="depthwise"))
+    w = gx.param("grouped.weight", (4, 3, 3, 3))
+    h = gx.silu(gx.conv2d(h, w, None, 1, 1, groups=2, name="grouped"), name="residual")
+    w = gx.param("dilated.weight", (4, 4, 2, 2))
+    y = gx.conv2d(h, w, None, 1, (1, 0, 1, 2), 2, name="dilated")
+    skip = gx.relu(gx.add(y, h, name="sum"), name="skip")
+    h = gx.concat([gx.max_pool2d(skip, 2), gx.avg_pool2d(h, 3, 2, 1)], name="cat")
+    return with_he_weights(gx.graph("mixed", [h, skip]))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return gx.compile(small(), device="cpu")
+
+
+def images(batch, seed=0):
+    return np.random.default_rng(seed).standard_normal((batch, 3, 8, 8)).astype(np.float32)
+
+
+def close(got, graph, image):
+    (wanted,) = evaluate(graph, {graph.inputs[0].name: image}).values()
+    assert np.ptp(wanted) > 0
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+def wide(batch):
+    graph = small()
+    (image,) = graph.inputs
+    return graph.replace(inputs=(replace(image, type=image.type.with_shape((batch, 3, 8, 8))),))
+
+
+def test_another_batch_size_is_planned_once(monkeypatch):
+    planned = []
+    plan = CompiledModel._plan
+
+    def counting(self, graph):
+        planned.append(graph.inputs[0].type.shape[0])
+        return plan(self, graph)
+
+    monkeypatch.setattr(CompiledModel, "_plan", counting)
+    model = gx.compile(small(), device="cpu")
+    for batch in (2, 5, 1, 5, 2, 1, 5):
+        close(model(image=images(batch, batch)), wide(batch), images(batch, batch))
+    assert planned == [2, 5, 1]
+
+
+def test_batch_sizes_share_packed_weights(model):
+    model(image=images(2))
+    before = {name: tensor.data_ptr() for name, tensor in model._weights.tensors.items()}
+    model(image=images(3))
+    after = {name: tensor.data_ptr() for name, tensor in model._weights.tensors.items()}
+    assert before == after
+    assert len(before) == 6
+
+
+@pytest.mark.parametrize("target", ["library", "numpy"])
+def test_other_targets_take_other_batch_sizes(target):
+    model = gx.compile(small(), target=target, device="cpu")
+    for batch in (2, 3, 1):
+        close(model(image=images(batch)), wide(batch), images(batch))
+
+
+def test_a_graph_with_a_fixed_batch_size():
+    x = gx.input("x", (2, 3, 4))
+    graph = gx.graph("g", gx.softmax(gx.reshape(x, (3, 8)), name="y"))
+    model = gx.compile(graph, device="cpu")
+    x = example_inputs(graph)["x"]
+    np.testing.assert_allclose(model(x=x), evaluate(graph, {"x": x})["y"], rtol=1e-6)
+    with pytest.raises(BatchError) as caught:
+        model(x=x[:1])
+    assert "reshape" in caught.value.where
+    np.testing.assert_allclose(model(x=x), evaluate(graph, {"x": x})["y"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", ["triton", "library"])
+def test_calls_from_several_threads(target):
+    model = gx.compile(small(), target=target, device="cpu")
+    graphs = {batch: wide(batch) for batch in (1, 2, 3)}
+    together = threading.Barrier(6)
+
+    def call(worker):
+        together.wait()
+        for turn in range(8):
+            batch = 1 + (worker + turn) % 3
+            image = images(batch, seed=100 * worker + turn)
+            close(model(image=image), graphs[batch], image)
+        return worker
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(call, range(6))) == list(range(6))
+
+
+def test_two_models_in_two_threads():
+    """Compiling and launching for one model while the other does the same."""
+    nets = [small(), lenet()]
+    together = threading.Barrier(2)
+
+    def call(graph):
+        together.wait()
+        inputs = example_inputs(graph)
+        close(gx.compile(graph, device="cpu")(**inputs), graph, inputs["image"])
+        return graph.name
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(call, nets)) == ["small", "lenet"]
+
+
+def test_numbers_do_not_depend_on_the_batch_or_the_caller(model):
+    image = images(3)
+    together = model(image=image)
+    np.testing.assert_array_equal(together, model(image=torch.from_numpy(image)).numpy())
+    alone = np.concatenate([model(image=image[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5 * np.abs(alone).max())
+
+
+def test_memory_is_used_again_and_the_values_stay_right(model):
+    plan = model.executor().plan
+    activations = sum(slot.nbytes for slot in plan.slots)
+    assert plan.arena_bytes - 2 * 65536 < activations
+    checked, used = check_model(model, {"image": images(2)})
+    assert checked == len(model.graph.nodes)
+    assert 0 < used <= 1
+
+
+def test_in_place_chains():
+    x = gx.input("x", (2, 4, 3, 3))
+    kept = gx.relu(x, name="kept")
+    h = kept
+    for index, function in enumerate((gx.sigmoid, gx.tanh, gx.silu)):
+        h = function(gx.mul(h, 1.5 + index), name=f"h{index}")
+    graph = gx.graph("g", [gx.add(h, kept, name="sum"), h])
+    model = gx.compile(graph, device="cpu", fuse=False)
+    assert sum(step.in_place for step in model.plan.steps) >= 4
+    slots = {slot.name: slot.offset for slot in model.plan.slots}
+    assert len(set(slots.values())) < len(slots)
+    check_model(model, example_inputs(graph))
+
+
+def test_a_residual_is_not_overwritten_by_its_sum_too_early():
+    """The value that a step reads second is not the one it may write over."""
+    x = gx.input("x", (1, 2, 4, 4))
+    a = gx.relu(x, name="a")
+    b = gx.mul(a, 2.0, name="b")
+    total = gx.add(a, gx.add(b, a, name="c"), name="d")
+    graph = gx.graph("g", gx.mul(total, b, name="e"))
+    for fuse in (True, False):
+        check_model(gx.compile(graph, device="cpu", fuse=fuse, passes=()), example_inputs(graph))
+
+
+def test_channels_last_values_and_row_major_params_do_not_share_memory():
+    """sum = param + image: the kernel reads the param first, and the image is stored otherwise."""
+    data = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    x = gx.relu(gx.sigmoid(gx.input("x", (2, 3, 4, 5)), name="inner"), name="image")
+    graph = gx.graph("g", gx.add(gx.param("p", (2, 3, 4, 5)), x, name="sum"))
+    graph = graph.replace(params=(replace(graph.params[0], data=data),))
+    check_model(gx.compile(graph, device="cpu", passes=()), example_inputs(graph))
+
+
+def test_tied_statistics_with_another_eps():
+    rng = np.random.default_rng(0)
+    mean, var, scale, shift = rng.uniform(0.5, 1.5, (4, 3)).astype(np.float32)
+    x = gx.input("x", (2, 3, 4, 5))
+    h = gx.batch_norm(x, mean, var, scale, shift, eps=1e-5)
+    graph = gx.graph("g", gx.batch_norm(gx.relu(h), mean, var, scale, shift, eps=2.0))
+    check_model(gx.compile(graph, device="cpu", passes=()), example_inputs(graph))
+
+
+def test_poison_shows_an_unwritten_value(model):
+    """A step that never runs leaves NaN behind."""
+    with model.loaded({"image": images(2)}, poison=True) as executor:
+        assert torch.isnan(executor.value("fc")).all()
+        np.testing.assert_array_equal(executor.value("image").numpy(), images(2))
+        for step, run in list(executor.steps())[1:]:
+            assert isinstance(step, Step)
+            run()
+        assert torch.isnan(executor.value("fc")).all()
+
+
+def test_lenet_reads_digits():
+    pictures, labels = mnist_sample()
+    graph = lenet(batch=100)
+    got = gx.compile(graph, device="cpu")(image=pictures[:100])
+    close(got, graph, pictures[:100])
+    assert (got.argmax(1) == labels[:100]).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("make", "fuse"),
+    [(lenet, True), (mixed, True), (mixed, False)],
+    ids=["lenet", "mixed fused", "mixed unfused"],
+)
+def test_networks_under_the_sanitizer(make, fuse, monkeypatch):
+    graph = make()
+    inputs = example_inputs(graph)
+    plain = gx.compile(graph, device="cpu", fuse=fuse)(**inputs)
+    monkeypatch.setenv("GRAPHCNN_SANITIZE", "1")
+    checked = gx.compile(graph, device="cpu", fuse=fuse)
+    assert checked.target.on.driver.sanitize
+    got = checked(**inputs)
+    if not isinstance(plain, dict):
+        plain, got = {"": plain}, {"": got}
+    for key, array in plain.items():
+        scale = np.abs(array).max()
+        assert np.ptp(array) > 0
+        np.testing.assert_allclose(got[key], array, rtol=0, atol=1e-5 * scale)
+
+
+def test_the_sanitizer_sees_what_no_step_has_written(monkeypatch):
+    monkeypatch.setenv("GRAPHCNN_SANITIZE", "1")
+    model = gx.compile(small(), device="cpu")
+    with model.loaded({"image": images(2)}) as executor:
+        _, second = list(executor.steps())[1]
+        with pytest.raises(SanitizerFault, match="nothing wrote"):
+            second()
+
+
+def test_the_sanitizer_sees_a_write_beyond_a_buffer(monkeypatch):
+    monkeypatch.setenv("GRAPHCNN_SANITIZE", "1")
+    model = gx.compile(gx.graph("g", gx.relu(gx.input("x", (7, 3)))), device="cpu")
+    model.plan = replace(
+        model.plan, slots=tuple(replace(slot, nbytes=slot.nbytes - 4) for slot in model.plan.slots)
+    )
+    executor = model.executor()
+    ((_, run),) = executor.steps()
+    with pytest.raises(SanitizerFault, match="outside the tensor"):
+        run()
