@@ -1,0 +1,55 @@
+import pytest
+
+from graphcnn.kernels import Pool, Stage, commute_pool, epilogue, pool_refusal
+from tests.kernels.buffers import RELU, randn, view_of
+
+MAX2 = Pool("max", (2, 2))
+BIAS = Stage(epilogue.add, view_of(randn(1, 8, 1, 1)))
+RESIDUAL = Stage(epilogue.add, view_of(randn(2, 8, 6, 6)))
+SCALE = Stage(epilogue.mul, view_of(randn(1, 8, 1, 1)))
+LEAKY = Stage(epilogue.leaky_relu, param=0.1)
+
+
+def names(tail):
+    return [step.kind if isinstance(step, Pool) else step.fn.__name__ for step in tail]
+
+
+@pytest.mark.parametrize(
+    ("tail", "exports", "order"),
+    [
+        ((RELU, MAX2), (2,), ["max", "relu"]),
+        ((BIAS, LEAKY, MAX2, RELU), (4,), ["max", "add", "leaky_relu", "relu"]),
+        ((RESIDUAL, RELU, MAX2), (3,), ["add", "max", "relu"]),
+        ((RELU, LEAKY, MAX2), (1, 3), ["relu", "max", "leaky_relu"]),
+        ((RELU, MAX2), (1, 2), ["relu", "max"]),
+        ((SCALE, MAX2), (2,), ["mul", "max"]),
+        ((Stage(epilogue.silu), MAX2), (2,), ["silu", "max"]),
+        ((Stage(epilogue.mul_scalar, param=-1.0), MAX2), (2,), ["mul_scalar", "max"]),
+        ((RELU, Pool("avg", (2, 2))), (2,), ["relu", "avg"]),
+        ((RELU,), (1,), ["relu"]),
+        ((), (0,), []),
+    ],
+)
+def test_commute_pool(tail, exports, order):
+    assert names(commute_pool(tail, exports)) == order
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "reason"),
+    [
+        (((3, 3), (2, 2)), {}, "overlap"),
+        (((2, 2), (2, 2)), {"padding": (1, 0)}, "pads"),
+        (((2, 2), (2, 2)), {"dilation": (2, 1)}, "dilated"),
+        (((3, 3), (3, 3)), {}, "powers of two"),
+        (((8, 4), (8, 4)), {}, "2 to 16"),
+        (((2, 2), (2, 2)), {"ceil_mode": True, "size": (7, 8)}, "partial windows"),
+        (((4, 4), (4, 4)), {"size": (3, 8)}, "no whole pool window"),
+    ],
+)
+def test_pool_refusal(arguments, options, reason):
+    assert reason in pool_refusal(*arguments, **options)
+
+
+def test_pool_refusal_accepts_whole_windows():
+    assert pool_refusal((2, 2), (2, 2), size=(7, 9)) is None
+    assert pool_refusal((2, 4), (2, 4), ceil_mode=True, size=(8, 8)) is None
