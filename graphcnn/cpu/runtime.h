@@ -13,12 +13,18 @@
   })
 #define MAX(a, b) ({ __typeof__(a) a_ = (a), b_ = (b); a_ > b_ ? a_ : b_; })
 #define MIN(a, b) ({ __typeof__(a) a_ = (a), b_ = (b); a_ < b_ ? a_ : b_; })
+/* Two selects, not one condition with ||: branches on random data cost 20 cycles an element. */
+#define SELECT_UNORDERED(a, b, better, unordered, otherwise) \
+  ({                                                         \
+    __typeof__(a) a_ = (a), b_ = (b), c_ = better;           \
+    unordered != unordered ? otherwise : c_;                 \
+  })
 /* IEEE 754 maximumNumber: the other operand when one is NaN. */
-#define MAX_NUMBER(a, b) ({ __typeof__(a) a_ = (a), b_ = (b); b_ != b_ ? a_ : a_ > b_ ? a_ : b_; })
-#define MIN_NUMBER(a, b) ({ __typeof__(a) a_ = (a), b_ = (b); b_ != b_ ? a_ : a_ < b_ ? a_ : b_; })
+#define MAX_NUMBER(a, b) SELECT_UNORDERED(a, b, a_ > b_ ? a_ : b_, b_, a_)
+#define MIN_NUMBER(a, b) SELECT_UNORDERED(a, b, a_ < b_ ? a_ : b_, b_, a_)
 /* IEEE 754 maximum: NaN when one operand is NaN. */
-#define MAX_NAN(a, b) ({ __typeof__(a) a_ = (a), b_ = (b); a_ != a_ || a_ > b_ ? a_ : b_; })
-#define MIN_NAN(a, b) ({ __typeof__(a) a_ = (a), b_ = (b); a_ != a_ || a_ < b_ ? a_ : b_; })
+#define MAX_NAN(a, b) SELECT_UNORDERED(a, b, a_ > b_ ? a_ : b_, a_, a_)
+#define MIN_NAN(a, b) SELECT_UNORDERED(a, b, a_ < b_ ? a_ : b_, a_, a_)
 /* A GPU returns some value for x / 0 and INT_MIN / -1; the CPU would trap. */
 #define DIVIDE(a, b) \
   ({ __typeof__(a) a_ = (a), b_ = (b); b_ == 0 ? 0 : b_ == (__typeof__(a))-1 ? -a_ : a_ / b_; })
