@@ -147,13 +147,17 @@ def compile_for_gpu_like(
     with using(_OfflineDriver(capability)):
         compiled = kernel.warmup(grid=(1,), **_named(kernel, args, meta))
     cubin = compiled.asm["cubin"]
+    shared = int(compiled.metadata.shared)
+    return GpuBinary(*cubin_registers(cubin), shared, compiled.asm["ptx"], cubin)
+
+
+def cubin_registers(cubin: bytes) -> tuple[int, int]:
+    """Registers per thread of a kernel's machine code, and bytes it spills per thread."""
     text = _cuobjdump(cubin, "-res-usage")
     match = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", text)
     assert match, text
     registers, stack, local = (int(group) for group in match.groups())
-    return GpuBinary(
-        registers, stack + local, int(compiled.metadata.shared), compiled.asm["ptx"], cubin
-    )
+    return registers, stack + local
 
 
 def _cuobjdump(cubin: bytes, option: str) -> str:
@@ -234,6 +238,7 @@ __all__ = [
     "JITFunction",
     "Prepared",
     "compile_for_gpu_like",
+    "cubin_registers",
     "libdevice_module_map",
     "prepare",
     "register_backend",

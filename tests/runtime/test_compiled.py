@@ -10,38 +10,13 @@ import torch
 
 import graphcnn as gx
 from graphcnn.errors import BatchError, SanitizerFault
-from graphcnn.ir import evaluate, with_he_weights
+from graphcnn.ir import evaluate
 from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.plan import Step
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
-from tests import networks
+from tests.runtime.small_networks import mixed, small
 from tests.stepwise import check_model
-
-
-def small(dtype="float32"):
-    """A convolution with a residual, a pool and a linear layer: few kernels, all of the plan."""
-    h = gx.input("image", (2, 3, 8, 8), dtype)
-    h = gx.relu(networks.conv(h, "conv1", 4, 3), name="relu1")
-    h = gx.relu(networks.conv(h, "conv2", 4, 3) + h, name="relu2")
-    h = gx.flatten(gx.max_pool2d(h, 2, name="pool"))
-    w, b = gx.param("fc.weight", (5, 64), dtype), gx.param("fc.bias", (5,), dtype)
-    return with_he_weights(gx.graph("small", gx.linear(h, w, b, name="fc")))
-
-
-def mixed():
-    """What real networks are made of, once each: depthwise, grouped and dilated convolutions, a
-    residual, and a skip that a pool and a concat read."""
-    image = gx.input("image", (1, 6, 8, 8))
-    w = gx.param("depthwise.weight", (6, 1, 3, 3))
-    h = gx.relu(gx.conv2d(image, w, None, 1, 1, groups=6, name="depthwise"))
-    w = gx.param("grouped.weight", (4, 3, 3, 3))
-    h = gx.silu(gx.conv2d(h, w, None, 1, 1, groups=2, name="grouped"), name="residual")
-    w = gx.param("dilated.weight", (4, 4, 2, 2))
-    y = gx.conv2d(h, w, None, 1, (1, 0, 1, 2), 2, name="dilated")
-    skip = gx.relu(gx.add(y, h, name="sum"), name="skip")
-    h = gx.concat([gx.max_pool2d(skip, 2), gx.avg_pool2d(h, 3, 2, 1)], name="cat")
-    return with_he_weights(gx.graph("mixed", [h, skip]))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,17 @@
+"""Everything in this folder runs on a CUDA device; `pytest -m gpu` runs nothing else."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.gpu)
+            if not torch.cuda.is_available():
+                item.add_marker(
+                    pytest.mark.skip(reason="needs a CUDA device, and torch finds none")
+                )

@@ -1,0 +1,66 @@
+"""The table of operators and the networks on a real CUDA device, as tests elsewhere run them."""
+
+import numpy as np
+import pytest
+import torch
+
+import graphcnn as gx
+from graphcnn.models.vgg import vgg16
+from graphcnn.runtime.boundary import example_inputs
+from tests import networks
+from tests.runtime.small_networks import NETWORKS
+from tests.stepwise import check_model
+from tests.targets.op_cases import CASES, case_id, check_sample
+
+
+@pytest.mark.parametrize(("sample", "dtype"), CASES, ids=case_id)
+def test_ops(sample, dtype):
+    check_sample(sample, dtype, "triton", "cuda")
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks(name, dtype, fuse):
+    graph = NETWORKS[name](dtype)
+    model = gx.compile(graph, device="cuda", fuse=fuse)
+    _, used = check_model(model, example_inputs(graph))
+    assert used <= 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dtype: vgg16(1, dtype, size=64),
+        lambda dtype: networks.resnet18(64, 16, dtype),
+        lambda dtype: networks.unet_block(32, 16, dtype),
+    ],
+    ids=["vgg16", "resnet18", "u-net"],
+)
+def test_deep_networks(make, dtype):
+    graph = make(dtype)
+    check_model(gx.compile(graph, device="cuda"), example_inputs(graph))
+
+
+def test_cuda_tensors_in_cuda_tensors_out():
+    graph = NETWORKS["small"]("float16")
+    model = gx.compile(graph, device="cuda")
+    image = torch.from_numpy(example_inputs(graph)["image"]).cuda()
+    got = model(image=image)
+    assert got.device == image.device
+    assert got.dtype == torch.float16
+    np.testing.assert_array_equal(got.cpu().numpy(), model(image=image.cpu().numpy()))
+
+
+def test_another_stream():
+    graph = NETWORKS["small"]("float16")
+    model = gx.compile(graph, device="cuda")
+    image = torch.from_numpy(example_inputs(graph)["image"]).cuda()
+    wanted = model(image=image)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        got = model(image=image)
+    side.synchronize()
+    assert torch.equal(got, wanted)

@@ -1,0 +1,117 @@
+"""The CUDA device's launch path, on a machine that has none."""
+
+import numpy as np
+import pytest
+import torch
+import triton
+import triton.language as tl
+from triton.runtime.errors import OutOfResources
+
+import graphcnn as gx
+from graphcnn import triton_api
+from graphcnn.models.lenet import mnist_sample
+from graphcnn.runtime.boundary import example_inputs
+from tests.runtime.small_networks import NETWORKS
+from tests.stand_in_gpu import SHARED_BYTES, StandInGpu, stand_in_target
+from tests.stepwise import check_model
+
+
+@pytest.fixture(params=[80, 90], ids=["sm_80", "sm_90"])
+def gpu(request, monkeypatch):
+    """What device="cuda" means in this test."""
+    target, driver = stand_in_target(request.param)
+    monkeypatch.setattr("graphcnn.compiler.resolve", lambda name, device: target)
+    return driver
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_take_the_cuda_path(gpu, name, dtype):
+    graph = NETWORKS[name](dtype)
+    model = gx.compile(graph, device="cuda")
+    assert model.target.on.kind == "cuda"
+    checked, used = check_model(model, example_inputs(graph))
+    assert checked >= len(model.graph.nodes)
+    assert 0 < used <= 1
+    assert [run.spills for run in gpu.launches] == [0] * 2 * len(model.plan.steps)
+    assert all(0 < run.registers <= 255 for run in gpu.launches)
+    assert all(run.shared_bytes <= SHARED_BYTES[gpu.capability] for run in gpu.launches)
+    assert [run.grid for run in gpu.launches[: len(model.plan.steps)]] == [
+        step.launch.grid for step in model.plan.steps
+    ]
+
+
+def test_fusion_saves_launches(gpu):
+    graph = NETWORKS["vgg_block"]("float16")
+    inputs = example_inputs(graph)
+    fused = gx.compile(graph)(**inputs)
+    assert [run.kernel for run in gpu.launches] == ["conv2d_kernel"] * 2
+    gpu.launches.clear()
+    unfused = gx.compile(graph, fuse=False)(**inputs)
+    assert len(gpu.launches) == 5
+    scale = np.abs(unfused).max()
+    np.testing.assert_allclose(fused, unfused, rtol=0, atol=4e-3 * scale)
+
+
+def test_float32_uses_three_tf32_products(gpu):
+    """The bound allows for them, and the machine code has tensor-core instructions in it."""
+    model = gx.compile(NETWORKS["vgg_block"]("float32"))
+    assert model.target.unit(model.graph) == 2.0**-21
+    launch = model.plan.steps[0].launch
+    assert launch.meta["PRECISION"] == "tf32x3"
+
+
+def test_digits_and_other_batch_sizes(gpu):
+    images, labels = mnist_sample()
+    model = gx.compile(NETWORKS["lenet"]("float16"))
+    images = images[:40].astype(np.float16)
+    got = model(image=images)
+    assert (got.argmax(1) == labels[:40]).mean() >= 0.95
+    np.testing.assert_allclose(model(image=images[:2]), got[:2], rtol=0, atol=2e-3)
+
+
+@triton.jit
+def nothing_kernel(x_ptr):
+    tl.store(x_ptr, 1.0)
+
+
+@triton.jit
+def square_kernel(x_ptr, SIZE: tl.constexpr):
+    rows = tl.arange(0, SIZE)
+    block = tl.load(x_ptr + rows[:, None] * SIZE + rows[None, :])
+    tl.store(x_ptr + rows[:, None] * SIZE + rows[None, :], tl.dot(block, block))
+
+
+@triton.jit
+def centre_kernel(x_ptr, SIZE: tl.constexpr):
+    """All elements have to stay in registers until their sum is known."""
+    at = x_ptr + tl.arange(0, SIZE)
+    values = tl.load(at)
+    tl.store(at, values - tl.sum(values, axis=0) / SIZE)
+
+
+@pytest.mark.parametrize("grid", [(0,), (1, 65_536), (1, 1, 65_536), (2**31,)])
+def test_the_stand_in_refuses_grids_that_a_gpu_refuses(grid):
+    x = torch.zeros(1)
+    prepared = triton_api.prepare(nothing_kernel, (x,), {}, StandInGpu(80))
+    with pytest.raises(AssertionError, match="no GPU launches"):
+        prepared(grid, 0, (x,))
+    prepared((3, 2), 0, (x,))
+    assert x.item() == 1
+
+
+def test_the_stand_in_refuses_more_shared_memory_than_there_is():
+    x, meta = torch.zeros(128 * 128), {"SIZE": 128, "num_warps": 8}
+    triton_api.prepare(square_kernel, (x,), meta, StandInGpu(80))
+    with pytest.raises(OutOfResources, match="shared memory"):
+        triton_api.prepare(square_kernel, (x,), meta, StandInGpu(86))
+
+
+def test_the_stand_in_counts_spills():
+    x, gpu = torch.arange(16384, dtype=torch.float32), StandInGpu(80)
+    for num_warps, spills in ((16, False), (1, True)):
+        meta = {"SIZE": 16384, "num_warps": num_warps}
+        prepared = triton_api.prepare(centre_kernel, (x,), meta, gpu)
+        prepared((1,), 0, (x,))
+        assert (gpu.launches[-1].spills > 0) == (prepared.n_spills > 0) == spills
+    assert x.sum().abs() < 1
