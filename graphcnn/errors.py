@@ -136,6 +136,10 @@ class UnsupportedOp(GraphCNNError):
     """A target has no lowering for this operator with these attributes."""
 
 
+class UnknownTarget(GraphCNNError):
+    """A target that graphcnn does not have."""
+
+
 class TooLarge(GraphCNNError):
     """A tensor or launch exceeds what the kernels can address."""
 

@@ -4,7 +4,7 @@ from graphcnn.report.comparison import Comparison, compare
 from graphcnn.report.execution import Execution, run_once
 from graphcnn.report.explanation import Explanation, explain
 from graphcnn.report.inspection import Inspection, inspect
-from graphcnn.report.profile import Profile, profile
+from graphcnn.report.profiling import Profile, profile
 from graphcnn.report.verification import Verification, verify
 
 __all__ = [

@@ -29,7 +29,8 @@ def _plain(weight: Array) -> Array:
 
 def _reduction_major(weight: Array) -> Array:
     """[K, C, R, S] to [K, R * S * C]: each output channel's reduction is contiguous."""
-    return weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
+    channels, inner = weight.shape[:2]
+    return weight.reshape(channels, inner, -1).transpose(0, 2, 1).reshape(channels, -1)
 
 
 def _channel_major(weight: Array) -> Array:

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
-from graphcnn import kernels, triton_api
+from graphcnn import triton_api
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import Array, DType, Fused, Graph, Node, Op, Param, Refusal
-from graphcnn.kernels import Launch, Pool, Stage, View, epilogue
+from graphcnn.kernels import (
+    Launch,
+    Pool,
+    Stage,
+    View,
+    avg_pool2d,
+    choose_conv_tile,
+    choose_depthwise_tile,
+    choose_linear_tile,
+    commute_pool,
+    conv2d,
+    conv_pressure,
+    copy,
+    depthwise_conv2d,
+    epilogue,
+    fill,
+    global_avg_pool2d,
+    linear,
+    max_pool2d,
+    pointwise,
+    softmax,
+)
 from graphcnn.ops import (
     Add,
     AvgPool2d,
@@ -100,10 +122,16 @@ class TritonTarget:
         return lambda: prepared(grid, stream(), args)
 
     def unit(self, graph: Graph) -> float:
-        """Unit roundoff of the arithmetic: float32 accumulation, three tf32 products on CUDA."""
+        """Unit roundoff of the arithmetic that computes this graph's values.
+
+        The CPU accumulates in float32. Tensor cores truncate where they add (Fasi et al.,
+        Numerical behavior of NVIDIA tensor cores, 2021), which doubles it; float32 operands are
+        split in two tf32 parts of 11 bits each.
+        """
+        if self.on.kind == "cpu":
+            return 2.0**-24
         f32 = all(value.type.dtype is DType.F32 for value in graph.inputs)
-        # Three tf32 products keep 2 * 11 significant bits of each operand.
-        return 2.0**-21 if f32 and self.on.kind == "cuda" else 2.0**-24
+        return 2.0**-21 if f32 else 2.0**-23
 
 
 def _check_dtype(node: Node) -> None:
@@ -128,7 +156,6 @@ def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
 def lower_group(lowering: Lowering, chain: Chain, device: Device, node: Node | None = None) -> None:
     """One launch for an anchor and its tail; `node` is the fused node, or the anchor alone."""
     node = node or chain.anchor
-    graph = node.op.body if isinstance(node.op, Fused) else lowering.graph
     values = (chain.anchor.name, *(link.name for link in chain.tail))
     tail: list[Stage | Pool] = []
     for before, link in zip(values, chain.tail, strict=False):
@@ -137,7 +164,8 @@ def lower_group(lowering: Lowering, chain: Chain, device: Device, node: Node | N
     widths = [1, *(2 if isinstance(link.op, BatchNorm) else 1 for link in chain.tail)]
     exports = tuple(sum(widths[: index + 1]) - 1 for index in chain.exports)
     outputs = tuple(lowering.view(values[index]) for index in chain.exports)
-    launch = _anchor(lowering, chain.anchor, graph, tuple(tail), exports, outputs, device)
+    lower = _linear if isinstance(chain.anchor.op, Linear) else _conv2d
+    launch = lower(lowering, chain.anchor, tuple(tail), exports, outputs, device)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     label = "+".join((chain.anchor.op.name, *(link.op.name for link in chain.tail)))
     lowering.emit(node, label, launch, reads, outputs)
@@ -158,66 +186,87 @@ def _steps_of(lowering: Lowering, link: Node, before: str) -> list[Stage | Pool]
     return [Stage(UNARY[type(op)], None, slope)]
 
 
-def _anchor(
+def _linear(
     lowering: Lowering,
-    anchor: Node,
-    graph: Graph,
+    node: Node,
     tail: epilogue.Tail,
     exports: tuple[int, ...],
     outputs: tuple[View, ...],
     device: Device,
 ) -> Launch:
-    """The launch of a convolution or linear layer with its tail."""
-    image, weight, *rest = anchor.inputs
-    x = lowering.view(image)
-    kept = graph.type_of(weight).shape
-    bias = lowering.weight("plain", rest[0], shape=(kept[0],)) if rest else None
-    op = anchor.op
-    if isinstance(op, Linear):
-        x = rows(x)
-        tail = tuple(_on_rows(step) for step in tail)
-        tile = kernels.choose_linear_tile(device.kind, x.dtype, x.shape[0])
-        w = lowering.weight("plain", weight, shape=kept)
-        outputs = tuple(rows(view) for view in outputs)
-        return kernels.linear(x, w, bias, outputs, tail=tail, exports=exports, tile=tile)
-    assert isinstance(op, Conv2d)
-    channels, reduction = kept[0], kept[1] * kept[2] * kept[3]
-    major, strides = (
-        ("channel_major", (1, channels))
-        if device.kind == "cpu"
-        else ("reduction_major", (reduction, 1))
+    """The launch of a linear layer with its tail."""
+    image, weight, *rest = node.inputs
+    x = rows(lowering.view(image))
+    batch, features = x.shape[0], lowering.graph.type_of(weight).shape[0]
+    # A matrix-vector product reads each weight once, along its row.
+    kind = "cuda" if batch == 1 else device.kind
+    return linear(
+        x,
+        _matrix(lowering, weight, kind),
+        lowering.weight("plain", rest[0], shape=(features,)) if rest else None,
+        tuple(rows(view) for view in outputs),
+        tail=tuple(_on_rows(step) for step in tail),
+        exports=exports,
+        tile=choose_linear_tile(device.kind, x.dtype, batch),
     )
-    w = lowering.weight(major, weight, shape=(channels, reduction), strides=strides)
-    images, _, *out_size = anchor.type.shape
-    pixels = images * out_size[0] * out_size[1]
-    if kept[1] == 1 and op.groups > 1:
-        kernel = kernels.depthwise_conv2d
-        tile = kernels.choose_depthwise_tile(channels)
+
+
+def _conv2d(
+    lowering: Lowering,
+    node: Node,
+    tail: epilogue.Tail,
+    exports: tuple[int, ...],
+    outputs: tuple[View, ...],
+    device: Device,
+) -> Launch:
+    """The launch of a convolution with its tail."""
+    op = node.op
+    assert isinstance(op, Conv2d)
+    image, weight, *rest = node.inputs
+    x = lowering.view(image)
+    channels, group_channels, *filter_size = lowering.graph.type_of(weight).shape
+    images, _, *out_size = node.type.shape
+    if group_channels == 1 and op.groups > 1:
+        kernel = depthwise_conv2d
+        tile = choose_depthwise_tile(channels)
     else:
-        kernel = kernels.conv2d
-        tile = kernels.choose_conv_tile(
+        kernel = conv2d
+        tile = choose_conv_tile(
             device.kind,
             x.dtype,
             channels // op.groups,
-            pixels,
-            kept[1],
-            kernels.conv_pressure(x, outputs, tail, kept[2:]),
+            images * out_size[0] * out_size[1],
+            group_channels,
+            conv_pressure(x, outputs, tail, tuple(filter_size)),
         )
     return kernel(
         x,
-        w,
-        bias,
+        _matrix(lowering, weight, device.kind),
+        lowering.weight("plain", rest[0], shape=(channels,)) if rest else None,
         outputs,
-        kernel=kept[2:],
+        kernel=tuple(filter_size),
         stride=op.stride,
         padding=op.padding[:2],
         dilation=op.dilation,
         groups=op.groups,
         out_size=tuple(out_size),
-        tail=kernels.commute_pool(tail, exports),
+        tail=commute_pool(tail, exports),
         exports=exports,
         tile=tile,
     )
+
+
+def _matrix(lowering: Lowering, weight: str, kind: str) -> View:
+    """A weight as the matrix [output channels, reduction] of an implicit GEMM.
+
+    Tensor cores take both operands with the reduction contiguous. The vectors of a CPU lie along
+    the output channels.
+    """
+    channels, *inner = lowering.graph.type_of(weight).shape
+    shape = (channels, prod(inner))
+    if kind == "cpu":
+        return lowering.weight("channel_major", weight, shape=shape, strides=(1, channels))
+    return lowering.weight("reduction_major", weight, shape=shape)
 
 
 def _on_rows(step: Stage | Pool) -> Stage | Pool:
@@ -252,7 +301,7 @@ def _lower_pointwise(lowering: Lowering, node: Node) -> None:
     x, y = lowering.operand(before, node.type), lowering.view(node.name)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     reads = (x, *(view for view in reads if view.buffer != x.buffer))
-    launch = kernels.pointwise(x, y, tuple(stages))
+    launch = pointwise(x, y, tuple(stages))
     same = x.strides == y.strides and before in lowering.locations
     lowering.emit(node, node.op.name, launch, reads, (y,), in_place=same)
 
@@ -261,7 +310,7 @@ def _lower_pool(lowering: Lowering, node: Node) -> None:
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
     op = node.op
     if isinstance(op, MaxPool2d):
-        launch = kernels.max_pool2d(
+        launch = max_pool2d(
             x,
             y,
             kernel=op.kernel_size,
@@ -271,7 +320,7 @@ def _lower_pool(lowering: Lowering, node: Node) -> None:
         )
     else:
         assert isinstance(op, AvgPool2d)
-        launch = kernels.avg_pool2d(
+        launch = avg_pool2d(
             x,
             y,
             kernel=op.kernel_size,
@@ -284,14 +333,14 @@ def _lower_pool(lowering: Lowering, node: Node) -> None:
 
 def _lower_global_pool(lowering: Lowering, node: Node) -> None:
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
-    lowering.emit(node, node.op.name, kernels.global_avg_pool2d(x, y), (x,), (y,))
+    lowering.emit(node, node.op.name, global_avg_pool2d(x, y), (x,), (y,))
 
 
 def _lower_softmax(lowering: Lowering, node: Node) -> None:
     assert isinstance(node.op, Softmax | LogSoftmax)
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
     axis = node.op.dim % len(x.shape)
-    launch = kernels.softmax(x, y, axis=axis, log=isinstance(node.op, LogSoftmax))
+    launch = softmax(x, y, axis=axis, log=isinstance(node.op, LogSoftmax))
     lowering.emit(node, node.op.name, launch, (x,), (y,))
 
 
@@ -304,7 +353,7 @@ def _lower_concat(lowering: Lowering, node: Node) -> None:
         x = lowering.view(name)
         starts = tuple(start if dim == axis else 0 for dim in range(len(y.shape)))
         part = window(y, starts, x.shape)
-        lowering.emit(node, "copy", kernels.copy(x, part), (x,), (y,))
+        lowering.emit(node, "copy", copy(x, part), (x,), (y,))
         start += x.shape[axis]
 
 
@@ -313,15 +362,15 @@ def _lower_pad(lowering: Lowering, node: Node) -> None:
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
     top, left, *_ = node.op.padding
     inside = window(y, (0, 0, top, left), x.shape)
-    lowering.emit(node, "fill", kernels.fill(y, node.op.value), (), (y,))
-    lowering.emit(node, "copy", kernels.copy(x, inside), (x,), (y,))
+    lowering.emit(node, "fill", fill(y, node.op.value), (), (y,))
+    lowering.emit(node, "copy", copy(x, inside), (x,), (y,))
 
 
 def _lower_alias(lowering: Lowering, node: Node) -> None:
     """A param under a new shape: its packed data are not the value's own memory."""
     y = lowering.view(node.name)
     x = lowering.weight("plain", node.inputs[0], shape=node.type.shape)
-    lowering.emit(node, "copy", kernels.copy(x, y), (), (y,))
+    lowering.emit(node, "copy", copy(x, y), (), (y,))
 
 
 TABLE: dict[type[Op], Callable[[Lowering, Node], None]] = {

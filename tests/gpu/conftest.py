@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+WITHOUT = pytest.mark.skip(reason="needs a CUDA device, and torch finds none")
+
 
 def pytest_collection_modifyitems(items):
-    here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.gpu)
             if not torch.cuda.is_available():
-                item.add_marker(
-                    pytest.mark.skip(reason="needs a CUDA device, and torch finds none")
-                )
+                item.add_marker(WITHOUT)

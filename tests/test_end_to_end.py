@@ -1,0 +1,99 @@
+"""Random networks from source to answer: fused, unfused and through torch, they mean the same."""
+
+from unittest.mock import patch
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+
+import graphcnn as gx
+from graphcnn.errors import GraphCNNError, UnsupportedOp
+from graphcnn.ir import Fused, evaluate, inline
+from tests import strategies
+from tests.stepwise import check_model
+
+# Few different numbers, so that the compiled kernels of one example serve others too.
+CHANNELS = (1, 4, 13, 16)
+SIZES = (1, 5, 8)
+QUIET = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+
+
+def drawn(examples, **options):
+    """Run a test on drawn graphs, all of whose sizes come from the short lists above."""
+
+    def decorate(test):
+        with_graphs = given(strategies.graphs(**options))(test)
+        run = settings(max_examples=examples, **QUIET)(with_graphs)
+
+        def patched():
+            with (
+                patch.object(strategies, "_CHANNELS", CHANNELS),
+                patch.object(strategies, "_SIZES", SIZES),
+            ):
+                run()
+
+        patched.__name__, patched.__doc__ = test.__name__, test.__doc__
+        return patched
+
+    return decorate
+
+
+def check(graph, **options):
+    """Each node within its bound, the outputs those of the source; returns how many it had."""
+    inputs = strategies.inputs(graph)
+    model = gx.compile(graph, device="cpu", **options)
+    checked, used = check_model(model, inputs)
+    assert used <= 1
+    answers = model(**inputs)
+    if len(graph.outputs) == 1:
+        answers = {graph.outputs[0]: answers}
+    for name, exact in evaluate(graph, inputs).items():
+        got = answers[name].astype(np.float64)
+        assert got.shape == exact.shape
+        # Bounds of whole networks grow with the products of their weights; a wrong wire or axis
+        # shows at the scale of the values themselves.
+        roughly = 64 * len(graph.nodes) * graph.type_of(name).dtype.unit_roundoff
+        scale = max(1.0, np.abs(exact).max(initial=0))
+        assert np.abs(got - exact).max(initial=0) <= max(roughly, 1e-4) * scale
+    return model
+
+
+@drawn(12, max_steps=5)
+def test_float32_on_the_cpu(graph):
+    fused = check(graph)
+    unfused = check(graph, fuse=False)
+    assert len(fused.plan.steps) <= len(unfused.plan.steps)
+    assert not any(isinstance(node.op, Fused) for node in unfused.graph.nodes)
+    assert {n.name for n in inline(fused.graph).nodes} == {n.name for n in unfused.graph.nodes}
+
+
+@drawn(6, max_steps=4, dtypes=("float16", "bfloat16"))
+def test_halves_on_the_cpu(graph):
+    check(graph)
+
+
+@drawn(60, dtypes=("float32", "float32", "float64"))
+def test_library_and_numpy(graph):
+    check(graph, target="numpy")
+    try:
+        check(graph, target="library")
+    except UnsupportedOp as error:
+        pools = [node for node in graph.nodes if node.op.name in ("max_pool2d", "avg_pool2d")]
+        assert any(node.place == error.where for node in pools)
+
+
+@drawn(60, dtypes=("float32", "float64", "bfloat16"))
+def test_compiling_raises_only_our_errors(graph):
+    """Also for other batch sizes, and for a graph that was fused before."""
+    for options in ({}, {"fuse": False}, {"passes": ()}):
+        try:
+            model = gx.compile(graph, device="cpu", **options)
+            gx.compile(model.graph, device="cpu", fuse=False)
+            model._plan(gx.compile(model.graph, device="cpu").graph)
+        except GraphCNNError as error:
+            assert error.remedy
+            assert isinstance(error, UnsupportedOp)
