@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from graphcnn.plan.plan import Lowered, Plan, Slot, Step
+from graphcnn.analysis import LiveRange, live_ranges
+from graphcnn.plan.plan import Lowered, Plan, Slot
 
+# Vector loads of 16 bytes and a DRAM burst both divide it.
 ALIGNMENT = 256
-# Masked lanes of an asynchronous copy still translate their address, up to a padding's width
-# outside the tensor: both ends of the arena keep that distance from unmapped memory.
-GUARD_BYTES = 64 * 1024
-
-Range = tuple[int, int]
 
 
 def plan_memory(lowered: Lowered, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Plan:
@@ -24,46 +21,32 @@ def plan_memory(lowered: Lowered, inputs: tuple[str, ...], outputs: tuple[str, .
         inputs: Buffers that hold the graph's inputs: alive from before the first step.
         outputs: Buffers that hold its outputs: alive after the last step.
     """
-    ranges = live_ranges(lowered.steps, inputs, outputs)
+    reads = [step.reads for step in lowered.steps]
+    writes = [step.writes for step in lowered.steps]
+    ranges = live_ranges(reads, writes, inputs=inputs, outputs=outputs)
     owners = _share_in_place(lowered, ranges)
     groups: dict[str, list[str]] = {}
     for name in ranges:
         groups.setdefault(owners[name], []).append(name)
     spans = {
-        owner: (min(ranges[n][0] for n in names), max(ranges[n][1] for n in names))
+        owner: LiveRange(min(ranges[n].first for n in names), max(ranges[n].last for n in names))
         for owner, names in groups.items()
     }
     sizes = {owner: max(lowered.buffers[n] for n in names) for owner, names in groups.items()}
-    placed: list[Slot] = []
+    placed: list[tuple[LiveRange, int, int]] = []
+    offsets: dict[str, int] = {}
     for owner in sorted(groups, key=lambda owner: (-sizes[owner], spans[owner], owner)):
-        offset = _lowest_gap(placed, sizes[owner], spans[owner])
-        placed.append(Slot(owner, offset, sizes[owner], *spans[owner]))
-    offsets = {slot.name: slot.offset for slot in placed}
+        offsets[owner] = _lowest_gap(placed, sizes[owner], spans[owner])
+        placed.append((spans[owner], offsets[owner], sizes[owner]))
     slots = tuple(
-        Slot(name, offsets[owners[name]], lowered.buffers[name], *ranges[name]) for name in ranges
+        Slot(name, offsets[owners[name]], lowered.buffers[name], span.first, span.last)
+        for name, span in ranges.items()
     )
-    end = max((slot.offset + slot.nbytes for slot in slots), default=GUARD_BYTES)
-    return Plan(lowered.steps, lowered.locations, slots, _align(end) + GUARD_BYTES, lowered.weights)
+    end = max((slot.offset + slot.nbytes for slot in slots), default=0)
+    return Plan(lowered.steps, lowered.locations, slots, _align(end), lowered.weights)
 
 
-def live_ranges(
-    steps: tuple[Step, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]
-) -> dict[str, Range]:
-    """First and last step at which each buffer holds something, both inclusive.
-
-    An input is there before step 0 (-1), an output until after the last step. A buffer that
-    nothing reads lives at the step that writes it.
-    """
-    ranges: dict[str, Range] = dict.fromkeys(inputs, (-1, -1))
-    for index, step in enumerate(steps):
-        for name in (*step.reads, *step.writes):
-            ranges[name] = (ranges[name][0] if name in ranges else index, index)
-    for name in outputs:
-        ranges[name] = (ranges[name][0], len(steps))
-    return ranges
-
-
-def _share_in_place(lowered: Lowered, ranges: dict[str, Range]) -> dict[str, str]:
+def _share_in_place(lowered: Lowered, ranges: dict[str, LiveRange]) -> dict[str, str]:
     """The buffer whose memory each one uses: its own, or that of the one it overwrites.
 
     Safe because the step reads and writes each element at the same position, the sizes are equal
@@ -74,20 +57,21 @@ def _share_in_place(lowered: Lowered, ranges: dict[str, Range]) -> dict[str, str
         if not step.in_place:
             continue
         read, written = step.reads[0], step.writes[0]
-        dies_here = ranges[read][1] == index and step.reads.count(read) == 1
-        born_here = ranges[written][0] == index
+        dies_here = ranges[read].last == index and step.reads.count(read) == 1
+        born_here = ranges[written].first == index
         if dies_here and born_here and lowered.buffers[read] == lowered.buffers[written]:
             owners[written] = owners[read]
     return owners
 
 
-def _lowest_gap(placed: list[Slot], nbytes: int, span: Range) -> int:
-    rivals = (slot for slot in placed if slot.first <= span[1] and span[0] <= slot.last)
-    offset = GUARD_BYTES
-    for rival in sorted(rivals, key=lambda slot: slot.offset):
-        if offset + nbytes <= rival.offset:
+def _lowest_gap(placed: list[tuple[LiveRange, int, int]], nbytes: int, span: LiveRange) -> int:
+    """Lowest offset at which `nbytes` meet no placed (span, offset, size) alive in `span`."""
+    rivals = ((start, size) for other, start, size in placed if other.overlaps(span))
+    offset = 0
+    for start, size in sorted(rivals):
+        if offset + nbytes <= start:
             break
-        offset = max(offset, _align(rival.offset + rival.nbytes))
+        offset = max(offset, _align(start + size))
     return offset
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -10,8 +11,12 @@ import torch
 from graphcnn import settings
 from graphcnn.ir import DType, Graph, Param
 from graphcnn.plan import Buffer, KernelTarget, OperatorTarget, PackedWeight, Plan, Step
-from graphcnn.plan.memory import ALIGNMENT, GUARD_BYTES
+from graphcnn.plan.memory import ALIGNMENT
 from graphcnn.runtime.boundary import to_tensor
+
+# Masked lanes of an asynchronous copy still translate their address: every block of memory keeps
+# this distance from unmapped pages. The kernels promise not to reach further (MASKED_REACH).
+GUARD_BYTES = 4 << 20
 
 
 class Executor(Protocol):
@@ -54,13 +59,13 @@ class WeightStore:
         Raises:
             MissingWeights: when a param has no data.
         """
-        for weight in weights:
-            if weight.name in self.tensors:
-                continue
-            packed, dtype = self.target.pack(weight, self.params)
-            home = allocate(packed.size * dtype.itemsize, self.target.on.memory)
+        missing = [weight for weight in weights if weight.name not in self.tensors]
+        packed = [self.target.pack(weight, self.params) for weight in missing]
+        sizes = [array.size * dtype.itemsize for array, dtype in packed]
+        homes = allocate(sizes, self.target.on.memory)
+        for weight, (array, dtype), home in zip(missing, packed, homes, strict=True):
             tensor = home.view(torch_dtype(dtype))
-            tensor.copy_(torch.from_numpy(packed.reshape(-1)))
+            tensor.copy_(torch.from_numpy(array.reshape(-1)))
             self.tensors[weight.name] = tensor
 
 
@@ -74,12 +79,11 @@ class ArenaExecutor:
         weights.add(plan.weights)
         self._device, memory = target.on, target.on.memory
         if settings.sanitize():
-            self._slots = {slot.name: allocate(slot.nbytes, memory) for slot in plan.slots}
+            homes = allocate([slot.nbytes for slot in plan.slots], memory)
         else:
-            arena = allocate(plan.arena_bytes - 2 * GUARD_BYTES, memory)
-            self._slots = {
-                slot.name: arena[slot.offset - GUARD_BYTES :][: slot.nbytes] for slot in plan.slots
-            }
+            (arena,) = allocate([plan.arena_bytes], memory)
+            homes = [arena[slot.offset :][: slot.nbytes] for slot in plan.slots]
+        self._slots = {slot.name: home for slot, home in zip(plan.slots, homes, strict=True)}
         self._types = {location.buffer.name: location.type for location in plan.locations.values()}
         self._steps = tuple(
             (step, target.prepare(step.launch, self._resolve)) for step in plan.steps
@@ -165,10 +169,15 @@ def torch_dtype(dtype: DType) -> torch.dtype:
     return found
 
 
-def allocate(nbytes: int, memory: torch.device) -> torch.Tensor:
-    """Aligned bytes with guard bands on both sides; exactly `nbytes` under the sanitizer."""
+def allocate(sizes: Sequence[int], memory: torch.device) -> list[torch.Tensor]:
+    """Aligned runs of bytes in one block with guard bands on both sides.
+
+    Under the sanitizer each is an allocation of exactly its size, whose borders it can see.
+    """
     if settings.sanitize():
-        return torch.empty(nbytes, dtype=torch.int8, device=memory)
-    block = torch.empty(nbytes + 2 * GUARD_BYTES + ALIGNMENT, dtype=torch.int8, device=memory)
-    start = GUARD_BYTES + -(block.data_ptr() + GUARD_BYTES) % ALIGNMENT
-    return block[start : start + nbytes]
+        return [torch.empty(nbytes, dtype=torch.int8, device=memory) for nbytes in sizes]
+    starts = list(accumulate((-(-n // ALIGNMENT) * ALIGNMENT for n in sizes), initial=GUARD_BYTES))
+    total = starts[-1] + GUARD_BYTES + ALIGNMENT
+    block = torch.empty(total, dtype=torch.int8, device=memory)
+    shift = -block.data_ptr() % ALIGNMENT
+    return [block[shift + s :][:n] for s, n in zip(starts, sizes, strict=False)]
