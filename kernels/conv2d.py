@@ -7,7 +7,15 @@ import triton.language as tl
 
 from .epilogue import Pool, Stage, Tail, epilogue
 from .finish import finish, tile_pixels
-from .launch import Launch, View, ceil_div, grid_refusal, offset_refusal, require
+from .launch import (
+    Launch,
+    View,
+    ceil_div,
+    grid_refusal,
+    offset_refusal,
+    reach_refusal,
+    require,
+)
 from .tile import ConvTile, Pressure
 
 # Taps whose validity fits the bits of one int32.
@@ -222,6 +230,15 @@ def conv2d(
     )
     require(offset_refusal(x, w))
     group_channels = out_channels // groups
+    past = [
+        max(0, (out - 1) * step + (taps - 1) * spread - before - (size - 1))
+        for out, step, taps, spread, before, size in zip(
+            out_size, stride, kernel, dilation, padding, x.shape[2:], strict=True
+        )
+    ]
+    for rows, columns in (padding, past):
+        require(reach_refusal(x, rows * x.strides[2] + columns * x.strides[3]))
+    require(reach_refusal(w, -group_channels % tile.channels * w.strides[0]))
     windows = tile.pixels // (end.window[0] * end.window[1])
     grid = (
         ceil_div(end.windows(images, *out_size), windows) * ceil_div(group_channels, tile.channels),

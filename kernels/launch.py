@@ -7,6 +7,9 @@ Strides = tuple[int, ...]
 
 MAX_OFFSET = 2**31 - 1
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
+# Bytes past either end of a tensor that masked lanes may address. On a GPU the mask of an
+# asynchronous copy does not keep its address from being translated, so that much has to be mapped.
+MASKED_REACH = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,17 @@ def offset_refusal(*views: View) -> str | None:
                 f"a tensor of shape {view.shape} with strides {view.strides} spans {view.reach} "
                 f"elements; kernels address at most {MAX_OFFSET}"
             )
+    return None
+
+
+def reach_refusal(view: View, elements: int) -> str | None:
+    """Why masked lanes may not address `elements` past an end of a view, or None."""
+    nbytes = elements * int(view.dtype.lstrip("bfi")) // 8
+    if nbytes > MASKED_REACH:
+        return (
+            f"masked loads of a tensor of shape {view.shape} would address {nbytes} bytes past its "
+            f"end; {MASKED_REACH} are kept mapped"
+        )
     return None
 
 

@@ -224,6 +224,18 @@ def test_refuses_what_int32_offsets_cannot_address():
         launch_of(near, w, far)
 
 
+def test_refuses_masked_loads_beyond_what_is_kept_mapped():
+    w, y = view_of(randn(16, 144)), view_of(randn(1, 16, 8, 8))
+    just = View(None, (1, 16, 8, 8), (0, 1, 2**20 - 16, 16), "f32")
+    launch_of(just, w, y)  # a row and a pixel of padding: 4 MiB
+    above = View(None, (1, 16, 8, 8), (0, 1, 2**20 - 15, 16), "f32")
+    with pytest.raises(ValueError, match="bytes past its end"):
+        launch_of(above, w, y)
+    tail = View(None, (16, 144), (2**18, 1), "f32")
+    with pytest.raises(ValueError, match="bytes past its end"):
+        launch_of(view_of(randn(1, 16, 8, 8)), tail, y, tile=ConvTile(64, 64, 16))
+
+
 def test_nan_survives_relu_and_max_pool(run):
     x = randn(1, 16, 8, 8)
     x[0, 3, 2, 2] = float("nan")

@@ -1,0 +1,36 @@
+"""Memory that executors hand to kernels."""
+
+import pytest
+import torch
+
+from graphcnn.kernels.launch import MASKED_REACH
+from graphcnn.plan.memory import ALIGNMENT
+from graphcnn.runtime.executor import GUARD_BYTES, allocate
+
+
+def test_blocks_are_aligned_apart_and_guarded(monkeypatch):
+    monkeypatch.delenv("GRAPHCNN_SANITIZE", raising=False)
+    sizes = [1, 300, 0, 4096]
+    homes = allocate(sizes, torch.device("cpu"))
+    storage = homes[0].untyped_storage()
+    end = storage.data_ptr()
+    for home, nbytes in zip(homes, sizes, strict=True):
+        assert home.numel() == nbytes
+        assert home.untyped_storage().data_ptr() == storage.data_ptr()
+        if nbytes:
+            assert home.data_ptr() % ALIGNMENT == 0
+            assert home.data_ptr() >= end
+            end = home.data_ptr() + nbytes
+    assert homes[0].data_ptr() - storage.data_ptr() >= GUARD_BYTES
+    assert storage.data_ptr() + storage.nbytes() - end >= GUARD_BYTES
+
+
+def test_the_guard_bands_hold_what_kernels_may_address():
+    assert GUARD_BYTES >= MASKED_REACH
+
+
+@pytest.mark.parametrize("nbytes", [1, 1000])
+def test_the_sanitizer_sees_exact_sizes(nbytes, monkeypatch):
+    monkeypatch.setenv("GRAPHCNN_SANITIZE", "1")
+    (home,) = allocate([nbytes], torch.device("cpu"))
+    assert home.untyped_storage().nbytes() == nbytes
