@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from graphcnn.errors import FileProblem
 from graphcnn.frontend.from_text import parse
-from graphcnn.ir import Graph, Param
+from graphcnn.ir import Graph, Param, check_graph
 
 
 def save(graph: Graph, path: str | Path) -> None:
@@ -17,13 +17,16 @@ def save(graph: Graph, path: str | Path) -> None:
 
     Raises:
         FileProblem: when a file cannot be written; neither is left half-written.
+        InvalidGraph: for what is not a graph.
     """
     from safetensors.numpy import save as serialize
 
+    check_graph(graph)
+    text, beside = _files(path)
     data = {param.name: param.data for param in graph.params if param.data is not None}
     if data:
-        write(Path(path).with_suffix(".safetensors"), serialize(data))
-    write(Path(path), f"{graph}\n".encode())
+        write(beside, serialize(data))
+    write(text, f"{graph}\n".encode())
 
 
 def load(path: str | Path) -> Graph:
@@ -36,9 +39,9 @@ def load(path: str | Path) -> Graph:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    beside = Path(path).with_suffix(".safetensors")
+    text, beside = _files(path)
     try:
-        graph = parse(Path(path).read_text(encoding="utf-8"))
+        graph = parse(text.read_text(encoding="utf-8"))
         data = load_file(beside) if beside.exists() else {}
     except (OSError, UnicodeDecodeError, SafetensorError) as error:
         raise FileProblem(
@@ -51,17 +54,32 @@ def load(path: str | Path) -> Graph:
 
     def filled(param: Param) -> Param:
         array = data.get(param.name)
-        if array is not None and array.shape != param.type.shape:
+        carried = param.type.dtype.numpy
+        if array is not None and (array.shape, array.dtype) != (param.type.shape, carried):
             raise FileProblem(
                 "the weights beside a graph belong to another graph",
                 where=f"{beside}, '{param.name}'",
-                got=list(array.shape),
-                wanted=list(param.type.shape),
+                got=f"{array.dtype}{list(array.shape)}",
+                wanted=f"{carried}{list(param.type.shape)}",
                 remedy="save graph and weights together with gx.save",
             )
         return param if array is None else replace(param, data=array)
 
     return graph.replace(params=tuple(filled(param) for param in graph.params))
+
+
+def _files(path: str | Path) -> tuple[Path, Path]:
+    """The file of a graph's text, and that of its weights."""
+    named = Path(path) if isinstance(path, str | os.PathLike) else None
+    if named is None or not named.name or "\0" in str(named) or named.suffix == ".safetensors":
+        raise FileProblem(
+            "this path cannot name a graph",
+            where="path",
+            got=repr(path),
+            wanted="the path of a text file; its weights take the suffix .safetensors",
+            remedy='choose a name such as "net.gcn"',
+        )
+    return named, named.with_suffix(".safetensors")
 
 
 def write(path: Path, content: bytes) -> None:
@@ -70,15 +88,14 @@ def write(path: Path, content: bytes) -> None:
     Raises:
         FileProblem: when that fails; what was there before is untouched.
     """
-    temporary = None
+    temporary = path.with_name(f".{uuid4().hex}")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = file.name
-            file.write(content)
-        os.replace(temporary, path)
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        if temporary is not None:
-            os.unlink(temporary)
         raise FileProblem(
             "a file cannot be written",
             where=str(path),

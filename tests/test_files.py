@@ -1,12 +1,13 @@
 """Saving and loading graphs."""
 
 import os
+import stat
 
 import numpy as np
 import pytest
 
 import graphcnn as gx
-from graphcnn.errors import FileProblem, ParseError
+from graphcnn.errors import FileProblem, InvalidGraph, ParseError
 from graphcnn.ir import evaluate
 
 
@@ -62,3 +63,35 @@ def test_a_failed_write_leaves_nothing(network, tmp_path):
     with pytest.raises(FileProblem, match="cannot be written"):
         gx.save(network, tmp_path / "taken.gcn")
     assert sorted(os.listdir(tmp_path)) == ["taken.gcn", "taken.safetensors"]
+
+
+@pytest.mark.parametrize("path", ["", ".", "net\0.gcn", "net.safetensors", 5, None])
+def test_paths_that_cannot_name_a_graph(network, path, tmp_path, monkeypatch):
+    # Above all "net.safetensors": text and weights would overwrite one another.
+    monkeypatch.chdir(tmp_path)
+    for use in (lambda: gx.save(network, path), lambda: gx.load(path)):
+        with pytest.raises(FileProblem, match="cannot name a graph") as caught:
+            use()
+        assert "net.gcn" in caught.value.remedy
+    assert os.listdir(tmp_path) == []
+
+
+def test_files_have_the_permissions_that_the_user_s_files_have(network, tmp_path):
+    gx.save(network, tmp_path / "net.gcn")
+    (tmp_path / "other").write_text("")
+    modes = {stat.S_IMODE(os.stat(file).st_mode) for file in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+def test_weights_of_another_dtype_are_refused(network, tmp_path):
+    gx.save(network, tmp_path / "net.gcn")
+    (tmp_path / "net.gcn").write_text(str(network).replace("f32", "f64"))
+    with pytest.raises(FileProblem, match="float32") as caught:
+        gx.load(tmp_path / "net.gcn")
+    assert "float64" in str(caught.value.wanted)
+
+
+def test_only_graphs_are_saved(tmp_path):
+    with pytest.raises(InvalidGraph, match="not a graph"):
+        gx.save(gx.input("x", (1,)), tmp_path / "net.gcn")
+    assert os.listdir(tmp_path) == []

@@ -72,6 +72,13 @@ def parse(text: str) -> Graph:
         UnknownOp: for an operator that graphcnn does not have.
         InvalidGraph: or a shape error, when the graph it spells breaks a rule.
     """
+    if not isinstance(text, str):
+        raise ParseError(
+            "the text form of a graph is a string",
+            where="the argument text",
+            got=type(text).__name__,
+            remedy="decode bytes first; gx.load reads a file",
+        )
     graph = _Parser(text).graph()
     verify(graph)
     return graph

@@ -20,6 +20,23 @@ from graphcnn.ir.graph import Graph, Node, Param
 _NAME = re.compile(r"[A-Za-z_][\w.\-/]*")
 
 
+def check_graph(graph: object) -> None:
+    """Check that something is a graph at all.
+
+    Raises:
+        InvalidGraph: naming what it is instead.
+    """
+    if not isinstance(graph, Graph):
+        raise InvalidGraph(
+            "this is not a graph",
+            where="the argument graph",
+            got=type(graph).__name__,
+            wanted="what gx.graph, gx.parse, gx.load or a function of gx.models returns",
+            remedy="collect tensors by gx.graph(name, outputs=[...]); a compiled model holds its "
+            "graph as model.source",
+        )
+
+
 def verify(graph: Graph) -> None:
     """Check the whole graph.
 
@@ -29,6 +46,7 @@ def verify(graph: Graph) -> None:
     Raises:
         InvalidGraph: or a subclass; or the error of the op whose shapes do not fit.
     """
+    check_graph(graph)
     sources = [source.name for source in graph.sources]
     _check_names(graph, sources)
     for param in graph.params:

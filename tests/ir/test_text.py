@@ -77,3 +77,10 @@ def test_malformed_text(old, new, error, says):
 def test_fragments(text):
     with pytest.raises(errors.ParseError, match="where"):
         parse(text)
+
+
+@pytest.mark.parametrize("thing", [5, None, TEXT.encode()])
+def test_text_is_a_string(thing):
+    with pytest.raises(errors.ParseError, match="is a string") as caught:
+        parse(thing)
+    assert caught.value.got == type(thing).__name__

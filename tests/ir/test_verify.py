@@ -156,3 +156,11 @@ def test_text_of_a_cycle():
     text = "graph g {\n input x: f32[1]\n a: f32[1] = relu(b)\n b: f32[1] = relu(a)\n return b\n}"
     with pytest.raises(errors.CyclicGraph, match="unroll the loop"):
         parse(text)
+
+
+@pytest.mark.parametrize("thing", [5, "lenet", None, [graph], Graph])
+def test_what_is_not_a_graph(thing):
+    with pytest.raises(errors.InvalidGraph, match="not a graph") as caught:
+        verify(thing)
+    assert caught.value.got == type(thing).__name__
+    assert "gx.graph(" in caught.value.remedy
