@@ -20,9 +20,8 @@ from graphcnn.report.verification import verify
 from graphcnn.runtime.boundary import example_inputs, to_tensor
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.runtime.executor import Executor
-from graphcnn.runtime.timing import Timing, interleave
+from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, interleave
 
-LEAST_ROUNDS, MOST_ROUNDS = 5, 200
 UNFUSED = "unfused"
 
 
@@ -144,7 +143,7 @@ def compare(
         )
     arrays = inputs or example_inputs(first.graph)
     references = References(arrays)
-    checks = {name: _check(model, arrays, references) for name, model in models.items()}
+    checks = {name: references.run(model) for name, model in models.items()}
     sound = {name: m for name, m in models.items() if all(c.passed for c in checks[name])}
     samples = _time(sound, arrays, seconds) if sound else {}
     library = (name for name, model in models.items() if model.target.name == "library")
@@ -160,14 +159,6 @@ def compare(
         len(sound) == len(models),
         rows,
     )
-
-
-def _check(
-    model: CompiledModel, arrays: Mapping[str, Any], references: References
-) -> tuple[OutputCheck, ...]:
-    with model.loaded(arrays, poison=True) as executor:
-        _runner(executor)()
-        return references.check(model, executor)
 
 
 def _time(

@@ -77,6 +77,13 @@ class References:
             for value in graph.inputs
         }
 
+    def run(self, model: CompiledModel) -> tuple[OutputCheck, ...]:
+        """Run a model with the memory of its activations poisoned, and check its outputs."""
+        with model.loaded(self._arrays, poison=True) as executor:
+            for _, run in executor.steps():
+                run()
+            return self.check(model, executor)
+
     def check(self, model: CompiledModel, executor: Executor) -> tuple[OutputCheck, ...]:
         """The outputs of a model whose executor has run on these arrays."""
         source = model.source

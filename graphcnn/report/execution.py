@@ -11,6 +11,7 @@ from graphcnn.ir import Array
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
 from graphcnn.report.tables import dimensions, milliseconds, table
+from graphcnn.report.verification import fault
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
 
@@ -28,21 +29,37 @@ class OutputSummary:
 
 @dataclass(frozen=True)
 class Execution(Result):
-    """A run; `seconds` is that of the second call, copies in and out included."""
+    """A run.
+
+    Attributes:
+        network: Its name.
+        environment: Where it ran.
+        kernels: Kernels that a call launches.
+        ok: Whether the outputs are right.
+        first_seconds: The first call, with compiling; None for a model whose outputs are wrong.
+        seconds: The second call, copies in and out included; None likewise.
+        outputs: What it returned.
+        problem: What is wrong, or None.
+    """
 
     network: str
     environment: Environment
     kernels: int
-    first_seconds: float
-    seconds: float
+    ok: bool
+    first_seconds: float | None
+    seconds: float | None
     outputs: tuple[OutputSummary, ...]
+    problem: str | None
 
     def __str__(self) -> str:
-        title = (
-            f"run {self.network} on {self.environment}: {self.kernels} kernels, "
-            f"{milliseconds(self.seconds)} (first call, with compiling, "
-            f"{milliseconds(self.first_seconds)})"
-        )
+        title = f"run {self.network} on {self.environment}: {self.kernels} kernels, "
+        if self.seconds is None or self.first_seconds is None:
+            title += f"not timed: {self.problem}"
+        else:
+            title += (
+                f"{milliseconds(self.seconds)} (first call, with compiling, "
+                f"{milliseconds(self.first_seconds)})"
+            )
         rows = (
             (
                 output.name,
@@ -58,21 +75,24 @@ class Execution(Result):
 
 
 def run_once(model: CompiledModel, seed: int = 0) -> Execution:
-    """Call a model twice on seeded standard normal inputs."""
+    """Call a model twice on seeded standard normal inputs, and check its outputs."""
     inputs = example_inputs(model.graph, seed)
     start = time.perf_counter()
     model(**inputs)
     compiled = time.perf_counter()
     results = model(**inputs)
     end = time.perf_counter()
+    problem = fault(model, inputs)
     named = results if isinstance(results, dict) else {model.source.outputs[0]: results}
     return Execution(
         model.source.name,
         Environment.of(model.target.on),
         len(model.plan.steps),
-        compiled - start,
-        end - compiled,
+        problem is None,
+        None if problem else compiled - start,
+        None if problem else end - compiled,
         tuple(_summary(name, array) for name, array in named.items()),
+        problem,
     )
 
 

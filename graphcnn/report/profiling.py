@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +12,13 @@ from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, steps_of
 from graphcnn.report.tables import milliseconds, table
+from graphcnn.report.verification import fault
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.runtime.executor import Executor
-from graphcnn.runtime.timing import Timing
+from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, timed
 
 WARMUP = 2
-LEAST_ROUNDS, MOST_ROUNDS = 5, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +51,26 @@ class Profile(Result):
         model: Name of the network.
         target: What it was compiled for.
         environment: Where it ran.
-        seconds: Sum of the medians.
-        gflops: Rate of the whole.
-        rows: In order of execution.
+        ok: Whether the outputs are right.
+        seconds: Sum of the medians; None for a model whose outputs are wrong.
+        gflops: Rate of the whole; None likewise.
+        rows: In order of execution; none likewise.
+        problem: What is wrong, or None.
     """
 
     model: str
     target: str
     environment: Environment
-    seconds: float
-    gflops: float
+    ok: bool
+    seconds: float | None
+    gflops: float | None
     rows: tuple[StepTime, ...]
+    problem: str | None
 
     def __str__(self) -> str:
+        title = f"profile {self.model}, target {self.target}, on {self.environment}"
+        if self.seconds is None or self.gflops is None:
+            return f"{title}\nnot timed: {self.problem}"
         rows = [
             (
                 row.name,
@@ -78,7 +84,7 @@ class Profile(Result):
         ]
         rows.append(("total", "", milliseconds(self.seconds), "", f"{self.gflops:.1f}", ""))
         return table(
-            f"profile {self.model}, target {self.target}, on {self.environment}",
+            title,
             ("node", "kernel", "median", "share", "GFLOP/s", "GB/s"),
             rows,
             words=2,
@@ -86,13 +92,14 @@ class Profile(Result):
 
 
 def profile(model: CompiledModel, /, *, seconds: float = 5.0, **inputs: Any) -> Profile:
-    """Time every step of a model.
+    """Check a model's outputs against the float64 reference, then time every step.
 
-    Each step is waited for before the next one starts, so the sum is more than a call takes on a
-    device that runs asynchronously.
+    A model whose outputs are wrong is not timed; `verify` names the node at fault. Each step is
+    waited for before the next one starts, so the sum is more than a call takes on a device that
+    runs asynchronously.
 
     Args:
-        model: What to time. Its results are not checked here: see `verify`.
+        model: What to time.
         seconds: About how long to measure; at least five rounds are run.
         inputs: One array per graph input; when there are none, seeded standard normal arrays.
 
@@ -100,6 +107,9 @@ def profile(model: CompiledModel, /, *, seconds: float = 5.0, **inputs: Any) -> 
         The errors of a call, for inputs that do not fit.
     """
     arrays = inputs or example_inputs(model.graph)
+    target, environment = model.target.name, Environment.of(model.target.on)
+    if problem := fault(model, arrays):
+        return Profile(model.source.name, target, environment, False, None, None, (), problem)
     samples: dict[str, list[float]] = {}
     rounds, spent = 0, 0.0
     while rounds < WARMUP + LEAST_ROUNDS or (spent < seconds and rounds < WARMUP + MOST_ROUNDS):
@@ -130,11 +140,13 @@ def profile(model: CompiledModel, /, *, seconds: float = 5.0, **inputs: Any) -> 
 
     return Profile(
         model.source.name,
-        model.target.name,
-        Environment.of(model.target.on),
+        target,
+        environment,
+        True,
         total,
         sum(costs[name].flops for name in steps) / total / 1e9,
         tuple(row(node) for node in graph.nodes if node.name in steps),
+        None,
     )
 
 
@@ -142,14 +154,5 @@ def _one_round(model: CompiledModel, executor: Executor) -> dict[str, float]:
     """Seconds of every node that runs."""
     taken: dict[str, float] = {}
     for step, run in executor.steps():
-        taken[step.node] = taken.get(step.node, 0.0) + _time(model, run)
+        taken[step.node] = taken.get(step.node, 0.0) + timed(run, model.target.on)
     return taken
-
-
-def _time(model: CompiledModel, run: Callable[[], None]) -> float:
-    device = model.target.on
-    device.synchronize()
-    elapsed = device.stopwatch()
-    run()
-    device.synchronize()
-    return elapsed()

@@ -175,6 +175,15 @@ def verify(model: CompiledModel, /, **inputs: Any) -> Verification:
     )
 
 
+def fault(model: CompiledModel, arrays: Mapping[str, Any]) -> str | None:
+    """What is wrong with a model's outputs on some arrays, in a line; None when they are right.
+
+    No figure is reported of a model for which this is not None.
+    """
+    right = all(output.passed for output in References(arrays).run(model))
+    return None if right else verify(model, **arrays).verdict
+
+
 def _check_groups(
     model: CompiledModel, executor: Executor, given: Mapping[str, Array]
 ) -> tuple[tuple[GroupCheck, ...], BadNode | None]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from graphcnn.plan import Device
 
+# Quartiles take a handful of samples; beyond this many the median stands still.
+LEAST_ROUNDS, MOST_ROUNDS = 5, 200
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -57,11 +60,16 @@ def interleave(
         for name, run in runs.items():
             if before is not None:
                 before[name]()
-            device.synchronize()
-            elapsed = device.stopwatch()
-            run()
-            device.synchronize()
-            seconds = elapsed()
+            seconds = timed(run, device)
             if index >= warmup:
                 samples[name].append(seconds)
     return samples
+
+
+def timed(run: Callable[[], object], device: Device) -> float:
+    """Seconds of one run, from an idle device until it is idle again."""
+    device.synchronize()
+    elapsed = device.stopwatch()
+    run()
+    device.synchronize()
+    return elapsed()

@@ -1,4 +1,4 @@
-"""A profile has a row for everything that runs."""
+"""A profile has a row for everything that runs, and none for a model that is wrong."""
 
 import numpy as np
 import pytest
@@ -28,4 +28,19 @@ def test_rows_rates_and_shares(target):
     assert conv.timing.samples >= 5
     if target == "triton":
         assert found.rows[1].kernel == "fill, copy"
+    assert found.ok
     assert "total" in str(found)
+
+
+def test_a_wrong_model_is_not_timed():
+    x = gx.input("image", (1, 4, 8, 8))
+    net = gx.graph("net", gx.conv2d(x, DRAW.standard_normal((4, 4, 1, 1), np.float32), name="conv"))
+    model = gx.compile(net, device="cpu")
+    model(image=np.zeros((1, 4, 8, 8), np.float32))
+    next(iter(model._weights.tensors.values()))[:] += 1
+    found = profile(model, seconds=0.05)
+    assert not found.ok
+    assert found.rows == ()
+    assert found.seconds is found.gflops is None
+    assert "node 'conv'" in found.problem
+    assert "not timed" in str(found)
