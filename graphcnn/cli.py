@@ -9,18 +9,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphcnn.errors import GraphCNNError
-from graphcnn.ir import Graph, inline, with_he_weights
+from graphcnn.errors import DTypeMismatch, GraphCNNError
+from graphcnn.ir import CompileLog, DType, Graph, inline, rebatch, with_he_weights
 from graphcnn.models import MODELS, build
+from graphcnn.passes import PASSES, default_pipeline, run_passes
 
-STAGES = ("source", "simplify", "canonicalize", "fold-batch-norm", "fuse", "plan")
+STAGES = ("source", *PASSES, "plan")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0; 1 when a verification failed; 2 for a mistake of the user's, printed to stderr.
+        0; 1 when a model's outputs are wrong; 2 for a mistake of the user's, printed to stderr.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the main job: LeNet on real digits, then VGG-16")
     demo.add_argument("--json", metavar="FILE", help="write every result to FILE")
     demo.set_defaults(command=_demo)
-    words: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
+    words: dict[str, tuple[Callable[[argparse.Namespace, Graph], Any], str]] = {
         "run": (_run, "run the network once"),
         "verify": (_verify, "check every kernel against the float64 reference"),
         "explain": (_explain, "which nodes became which kernel, and why the rest did not"),
@@ -45,10 +46,10 @@ def _parser() -> argparse.ArgumentParser:
         "profile": (_profile, "time every kernel"),
         "inspect": (_inspect, "show the graph: types, parameters, multiply-accumulates"),
     }
-    for word, (command, text) in words.items():
+    for word, (report, text) in words.items():
         sub = commands.add_parser(word, help=text)
         _add_network_options(sub)
-        sub.set_defaults(command=command)
+        sub.set_defaults(command=_report, report=report)
     return parser
 
 
@@ -56,8 +57,8 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "network", help=f"{', '.join(MODELS)}, or the path of a graph written by gx.save"
     )
-    sub.add_argument("--batch", type=_positive, default=1, help="images per call")
-    sub.add_argument("--dtype", default="float32", help="float32, float16 or bfloat16")
+    sub.add_argument("--batch", type=_positive, help="images per call; 1, or as the file has it")
+    sub.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
     sub.add_argument("--device", default="auto", help="auto, cuda or cpu")
     sub.add_argument("--no-fuse", action="store_true", help="one kernel per operator")
     for demand in ("--must-fuse", "--must-not-fuse"):
@@ -81,26 +82,36 @@ def _positive(text: str) -> int:
     return number
 
 
-def load_network(name: str, batch: int, dtype: str, seed: int) -> Graph:
+def load_network(name: str, batch: int | None, dtype: str | None, seed: int) -> Graph:
     """A built-in network, or a saved one with seeded weights where the file has none.
+
+    Args:
+        name: A key of `MODELS`, or a path.
+        batch: Images per call; None is 1, or what the file has.
+        dtype: Element type of a built-in network, float32 by default; a file has its own.
+        seed: For weights that a file lacks.
 
     Raises:
         UnknownModel: when `name` is neither.
+        DTypeMismatch: for a dtype that is not the file's.
     """
     from graphcnn.files import load
-    from graphcnn.ir import rebatch
 
     if name in MODELS or not Path(name).exists():
-        return build(name, batch, dtype)
+        return build(name, batch or 1, dtype or "float32")
     graph = load(name)
+    others = [value for value in graph.inputs if dtype and value.type.dtype is not DType.of(dtype)]
+    if others:
+        raise DTypeMismatch(
+            "a saved graph has a dtype of its own",
+            where=name,
+            got=f"--dtype {dtype}, {', '.join(map(str, others))}",
+            remedy="leave out --dtype, or build the graph with this dtype and save it again",
+        )
     if any(param.data is None for param in graph.params):
         print(f"{name} has no weights beside it: seeded He weights are used", file=sys.stderr)
         graph = with_he_weights(graph, seed)
-    return graph if batch == 1 else rebatch(graph, batch)
-
-
-def _network(options: argparse.Namespace) -> Graph:
-    return load_network(options.network, options.batch, options.dtype, options.seed)
+    return graph if batch is None else rebatch(graph, batch)
 
 
 def _compiled(options: argparse.Namespace, graph: Graph, **changes: Any) -> Any:
@@ -115,69 +126,50 @@ def _compiled(options: argparse.Namespace, graph: Graph, **changes: Any) -> Any:
     return compile(graph, **(chosen | changes))
 
 
-def _emitted(options: argparse.Namespace, graph: Graph) -> bool:
-    """Print the stage that `--emit` asks for; False when it asks for none."""
-    if options.emit is None:
-        return False
+def _stage(options: argparse.Namespace, graph: Graph) -> object:
+    """What `--emit` asks for: the graph after a pass, or the plan."""
     if options.emit == "plan":
-        print(_compiled(options, graph).plan)
-        return True
-    from graphcnn.ir import CompileLog
-    from graphcnn.passes import default_pipeline, run_passes
+        return _compiled(options, graph).plan
     from graphcnn.targets import resolve
 
-    target = resolve("triton", options.device)
     passes = default_pipeline(
-        target.supports,
+        resolve("triton", options.device).supports,
         must_fuse=options.must_fuse,
         must_not_fuse=options.must_not_fuse,
         fuse=not options.no_fuse,
     )
-    names = ["source", *(step.name for step in passes)]
-    count = names.index(options.emit) if options.emit in names else len(passes)
-    print(run_passes(inline(graph), passes[:count], CompileLog()))
-    return True
+    return run_passes(inline(graph), passes[: STAGES.index(options.emit)], CompileLog())
 
 
-def _show(options: argparse.Namespace, result: Any) -> None:
-    print(json.dumps(result.to_json(), indent=2) if options.json else result)
-
-
-def _run(options: argparse.Namespace) -> int:
-    graph = _network(options)
-    if _emitted(options, graph):
+def _report(options: argparse.Namespace) -> int:
+    graph = load_network(options.network, options.batch, options.dtype, options.seed)
+    if options.emit is not None:
+        print(_stage(options, graph))
         return 0
+    result = options.report(options, graph)
+    print(json.dumps(result.to_json(), indent=2) if options.json else result)
+    return 0 if getattr(result, "ok", True) else 1
+
+
+def _run(options: argparse.Namespace, graph: Graph) -> Any:
     from graphcnn.report import run_once
 
-    _show(options, run_once(_compiled(options, graph), seed=options.seed))
-    return 0
+    return run_once(_compiled(options, graph), seed=options.seed)
 
 
-def _verify(options: argparse.Namespace) -> int:
-    graph = _network(options)
-    if _emitted(options, graph):
-        return 0
+def _verify(options: argparse.Namespace, graph: Graph) -> Any:
     from graphcnn.report import verify
 
-    result = verify(_compiled(options, graph))
-    _show(options, result)
-    return 0 if result.ok else 1
+    return verify(_compiled(options, graph))
 
 
-def _explain(options: argparse.Namespace) -> int:
-    graph = _network(options)
-    if _emitted(options, graph):
-        return 0
+def _explain(options: argparse.Namespace, graph: Graph) -> Any:
     from graphcnn.report import explain
 
-    _show(options, explain(_compiled(options, graph)))
-    return 0
+    return explain(_compiled(options, graph))
 
 
-def _compare(options: argparse.Namespace) -> int:
-    graph = _network(options)
-    if _emitted(options, graph):
-        return 0
+def _compare(options: argparse.Namespace, graph: Graph) -> Any:
     from graphcnn.report import compare
 
     models = {
@@ -185,28 +177,19 @@ def _compare(options: argparse.Namespace) -> int:
         "unfused": _compiled(options, graph, fuse=False, must_fuse=(), must_not_fuse=()),
         "fused": _compiled(options, graph),
     }
-    _show(options, compare(models))
-    return 0
+    return compare(models)
 
 
-def _profile(options: argparse.Namespace) -> int:
-    graph = _network(options)
-    if _emitted(options, graph):
-        return 0
+def _profile(options: argparse.Namespace, graph: Graph) -> Any:
     from graphcnn.report import profile
 
-    _show(options, profile(_compiled(options, graph)))
-    return 0
+    return profile(_compiled(options, graph))
 
 
-def _inspect(options: argparse.Namespace) -> int:
-    graph = _network(options)
-    if _emitted(options, graph):
-        return 0
+def _inspect(_options: argparse.Namespace, graph: Graph) -> Any:
     from graphcnn.report import inspect
 
-    _show(options, inspect(graph))
-    return 0
+    return inspect(graph)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 import graphcnn as gx
 from graphcnn.cli import STAGES, main
+from graphcnn.ir import rebatch
 from graphcnn.kernels import epilogue
 from graphcnn.ops import Relu
 from graphcnn.passes import default_pipeline
@@ -29,7 +30,9 @@ def run(capsys, *arguments):
     return status, *capsys.readouterr()
 
 
-def test_inspect_states_the_published_totals(capsys):
+def test_inspect_states_the_published_totals(capsys, monkeypatch):
+    # The counts need no numbers: drawing 138 million takes seconds.
+    monkeypatch.setattr("graphcnn.models.vgg.with_he_weights", lambda graph, seed: graph)
     status, out, _ = run(capsys, "inspect", "vgg16", "--json")
     facts = json.loads(out)
     assert status == 0
@@ -52,12 +55,14 @@ def test_run_prints_the_outputs(capsys, saved):
     assert output["high"] == pytest.approx(wanted.max(), rel=1e-6)
 
 
-def test_verify_passes_and_fails(capsys, saved, monkeypatch):
+@pytest.mark.parametrize("word", ["verify", "run", "compare", "profile"])
+def test_a_wrong_kernel_fails_and_is_not_timed(capsys, saved, monkeypatch, word):
     assert run(capsys, "verify", saved[1])[0] == 0
     monkeypatch.setitem(chain.UNARY, Relu, epilogue.tanh)
-    status, out, _ = run(capsys, "verify", saved[1])
+    status, out, _ = run(capsys, word, saved[1])
     assert status == 1
-    assert "act" in out
+    assert "node 'act'" in out
+    assert "not timed" in out or word == "verify"
 
 
 def test_explain_compare_and_profile_name_the_kernel(capsys, saved):
@@ -95,6 +100,19 @@ def test_another_batch_size_and_missing_weights(capsys, saved, tmp_path):
     assert status == 0
     assert "seeded He weights" in err
     assert json.loads(out)["outputs"][0]["shape"] == [3, 4, 4, 4]
+    gx.save(rebatch(saved[0], 2), tmp_path / "pair.gcn")
+    for options, images in (((), 2), (("--batch", "1"), 1)):
+        status, out, _ = run(capsys, "inspect", str(tmp_path / "pair.gcn"), *options)
+        assert status == 0
+        assert f"image: f32[{images},2,8,8]" in out
+
+
+def test_a_saved_graph_keeps_its_dtype(capsys, saved):
+    assert run(capsys, "inspect", saved[1], "--dtype", "float32")[0] == 0
+    status, _, err = run(capsys, "inspect", saved[1], "--dtype", "float16")
+    assert status == 2
+    assert "error[DTypeMismatch]" in err
+    assert "image: f32[1,2,8,8]" in err
 
 
 @pytest.mark.parametrize(
