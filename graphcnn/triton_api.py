@@ -22,6 +22,8 @@ from triton.backends.driver import DriverBase
 from triton.runtime.driver import driver as _config
 from triton.runtime.jit import JITFunction
 
+from graphcnn.errors import DeviceUnavailable, FileProblem
+
 # Triton 3.9 warns that this default will change; say what we mean.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
@@ -102,14 +104,43 @@ def prepare(
         args: Its runtime arguments in kernel order: tensors, numbers, tuples of them.
         meta: Its constexpr parameters by name, and num_warps, num_stages.
         driver: The driver to compile for; None is Triton's own (CUDA).
+
+    Raises:
+        FileProblem: when Triton's cache cannot be written, or what it holds cannot be read.
+        DeviceUnavailable: under Triton's interpreter.
     """
-    with using(driver):
+    if not isinstance(kernel, JITFunction):
+        raise DeviceUnavailable(
+            "kernels are compiled, and Triton is told to interpret them",
+            where=f"kernel '{kernel.__name__}'",
+            got=f"TRITON_INTERPRET={os.environ.get('TRITON_INTERPRET')}",
+            remedy="unset TRITON_INTERPRET; GRAPHCNN_SANITIZE=1 checks kernels on the CPU",
+        )
+    with using(driver), _cache_problems(kernel):
         compiled = kernel.warmup(grid=(1,), **_named(kernel, args, meta))
         compiled._init_handles()
     positions = [p.num for p in kernel.params if p.name not in meta]
     runtime = tuple(positions[: len(args)])
     template = [meta.get(p.name, p.default if p.has_default else None) for p in kernel.params]
     return Prepared(compiled, tuple(template), runtime)
+
+
+@contextmanager
+def _cache_problems(kernel: JITFunction[Any]) -> Iterator[None]:
+    """Turn what Triton raises when its cache fails into a FileProblem."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # Triton's own check of the folder is a RuntimeError, as are failures of compilers.
+        if isinstance(error, RuntimeError) and "cache dir" not in str(error):
+            raise
+        raise FileProblem(
+            "a compiled kernel cannot be kept in Triton's cache, or read from it",
+            where=f"kernel '{kernel.__name__}', cache '{triton.knobs.cache.dir}'",
+            got=error,
+            wanted="a folder that can be written, with files as Triton wrote them",
+            remedy="set TRITON_CACHE_DIR to such a folder; if its files are damaged, delete it",
+        ) from error
 
 
 def _named(kernel: Any, args: Sequence[object], meta: Mapping[str, object]) -> dict[str, object]:

@@ -3,8 +3,10 @@ import torch
 import triton
 import triton.language as tl
 from triton.runtime import driver as config
+from triton.runtime.interpreter import InterpretedFunction
 
 from graphcnn import cpu, triton_api
+from graphcnn.errors import DeviceUnavailable, FileProblem
 
 
 @triton.jit
@@ -101,3 +103,37 @@ def test_alignment_specialises_the_gpu_binary():
     )
     assert "LDG.E.128" in wide
     assert "LDG.E.128" not in narrow
+
+
+@pytest.mark.parametrize("broken", ["a file in place of the folder", "a damaged kernel"])
+def test_a_cache_that_fails_is_named(tmp_path, monkeypatch, broken):
+    args = (torch.randn(64), (None, None), 64, 0.5, 1)
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(folder))
+    driver = cpu.driver(sanitize=False)
+
+    @triton.jit
+    def fresh(x, outputs, n, scale, stride, BLOCK: tl.constexpr):
+        tl.store(x + tl.arange(0, BLOCK), scale)
+
+    meta = {"BLOCK": 64, "num_warps": 4}
+    if broken == "a damaged kernel":
+        triton_api.prepare(fresh, args, meta, driver)
+        libraries = list(folder.glob("**/*.so"))
+        assert libraries
+        for library in libraries:
+            library.write_bytes(b"")
+        fresh.device_caches.clear()
+    else:
+        folder.write_text("")
+    with pytest.raises(FileProblem, match="Triton's cache") as caught:
+        triton_api.prepare(fresh, args, meta, driver)
+    assert "fresh" in caught.value.where
+    assert "TRITON_CACHE_DIR" in caught.value.remedy
+
+
+def test_the_interpreter_is_refused():
+    interpreted = InterpretedFunction(scaled.fn)
+    with pytest.raises(DeviceUnavailable, match="interpret") as caught:
+        triton_api.prepare(interpreted, (), META, cpu.driver(sanitize=False))
+    assert "unset TRITON_INTERPRET" in caught.value.remedy
