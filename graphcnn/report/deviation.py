@@ -67,7 +67,8 @@ def _worst(name: str, computed: Array, exact: Array, bound: Array, dtype: DType)
         error = np.abs(computed - exact)
         # What lies beyond the dtype's range is rightly stored as infinity of its sign.
         overflow = np.isinf(computed) & (np.abs(exact) + bound > stored.max)
-        error[overflow & (computed * exact > 0) | ~np.isfinite(exact)] = 0
+        excused = overflow & (computed * exact > 0) | ~np.isfinite(exact)
+        error = np.where(excused, 0.0, error)
         share = np.where(np.isnan(error), np.inf, error / bound)
     largest = np.unravel_index(np.argmax(error), error.shape)  # the first NaN, if there is one
     at = np.unravel_index(np.argmax(share), share.shape)

@@ -61,3 +61,13 @@ def test_what_the_reference_cannot_judge_is_left_out():
 def test_underflow_is_allowed():
     found = judge([2.0**-20], [2.0**-20], [0.0], DType.F16, Mul())
     assert found.problem is None
+
+
+def test_a_single_number_without_dimensions():
+    type = TensorType(())
+    node = Node("y", Add(), ("a", "b"), (Value("y", type),))
+    operands = {"a": np.array(1.0), "b": np.array(2.0)}
+    for computed, problem in ((3.0, None), (3.1, "1 of 1 elements exceed the bound")):
+        found = deviation((node,), operands, {"y": np.array(computed)}, {"y": DType.F32}, UNIT)
+        assert found.problem == problem
+        assert found.at == ()

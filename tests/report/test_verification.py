@@ -204,3 +204,39 @@ def test_a_constant_reference_is_a_warning():
     assert verdict.ok
     assert "constant" in verdict.warnings[0]
     assert "warning:" in str(verdict)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("target", ["triton", "library"])
+def test_what_the_reference_makes_of_nan_and_infinity_is_not_judged(value, target):
+    x = gx.input("image", (1, 3, 8, 8))
+    h = gx.relu(gx.conv2d(x, draw(4, 3, 3, 3), padding=1))
+    model = gx.compile(gx.graph("net", gx.max_pool2d(h, 2, name="y")), target=target, device="cpu")
+    image = draw(1, 3, 8, 8)
+    image[0, 1, 2, 2] = value
+    with np.errstate(invalid="ignore"):
+        verdict = verify(model, image=image)
+    assert verdict.ok, str(verdict)
+    (output,) = verdict.outputs
+    assert 0 < output.unjudged < 4 * 16
+    assert 0 < output.allowed < 0.1
+    assert f"{output.unjudged} elements" in verdict.warnings[0]
+
+
+def test_a_padding_of_minus_infinity_is_judged_where_it_is_finite():
+    x = gx.input("image", (1, 2, 6, 6))
+    h = gx.max_pool2d(gx.pad(x, 1, -np.inf), 3, name="y")
+    verdict = verify(gx.compile(gx.graph("net", h), device="cpu"))
+    assert verdict.ok, str(verdict)
+    assert not verdict.warnings
+
+
+def test_values_beyond_the_range_of_the_dtype_are_named():
+    x = gx.input("image", (1, 64), "float16")
+    h = gx.relu(gx.linear(x, np.full((4, 64), 100, np.float16)))
+    h = gx.linear(h, np.full((3, 4), 2.0**-10, np.float16), name="y")
+    model = gx.compile(gx.graph("net", h), device="cpu")
+    verdict = verify(model, image=np.full((1, 64), 100, np.float16))
+    assert not verdict.ok
+    assert "'y' is NaN or infinite" in verdict.verdict
+    assert "range of their dtype" in verdict.verdict
