@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
-from graphcnn.errors import FileProblem
+from graphcnn.files import write
 
 
 class Result:
@@ -29,22 +28,8 @@ class Result:
         Raises:
             FileProblem: when the file cannot be written.
         """
-        path = Path(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         text = json.dumps(self.to_json(), indent=2, allow_nan=False)
-        try:
-            try:
-                part.write_text(text + "\n", encoding="utf-8")
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-        except OSError as error:
-            raise FileProblem(
-                "a report cannot be written",
-                where=str(path),
-                got=error,
-                remedy="name a file in a directory that exists and can be written",
-            ) from error
+        write(Path(path), f"{text}\n".encode())
 
 
 def _plain(value: Any) -> Any:

@@ -39,7 +39,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         self.touch()
         raise OSError("no space left")
 
-    monkeypatch.setattr("pathlib.Path.write_text", full)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(FileProblem, match="cannot be written") as caught:
         SAMPLE.save(path)
     assert str(path) in str(caught.value)
