@@ -144,10 +144,9 @@ class Dropout(Elementwise):
 
 
 @dataclass(frozen=True)
-class Softmax(Op):
-    """y_i = exp(x_i - m) / sum over j of exp(x_j - m), m = max over j of x_j, along `dim`."""
+class Normalized(Op):
+    """An op whose output elements depend on all input elements along `dim`."""
 
-    name: ClassVar[str] = "softmax"
     kind: ClassVar[OpKind] = OpKind.OPAQUE
     dim: int = 1
 
@@ -160,15 +159,22 @@ class Softmax(Op):
         check_dim(self, self.dim, inputs[0])
         return inputs[0]
 
+    def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
+        """Maximum, subtraction, exponential, sum, and a division or subtraction, per element."""
+        return Cost(0, 5 * output.size, output.size, output.size)
+
+
+@dataclass(frozen=True)
+class Softmax(Normalized):
+    """y_i = exp(x_i - m) / sum over j of exp(x_j - m), m = max over j of x_j, along `dim`."""
+
+    name: ClassVar[str] = "softmax"
+
     def reference(self, *inputs: Array) -> Array:
         """The formula."""
         powers = np.exp(inputs[0] - inputs[0].max(axis=self.dim, keepdims=True))
         y: Array = powers / powers.sum(axis=self.dim, keepdims=True)
         return y
-
-    def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
-        """Maximum, subtraction, exponential, sum and division per element."""
-        return Cost(0, 5 * output.size, output.size, output.size)
 
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
@@ -191,31 +197,16 @@ class Softmax(Op):
 
 
 @dataclass(frozen=True)
-class LogSoftmax(Op):
+class LogSoftmax(Normalized):
     """y_i = x_i - m - log(sum over j of exp(x_j - m)), m = max over j of x_j, along `dim`."""
 
     name: ClassVar[str] = "log_softmax"
-    kind: ClassVar[OpKind] = OpKind.OPAQUE
-    dim: int = 1
-
-    def __post_init__(self) -> None:
-        check_integer(self, "dim", 0)
-
-    def infer(self, *inputs: TensorType) -> TensorType:
-        """The input's type; raises RankError when it lacks the dimension."""
-        check_operands(self, inputs, ("input",))
-        check_dim(self, self.dim, inputs[0])
-        return inputs[0]
 
     def reference(self, *inputs: Array) -> Array:
         """The formula."""
         centred = inputs[0] - inputs[0].max(axis=self.dim, keepdims=True)
         y: Array = centred - np.log(np.exp(centred).sum(axis=self.dim, keepdims=True))
         return y
-
-    def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
-        """Maximum, subtraction, exponential, sum and subtraction per element."""
-        return Cost(0, 5 * output.size, output.size, output.size)
 
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
