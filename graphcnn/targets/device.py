@@ -48,9 +48,7 @@ class Device:
     def forget(self, memory: torch.Tensor) -> None:
         """Under the sanitizer: reading this memory is a fault until a kernel has written it."""
         if settings.sanitize() and self.kind == "cpu":
-            from graphcnn.cpu import sanitize
-
-            sanitize.unwritten(memory)
+            cpu.unwritten(memory)
 
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock on the device; calling the result stops it and gives seconds."""
@@ -86,6 +84,7 @@ def resolve_device(name: str) -> Device:
         return Device("cuda", torch.device("cuda", torch.cuda.current_device()), None)
     raise DeviceUnavailable(
         "this device is not available",
+        where="the argument device",
         got=name,
         wanted='"auto", "cpu", or "cuda" on a machine whose torch finds a CUDA device',
         remedy='compile(..., device="cpu") runs the same kernels natively on the CPU',

@@ -1,4 +1,4 @@
-"""Weight layouts: how each constant is arranged for the kernel that reads it, once, at compile."""
+"""Weight layouts: how each constant is arranged, once, for the kernel that reads it."""
 
 from __future__ import annotations
 
