@@ -70,7 +70,7 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
             type=lambda text: tuple(text.split(",")),
             help="node names; may be repeated",
         )
-    sub.add_argument("--seed", type=int, default=0, help="for the input, and missing weights")
+    sub.add_argument("--seed", type=_seed, default=0, help="for the input, and missing weights")
     sub.add_argument("--emit", choices=STAGES, help="print this stage and stop")
     sub.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -79,6 +79,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
     return number
 
 
@@ -97,7 +104,7 @@ def load_network(name: str, batch: int | None, dtype: str | None, seed: int) -> 
     """
     from graphcnn.files import load
 
-    if name in MODELS or not Path(name).exists():
+    if name in MODELS or not name or not Path(name).exists():
         return build(name, batch or 1, dtype or "float32")
     graph = load(name)
     others = [value for value in graph.inputs if dtype and value.type.dtype is not DType.of(dtype)]

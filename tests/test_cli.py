@@ -119,6 +119,7 @@ def test_a_saved_graph_keeps_its_dtype(capsys, saved):
     ("arguments", "error"),
     [
         (("run", "resnet9000"), "UnknownModel"),
+        (("run", ""), "UnknownModel"),
         (("run", "lenet", "--dtype", "float12"), "UnknownDType"),
         (("run", "lenet", "--device", "abacus"), "DeviceUnavailable"),
     ],
@@ -129,3 +130,11 @@ def test_mistakes_exit_with_2_and_the_remedy(capsys, arguments, error):
     assert status == 2
     assert f"error[{error}]" in err
     assert "remedy" in err
+
+
+@pytest.mark.parametrize(("option", "value"), [("--seed", "-1"), ("--batch", "0")])
+def test_numbers_out_of_range_are_mistakes_of_usage(capsys, option, value):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "lenet", option, value])
+    assert caught.value.code == 2
+    assert f"argument {option}: {value}" in capsys.readouterr().err

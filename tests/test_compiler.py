@@ -11,6 +11,7 @@ import graphcnn as gx
 from graphcnn.errors import (
     DeviceUnavailable,
     FusionRefused,
+    InvalidAttribute,
     InvalidGraph,
     MissingWeights,
     NonFiniteWeights,
@@ -212,3 +213,13 @@ def test_passes_are_run_as_given():
     assert [stage.name for stage in model.log.stages] == ["simplify"]
     stages = [stage.name for stage in gx.compile(graph, device="cpu").log.stages]
     assert stages == [step.name for step in default_pipeline()]
+
+
+@pytest.mark.parametrize("groups", [5, "conv1", ["conv1"], ("conv1", "relu1"), [("conv1", 5)], [5]])
+@pytest.mark.parametrize("keyword", ["must_fuse", "must_not_fuse"])
+def test_demands_are_groups_of_names(groups, keyword):
+    x = gx.input("x", (1, 2, 4, 4))
+    net = gx.graph("net", gx.relu(x, name="relu1"))
+    with pytest.raises(InvalidAttribute, match="list of groups") as caught:
+        gx.compile(net, device="cpu", **{keyword: groups})
+    assert f'{keyword}=[("conv1", "relu1")]' in caught.value.remedy

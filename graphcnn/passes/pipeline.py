@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from graphcnn import settings
-from graphcnn.errors import FileProblem, FusionRefused, GraphCNNError, PassError
+from graphcnn.errors import FileProblem, FusionRefused, GraphCNNError, InvalidAttribute, PassError
 from graphcnn.ir import CompileLog, Graph, Stage, TensorType, verify
 from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
@@ -33,6 +33,7 @@ def default_pipeline(
 
     Raises:
         FusionRefused: for `must_fuse` without fusion.
+        InvalidAttribute: for demands that are not groups of names.
     """
     if must_fuse and not fuse:
         raise FusionRefused(
@@ -41,7 +42,7 @@ def default_pipeline(
             got=must_fuse,
             remedy="leave out fuse=False or must_fuse",
         )
-    demands = tuple(map(tuple, must_fuse)), tuple(map(tuple, must_not_fuse))
+    demands = _groups("must_fuse", must_fuse), _groups("must_not_fuse", must_not_fuse)
     return (
         # First, so that no dropout or other identity hides a pattern from the rest.
         Simplify(),
@@ -53,6 +54,19 @@ def default_pipeline(
         # Last: no pass looks into a group's body.
         *((Fuse(supports, *demands),) if fuse else ()),
     )
+
+
+def _groups(keyword: str, groups: object) -> tuple[tuple[str, ...], ...]:
+    found = groups if isinstance(groups, list | tuple) else (groups,)
+    for group in found:
+        if not isinstance(group, list | tuple) or not all(isinstance(n, str) for n in group):
+            raise InvalidAttribute(
+                f"{keyword} is a list of groups, and a group is a tuple of node names",
+                where=keyword,
+                got=repr(groups),
+                remedy=f'for example {keyword}=[("conv1", "relu1")]',
+            )
+    return tuple(map(tuple, found))
 
 
 def run_passes(graph: Graph, passes: tuple[Pass, ...], log: CompileLog) -> Graph:

@@ -18,7 +18,7 @@ from graphcnn.report.result import Result
 from graphcnn.report.tables import binary_size, milliseconds, scientific, table
 from graphcnn.report.verification import verify
 from graphcnn.runtime.boundary import example_inputs, to_tensor
-from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.executor import Executor
 from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, interleave
 
@@ -126,13 +126,19 @@ def compare(
 
     Raises:
         InvalidAttribute: when there is nothing to compare.
+        InputKindError: for what is not a compiled model.
         DeviceUnavailable: when the models are for different devices.
         The errors of a call, for inputs that do not fit.
     """
-    if not models:
+    if not isinstance(models, Mapping) or not models:
         raise InvalidAttribute(
-            "there is nothing to compare", got="no model", remedy="pass {name: compiled model}"
+            "there is nothing to compare",
+            where="the argument models",
+            got="no model" if isinstance(models, Mapping) else type(models).__name__,
+            remedy='pass {"fused": compiled model, ...}',
         )
+    for model in models.values():
+        check_model(model)
     first = next(iter(models.values()))
     devices = {model.target.on.name for model in models.values()}
     if len(devices) > 1:

@@ -11,7 +11,7 @@ from graphcnn.plan import Step
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, members, steps_of
 from graphcnn.report.tables import binary_size, count, dimensions, table
-from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.compiled import CompiledModel, check_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,12 @@ def _cells(row: KernelRow) -> tuple[str, ...]:
 
 
 def explain(model: CompiledModel, /) -> Explanation:
-    """Which nodes became which kernel, which vanished, and what was declined with what reason."""
+    """Which nodes became which kernel, which vanished, and what was declined with what reason.
+
+    Raises:
+        InputKindError: for what is not a compiled model.
+    """
+    check_model(model)
     graph = model.graph
     steps = steps_of(model.plan)
     return Explanation(

@@ -14,7 +14,7 @@ from graphcnn.report.schedule import kernels, steps_of
 from graphcnn.report.tables import milliseconds, table
 from graphcnn.report.verification import fault
 from graphcnn.runtime.boundary import example_inputs
-from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.executor import Executor
 from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, timed
 
@@ -104,8 +104,10 @@ def profile(model: CompiledModel, /, *, seconds: float = 5.0, **inputs: Any) -> 
         inputs: One array per graph input; when there are none, seeded standard normal arrays.
 
     Raises:
+        InputKindError: for what is not a compiled model.
         The errors of a call, for inputs that do not fit.
     """
+    check_model(model)
     arrays = inputs or example_inputs(model.graph)
     target, environment = model.target.name, Environment.of(model.target.on)
     if problem := fault(model, arrays):

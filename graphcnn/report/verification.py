@@ -21,7 +21,7 @@ from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, members, steps_of
 from graphcnn.report.tables import scientific, table
 from graphcnn.runtime.boundary import example_inputs
-from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.executor import Executor
 
 
@@ -159,8 +159,10 @@ def verify(model: CompiledModel, /, **inputs: Any) -> Verification:
             normal arrays are drawn (`runtime.boundary.example_inputs`).
 
     Raises:
+        InputKindError: for what is not a compiled model.
         The errors of a call, for inputs that do not fit.
     """
+    check_model(model)
     arrays = inputs or example_inputs(model.graph)
     references = References(arrays)
     with model.loaded(arrays, poison=True) as executor:

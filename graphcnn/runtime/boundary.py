@@ -57,6 +57,13 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
                 got=type(array).__name__,
                 remedy="convert it with numpy.asarray",
             )
+        if isinstance(array, torch.Tensor) and (array.is_meta or array.layout != torch.strided):
+            raise InputKindError(
+                "an input is a dense tensor that holds data",
+                where=f"input '{value.name}'",
+                got="a meta tensor" if array.is_meta else str(array.layout),
+                remedy="convert a sparse tensor with to_dense()",
+            )
         shape, wanted = tuple(array.shape), value.type.shape
         accepted = {value.type.dtype}
         if value.type.dtype is DType.BF16 and isinstance(array, np.ndarray):

@@ -7,11 +7,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from graphcnn.errors import InputKindError
 from graphcnn.ir import CompileLog, Graph, rebatch
 from graphcnn.plan import KernelTarget, OperatorTarget, Plan, Target, plan_memory
 from graphcnn.plan.plan import Lowered
 from graphcnn.runtime.boundary import check_inputs, give_back, to_tensor
 from graphcnn.runtime.executor import ArenaExecutor, Executor, OperatorExecutor, WeightStore
+
+
+def check_model(model: object) -> None:
+    """Check that something is a compiled model at all.
+
+    Raises:
+        InputKindError: naming what it is instead.
+    """
+    if not isinstance(model, CompiledModel):
+        raise InputKindError(
+            "this is not a compiled model",
+            where="the argument model",
+            got=type(model).__name__,
+            wanted="what gx.compile(graph) returns",
+            remedy="compile the graph first: gx.compile(graph)",
+        )
 
 
 class CompiledModel:
@@ -37,14 +54,22 @@ class CompiledModel:
         self._executors: dict[int | None, Executor] = {}
         self.plan = self._plan(graph)
 
-    def __call__(self, **inputs: Any) -> Any:
-        """Run the network.
+    def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
+        """Run the network; every array is passed by the name of its input.
 
         Raises:
             MissingInput, UnexpectedInput, InputKindError, InputDTypeError, InputShapeError: for
                 arrays that do not fit.
             BatchError: when the graph cannot be re-planned for the call's batch size.
         """
+        if arrays:
+            names = ", ".join(f"{value.name}=..." for value in self.graph.inputs)
+            raise InputKindError(
+                "the inputs of a model are passed by name",
+                where=f"graph '{self.graph.name}'",
+                got=f"{len(arrays)} without a name",
+                remedy=f"call model({names})",
+            )
         with self.loaded(inputs) as executor:
             for _, run in executor.steps():
                 run()

@@ -31,6 +31,7 @@ def resolve(name: str, device: str = "auto") -> Target:
         return NumpyTarget(resolve_device("cpu"))
     raise UnknownTarget(
         f"there is no target {name!r}",
+        where="the argument target",
         got=name,
         wanted=", ".join(NAMES),
         remedy="pass one of these names",

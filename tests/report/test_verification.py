@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphcnn as gx
-from graphcnn.errors import InputShapeError, MissingInput
+from graphcnn.errors import InputKindError, InputShapeError, MissingInput
 from graphcnn.ir import CompileLog, Graph
 from graphcnn.kernels import epilogue
 from graphcnn.models import build
@@ -240,3 +240,13 @@ def test_values_beyond_the_range_of_the_dtype_are_named():
     assert not verdict.ok
     assert "'y' is NaN or infinite" in verdict.verdict
     assert "range of their dtype" in verdict.verdict
+
+
+@pytest.mark.parametrize("thing", [5, "lenet", None, Graph])
+def test_reports_are_of_compiled_models(thing):
+    reports = (gx.verify, gx.profile, gx.explain, lambda model: gx.compare({"fused": model}))
+    for report in reports:
+        with pytest.raises(InputKindError, match="not a compiled model") as caught:
+            report(thing)
+        assert caught.value.got == type(thing).__name__
+        assert "gx.compile(graph)" in caught.value.remedy

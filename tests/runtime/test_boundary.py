@@ -315,3 +315,30 @@ def test_example_inputs_are_seeded():
         assert array.dtype == np.float16
         np.testing.assert_array_equal(array, again[name])
         assert (array != other[name]).mean() > 0.9
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_arrays_without_a_name_are_told_how_to_be_passed(model, arrays, count):
+    with pytest.raises(InputKindError, match="by name") as caught:
+        model(*list(arrays.values())[:count])
+    assert caught.value.remedy == "call model(image=..., scale=...)"
+
+
+def test_an_input_may_have_any_name():
+    x, y = gx.input("self", (1, 4)), gx.input("arrays", (1, 4))
+    net = gx.compile(gx.graph("net", gx.add(x, y)), device="cpu")
+    one, two = np.arange(4, dtype="f4")[None], np.ones((1, 4), "f4")
+    np.testing.assert_array_equal(net(self=one, arrays=two), one + two)
+
+
+@pytest.mark.parametrize("change", ["meta", "sparse"])
+def test_tensors_without_dense_data_are_refused(model, arrays, change):
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors["scale"] = (
+        tensors["scale"].to_sparse()
+        if change == "sparse"
+        else torch.empty(tensors["scale"].shape, device="meta")
+    )
+    with pytest.raises(InputKindError, match="dense") as caught:
+        model(**tensors)
+    assert change in str(caught.value.got)
