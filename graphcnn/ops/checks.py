@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 
-from graphcnn.errors import DTypeMismatch, InvalidAttribute, InvalidGraph, RankError
+from graphcnn.errors import DTypeMismatch, InvalidAttribute, InvalidGraph, RankError, ShapeError
 from graphcnn.ir.op import Op
 from graphcnn.ir.types import TensorType
 
 # Sizes beyond this are typing errors, and would overflow the 32-bit indices of a launch.
 _LARGEST = 2**31 - 1
-LARGEST_FLOAT = sys.float_info.max
+_LARGEST_FLOAT = sys.float_info.max
 
 
 def is_integer(value: object, least: int) -> bool:
@@ -45,8 +45,8 @@ def check_number(
     op: Op,
     field: str,
     *,
-    least: float = -LARGEST_FLOAT,
-    most: float = LARGEST_FLOAT,
+    least: float = -_LARGEST_FLOAT,
+    most: float = _LARGEST_FLOAT,
     infinite: bool = False,
 ) -> None:
     """Raise InvalidAttribute unless the attribute is a number in [least, most], or an infinity
@@ -55,8 +55,8 @@ def check_number(
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and (least <= value <= most or (infinite and abs(value) == float("inf"))):
         return
-    above = f" of at least {least:g}" if least > -LARGEST_FLOAT else ""
-    below = f" and at most {most:g}" if most < LARGEST_FLOAT else ""
+    above = f" of at least {least:g}" if least > -_LARGEST_FLOAT else ""
+    below = f" and at most {most:g}" if most < _LARGEST_FLOAT else ""
     raise _invalid(op, field, value, f"a finite number{above}{below}", max(least, 0.0))
 
 
@@ -135,6 +135,17 @@ def check_rank(op: Op, role: str, type: TensorType, layout: str) -> None:
         wanted=f"[{layout}]",
         remedy=remedy,
     )
+
+
+def check_bias(op: Op, inputs: tuple[TensorType, ...], features: int) -> None:
+    """Raise ShapeError unless the third operand, if there is one, is a bias of that length."""
+    if len(inputs) == 3 and inputs[2].shape != (features,):
+        raise ShapeError(
+            f"{op.name}: the bias has one element per output feature",
+            got=str(inputs[2]),
+            wanted=f"[{features}], the weight's first dimension",
+            remedy=f"reshape the bias to [{features}], or leave it out",
+        )
 
 
 def check_dim(op: Op, dim: int, type: TensorType) -> None:

@@ -8,11 +8,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.errors import ChannelMismatch, ShapeError
-from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
+from graphcnn.errors import ChannelMismatch
+from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.types import TensorType
-from graphcnn.ops.checks import check_integer, check_integers, check_operands, check_rank
-from graphcnn.ops.rounding import UNDERFLOW
+from graphcnn.ops.checks import (
+    check_bias,
+    check_integer,
+    check_integers,
+    check_operands,
+    check_rank,
+)
+from graphcnn.ops.rounding import product_error
 from graphcnn.ops.window import Window
 
 # Elements of the unrolled input that the reference holds at a time (128 MB of float64).
@@ -86,22 +92,12 @@ class Conv2d(Op):
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
     ) -> Array:
         """gamma(n) * sum |x||w|, in any order of summation, plus the operands' errors."""
-        x, weight = np.abs(inputs[0]), np.abs(inputs[1])
-        terms = prod(weight.shape[1:]) + 2
-        bound = np.zeros(output.shape)
-        if errors[1].any():
-            bound += self._convolve(x, errors[1])
-            weight = weight + errors[1]
-        magnitude = self._convolve(x, weight)
-        if errors[0].any():
-            spread = self._convolve(errors[0], weight)
-            bound += spread
-            magnitude += spread
-        if len(inputs) == 3:
-            bound += errors[2][:, None, None]
-            magnitude += (np.abs(inputs[2]) + errors[2])[:, None, None]
-        bound += gamma(terms, unit) * magnitude + terms * UNDERFLOW
-        return bound
+        terms = prod(inputs[1].shape[1:]) + 2
+        column = [array[:, None, None] for array in inputs[2:]]
+        slack = [array[:, None, None] for array in errors[2:]]
+        return product_error(
+            self._convolve, (*inputs[:2], *column), (*errors[:2], *slack), terms, unit
+        )
 
     def _window(self, weight: tuple[int, ...]) -> Window:
         return Window((weight[2], weight[3]), self.stride, self.padding, self.dilation)
@@ -121,17 +117,6 @@ class Conv2d(Op):
                 taken = y[image, :, :, top : top + rows]
                 taken[:] = (matrices @ columns).reshape(taken.shape)
         return y.reshape(images, filters, height, width)
-
-
-def check_bias(op: Op, inputs: tuple[TensorType, ...], features: int) -> None:
-    """Raise ShapeError unless the third operand, if there is one, is a bias of that length."""
-    if len(inputs) == 3 and inputs[2].shape != (features,):
-        raise ShapeError(
-            f"{op.name}: the bias has one element per output feature",
-            got=str(inputs[2]),
-            wanted=f"[{features}], the weight's first dimension",
-            remedy=f"reshape the bias to [{features}], or leave it out",
-        )
 
 
 def _common_divisors(channels: int, filters: int) -> str:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from graphcnn.errors import ChannelMismatch, RankError
-from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
+from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.types import TensorType
-from graphcnn.ops.checks import check_operands, check_rank
-from graphcnn.ops.conv import check_bias
-from graphcnn.ops.rounding import UNDERFLOW
+from graphcnn.ops.checks import check_bias, check_operands, check_rank
+from graphcnn.ops.rounding import product_error
 
 
 @dataclass(frozen=True)
@@ -66,19 +63,5 @@ class Linear(Op):
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
     ) -> Array:
         """gamma(n) * sum |x||w|, in any order of summation, plus the operands' errors."""
-        x, weight = np.abs(inputs[0]), np.abs(inputs[1])
-        terms = weight.shape[1] + 2
-        bound = np.zeros(output.shape)
-        if errors[1].any():
-            bound += x @ errors[1].T
-            weight = weight + errors[1]
-        magnitude = x @ weight.T
-        if errors[0].any():
-            spread = errors[0] @ weight.T
-            bound += spread
-            magnitude += spread
-        if len(inputs) == 3:
-            bound += errors[2]
-            magnitude += np.abs(inputs[2]) + errors[2]
-        bound += gamma(terms, unit) * magnitude + terms * UNDERFLOW
-        return bound
+        terms = inputs[1].shape[1] + 2
+        return product_error(lambda x, weight: x @ weight.T, inputs, errors, terms, unit)
