@@ -6,11 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from graphcnn.cli import main
+from graphcnn.runtime.timing import LEAST_ROUNDS
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch):
+    """What is timed needs no precision here."""
+    for module in ("comparison", "profiling"):
+        monkeypatch.setattr(f"graphcnn.report.{module}.MOST_ROUNDS", LEAST_ROUNDS)
 
 
 def test_code_and_commands(tmp_path, monkeypatch, capsys):
@@ -20,21 +32,28 @@ def test_code_and_commands(tmp_path, monkeypatch, capsys):
         exec(compile(code, "README.md", "exec"), names)
     printed = capsys.readouterr().out
     assert "conv2d+relu+max_pool2d" in printed
-    assert "ChannelMismatch" in README
+    assert "PASS" in printed
+    assert "to torch" in printed
     assert "remedy" in printed
     commands = [line for block in blocks("sh") for line in block.splitlines() if line]
     assert len(commands) >= 8
     for command in commands:
-        program, *arguments = shlex.split(command)
-        assert program == "python"
-        done = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        assert done.stdout.strip()
+        words = shlex.split(command)
+        assert words[:3] == ["python", "-m", "graphcnn"]
+        assert main(words[3:]) == 0, command
+        assert capsys.readouterr().out.strip()
+
+
+def test_the_module_is_the_command_line():
+    run = [sys.executable, "-m", "graphcnn", "inspect", "lenet"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "416,520" in done.stdout
 
 
 def test_make_targets_exist():
     makefile = (Path(__file__).parents[1] / "Makefile").read_text()
-    for target in re.findall(r"^    make (\w+)", README, re.MULTILINE):
+    targets = re.findall(r"^    make (\w+)", README, re.MULTILINE)
+    assert {"demo", "test"} <= set(targets)
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
