@@ -51,18 +51,6 @@ def silu(value, _: tl.constexpr):
 
 
 @triton.jit
-def add_scalar(value, PARAM: tl.constexpr):
-    """Value + PARAM."""
-    return value + PARAM
-
-
-@triton.jit
-def mul_scalar(value, PARAM: tl.constexpr):
-    """Value * PARAM."""
-    return value * PARAM
-
-
-@triton.jit
 def add(value, operand):
     """Value + operand."""
     return value + operand
@@ -147,9 +135,9 @@ def _is_non_decreasing(stage: Stage) -> bool:
         assert stage.operand is not None
         flat = zip(stage.operand.shape[2:], stage.operand.strides[2:], strict=True)
         return all(d == 1 or s == 0 for d, s in flat)
-    if stage.fn in (leaky_relu, mul_scalar):
+    if stage.fn is leaky_relu:
         return stage.param >= 0
-    return stage.fn in (relu, sigmoid, tanh, add_scalar)
+    return stage.fn in (relu, sigmoid, tanh)
 
 
 def commute_pool(tail: Tail, exports: Sequence[int]) -> Tail:

@@ -64,19 +64,17 @@ def _stage(step, value, bound):
     name = step.fn.__name__
     if name == "mul":
         result, bound = value * operand, bound * operand.abs()
-    elif name == "mul_scalar":
-        result, bound = value * step.param, bound * abs(step.param)
     else:
         result = {
             "add": lambda: value + operand,
-            "add_scalar": lambda: value + step.param,
             "relu": value.relu,
             "leaky_relu": lambda: F.leaky_relu(value, step.param),
             "sigmoid": value.sigmoid,
             "tanh": value.tanh,
             "silu": lambda: F.silu(value),
         }[name]()
-        bound = bound * 1.1  # the steepest of them, silu, has slope 1.0998
+        # The steepest of them but for leaky_relu, silu, has slope 1.0998.
+        bound = bound * max(1.1, abs(step.param))
     return result, bound + 4 * F32 * (result.abs() + value.abs() + 1)
 
 

@@ -136,11 +136,10 @@ TAILS = {
         (
             Stage(epilogue.leaky_relu, param=0.1),
             Stage(epilogue.tanh),
-            Stage(epilogue.add_scalar, param=0.25),
-            Stage(epilogue.mul_scalar, param=-1.5),
+            Stage(epilogue.leaky_relu, param=-1.5),
             SILU,
         ),
-        (1, 5),
+        (1, 4),
     ),
     "max pool": ((RELU, MAX2), (2,)),
     "bare pool": ((MAX2,), (1,)),

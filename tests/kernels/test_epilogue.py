@@ -24,7 +24,7 @@ def names(tail):
         ((RELU, MAX2), (1, 2), ["relu", "max"]),
         ((SCALE, MAX2), (2,), ["mul", "max"]),
         ((Stage(epilogue.silu), MAX2), (2,), ["silu", "max"]),
-        ((Stage(epilogue.mul_scalar, param=-1.0), MAX2), (2,), ["mul_scalar", "max"]),
+        ((Stage(epilogue.leaky_relu, param=-1.0), MAX2), (2,), ["leaky_relu", "max"]),
         ((RELU, Pool("avg", (2, 2))), (2,), ["relu", "avg"]),
         ((RELU,), (1,), ["relu"]),
         ((), (0,), []),
