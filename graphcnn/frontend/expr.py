@@ -152,6 +152,7 @@ def input(name: str, shape: Sequence[int], dtype: object = "float32") -> Tensor:
     Raises:
         InvalidName, InvalidAttribute, UnknownDType: for arguments out of their domain.
     """
+    check_name(name)
     return Input(_type(shape, dtype), name)
 
 

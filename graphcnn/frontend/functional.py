@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from graphcnn.errors import InputKindError
-from graphcnn.frontend.expr import Call, Tensor, on_the_users_line
+from graphcnn.errors import InputKindError, InvalidAttribute
+from graphcnn.frontend.expr import Call, Tensor, Weight, on_the_users_line
 from graphcnn.frontend.short_forms import integer, integers, pair, sides
 from graphcnn.frontend.weights import as_weight
 from graphcnn.ir.op import Op
@@ -160,7 +160,7 @@ def batch_norm(
         RankError, ChannelMismatch, InvalidAttribute, NonFiniteWeights: with the user's line.
     """
     channels = _symbolic(input).shape[1:2]
-    return _call(
+    normalised = _call(
         BatchNorm(eps),
         name,
         input,
@@ -169,6 +169,17 @@ def batch_norm(
         weight=np.ones(channels) if weight is None else weight,
         bias=np.zeros(channels) if bias is None else bias,
     )
+    variance = normalised.operands[2]
+    if isinstance(variance, Weight) and variance.data is not None:
+        least = float(variance.data.min())
+        if least + eps <= 0:
+            raise InvalidAttribute(
+                "batch_norm divides by sqrt(running_var + eps)",
+                got=f"a running_var of {least:g} and eps={eps:g}",
+                wanted="running_var + eps > 0",
+                remedy="check the order of the arguments: running_mean, then running_var",
+            )
+    return normalised
 
 
 @on_the_users_line
@@ -319,7 +330,7 @@ def _symbolic(value: object) -> Tensor:
     return value
 
 
-def _call(op: Op, name: str | None, input: Tensor, **weights: WeightLike | None) -> Tensor:
+def _call(op: Op, name: str | None, input: Tensor, **weights: WeightLike | None) -> Call:
     """The op applied to an input and its weights; a bias of None is left out."""
     first = _symbolic(input)
     given = {

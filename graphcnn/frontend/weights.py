@@ -39,6 +39,13 @@ def as_weight(value: object, dtype: DType, name: str) -> Weight:
 def _array(value: object, name: str) -> Array:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
+        if value.is_meta or value.layout != torch.strided:
+            raise InputKindError(
+                "a weight is a dense tensor that holds data",
+                got=f"{name}: {'a meta tensor' if value.is_meta else value.layout}",
+                wanted="np.ndarray, torch.Tensor or gx.param(...)",
+                remedy="convert a sparse tensor with to_dense()",
+            )
         tensor = value.detach().cpu()
         # NumPy has no bfloat16; float32 holds its values exactly.
         value = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

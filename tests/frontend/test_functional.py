@@ -251,3 +251,26 @@ def test_non_finite_weights_name_the_param():
 
 def test_repr():
     assert repr(gx.relu(image(1, 2), name="r")) == "<call r: f32[1,2]>"
+
+
+@pytest.mark.parametrize("change", ["meta", "sparse"])
+def test_tensors_without_dense_data_are_no_weights(change):
+    dense = torch.ones(3, 4, 3, 3)
+    given = dense.to_sparse() if change == "sparse" else dense.to("meta")
+    with pytest.raises(errors.InputKindError, match="dense") as caught:
+        gx.conv2d(image(), given)
+    assert change in caught.value.got
+
+
+@pytest.mark.parametrize(("variance", "eps"), [(-1.0, 1e-5), (0.0, 0.0)])
+def test_a_variance_without_a_root_is_refused(variance, eps):
+    mean, var = np.zeros(4), np.array([1.0, variance, 1.0, 1.0])
+    with pytest.raises(errors.InvalidAttribute, match="sqrt") as caught:
+        gx.batch_norm(image(), mean, var, eps=eps)
+    assert "test_functional.py" in caught.value.where
+    assert "running_mean, then running_var" in caught.value.remedy
+
+
+def test_an_input_has_a_name():
+    with pytest.raises(errors.InvalidName):
+        gx.input(None, (1, 3))
