@@ -17,7 +17,11 @@ from graphcnn.ops.norm import BatchNorm
 from graphcnn.ops.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from graphcnn.ops.shape import Concat, Flatten, Pad, Reshape
 
+# Other names for the same elements in the same order: where memory allows, nothing moves.
+VIEWS = (Dropout, Flatten, Reshape)
+
 __all__ = [
+    "VIEWS",
     "Add",
     "AvgPool2d",
     "BatchNorm",

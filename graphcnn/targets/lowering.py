@@ -36,10 +36,6 @@ class Lowering:
             location.buffer, location.type.shape, location.strides, location.type.dtype.value
         )
 
-    def is_constant(self, name: str) -> bool:
-        """Whether a name is a param, whose numbers are known when the plan is bound."""
-        return self.graph.is_param(name)
-
     def is_alias(self, node: Node) -> bool:
         """Whether a node only names its operand's memory anew, so that no kernel runs."""
         return all(self.locations[v.name].buffer.name != v.name for v in node.outputs)
@@ -65,7 +61,7 @@ class Lowering:
             ValueError: when a source is not a param.
         """
         for source in sources:
-            if not self.is_constant(source):
+            if not self.graph.is_param(source):
                 raise ValueError(f"{source} is computed in the graph; it must be a param")
         param: Param = self.graph.param_by_name[sources[0]]
         name = "@".join(("+".join(sources), layout, *map(repr, options)))

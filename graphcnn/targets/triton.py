@@ -19,6 +19,7 @@ from graphcnn.kernels import (
     softmax,
 )
 from graphcnn.ops import (
+    VIEWS,
     AvgPool2d,
     BatchNorm,
     Concat,
@@ -34,7 +35,6 @@ from graphcnn.plan import Buffer, Lowered, PackedWeight
 from graphcnn.targets.chain import BINARY, RULE, UNARY, Chain, chain_of
 from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group, steps_of
-from graphcnn.targets.layout import ALIASES
 from graphcnn.targets.lowering import Lowering, window
 from graphcnn.targets.pack import pack
 
@@ -219,7 +219,7 @@ def _lower_alias(lowering: Lowering, node: Node) -> None:
 
 
 TABLE: dict[type[Op], Callable[[Lowering, Node], None]] = {
-    **dict.fromkeys(ALIASES, _lower_alias),
+    **dict.fromkeys(VIEWS, _lower_alias),
     **dict.fromkeys((*UNARY, *BINARY, BatchNorm), _lower_pointwise),
     MaxPool2d: _lower_pool,
     AvgPool2d: _lower_pool,

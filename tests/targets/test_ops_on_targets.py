@@ -5,8 +5,8 @@ import pytest
 import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, OpKind
+from graphcnn.ops import VIEWS
 from graphcnn.targets import library, triton
-from graphcnn.targets.layout import ALIASES
 from tests.opinfo import INFO, SAMPLES, Sample
 from tests.targets.op_cases import CASES, case_id, check_sample, model_of
 
@@ -45,7 +45,7 @@ def test_every_op_has_a_row():
         cls = type(info.samples[0].op)
         assert cls in library.TABLE, name
         assert cls in triton.TABLE or cls.kind is OpKind.ANCHOR, name
-    assert set(ALIASES) <= set(triton.TABLE)
+    assert set(VIEWS) <= set(triton.TABLE)
 
 
 def test_torch_refuses_padding_beyond_half_the_window():
