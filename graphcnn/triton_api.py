@@ -37,12 +37,10 @@ def using(driver: Any) -> Iterator[None]:
     Reentrant, and exclusive between threads: the active driver belongs to the process. What was
     there before comes back, the state "no driver made yet" included.
     """
-    if driver is None:
-        yield
-        return
     with _lock:
         before = _config._active
-        _config._active = driver
+        if driver is not None:
+            _config._active = driver
         try:
             yield
         finally:

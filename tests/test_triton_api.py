@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 import triton
@@ -137,3 +139,19 @@ def test_the_interpreter_is_refused():
     with pytest.raises(DeviceUnavailable, match="interpret") as caught:
         triton_api.prepare(interpreted, (), META, cpu.driver(sanitize=False))
     assert "unset TRITON_INTERPRET" in caught.value.remedy
+
+
+def test_tritons_own_driver_is_exclusive_too():
+    order = []
+
+    def compile_for_cpu():
+        with triton_api.using(object()):
+            order.append("cpu")
+
+    with triton_api.using(None):
+        other = threading.Thread(target=compile_for_cpu)
+        other.start()
+        other.join(0.05)
+        order.append("default")
+    other.join()
+    assert order == ["default", "cpu"]
