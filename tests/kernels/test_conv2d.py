@@ -114,6 +114,12 @@ def test_half_precision(run, dtype, channels):
     check(run, (2, channels, 7, 6), weight_shape, dtype=dtype, tail=(RELU, MAX2), padding=(1,) * 4)
 
 
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_groups_in_half_precision(run, dtype):
+    options = {"groups": 4, "padding": (1,) * 4, "dtype": dtype, "tail": (SILU,)}
+    check(run, (1, 20, 6, 5), (12, 5, 3, 3), **options)
+
+
 @pytest.mark.parametrize("layouts", [("nchw", "nhwc"), ("nhwc", "nchw"), ("nchw", "nchw")])
 def test_layouts(run, layouts):
     check(run, (2, 16, 6, 7), (20, 16, 3, 3), layouts=layouts, tail=(RELU, MAX2))

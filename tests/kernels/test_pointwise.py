@@ -34,6 +34,23 @@ def test_input_broadcasts_too(run):
 
 
 @pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_half_precision(run, dtype):
+    x = randn(2, 7, 5, 3, dtype=dtype, layout="nchw")
+    operand = Stage(epilogue.mul, view_of(randn(1, 7, 1, 1, dtype=dtype, seed=1)))
+    tail = (operand, Stage(epilogue.tanh))
+    y = Output(x.shape, dtype)
+    run(pointwise(view_of(x), y.view, tail))
+    y.check(*chain(x.double(), torch.zeros(()), tail)[-1])
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_fill_rounds(run, dtype):
+    y = Output((3, 5, 7, 2), dtype)
+    run(fill(y.view, 1 / 3))
+    assert torch.equal(y.tensor, torch.full_like(y.tensor, 1 / 3))
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
 def test_copy_converts(run, dtype):
     x = randn(2, 5, 7, 6, layout="nchw")
     y = Output(x.shape, dtype)

@@ -48,7 +48,7 @@ def test_avg_pool2d_pads_each_side_on_its_own(run):
 
 
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
-@pytest.mark.parametrize("dtype", ["f32", "f16"])
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
 def test_global_avg_pool2d(run, dtype, layout):
     x = randn(2, 70, 7, 9, dtype=dtype, layout=layout)
     y = Output((2, 70, 1, 1), dtype)
