@@ -21,7 +21,9 @@ def compile(
     must_fuse: Sequence[tuple[str, ...]] = (),
     must_not_fuse: Sequence[tuple[str, ...]] = (),
 ) -> CompiledModel:
-    """Compile a network.
+    """Compile a network: run the passes, plan the memory, pack the weights, compile the kernels.
+
+    A graph whose params have no data yet is compiled as far as its plan, which can be explained.
 
     Args:
         graph: What to compile; a graph that is fused already is taken apart first.
@@ -56,4 +58,7 @@ def compile(
             chosen.supports, fuse=fuse, must_fuse=must_fuse, must_not_fuse=must_not_fuse
         )
     optimized = run_passes(inline(graph), tuple(passes), log)
-    return CompiledModel(graph, optimized, chosen, log)
+    model = CompiledModel(graph, optimized, chosen, log)
+    if all(param.data is not None for param in optimized.params):
+        model.executor()
+    return model

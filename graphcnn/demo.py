@@ -53,7 +53,7 @@ def _classify(model: CompiledModel) -> dict[str, float]:
     """Print and return how many of the shipped digits the model gets right, and how fast."""
     images, labels = models.mnist_sample()
     batches = np.split(images, len(images) // DIGITS_PER_CALL)
-    model(image=batches[0])  # the first call compiles
+    model(image=batches[0])  # the first call starts the threads
     start = time.perf_counter()
     guessed = np.concatenate([model(image=batch).argmax(1) for batch in batches])
     seconds = time.perf_counter() - start

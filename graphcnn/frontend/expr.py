@@ -117,10 +117,12 @@ class Call(Tensor):
 
 
 def users_line() -> Where | None:
-    """File and line of the innermost frame outside this package."""
+    """File and line of the innermost frame outside this package; None when no file has it."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
+    if frame.f_code.co_filename.startswith("<frozen"):  # `python -m graphcnn`
+        return None
     return Where(frame.f_code.co_filename, frame.f_lineno)
 
 
@@ -133,7 +135,7 @@ def on_the_users_line(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except GraphCNNError as error:
             named = f" '{kwargs['name']}'" if kwargs.get("name") else ""
-            line = f"{function.__name__}{named} ({users_line()})"
+            line = f"{function.__name__}{named} ({users_line() or 'built in'})"
             error.where = line if error.where is None else f"{error.where}, {line}"
             raise error from None
 

@@ -36,7 +36,7 @@ class Execution(Result):
         environment: Where it ran.
         kernels: Kernels that a call launches.
         ok: Whether the outputs are right.
-        first_seconds: The first call, with compiling; None for a model whose outputs are wrong.
+        first_seconds: The first call; None for a model whose outputs are wrong.
         seconds: The second call, copies in and out included; None likewise.
         outputs: What it returned.
         problem: What is wrong, or None.
@@ -56,10 +56,7 @@ class Execution(Result):
         if self.seconds is None or self.first_seconds is None:
             title += f"not timed: {self.problem}"
         else:
-            title += (
-                f"{milliseconds(self.seconds)} (first call, with compiling, "
-                f"{milliseconds(self.first_seconds)})"
-            )
+            title += f"{milliseconds(self.seconds)} (first call {milliseconds(self.first_seconds)})"
         rows = (
             (
                 output.name,

@@ -93,6 +93,8 @@ class Explanation(Result):
         if self.refusals:
             declined = ((r.rule, r.node, r.because) for r in self.refusals)
             parts.append(table("declined", ("rule", "node", "because"), declined, words=3))
+        else:
+            parts.append("declined: nothing")
         parts.append(
             f"arena {binary_size(self.arena_bytes)}; activation elements read and written: "
             f"{count(self.moved)}, with one kernel per node {count(self.moved_unfused)}"
