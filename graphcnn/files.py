@@ -16,7 +16,8 @@ def save(graph: Graph, path: str | Path) -> None:
     """Write a graph as text to `path`, and its weights beside it as `.safetensors`.
 
     Raises:
-        FileProblem: when a file cannot be written; neither is left half-written.
+        FileProblem: when a file cannot be written; neither is left half-written. Also for a graph
+            without weights where `load` would give it the weights of an older file.
         InvalidGraph: for what is not a graph.
     """
     from safetensors.numpy import save as serialize
@@ -26,6 +27,13 @@ def save(graph: Graph, path: str | Path) -> None:
     data = {param.name: param.data for param in graph.params if param.data is not None}
     if data:
         write(beside, serialize(data))
+    elif beside.exists():
+        raise FileProblem(
+            "a graph without weights would be loaded with the weights of an older file",
+            where=str(text),
+            got=f"{beside}, and a graph with no data for its params",
+            remedy="remove that file, or save under another name",
+        )
     write(text, f"{graph}\n".encode())
 
 

@@ -95,3 +95,14 @@ def test_only_graphs_are_saved(tmp_path):
     with pytest.raises(InvalidGraph, match="not a graph"):
         gx.save(gx.input("x", (1,)), tmp_path / "net.gcn")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_graph_without_weights_does_not_take_those_of_an_older_file(network, tmp_path):
+    gx.save(network, tmp_path / "net.gcn")
+    before = (tmp_path / "net.gcn").read_text()
+    bare = gx.parse(str(network).replace("graph saved", "graph bare"))
+    with pytest.raises(FileProblem, match="older file"):
+        gx.save(bare, tmp_path / "net.gcn")
+    assert (tmp_path / "net.gcn").read_text() == before
+    gx.save(bare, tmp_path / "bare.gcn")
+    assert gx.load(tmp_path / "bare.gcn") == bare
