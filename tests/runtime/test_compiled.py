@@ -227,7 +227,9 @@ def test_the_sanitizer_sees_what_no_step_has_written(monkeypatch):
 
 def test_the_sanitizer_sees_a_write_beyond_a_buffer(monkeypatch):
     monkeypatch.setenv("GRAPHCNN_SANITIZE", "1")
-    model = gx.compile(gx.graph("g", gx.relu(gx.input("x", (7, 3)))), device="cpu")
+    made = gx.compile(gx.graph("g", gx.relu(gx.input("x", (7, 3)))), device="cpu")
+    # Not bound to memory yet, so that the plan can be spoilt first.
+    model = CompiledModel(made.source, made.graph, made.target, made.log)
     model.plan = replace(
         model.plan, slots=tuple(replace(slot, nbytes=slot.nbytes - 4) for slot in model.plan.slots)
     )
