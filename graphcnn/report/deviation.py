@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from graphcnn.ir import Array, DType, Node, bounded
+from graphcnn.runtime.boundary import torch_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def deviation(
 
 
 def _worst(name: str, computed: Array, exact: Array, bound: Array, dtype: DType) -> Deviation:
-    stored = torch.finfo(getattr(torch, dtype.long_name))
+    stored = torch.finfo(torch_dtype(dtype))
     smallest = stored.smallest_normal * stored.eps
     bound = bound + dtype.unit_roundoff * (np.abs(exact) + bound) + smallest
     with np.errstate(invalid="ignore"):

@@ -137,8 +137,14 @@ def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
 def give_back(array: Any, dtype: DType, like: Any) -> Any:
     """A result in the caller's kind: NumPy for NumPy, a tensor on the same device for a tensor."""
     if isinstance(like, torch.Tensor):
-        wanted: torch.dtype = getattr(torch, dtype.long_name)
+        wanted = torch_dtype(dtype)
         return to_tensor(array).to(
             like.device, wanted, copy=True, memory_format=torch.contiguous_format
         )
     return dtype.round(to_numpy(array))
+
+
+def torch_dtype(dtype: DType) -> torch.dtype:
+    """torch's dtype of the same name."""
+    found: torch.dtype = getattr(torch, dtype.long_name)
+    return found

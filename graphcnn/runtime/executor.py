@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import torch
 
 from graphcnn import settings
-from graphcnn.ir import DType, Graph, Param
+from graphcnn.ir import Graph, Param
 from graphcnn.plan import Buffer, KernelTarget, OperatorTarget, PackedWeight, Plan, Step
 from graphcnn.plan.memory import ALIGNMENT
-from graphcnn.runtime.boundary import to_tensor
+from graphcnn.runtime.boundary import to_tensor, torch_dtype
 
 # Masked lanes of an asynchronous copy still translate their address: every block of memory keeps
 # this distance from unmapped pages. The kernels promise not to reach further (MASKED_REACH).
@@ -161,12 +161,6 @@ class OperatorExecutor:
     def value(self, name: str) -> Any:
         """A value, as long as a later step reads it or it is an output."""
         return self._values[name]
-
-
-def torch_dtype(dtype: DType) -> torch.dtype:
-    """torch's dtype of the same name."""
-    found: torch.dtype = getattr(torch, dtype.long_name)
-    return found
 
 
 def allocate(sizes: Sequence[int], memory: torch.device) -> list[torch.Tensor]:
