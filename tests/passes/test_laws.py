@@ -9,7 +9,18 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from graphcnn.ir import CompileLog, Fused, Graph, OpKind, Refusal, evaluate, inline, verify
+from graphcnn.ir import (
+    CompileLog,
+    Fused,
+    Graph,
+    OpKind,
+    Refusal,
+    evaluate,
+    inline,
+    parse,
+    verify,
+    with_he_weights,
+)
 from graphcnn.passes import PASSES, Fuse, Pass, default_pipeline, run_passes
 from tests.strategies import graphs, inputs
 
@@ -60,6 +71,55 @@ def test_a_second_run_changes_nothing(name: str, graph: Graph) -> None:
     log = CompileLog()
     assert step.run(once, log) == once
     assert log.rewrites == []
+
+
+def assert_one_meaning(before: Graph, after: Graph, seed: int) -> None:
+    """Every name that both graphs define is the same value in both."""
+    shared = set(inline(before).names) & set(inline(after).names)
+    arrays = inputs(before, seed)
+    old, new = evaluate(before, arrays, shared), evaluate(after, arrays, shared)
+    assert shared >= {value.name for value in before.inputs}
+    for name in shared:
+        assert new[name].shape == old[name].shape
+        assert np.abs(new[name] - old[name]).max() <= ROUNDING * np.abs(old[name]).max(), name
+
+
+@pytest.mark.parametrize("name", PASSES)
+@laws
+@given(graph=drawn, seed=st.integers(0, 99))
+def test_one_name_has_one_meaning(name: str, graph: Graph, seed: int) -> None:
+    assert_one_meaning(graph, PASSES[name]().run(graph, CompileLog()), seed)
+
+
+@laws
+@given(graph=drawn, seed=st.integers(0, 99))
+def test_one_name_has_one_meaning_through_the_pipeline(graph: Graph, seed: int) -> None:
+    assert_one_meaning(graph, run_passes(graph, default_pipeline(), CompileLog()), seed)
+
+
+def test_a_new_param_takes_no_name_that_was_freed() -> None:
+    """The names that new params want belong to params that simplify dropped with their readers."""
+    graph = with_he_weights(
+        parse("""graph g {
+          input x: f64[1,4,8,8]
+          param w: f64[4,4,1,1]
+          param c: f64[4,1,1]
+          param m: f64[4]
+          param q.var: f64[4]
+          param s.weight: f64[4]
+          param norm.folded_weight: f64[4,1,1]
+          param sum.bias: f64[4,1,1]
+          dead: f64[1,4,8,8] = add(x, norm.folded_weight)
+          dead2: f64[1,4,8,8] = add(dead, sum.bias)
+          conv: f64[1,4,8,8] = conv2d(x, w)
+          sum: f64[1,4,8,8] = add(conv, c)
+          norm: f64[1,4,8,8] = batch_norm(sum, m, q.var, s.weight, m)
+          return norm
+        }""")
+    )
+    after = run_passes(graph, default_pipeline(), CompileLog())
+    assert [param.name for param in after.params] == ["norm.folded_weight.2", "norm.folded_bias"]
+    assert_one_meaning(graph, after, 0)
 
 
 @laws
