@@ -24,8 +24,10 @@ from graphcnn.passes.rewrite import Rewrite, apply_rules, new_name
 class FoldBatchNorm(Pass):
     """Only after a conv2d or linear whose value nothing else reads, and never across another op.
 
-    The new weights are computed in float64 and rounded once. A batch norm that cannot be folded
-    stays, and the log says why.
+    The new weights are computed in float64 and rounded once. They are not taken where that loses
+    more than rounding normal numbers does: a small scale can push half-precision weights below the
+    normal range, which the product of the two in float32 keeps. A batch norm that cannot be folded
+    stays, a scale and a shift in float32, and the log says why.
 
     Given:
         graph g {
@@ -99,6 +101,13 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
             data = dtype.round(exact)
         if not np.isfinite(data).all():
             return refuse(f"the folded {role} is not finite in {dtype}", value)
+        # A bias below the normal range is off by less than storing the result is.
+        if role == "weight" and (lost := _loss(exact, data)) > dtype.unit_roundoff:
+            because = (
+                f"the folded weight falls below the normal range of {dtype}: rounding takes "
+                f"{lost:.2g} of a filter's norm, and {dtype.unit_roundoff:.2g} of normal numbers"
+            )
+            return refuse(because, value)
         name = new_name(f"{node.name}.folded_{role}", taken)
         params[name] = Param(name, TensorType(data.shape, dtype), data)
     merged = replace(node, op=anchor.op, inputs=(anchor.inputs[0], *params))
@@ -106,6 +115,17 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
         f"is folded into '{anchor.name}'",
         {anchor.name: node.name, node.name: merged, **params},
     )
+
+
+def _loss(exact: Array, rounded: Array) -> float:
+    """How much of an output channel's weights rounding takes, by Euclidean norm, at most.
+
+    Of normal numbers it takes at most the unit roundoff: it moves each by no more than that.
+    """
+    filters = exact.reshape(len(exact), -1)
+    error = np.linalg.norm(rounded.reshape(filters.shape) - filters, axis=1)
+    size = np.linalg.norm(filters, axis=1)
+    return float((error / np.where(size > 0, size, 1.0)).max())
 
 
 def _folded(norm: BatchNorm, anchor: Node, statistics: list[str], graph: Graph) -> dict[str, Array]:

@@ -129,7 +129,11 @@ def relu_of_leaky_relu(node: Node, _graph: Graph) -> Rewrite | None:
 
 
 def fold_constant(node: Node, graph: Graph) -> Rewrite | Refusal | None:
-    """op(params) -> param, computed in float64 and rounded once."""
+    """op(params) -> param, computed in float64 and rounded once, as running the node stores it.
+
+    So a product of two half-precision params is a half-precision number here too, and may
+    underflow: what the graph says, and what torch computes.
+    """
     params = [graph.param_by_name[name] for name in node.inputs if graph.is_param(name)]
     if len(params) < len(node.inputs) or any(param.data is None for param in params):
         return None

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import graphcnn as gx
 from graphcnn.ir import CompileLog, DType, Graph, evaluate, parse, with_he_weights
 from graphcnn.passes import FoldBatchNorm
 from tests.passes.before_after import becomes, declines, graph
@@ -206,3 +207,62 @@ def test_refuses_weights_that_overflow() -> None:
     assert declines(FoldBatchNorm(), loud) == [
         "fold-batch-norm: y: the folded weight is not finite in f16 [h]"
     ]
+
+
+def scaled(dtype: DType, gamma: float, var: float, weight: float, layer: str = "conv2d") -> Graph:
+    """A layer with weights of a size, and a batch norm with one gamma and one variance."""
+    rng = np.random.default_rng(5)
+    depthwise = layer == "depthwise"
+    shape = {"conv2d": (4, 8, 3, 3), "depthwise": (8, 1, 3, 3), "linear": (4, 8)}[layer]
+    x = gx.input("x", (2, 8) if layer == "linear" else (1, 8, 8, 8), dtype.long_name)
+    data = weight * rng.standard_normal(shape)
+    h = gx.linear(x, data) if layer == "linear" else gx.conv2d(x, data, groups=1 + 7 * depthwise)
+    vectors = (np.full(shape[0], number) for number in (0.0, var, gamma, 0.0))
+    return gx.graph("g", gx.batch_norm(h, *vectors))
+
+
+@pytest.mark.parametrize("layer", ["conv2d", "depthwise", "linear"])
+@pytest.mark.parametrize(
+    ("dtype", "gamma", "var", "weight"),
+    [
+        (DType.F16, 1e-5, 1.0, 1e-2),
+        (DType.F16, 1e-4, 1.0, 1e-2),
+        (DType.F16, 1.0, 3e4, 1e-3),
+        (DType.BF16, 1e-38, 1.0, 1e-2),
+        (DType.F32, 1e-38, 1.0, 1e-2),
+    ],
+)
+def test_refuses_weights_that_fall_below_the_normal_range(
+    dtype: DType, gamma: float, var: float, weight: float, layer: str
+) -> None:
+    (reason,) = declines(FoldBatchNorm(), scaled(dtype, gamma, var, weight, layer))
+    assert f"below the normal range of {dtype}" in reason
+    wider = scaled(DType.F64 if dtype is DType.F32 else DType.F32, gamma, var, weight, layer)
+    log = CompileLog()
+    FoldBatchNorm().run(wider, log)
+    assert bool(log.rewrites) == (dtype is not DType.BF16)  # bf16 has the range of f32
+
+
+@pytest.mark.parametrize(
+    ("gamma", "weight"),
+    [
+        (0.0, 1e-2),  # nothing is left to lose
+        (1.0, 0.0),
+        (1.0, 1e-6),  # below the normal range before, and not moved
+        (1e3, 1e-6),  # back into it
+        (0.1, 1e-2),  # few single weights fall below it
+    ],
+)
+def test_folds_where_nothing_more_is_lost(gamma: float, weight: float) -> None:
+    graph = scaled(DType.F16, gamma, 1.0 - 1e-5, weight)
+    log = CompileLog()
+    folded = FoldBatchNorm().run(graph, log)
+    assert log.refusals == []
+    assert [node.op.name for node in folded.nodes] == ["conv2d"]
+    arrays = inputs(graph)
+    exact, got = evaluate(graph, arrays)["batch_norm"], evaluate(folded, arrays)["batch_norm"]
+    # By Cauchy and Schwarz over the window, whose norm is at most that of the image.
+    filters = evaluate(folded, arrays, ["batch_norm.folded_weight"])["batch_norm.folded_weight"]
+    norms = np.linalg.norm(filters.reshape(4, -1), axis=1)[:, None, None]
+    bound = DType.F16.unit_roundoff * 1.01 * norms * np.linalg.norm(arrays["x"].astype(np.float64))
+    assert (np.abs(got - exact) <= bound).all()
