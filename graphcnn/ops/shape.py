@@ -18,6 +18,7 @@ from graphcnn.ops.checks import (
     check_integers,
     check_number,
     check_operands,
+    check_range,
     check_rank,
     is_integer,
 )
@@ -175,10 +176,12 @@ class Pad(Movement):
         check_number(self, "value", infinite=True)
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        """[N, C, H + top + bottom, W + left + right]; raises RankError."""
+        """[N, C, H + top + bottom, W + left + right]; raises RankError, or InvalidAttribute for a
+        value beyond the dtype's range."""
         check_operands(self, inputs, ("input",))
         (x,) = inputs
         check_rank(self, "input", x, "N, C, H, W")
+        check_range(self, "value", x.dtype)
         top, left, bottom, right = self.padding
         height, width = x.shape[2] + top + bottom, x.shape[3] + left + right
         return x.with_shape((*x.shape[:2], height, width))

@@ -97,8 +97,7 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
     dtype = node.type.dtype
     params: dict[str, Param] = {}
     for role, exact in _folded(node.op, anchor, statistics, graph).items():
-        with np.errstate(over="ignore"):
-            data = dtype.round(exact)
+        data = dtype.round(exact)
         if not np.isfinite(data).all():
             return refuse(f"the folded {role} is not finite in {dtype}", value)
         # A bias below the normal range is off by less than storing the result is.

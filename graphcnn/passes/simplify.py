@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal, inline
+from graphcnn.errors import GraphCNNError
+from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal, check_data, inline
 from graphcnn.ir.evaluate import weights
 from graphcnn.ops import (
     Add,
@@ -144,8 +145,17 @@ def fold_constant(node: Node, graph: Graph) -> Rewrite | Refusal | None:
             f"{SMALL_CONSTANT_BYTES}"
         )
         return Refusal(Simplify.name, node.name, because, node.inputs)
-    value = node.type.dtype.round(node.op.reference(*map(weights, params)))
-    return Rewrite("constant", {node.name: Param(node.name, node.type, value)})
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = node.type.dtype.round(node.op.reference(*map(weights, params)))
+    constant = Param(node.name, node.type, value)
+    try:
+        check_data(constant)
+        for reader in graph.users(node.name):
+            known = (value if name == node.name else None for name in reader.inputs)
+            reader.op.check_constants(*known)
+    except GraphCNNError as error:
+        return Refusal(Simplify.name, node.name, f"as a constant, {error.what}", node.inputs)
+    return Rewrite("constant", {node.name: constant})
 
 
 def _without_twins(graph: Graph, log: CompileLog) -> Graph:

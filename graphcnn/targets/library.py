@@ -144,8 +144,23 @@ def _softmax(function: Call) -> Callable[[Any], Call]:
     return make
 
 
+def _arithmetic(function: Call) -> Callable[[Any], Call]:
+    """A number beside half precision is float32, and so is the arithmetic."""
+
+    def make(_op: ops.Add | ops.Mul) -> Call:
+        def call(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            if x.dtype == y.dtype:
+                return function(x, y)
+            half = min(x.dtype, y.dtype, key=lambda dtype: dtype.itemsize)
+            return function(x.float(), y.float()).to(half)
+
+        return call
+
+    return make
+
+
 TABLE: dict[type[Op], Callable[[Any], Call]] = {
-    ops.Add: lambda op: torch.add,
+    ops.Add: _arithmetic(torch.add),
     ops.AvgPool2d: _avg_pool2d,
     ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),
     ops.Concat: lambda op: lambda *parts: torch.cat(parts, op.dim),
@@ -157,7 +172,7 @@ TABLE: dict[type[Op], Callable[[Any], Call]] = {
     ops.Linear: lambda op: F.linear,
     ops.LogSoftmax: _softmax(F.log_softmax),
     ops.MaxPool2d: _max_pool2d,
-    ops.Mul: lambda op: torch.mul,
+    ops.Mul: _arithmetic(torch.mul),
     ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
     ops.Relu: lambda op: F.relu,
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),

@@ -125,6 +125,13 @@ def test_what_is_no_bias_stays(conv: str, add: str, result: str, reasons: list[s
     assert declines(Canonicalize(), body, sources) == reasons
 
 
+def test_a_number_is_no_bias() -> None:
+    """As a bias of half precision it would be rounded first."""
+    sources = "input x: f16[1,4,8,8]\nparam v: f16[1,4,1,1]\nparam n: f32[]"
+    body = "h: f16[1,1,8,8] = conv2d(x, v)\ny: f16[1,1,8,8] = add(h, n)\nreturn y"
+    assert declines(Canonicalize(), body, sources) == []
+
+
 def test_a_constant_that_adds_a_dimension_is_no_bias() -> None:
     sources = "input x: f64[2,4]\nparam v: f64[5,4]\nparam k: f64[1,1,5]"
     body = "h: f64[2,5] = linear(x, v)\ny: f64[1,2,5] = add(h, k)\nreturn y"

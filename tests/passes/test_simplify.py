@@ -174,6 +174,34 @@ def test_a_constant_that_would_grow_large_is_refused() -> None:
     )
 
 
+NORM = f"y: {IMAGE} = batch_norm(x, m, k, s.weight, t)\nreturn y"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (f"k: f64[4,1,1] = mul(c, c)\ny: {IMAGE} = add(x, k)\nreturn y", "NaN or infinite"),
+        ("k: f64[4] = mul(t, q.var)\n" + NORM, "batch_norm divides by sqrt(running_var + eps)"),
+    ],
+)
+def test_a_constant_that_no_graph_may_hold_is_refused(body: str, reason: str) -> None:
+    given = with_constant(body, "c", 1e200)
+    negative = (replace(p, data=-np.ones(4)) if p.name == "t" else p for p in given.params)
+    (told,) = declines(Simplify(), given.replace(params=tuple(negative)))
+    assert told.startswith("simplify: k: as a constant, ")
+    assert reason in told
+
+
+def test_a_constant_times_a_number_is_rounded_once() -> None:
+    sources = "input x: f16[1,4,8,8]\nparam c: f16[4,1,1]\nparam n: f32[]"
+    given = graph("k: f16[4,1,1] = mul(c, n)\ny: f16[1,4,8,8] = add(x, k)\nreturn y", sources)
+    data = {"c": np.full((4, 1, 1), 1e4, np.float16), "n": np.float32(1e-8).reshape(())}
+    given = given.replace(params=tuple(replace(p, data=data[p.name]) for p in given.params))
+    folded = Simplify().run(given, CompileLog()).param_by_name["k"].data
+    assert folded is not None
+    assert np.array_equal(folded, np.full((4, 1, 1), 1e-4).astype(np.float16))
+
+
 def test_a_fused_graph_is_inlined() -> None:
     given = graph(f"h: {IMAGE} = conv2d(x, v)\ny: {IMAGE} = relu(h)\nreturn y")
     fused = Fuse().run(given, CompileLog())

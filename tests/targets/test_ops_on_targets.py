@@ -1,6 +1,8 @@
 """Every operator on every target, against the float64 reference within the op's own bound."""
 
+import numpy as np
 import pytest
+import torch
 
 import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
@@ -8,6 +10,7 @@ from graphcnn.ir import DType, OpKind
 from graphcnn.ops import VIEWS
 from graphcnn.targets import library, triton
 from tests.opinfo import INFO, SAMPLES, Sample
+from tests.stepwise import check_meaning, check_model
 from tests.targets.op_cases import CASES, case_id, check_sample, model_of
 
 # torch's pools pad both sides alike; the other targets compute these.
@@ -54,6 +57,26 @@ def test_torch_refuses_padding_beyond_half_the_window():
     with pytest.raises(UnsupportedOp, match="half its window"):
         model_of(wide, DType.F32, "library", "cpu")
     check_sample(wide, DType.F32, "triton", "cpu")
+
+
+NUMBERS = ((1000.0, 1e-7), (10000.0, 1e-8), (30000.0, 3e-8), (0.01, 1e5), (2.0, 0.1))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("options", [{}, {"fuse": False}, {"target": "library"}], ids=str)
+def test_a_number_beside_half_precision_stays_wide(dtype, options):
+    """In a kernel of its own, and in the tail of a convolution's."""
+    rng = np.random.default_rng(0)
+    for value, number in NUMBERS:
+        x = image(1, 2, 4, 4, dtype=dtype)
+        one = gx.conv2d(x, np.ones((2, 1, 1, 1)), groups=2)
+        graph = gx.graph("g", [gx.mul(x, number, name="alone"), (one + value) * number])
+        array = DType.of(dtype).round(value * rng.uniform(0.5, 1, (1, 2, 4, 4)))
+        model = gx.compile(graph, device="cpu", **options)
+        check_model(model, {"image": array})
+        check_meaning(model, {"image": array}, slack=2.0**-52)
+        half = torch.from_numpy(array).to(getattr(torch, dtype))
+        assert torch.equal(model(image=half)["alone"], half * number)
 
 
 def image(*shape, dtype="float32"):
