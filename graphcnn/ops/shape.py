@@ -84,6 +84,11 @@ class Reshape(Movement):
                 remedy="for example shape=(1, -1)",
             )
 
+    @property
+    def infers_first(self) -> bool:
+        """Whether the first size is inferred: only then does it follow another batch size."""
+        return self.shape[:1] == (-1,)
+
     def infer(self, *inputs: TensorType) -> TensorType:
         """The shape with -1 filled in; raises ShapeError when the number of elements differs."""
         check_operands(self, inputs, ("input",))
