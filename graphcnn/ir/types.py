@@ -175,4 +175,4 @@ class TensorType:
 
 
 def _is_size(size: object) -> bool:
-    return isinstance(size, int) and not isinstance(size, bool) and size >= 1
+    return type(size) is int and size >= 1

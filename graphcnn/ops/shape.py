@@ -73,7 +73,7 @@ class Reshape(Movement):
     def __post_init__(self) -> None:
         shape = self.shape
         if (
-            not isinstance(shape, tuple)
+            type(shape) is not tuple
             or not all(is_integer(size, -1) and size != 0 for size in shape)
             or shape.count(-1) > 1
         ):
