@@ -313,7 +313,10 @@ def _operands(input: Tensor, other: WeightLike, name: str) -> list[Tensor]:
     if isinstance(other, Tensor):
         return [first, other]
     if isinstance(other, int | float | np.number) and not isinstance(other, bool):
-        other = np.array(other, np.float64)
+        try:
+            other = np.array(other, np.float64)
+        except OverflowError:  # an int beyond float64, refused as any other infinity is
+            other = np.array(np.inf)
     wide = getattr(other, "ndim", 0) == 0
     dtype = first.dtype.arithmetic if wide else first.dtype
     return [first, as_weight(other, dtype, f"{name}.other")]

@@ -201,6 +201,7 @@ MISTAKES = {
         errors.NonFiniteWeights,
     ),
     "number overflow": (lambda: image(dtype="f16") * 1e39, errors.NonFiniteWeights),
+    "huge number": (lambda: image() * 10**400, errors.NonFiniteWeights),
     "slope": (lambda: gx.leaky_relu(image(), 1e39), errors.InvalidAttribute),
     "pad value": (lambda: gx.pad(image(dtype="f16"), 1, 65520), errors.InvalidAttribute),
     "bool size": (lambda: gx.input("x", (True, 4)), errors.InvalidAttribute),
