@@ -114,9 +114,11 @@ class _Drawing:
     # Layers
 
     def block(self, x: Tensor) -> Tensor:
-        """conv [+ batch norm] [+ residual] [+ activation] [+ pool]: what fusion is for."""
+        """conv [+ constant] [+ batch norm] [+ residual] [+ activation] [+ pool]: what fusion is
+        for."""
         conv = self.conv2d(x)
-        h = self.batch_norm(conv) if self.chance() else conv
+        h = conv + self.vector(conv.shape[1]).reshape(-1, 1, 1) if self.chance() else conv
+        h = self.batch_norm(h) if self.chance() else h
         if self.chance():
             same = [v for v in self.values if v.shape == h.shape and v is not h]
             h = self.sum_of(h, self.pick(same)) if same else h
