@@ -41,17 +41,21 @@ def rebatch(graph: Graph, batch: int) -> Graph:
     )
     types = {value.name: value.type for value in inputs}
     types |= {param.name: param.type for param in graph.params}
-    nodes = tuple(_retype(node, types) for node in graph.nodes)
+    changed = {value.name for value in inputs if value not in graph.inputs}
+    nodes = tuple(_retype(node, types, changed) for node in graph.nodes)
     return graph.replace(inputs=inputs, nodes=nodes)
 
 
-def _retype(node: Node, types: dict[str, TensorType]) -> Node:
-    """The node with its types inferred from `types`, to which its values are added."""
+def _retype(node: Node, types: dict[str, TensorType], changed: set[str]) -> Node:
+    """The node with its types inferred from `types`, to which its values are added.
+
+    Its values are added to `changed` too, the names of other types than before, where they are.
+    """
     if isinstance(node.op, Fused):
         body = node.op.body
         inner = {name: types[name] for name in node.inputs}
         inputs = tuple(Value(value.name, inner[value.name]) for value in body.inputs)
-        nodes = tuple(_retype(inside, inner) for inside in body.nodes)
+        nodes = tuple(_retype(inside, inner, changed) for inside in body.nodes)
         outputs = tuple(Value(name, inner[name]) for name in body.outputs)
         node = replace(node, op=Fused(body.replace(inputs=inputs, nodes=nodes)), outputs=outputs)
     else:
@@ -61,6 +65,10 @@ def _retype(node: Node, types: dict[str, TensorType]) -> Node:
             raise _batch_error(node, error.what) from error
         if type.shape[1:] != node.type.shape[1:]:
             raise _batch_error(node, f"{node.type} becomes {type}")
+        if type == node.type and not changed.isdisjoint(node.inputs):
+            raise _batch_error(node, f"{type} at every batch size, by an operand for each sample")
+        if type != node.type:
+            changed.add(node.name)
         node = replace(node, outputs=(Value(node.name, type),))
     types.update({value.name: value.type for value in node.outputs})
     return node
