@@ -36,7 +36,8 @@ def compile(
         must_not_fuse: Groups of node names no two of which may share a kernel.
 
     Raises:
-        InvalidGraph, ShapeError, NonFiniteWeights: for a graph that breaks a rule.
+        InvalidGraph, ShapeError, InvalidAttribute, NonFiniteWeights: for a graph that breaks a
+            rule.
         UnsupportedOp: when the target cannot compute a node.
         FusionRefused: when `must_fuse` or `must_not_fuse` cannot be obeyed, with the reason; the
             default pipeline obeys them, so they do not go with `passes`.

@@ -179,7 +179,12 @@ def relu(input: Tensor, *, name: str | None = None) -> Tensor:
 
 @on_the_users_line
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, *, name: str | None = None) -> Tensor:
-    """x where x > 0, else negative_slope * x."""
+    """x where x > 0, else negative_slope * x.
+
+    Raises:
+        InvalidAttribute: with the user's line, for a slope that is not finite in float32 (in
+            float64, for float64 tensors).
+    """
     return _call(LeakyRelu(number(negative_slope)), name, input)
 
 
