@@ -15,7 +15,7 @@ import numpy as np
 from graphcnn.errors import InputKindError
 from graphcnn.frontend.expr import Call, Tensor, on_the_users_line
 from graphcnn.frontend.short_forms import integer, integers, number, pair, sides
-from graphcnn.frontend.weights import as_weight
+from graphcnn.frontend.weights import as_operand, as_weight
 from graphcnn.ir.op import Op
 from graphcnn.ops import (
     Add,
@@ -241,7 +241,7 @@ def add(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
     Raises:
         ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
     """
-    return Call(Add(), _operands(input, other, name or "add"), ["input", "other"], name)
+    return _arithmetic(Add(), name, input, other)
 
 
 @on_the_users_line
@@ -253,7 +253,7 @@ def mul(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
     Raises:
         ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
     """
-    return Call(Mul(), _operands(input, other, name or "mul"), ["input", "other"], name)
+    return _arithmetic(Mul(), name, input, other)
 
 
 @on_the_users_line
@@ -312,19 +312,11 @@ def _dimension(input: Tensor, dim: int) -> int:
     return dim + rank if isinstance(dim, int) and -rank <= dim < 0 else dim
 
 
-def _operands(input: Tensor, other: WeightLike, name: str) -> list[Tensor]:
-    """The operands of arithmetic, where a number is wider than a tensor of half precision."""
+def _arithmetic(op: Op, name: str | None, input: Tensor, other: WeightLike) -> Call:
     first = _symbolic(input)
-    if isinstance(other, Tensor):
-        return [first, other]
-    if isinstance(other, int | float | np.number) and not isinstance(other, bool):
-        try:
-            other = np.array(other, np.float64)
-        except OverflowError:  # an int beyond float64, refused as any other infinity is
-            other = np.array(np.inf)
-    wide = getattr(other, "ndim", 0) == 0
-    dtype = first.dtype.arithmetic if wide else first.dtype
-    return [first, as_weight(other, dtype, f"{name}.other")]
+    if not isinstance(other, Tensor):
+        other = as_operand(other, first.dtype, f"{name or op.name}.other")
+    return Call(op, [first, other], ["input", "other"], name)
 
 
 def _symbolic(value: object) -> Tensor:

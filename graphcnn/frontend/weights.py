@@ -35,6 +35,21 @@ def as_weight(value: object, dtype: DType, name: str) -> Weight:
     return Weight(type, None, data, value)
 
 
+def as_operand(value: object, dtype: DType, name: str) -> Weight:
+    """A number or an array beside a tensor of `dtype`; a number is as wide as its arithmetic.
+
+    Raises:
+        InputKindError, InvalidAttribute, NonFiniteWeights: as for a weight.
+    """
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        try:
+            value = np.array(value, np.float64)
+        except OverflowError:  # an int beyond float64, refused as any other infinity is
+            value = np.array(np.inf)
+    wide = getattr(value, "ndim", 0) == 0
+    return as_weight(value, dtype.arithmetic if wide else dtype, name)
+
+
 def _array(value: object, name: str) -> Array:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):

@@ -130,6 +130,15 @@ class Graph:
         return {name: tuple(nodes) for name, nodes in readers.items()}
 
     @cached_property
+    def varying(self) -> frozenset[str]:
+        """Names of the values that depend on an input; the others are constant."""
+        found = {value.name for value in self.inputs}
+        for node in self.nodes:
+            if not found.isdisjoint(node.inputs):
+                found.update(value.name for value in node.outputs)
+        return frozenset(found)
+
+    @cached_property
     def param_by_name(self) -> Mapping[str, Param]:
         """Parameters by name."""
         return {param.name: param for param in self.params}
