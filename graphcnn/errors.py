@@ -52,8 +52,30 @@ class GraphCNNError(Exception):
             ("wanted", self.wanted),
             ("remedy", self.remedy),
         )
-        detail = (f"  {label + ':':8}{text}" for label, text in rows if text is not None)
-        return "\n".join((self.what, *detail))
+        detail = (f"  {label + ':':8}{_text(value)}" for label, value in rows if value is not None)
+        lines = "\n".join((self.what, *detail))
+        # A lone surrogate, such as one in a path, cannot be printed.
+        return lines.encode("utf-8", "backslashreplace").decode()
+
+
+def shown(value: object, most: int = 200) -> str:
+    """A caller's value for an error message: its repr, cut to `most` characters.
+
+    Never fails, whatever the value: an int of 5,000 digits and a list nested too deep have no
+    repr, and a class may raise in its own.
+    """
+    try:
+        text = repr(value)
+    except Exception:
+        return f"a value of {type(value).__name__} without a repr"
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return shown(value)
 
 
 class ShapeError(GraphCNNError):

@@ -110,7 +110,7 @@ _LONG_NAMES = {
     "int32": "i32",
     "int64": "i64",
 }
-_TYPE = re.compile(r"(\w+)\[([\d,]*)\]")
+_TYPE = re.compile(r"(\w+)\[((?:[0-9]+(?:,[0-9]+)*)?)\]")
 
 
 @dataclass(frozen=True)
@@ -162,5 +162,5 @@ class TensorType:
         match = _TYPE.fullmatch(text.strip())
         if not match:
             raise ValueError(f"{text!r} is not a tensor type such as f32[1,3,224,224]")
-        sizes = tuple(int(size) for size in match[2].split(",") if size)
+        sizes = tuple(map(int, match[2].split(","))) if match[2] else ()
         return cls(sizes, DType.of(match[1]))
