@@ -26,7 +26,8 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "cpu": (STANDARD | {"triton_api"}, {"torch", "triton"}),
     "targets": (OPS | {"plan", "kernels", "cpu", "triton_api"}, {"torch"}),
     "runtime": (BASE | {"plan"}, {"torch"}),
-    "files": (OPS | {"frontend"}, {"safetensors"}),
+    "disk": ({"errors"}, set()),
+    "files": (OPS | {"disk", "frontend"}, {"safetensors"}),
     "compiler": (OPS | {"passes", "plan", "targets", "runtime"}, set()),
     "report": (
         OPS | {"analysis", "compiler", "files", "kernels", "passes", "plan", "runtime", "targets"},

@@ -16,6 +16,8 @@ from graphcnn.errors import (
 )
 from graphcnn.ir.fused import Fused
 from graphcnn.ir.graph import Graph, Node, Param
+from graphcnn.ir.op import Array
+from graphcnn.ir.types import DType
 
 _NAME = re.compile(r"[A-Za-z_][\w.\-/]*")
 
@@ -156,6 +158,36 @@ def check_finite(params: tuple[Param, ...]) -> None:
             wanted="finite numbers",
             remedy="check the checkpoint; np.nan_to_num shows where they are",
         )
+
+
+def check_data(params: tuple[Param, ...]) -> None:
+    """Check that data are of the dtype that carries each type, and of values that it has.
+
+    Raises:
+        InvalidGraph: naming the param; also for data of bf16, which float32 carries, that bfloat16
+            would round.
+    """
+    for param in params:
+        dtype = param.type.dtype
+        if param.data is None:
+            continue
+        if param.data.dtype != dtype.numpy:
+            got = str(param.data.dtype)
+        elif dtype is DType.BF16 and not _is_rounded(param.data, dtype):
+            got = "float32 numbers that bfloat16 does not have"
+        else:
+            continue
+        raise InvalidGraph(
+            "a param's data do not have the dtype of its type",
+            where=f"param '{param}'",
+            got=got,
+            wanted=f"{dtype.numpy} holding {dtype.long_name} values",
+            remedy="round them: param.type.dtype.round(data)",
+        )
+
+
+def _is_rounded(data: Array, dtype: DType) -> bool:
+    return np.array_equal(dtype.round(data), data, equal_nan=True)
 
 
 def check_name(name: object, where: str | None = None) -> None:

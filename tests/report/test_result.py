@@ -35,11 +35,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "sample.json"
     path.write_text("old")
 
-    def full(self, *_args, **_options):
-        self.touch()
+    def full(_descriptor):
         raise OSError("no space left")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(FileProblem, match="cannot be written") as caught:
         SAMPLE.save(path)
     assert str(path) in str(caught.value)
