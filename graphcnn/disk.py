@@ -136,7 +136,7 @@ def locked(folder: Path, how: int) -> Iterator[None]:
 @contextmanager
 def told(path: Path, what: str, *others: type[Exception]) -> Iterator[None]:
     """Turn errors of the file system, and others, into one that names the file."""
-    kinds = (OSError, UnicodeError, *others)
+    kinds: tuple[type[Exception], ...] = (OSError, UnicodeError, *others)
     try:
         yield
     except kinds as error:
