@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 
 
@@ -58,24 +59,42 @@ class GraphCNNError(Exception):
         return lines.encode("utf-8", "backslashreplace").decode()
 
 
-def shown(value: object, most: int = 200) -> str:
-    """A caller's value for an error message: its repr, cut to `most` characters.
+class _Shown(reprlib.Repr):
+    """Short forms of values that a caller passed, whatever they are.
 
-    Never fails, whatever the value: an int of 5,000 digits and a list nested too deep have no
-    repr, and a class may raise in its own.
+    An int of 5,000 digits has no repr, a class may raise in its own, and that of a torch tensor
+    whose memory was freed ends the process.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxtuple = self.maxlist = self.maxdict = self.maxset = 20
+        self.maxstring = self.maxother = 120
+
+    def repr_int(self, x: int, level: int) -> str:
+        digits = 1000
+        return super().repr_int(x, level) if abs(x) < 10**digits else f"int of > {digits} digits"
+
+    def repr_instance(self, x: object, level: int) -> str:
+        try:
+            shape: object = x.shape  # type: ignore[attr-defined]  # arrays have one
+        except AttributeError:
+            return super().repr_instance(x, level)
+        except Exception:
+            return f"<{type(x).__name__}>"
+        return repr(x) if shape == () else f"<{type(x).__name__} of shape {shape}>"
+
+
+def shown(value: object) -> str:
+    """A caller's value for an error message: its repr, cut short; never fails."""
     try:
-        text = repr(value)
+        return _Shown().repr(value)
     except Exception:
-        return f"a value of {type(value).__name__} without a repr"
-    return text if len(text) <= most else f"{text[:most]}..."
+        return f"<{type(value).__name__}>"
 
 
 def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:
-        return shown(value)
+    return shown(value) if isinstance(value, list | tuple) else str(value)
 
 
 class ShapeError(GraphCNNError):
@@ -99,7 +118,7 @@ class BatchError(ShapeError):
 
 
 class InvalidAttribute(GraphCNNError):
-    """An operator's attribute is outside its domain."""
+    """An attribute of an operator, or an argument of a function, is outside its domain."""
 
 
 class UnknownDType(GraphCNNError):

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from graphcnn.arguments import sequence
 from graphcnn.errors import InputKindError, InvalidAttribute
 from graphcnn.frontend.expr import Call, Tensor, Weight, on_the_users_line
-from graphcnn.frontend.short_forms import integer, integers, pair, sides
+from graphcnn.frontend.short_forms import integer, integers, number, pair, sides
 from graphcnn.frontend.weights import as_weight
 from graphcnn.ir.op import Op
 from graphcnn.ops import (
@@ -161,13 +162,13 @@ def batch_norm(
     """
     channels = _symbolic(input).shape[1:2]
     normalised = _call(
-        BatchNorm(eps),
+        BatchNorm(number(eps)),
         name,
         input,
         running_mean=running_mean,
         running_var=running_var,
-        weight=np.ones(channels) if weight is None else weight,
-        bias=np.zeros(channels) if bias is None else bias,
+        weight=np.broadcast_to(1.0, channels) if weight is None else weight,
+        bias=np.broadcast_to(0.0, channels) if bias is None else bias,
     )
     variance = normalised.operands[2]
     if isinstance(variance, Weight) and variance.data is not None:
@@ -191,7 +192,7 @@ def relu(input: Tensor, *, name: str | None = None) -> Tensor:
 @on_the_users_line
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, *, name: str | None = None) -> Tensor:
     """x where x > 0, else negative_slope * x."""
-    return _call(LeakyRelu(negative_slope), name, input)
+    return _call(LeakyRelu(number(negative_slope)), name, input)
 
 
 @on_the_users_line
@@ -235,7 +236,7 @@ def log_softmax(input: Tensor, dim: int = 1, *, name: str | None = None) -> Tens
 @on_the_users_line
 def dropout(input: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
     """The identity: graphcnn compiles for inference."""
-    return _call(Dropout(p), name, input)
+    return _call(Dropout(number(p)), name, input)
 
 
 @on_the_users_line
@@ -285,7 +286,7 @@ def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) 
     Raises:
         RankError, ShapeError, InvalidGraph, DTypeMismatch: with the user's line.
     """
-    operands = [_symbolic(tensor) for tensor in tensors]
+    operands = sequence(tensors, "tensors", Tensor, "what the functions of graphcnn return")
     axis = _dimension(operands[0], dim) if operands else dim
     return Call(Concat(axis), operands, [f"input{i}" for i in range(len(operands))], name)
 
@@ -304,7 +305,7 @@ def pad(input: Tensor, padding: Sides, value: float = 0.0, *, name: str | None =
     Raises:
         RankError, InvalidAttribute: with the user's line.
     """
-    return _call(Pad(sides(padding), value), name, input)
+    return _call(Pad(sides(padding), number(value)), name, input)
 
 
 def _dimension(input: Tensor, dim: int) -> int:
@@ -315,8 +316,12 @@ def _dimension(input: Tensor, dim: int) -> int:
 
 
 def _number(value: object) -> object:
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return np.array(value, np.float64) if number else value
+    value = number(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    # An int beyond float64 is refused as the infinity that it would be.
+    beyond = isinstance(value, int) and abs(value) >= 2**1023
+    return np.array(np.inf if beyond else value, np.float64)
 
 
 def _symbolic(value: object) -> Tensor:

@@ -13,11 +13,12 @@ from graphcnn.errors import (
     InvalidGraph,
     InvalidName,
     NonFiniteWeights,
+    shown,
 )
 from graphcnn.ir.fused import Fused
-from graphcnn.ir.graph import Graph, Node, Param
-from graphcnn.ir.op import Array
-from graphcnn.ir.types import DType
+from graphcnn.ir.graph import Graph, Node, Param, Value
+from graphcnn.ir.op import Array, Op
+from graphcnn.ir.types import DType, TensorType
 
 _NAME = re.compile(r"[A-Za-z_][\w.\-/]*")
 
@@ -49,6 +50,7 @@ def verify(graph: Graph) -> None:
         InvalidGraph: or a subclass; or the error of the op whose shapes do not fit.
     """
     check_graph(graph)
+    _check_parts(graph)
     sources = [source.name for source in graph.sources]
     _check_names(graph, sources)
     for param in graph.params:
@@ -81,6 +83,39 @@ def verify(graph: Graph) -> None:
             "a graph returns at least one value",
             where=f"graph '{graph.name}'",
             remedy="name an output",
+        )
+
+
+def _check_parts(graph: Graph) -> None:
+    """Check that a graph, which may have been made by hand, consists of what it should."""
+
+    check_name(graph.name, "the name of the graph")
+
+    def every(items: object, kind: type) -> bool:
+        return isinstance(items, tuple) and all(isinstance(item, kind) for item in items)
+
+    def is_node(node: Node) -> bool:
+        return isinstance(node.op, Op) and every(node.inputs, str) and every(node.outputs, Value)
+
+    found = {
+        "inputs, a tuple of Values": every(graph.inputs, Value),
+        "params, a tuple of Params": every(graph.params, Param),
+        "nodes, a tuple of Nodes": every(graph.nodes, Node) and all(map(is_node, graph.nodes)),
+        "outputs, a tuple of names": every(graph.outputs, str),
+    }
+    if all(found.values()):
+        values = (*graph.sources, *(value for node in graph.nodes for value in node.outputs))
+        found["types, TensorTypes"] = every(tuple(value.type for value in values), TensorType)
+        data = (param.data for param in graph.params if param.data is not None)
+        found["data, NumPy arrays"] = every(tuple(data), np.ndarray)
+    wrong = [part for part, right in found.items() if not right]
+    if wrong:
+        raise InvalidGraph(
+            "a graph is not made of what graphs are made of",
+            where=f"graph '{graph.name}'",
+            got=f"something else than {'; '.join(wrong)}",
+            wanted="Graph(name, inputs, params, nodes, outputs)",
+            remedy="collect it by gx.graph(name, outputs=[...]), or read it by gx.parse(text)",
         )
 
 
@@ -200,7 +235,7 @@ def check_name(name: object, where: str | None = None) -> None:
         raise InvalidName(
             "a name starts with a letter or _ and goes on with letters, digits or _ . - /",
             where=where,
-            got=repr(name),
+            got=shown(name),
             remedy="rename it",
         )
 
@@ -208,7 +243,7 @@ def check_name(name: object, where: str | None = None) -> None:
 def _check_names(graph: Graph, sources: list[str]) -> None:
     defined = sources + [value.name for node in graph.nodes for value in node.outputs]
     seen: set[str] = set()
-    for name in (graph.name, *defined):
+    for name in defined:
         check_name(name, f"graph '{graph.name}'")
     for name in defined:
         if name in seen:

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from graphcnn.errors import DTypeMismatch, InvalidAttribute, InvalidGraph, RankError, ShapeError
+from graphcnn.errors import (
+    DTypeMismatch,
+    InvalidAttribute,
+    InvalidGraph,
+    RankError,
+    ShapeError,
+    shown,
+)
 from graphcnn.ir.op import Op
 from graphcnn.ir.types import TensorType
 
@@ -70,7 +77,7 @@ def check_flag(op: Op, field: str) -> None:
 def _invalid(op: Op, field: str, got: object, wanted: str, example: object) -> InvalidAttribute:
     return InvalidAttribute(
         f"{op.name}: {field} is {wanted}",
-        got=f"{field}={got!r}",
+        got=f"{field}={shown(got)}",
         wanted=wanted,
         remedy=f"for example {field}={example!r}",
     )
