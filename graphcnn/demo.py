@@ -44,7 +44,7 @@ def demo(json_path: str | None = None) -> int:
         "compare": [lenet_times.to_json(), vgg16_times.to_json()],
     }
     if json_path is not None:
-        write(json_path, json.dumps(results, indent=2).encode())
+        write(json_path, json.dumps(results, indent=2, allow_nan=False).encode())
     return 0 if lenet_check.ok and vgg16_check.ok else 1
 
 

@@ -7,6 +7,7 @@ parameter of every public function.
 import enum
 import inspect
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +219,13 @@ MISTAKES = {
     "a base class": (lambda: gx.Tensor(image().type, "t"), errors.InputKindError, "gx.input"),
     "a made-up graph": (
         lambda: gx.compile(gx.Graph("g", (), (), ("relu",), ("relu",))),
+        errors.InvalidGraph,
+        "nodes, a tuple of Nodes",
+    ),
+    "a made-up body": (
+        lambda: gx.compile(
+            NETWORK.replace(nodes=(*NETWORK.nodes[:1], replace(NETWORK["relu"], op=ir.Fused(5))))
+        ),
         errors.InvalidGraph,
         "nodes, a tuple of Nodes",
     ),

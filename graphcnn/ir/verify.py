@@ -88,14 +88,15 @@ def verify(graph: Graph) -> None:
 
 def _check_parts(graph: Graph) -> None:
     """Check that a graph, which may have been made by hand, consists of what it should."""
-
     check_name(graph.name, "the name of the graph")
 
     def every(items: object, kind: type) -> bool:
         return isinstance(items, tuple) and all(isinstance(item, kind) for item in items)
 
     def is_node(node: Node) -> bool:
-        return isinstance(node.op, Op) and every(node.inputs, str) and every(node.outputs, Value)
+        op = node.op.body if isinstance(node.op, Fused) else node.op
+        is_op = isinstance(op, Op | Graph)
+        return is_op and every(node.inputs, str) and every(node.outputs, Value)
 
     found = {
         "inputs, a tuple of Values": every(graph.inputs, Value),
