@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -405,15 +406,25 @@ def test_a_link_stays_and_its_target_is_written(network, tmp_path):
     assert (folder / "report.json").read_bytes() == b"{}"
 
 
-@pytest.mark.parametrize("kind", ["a directory", "a named pipe", "a device", "a loop of links"])
-def test_what_is_no_regular_file_is_refused(network, tmp_path, kind):
+@pytest.mark.parametrize(
+    "kind", ["a directory", "a named pipe", "a socket", "a device", "a loop of links"]
+)
+def test_what_is_no_regular_file_is_refused(network, tmp_path, monkeypatch, kind):
     path = tmp_path / "net.gcn"
     if kind == "a directory":
         path.mkdir()
     elif kind == "a named pipe":
         os.mkfifo(path)
+    elif kind == "a socket":
+        monkeypatch.chdir(tmp_path)  # the path of a socket is short
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
     elif kind == "a device":
-        path = "/dev/null"
+        # One of its own: a fault here must not put a file in the place of the system's.
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("only the superuser makes devices")
     else:
         path.symlink_to(path)
     for use in (
@@ -425,7 +436,7 @@ def test_what_is_no_regular_file_is_refused(network, tmp_path, kind):
             use()
         assert kind in str(caught.value.got) or "links" in kind
         assert caught.value.remedy
-    assert len(os.listdir(tmp_path)) == (kind != "a device")
+    assert len(os.listdir(tmp_path)) == 1
 
 
 def test_weights_that_are_no_regular_file(network, tmp_path):
