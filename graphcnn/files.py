@@ -102,9 +102,8 @@ def load(path: str | Path) -> Graph:
         content = text.read_text(encoding="utf-8")
         with _in_file(text):
             graph = parse(content)
-        if not content.startswith(_HEADER):
+        if graph.params and not content.startswith(_HEADER):
             _check_nothing_beside(text)
-            return graph
         name = _header(content, text)
         if name is None:
             return graph
@@ -174,7 +173,7 @@ def _named_weights(text: Path) -> str | None:
 def _header(content: str, text: Path) -> str | None:
     """The name of the weights in the first line of a text."""
     line = content.partition("\n")[0]
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         name = json.loads(line.removeprefix(_HEADER)) if line.startswith(_HEADER) else None
         if name is None:
             return None
@@ -222,9 +221,8 @@ def _with_weights(graph: Graph, file: Path, text: Path) -> Graph:
         )
 
     with safe_open(file, framework="numpy") as stored:
-        names = list(stored.keys())
-        lacking = [name for name in types if name not in names]
-        extra = [name for name in names if name not in types]
+        names = set(stored.keys())
+        lacking, extra = sorted(types.keys() - names), sorted(names - types.keys())
         if lacking or extra:
             got = f"lacking: {_listed(lacking)}; too many: {_listed(extra)}"
             raise fail(str(file), got, f"a tensor for each param of {text}")

@@ -253,7 +253,12 @@ def test_a_text_of_an_earlier_version_says_what_to_do(network, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["net", "5", "[]", '"', '"../net.safetensors"', '"/etc/x"', '"a\\u0000"', '""', '".."']
+    "line",
+    [
+        *("net", "5", "[]", '"', '""', '".."', '"../net.safetensors"', '"/etc/x"'),
+        *('"a\\u0000"', '"\\ud800"', "[" * 10**5, "1" * 5000, '"' + "a" * 5000 + '"'),
+    ],
+    ids=lambda line: line[:20],
 )
 def test_a_first_line_that_names_no_file_beside(network, tmp_path, line):
     (tmp_path / "net.gcn").write_text(f"# weights: {line}\n{network}")

@@ -334,7 +334,7 @@ ODD = {
     "empty tuple": lambda: (),
     "list": lambda: [1, [2, "a"]],
     "long ints": lambda: [10**5000] * 4,
-    "nested": lambda: nest(10**4),
+    "nested": lambda: nest(2000),
     "range": lambda: range(3),
     "set": lambda: {1},
     "dict": lambda: {"a": 1},
