@@ -3,8 +3,9 @@
 The tail is a chain of values. Value 0 is the product plus its bias; value i follows from value
 i - 1 by `tail[i - 1]`, a pointwise `Stage` or one `Pool`. Any of the values may be exported. The
 chain reaches the kernel as a tuple of `@triton.jit` functions, so one kernel serves every chain.
-All values are float32 until they are stored. A stage function takes the value and its operand, or
-the value and its parameter.
+Values are float32. One that is exported is read on as it was stored: rounded to its output's type,
+and infinite where it overflowed. A stage function takes the value and its operand, or the value and
+its parameter.
 """
 
 import math
