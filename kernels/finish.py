@@ -73,8 +73,10 @@ def store_tile(ptr, strides, value, place):
     """
     _, _, _, _, pixel_live, channel_live = place
     mask = pixel_live[:, None] & channel_live[None, :]
+    # The address comes first: the other way round, tiles near the limit of registers spill.
+    ptr += tile_offset(strides, place)
     stored = value.to(ptr.dtype.element_ty)
-    tl.store(ptr + tile_offset(strides, place), stored, mask=mask)
+    tl.store(ptr, stored, mask=mask)
     return stored.to(tl.float32)
 
 
