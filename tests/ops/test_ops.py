@@ -138,6 +138,17 @@ def test_bound_holds_for_sequential_sums():
     assert (np.abs(computed - exact[0]) > gamma(1, F32) * np.abs(exact[0])).any()
 
 
+def test_bound_of_a_large_map_is_that_of_blocks():
+    """torch's cascade stays within it; one chain does not."""
+    x = np.full((1, 1, 1000, 1000), np.float32(0.1)).astype(np.float64)
+    exact = ops.GlobalAvgPool2d().reference(x)
+    allowed = ops.GlobalAvgPool2d().error((x,), (np.zeros(x.shape),), exact, F32)
+    in_torch = torch.tensor(x, dtype=torch.float32).mean((2, 3), keepdim=True).numpy()
+    chain = np.cumsum(x.astype(np.float32).ravel(), dtype=np.float32)[-1] / np.float32(x.size)
+    assert np.abs(in_torch - exact) <= allowed
+    assert np.abs(chain - exact) > allowed
+
+
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
 @pytest.mark.parametrize("size", [1e-6, 0.05])
 def test_bound_holds_for_wrong_operands(sample, size):
