@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphcnn.arguments import sequence
 from graphcnn.errors import InputKindError
 from graphcnn.frontend.expr import Call, Tensor, on_the_users_line
 from graphcnn.frontend.short_forms import integer, integers, number, pair, sides
@@ -166,8 +167,8 @@ def batch_norm(
         input,
         running_mean=running_mean,
         running_var=running_var,
-        weight=np.ones(channels) if weight is None else weight,
-        bias=np.zeros(channels) if bias is None else bias,
+        weight=np.broadcast_to(1.0, channels) if weight is None else weight,
+        bias=np.broadcast_to(0.0, channels) if bias is None else bias,
     )
 
 
@@ -283,7 +284,7 @@ def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) 
     Raises:
         RankError, ShapeError, InvalidGraph, DTypeMismatch: with the user's line.
     """
-    operands = [_symbolic(tensor) for tensor in tensors]
+    operands = sequence(tensors, "tensors", Tensor, "what the functions of graphcnn return")
     axis = _dimension(operands[0], dim) if operands else dim
     return Call(Concat(axis), operands, [f"input{i}" for i in range(len(operands))], name)
 

@@ -11,7 +11,14 @@ from math import isfinite
 
 import numpy as np
 
-from graphcnn.errors import DTypeMismatch, InvalidAttribute, InvalidGraph, RankError, ShapeError
+from graphcnn.errors import (
+    DTypeMismatch,
+    InvalidAttribute,
+    InvalidGraph,
+    RankError,
+    ShapeError,
+    shown,
+)
 from graphcnn.ir.op import Op
 from graphcnn.ir.types import DType, TensorType
 
@@ -80,7 +87,7 @@ def check_flag(op: Op, field: str) -> None:
 def _invalid(op: Op, field: str, got: object, wanted: str, example: object) -> InvalidAttribute:
     return InvalidAttribute(
         f"{op.name}: {field} is {wanted}",
-        got=f"{field}={got!r}",
+        got=f"{field}={shown(got)}",
         wanted=wanted,
         remedy=f"for example {field}={example!r}",
     )

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.errors import InvalidAttribute, InvalidGraph, RankError, ShapeError
+from graphcnn.errors import InvalidAttribute, InvalidGraph, RankError, ShapeError, shown
 from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import (
@@ -79,7 +79,7 @@ class Reshape(Movement):
         ):
             raise InvalidAttribute(
                 "reshape: shape holds positive sizes, one of which may be -1",
-                got=f"shape={shape!r}",
+                got=f"shape={shown(shape)}",
                 wanted="a tuple of positive integers with at most one -1",
                 remedy="for example shape=(1, -1)",
             )
