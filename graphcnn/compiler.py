@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphcnn.arguments import flag, sequence
 from graphcnn.errors import FusionRefused
-from graphcnn.ir import CompileLog, Graph, check_finite, inline, verify
-from graphcnn.passes import Pass, default_pipeline, run_passes
+from graphcnn.ir import CompileLog, Graph, inline, verify
+from graphcnn.passes import Pass, default_pipeline, groups, run_passes
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import resolve
 
@@ -37,6 +38,7 @@ def compile(
 
     Raises:
         InvalidGraph, ShapeError, NonFiniteWeights: for a graph that breaks a rule.
+        InvalidAttribute, InputKindError: for other arguments of the wrong kind.
         UnsupportedOp: when the target cannot compute a node.
         FusionRefused: when `must_fuse` or `must_not_fuse` cannot be obeyed, with the reason; the
             default pipeline obeys them, so they do not go with `passes`.
@@ -44,20 +46,24 @@ def compile(
     """
     log = CompileLog()
     verify(graph)
-    check_finite(graph.params)
     chosen = resolve(target, device)
-    if passes is not None and (must_fuse or must_not_fuse):
+    fuse = flag(fuse, "fuse")
+    if passes is not None:
+        wanted = "passes, such as graphcnn.passes.Simplify()"
+        passes = sequence(passes, "passes", Pass, wanted)  # type: ignore[type-abstract]
+    demanded = groups("must_fuse", must_fuse) + groups("must_not_fuse", must_not_fuse)
+    if passes is not None and demanded:
         raise FusionRefused(
             "must_fuse and must_not_fuse are for the default pipeline",
             where="passes=",
-            got=(*must_fuse, *must_not_fuse),
+            got=demanded,
             remedy="hand the groups to the Fuse pass in `passes`, or leave `passes` out",
         )
     if passes is None:
         passes = default_pipeline(
             chosen.supports, fuse=fuse, must_fuse=must_fuse, must_not_fuse=must_not_fuse
         )
-    optimized = run_passes(inline(graph), tuple(passes), log)
+    optimized = run_passes(inline(graph), passes, log)
     model = CompiledModel(graph, optimized, chosen, log)
     if all(param.data is not None for param in optimized.params):
         model.executor()

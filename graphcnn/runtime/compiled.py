@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from graphcnn.arguments import count, flag
 from graphcnn.errors import InputKindError
-from graphcnn.ir import CompileLog, Graph, rebatch
+from graphcnn.ir import CompileLog, Graph, check_graph, rebatch
 from graphcnn.plan import KernelTarget, OperatorTarget, Plan, Target, plan_memory
 from graphcnn.plan.plan import Lowered
 from graphcnn.runtime.boundary import check_inputs, give_back, to_tensor
@@ -92,6 +93,7 @@ class CompiledModel:
         Raises:
             The errors of a call.
         """
+        flag(poison, "poison")
         batch = check_inputs(self.graph, inputs)
         with self._lock:
             executor = self.executor(batch)
@@ -101,14 +103,18 @@ class CompiledModel:
 
     def part(self, graph: Graph) -> CompiledModel:
         """A model of another graph over the same params: same target, same packed weights."""
+        check_graph(graph)
         model = CompiledModel(graph, graph, self.target, self.log)
         model._weights = self._weights
         return model
 
     def executor(self, batch: int | None = None) -> Executor:
         """What runs the plan of a batch size (None: that of `graph`); made at first use."""
+        batch = batch if batch is None else count(batch, "batch", 1)
         with self._lock:
             if batch not in self._executors:
+                if batch is not None:
+                    rebatch(self.source, batch)  # what refuses it may be dead, hence gone
                 graph = self.graph if batch is None else rebatch(self.graph, batch)
                 plan = self.plan if batch is None else self._plan(graph)
                 self._executors[batch] = self._bind(graph, plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphcnn.errors import UnknownTarget
+from graphcnn.errors import UnknownTarget, shown
 from graphcnn.plan import Target
 
 NAMES = ("triton", "library", "numpy")
@@ -17,6 +17,8 @@ def resolve(name: str, device: str = "auto") -> Target:
     """
     from graphcnn.targets.device import resolve_device
 
+    if not isinstance(name, str):
+        name = shown(name)
     if name == "triton":
         from graphcnn.targets.triton import TritonTarget
 
@@ -30,9 +32,9 @@ def resolve(name: str, device: str = "auto") -> Target:
 
         return NumpyTarget(resolve_device("cpu"))
     raise UnknownTarget(
-        f"there is no target {name!r}",
+        f"there is no target {shown(name)}",
         where="the argument target",
-        got=name,
+        got=shown(name),
         wanted=", ".join(NAMES),
         remedy="pass one of these names",
     )

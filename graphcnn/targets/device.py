@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from graphcnn import cpu, settings
-from graphcnn.errors import DeviceUnavailable
+from graphcnn.errors import DeviceUnavailable, shown
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ def resolve_device(name: str) -> Device:
     Raises:
         DeviceUnavailable: for CUDA on a machine without it, and for other names.
     """
+    if not isinstance(name, str):
+        name = shown(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
