@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from graphcnn import forks
 from graphcnn.errors import SanitizerFault
 
 _KINDS = {
@@ -22,7 +22,7 @@ _KINDS = {
     6: ("device assertion failed", "see the assertion's text"),
 }
 _flags: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
-_one_at_a_time = threading.Lock()
+_one_at_a_time = forks.lock()
 
 
 def unwritten(tensor: torch.Tensor) -> torch.Tensor:

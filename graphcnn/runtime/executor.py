@@ -163,6 +163,7 @@ class OperatorExecutor:
         return self._values[name]
 
 
+@torch.inference_mode(False)  # torch lets nobody write to a tensor made inside, once outside
 def allocate(sizes: Sequence[int], memory: torch.device) -> list[torch.Tensor]:
     """Aligned runs of bytes in one block with guard bands on both sides.
 
