@@ -1,4 +1,4 @@
-"""Models in a child made by fork: after a run on two threads, and while other threads hold locks."""
+"""Models in a child made by fork: after a run on two threads, or while others hold locks."""
 
 import os
 import subprocess
