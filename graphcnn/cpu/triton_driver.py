@@ -15,18 +15,7 @@ from triton.backends.driver import DriverBase
 
 from graphcnn.cpu import library, sanitize
 from graphcnn.cpu.backend import NAME
-
-_C = {
-    "ptr": ctypes.c_void_p,
-    "i1": ctypes.c_bool,
-    "i8": ctypes.c_int8,
-    "i16": ctypes.c_int16,
-    "i32": ctypes.c_int32,
-    "i64": ctypes.c_int64,
-    "f32": ctypes.c_float,
-    "f64": ctypes.c_double,
-}
-
+from graphcnn.cpu.expressions import PARAMETERS
 
 # OpenMP's pool of threads does not survive a fork: a child that calls for a team waits for ever, in
 # a kernel as in torch.
@@ -51,7 +40,9 @@ class Launcher:
         self.signature = tuple(source.signature.values())
         self.metadata = metadata
         self.checked = metadata.arch == "sanitize"
-        self.types: list[Any] = [ctypes.c_int] * 4 + [_C[kind] for kind in metadata.parameters]
+        self.types: list[Any] = [ctypes.c_int] * 4 + [
+            PARAMETERS[kind] for kind in metadata.parameters
+        ]
 
     def __call__(
         self,
