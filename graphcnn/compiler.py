@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphcnn.errors import FusionRefused
-from graphcnn.ir import CompileLog, Graph, check_finite, inline, verify
+from graphcnn.ir import CompileLog, Graph, inline, verify
 from graphcnn.passes import Pass, default_pipeline, run_passes
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import resolve
@@ -44,7 +44,6 @@ def compile(
     """
     log = CompileLog()
     verify(graph)
-    check_finite(graph.params)
     chosen = resolve(target, device)
     if passes is not None and (must_fuse or must_not_fuse):
         raise FusionRefused(

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from graphcnn.errors import FileProblem
 from graphcnn.frontend.from_text import parse
-from graphcnn.ir import Graph, Param, check_graph
+from graphcnn.ir import Graph, Param, check_graph, verify
 
 
 def save(graph: Graph, path: str | Path) -> None:
@@ -42,7 +42,8 @@ def load(path: str | Path) -> Graph:
 
     Raises:
         FileProblem: when a file cannot be read, or the weights do not belong to the graph.
-        ParseError: or an error of the graph, when the text is not a valid graph.
+        ParseError: or an error of the graph, when the text is not a valid graph, or its weights are
+            none that a graph may have.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -73,7 +74,9 @@ def load(path: str | Path) -> Graph:
             )
         return param if array is None else replace(param, data=array)
 
-    return graph.replace(params=tuple(filled(param) for param in graph.params))
+    loaded = graph.replace(params=tuple(filled(param) for param in graph.params))
+    verify(loaded)
+    return loaded
 
 
 def _files(path: str | Path) -> tuple[Path, Path]:

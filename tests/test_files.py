@@ -5,9 +5,16 @@ import stat
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import graphcnn as gx
-from graphcnn.errors import FileProblem, InvalidGraph, ParseError
+from graphcnn.errors import (
+    FileProblem,
+    InvalidAttribute,
+    InvalidGraph,
+    NonFiniteWeights,
+    ParseError,
+)
 from graphcnn.ir import evaluate
 
 
@@ -95,6 +102,19 @@ def test_only_graphs_are_saved(tmp_path):
     with pytest.raises(InvalidGraph, match="not a graph"):
         gx.save(gx.input("x", (1,)), tmp_path / "net.gcn")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("variance", "error"), [(-1, InvalidAttribute), (np.nan, NonFiniteWeights)]
+)
+def test_weights_that_no_graph_may_have_are_not_loaded(tmp_path, variance, error):
+    net = gx.graph("g", gx.batch_norm(gx.input("x", (1, 4)), np.zeros(4), np.ones(4)))
+    gx.save(net, tmp_path / "net.gcn")
+    weights = tmp_path / "net.safetensors"
+    data = load_file(weights) | {"batch_norm.running_var": np.full(4, variance, np.float32)}
+    save_file(data, weights)
+    with pytest.raises(error, match="batch_norm"):
+        gx.load(tmp_path / "net.gcn")
 
 
 def test_a_graph_without_weights_does_not_take_those_of_an_older_file(network, tmp_path):

@@ -113,6 +113,7 @@ class Call(Tensor):
         self, op: Op, operands: Sequence[Tensor], roles: Sequence[str], name: str | None
     ) -> None:
         super().__init__(op.infer(*(operand.type for operand in operands)), name)
+        op.check_constants(*(o.data if isinstance(o, Weight) else None for o in operands))
         self.op, self.operands, self.roles = op, tuple(operands), tuple(roles)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numpy as np
+
 
 def integer(value: Any) -> Any:
     """A Python int where `value` is an integer of another kind, such as NumPy's."""
@@ -18,6 +20,11 @@ def integer(value: Any) -> Any:
     except TypeError:
         # Arrays and tensors have __index__, and refuse it unless they hold one integer.
         return value
+
+
+def number(value: Any) -> Any:
+    """A Python number from one of NumPy's."""
+    return value.item() if isinstance(value, np.number) else value
 
 
 def integers(value: Any) -> Any:

@@ -11,7 +11,7 @@ from graphcnn.frontend.expr import Weight
 from graphcnn.ir.graph import Param
 from graphcnn.ir.op import Array
 from graphcnn.ir.types import DType, TensorType
-from graphcnn.ir.verify import check_finite
+from graphcnn.ir.verify import check_data
 
 
 def as_weight(value: object, dtype: DType, name: str) -> Weight:
@@ -29,10 +29,9 @@ def as_weight(value: object, dtype: DType, name: str) -> Weight:
             wanted="at least one element",
             remedy="check how the array was made",
         )
-    with np.errstate(over="ignore"):
-        data = dtype.round(array)
+    data = dtype.round(array)
     type = TensorType(data.shape, dtype)
-    check_finite((Param(name, type, data),))
+    check_data(Param(name, type, data))
     return Weight(type, None, data, value)
 
 

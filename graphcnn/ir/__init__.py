@@ -9,7 +9,7 @@ from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.rebatch import batch_of, rebatch
 from graphcnn.ir.text import parse
 from graphcnn.ir.types import DType, TensorType
-from graphcnn.ir.verify import check_finite, check_graph, verify
+from graphcnn.ir.verify import check_data, check_graph, verify
 
 __all__ = [
     "Array",
@@ -28,7 +28,7 @@ __all__ = [
     "Value",
     "batch_of",
     "bounded",
-    "check_finite",
+    "check_data",
     "check_graph",
     "evaluate",
     "gamma",

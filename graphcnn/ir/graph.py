@@ -106,6 +106,11 @@ class Graph:
         """Inputs and params: the values that no node defines."""
         return (*self.inputs, *self.params)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all values: inputs, params and what nodes define."""
+        return tuple(self._types)
+
     @cached_property
     def _producers(self) -> Mapping[str, Node]:
         return {value.name: node for node in self.nodes for value in node.outputs}

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from graphcnn.errors import InvalidAttribute, TooLarge, UnknownDType
 
@@ -46,11 +46,18 @@ class DType(StrEnum):
         """The NumPy dtype that carries it; bf16, which NumPy lacks, is carried by float32."""
         return np.dtype(_NUMPY[self])
 
-    def round(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Round an array to this type, to nearest even; bf16 stays in float32."""
-        if self is not DType.BF16:
-            return np.asarray(array, self.numpy)
-        bits = np.asarray(array, np.float32).view(np.uint32)
+    @property
+    def arithmetic(self) -> DType:
+        """The type in which its numbers are computed: float32 for half precision, or itself."""
+        return DType.F32 if self in (DType.F16, DType.BF16) else self
+
+    def round(self, array: ArrayLike) -> NDArray[Any]:
+        """Round an array to this type, to nearest even, beyond its range to infinity; bf16 stays
+        in float32."""
+        with np.errstate(over="ignore"):
+            if self is not DType.BF16:
+                return np.asarray(array, self.numpy)
+            bits = np.asarray(array, np.float32).view(np.uint32)
         rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32)
         return np.where(np.isnan(array), np.float32(np.nan), rounded.view(np.float32))
 
@@ -121,10 +128,11 @@ class TensorType:
     dtype: DType = DType.F32
 
     def __post_init__(self) -> None:
-        if any(not isinstance(size, int) or size < 1 for size in self.shape):
+        if not isinstance(self.shape, tuple) or not all(map(_is_size, self.shape)):
             raise InvalidAttribute(
                 "every dimension of a shape is a positive integer",
-                got=self.shape,
+                got=repr(self.shape),
+                wanted="a tuple of Python ints, no bools and no NumPy numbers",
                 remedy="check the sizes that were computed for this shape",
             )
         if prod(self.shape) >= 2**63:
@@ -164,3 +172,7 @@ class TensorType:
             raise ValueError(f"{text!r} is not a tensor type such as f32[1,3,224,224]")
         sizes = tuple(int(size) for size in match[2].split(",") if size)
         return cls(sizes, DType.of(match[1]))
+
+
+def _is_size(size: object) -> bool:
+    return type(size) is int and size >= 1

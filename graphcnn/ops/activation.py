@@ -10,7 +10,13 @@ import numpy as np
 
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.types import TensorType
-from graphcnn.ops.checks import check_dim, check_integer, check_number, check_operands
+from graphcnn.ops.checks import (
+    check_dim,
+    check_integer,
+    check_number,
+    check_operands,
+    check_range,
+)
 from graphcnn.ops.rounding import EXPONENT, TRANSCENDENTAL, UNDERFLOW
 
 
@@ -59,6 +65,12 @@ class LeakyRelu(Elementwise):
 
     def __post_init__(self) -> None:
         check_number(self, "negative_slope")
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """The input's type; raises InvalidAttribute for a slope beyond its arithmetic's range."""
+        type = super().infer(*inputs)
+        check_range(self, "negative_slope", type.dtype.arithmetic)
+        return type
 
     def reference(self, *inputs: Array) -> Array:
         """The formula."""

@@ -18,6 +18,7 @@ from graphcnn.ops.checks import (
     check_integers,
     check_number,
     check_operands,
+    check_range,
     check_rank,
     is_integer,
 )
@@ -72,7 +73,7 @@ class Reshape(Movement):
     def __post_init__(self) -> None:
         shape = self.shape
         if (
-            not isinstance(shape, tuple)
+            type(shape) is not tuple
             or not all(is_integer(size, -1) and size != 0 for size in shape)
             or shape.count(-1) > 1
         ):
@@ -82,6 +83,11 @@ class Reshape(Movement):
                 wanted="a tuple of positive integers with at most one -1",
                 remedy="for example shape=(1, -1)",
             )
+
+    @property
+    def infers_first(self) -> bool:
+        """Whether the first size is inferred: only then does it follow another batch size."""
+        return self.shape[:1] == (-1,)
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The shape with -1 filled in; raises ShapeError when the number of elements differs."""
@@ -175,10 +181,12 @@ class Pad(Movement):
         check_number(self, "value", infinite=True)
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        """[N, C, H + top + bottom, W + left + right]; raises RankError."""
+        """[N, C, H + top + bottom, W + left + right]; raises RankError, or InvalidAttribute for a
+        value beyond the dtype's range."""
         check_operands(self, inputs, ("input",))
         (x,) = inputs
         check_rank(self, "input", x, "N, C, H, W")
+        check_range(self, "value", x.dtype)
         top, left, bottom, right = self.padding
         height, width = x.shape[2] + top + bottom, x.shape[3] + left + right
         return x.with_shape((*x.shape[:2], height, width))

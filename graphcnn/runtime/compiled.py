@@ -109,6 +109,8 @@ class CompiledModel:
         """What runs the plan of a batch size (None: that of `graph`); made at first use."""
         with self._lock:
             if batch not in self._executors:
+                if batch is not None:
+                    rebatch(self.source, batch)  # what refuses it may be dead, hence gone
                 graph = self.graph if batch is None else rebatch(self.graph, batch)
                 plan = self.plan if batch is None else self._plan(graph)
                 self._executors[batch] = self._bind(graph, plan)

@@ -209,6 +209,25 @@ TYPES = st.builds(
 )
 
 
+@pytest.mark.parametrize("op", [ops.Add(), ops.Mul()])
+@pytest.mark.parametrize("dtype", [DType.F16, DType.BF16])
+def test_a_number_does_not_promote(op, dtype):
+    number = TensorType((), DType.F32)
+    for shape in ((2, 3), ()):
+        half = TensorType(shape, dtype)
+        assert op.infer(half, number) == op.infer(number, half) == half
+    assert op.infer(number, number) == number
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_attributes_at_the_edge_of_the_range(dtype):
+    largest = float(torch.finfo(getattr(torch, dtype.long_name)).max)
+    for value in (largest, -largest, float("inf"), float("-inf")):
+        assert ops.Pad((0, 0, 0, 0), value).infer(TensorType((1, 1, 2, 2), dtype))
+    # The slope multiplies in the arithmetic's type, which may be wider.
+    assert ops.LeakyRelu(1e38).infer(TensorType((2,), dtype))
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_odd_arguments_raise_only_our_errors(data):
