@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"networkx", "safetensors", "torch", "triton"}
-STANDARD = {"arguments", "errors", "settings"}
+STANDARD = {"arguments", "errors", "forks", "settings"}
 
 # folder or top-level module -> (folders of graphcnn, heavy packages) it may import.
 BASE = STANDARD | {"ir"}
@@ -15,6 +15,7 @@ OPS = BASE | {"ops"}
 MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "arguments": ({"errors"}, set()),
+    "forks": (set(), set()),
     "settings": (set(), set()),
     "triton_api": ({"errors"}, {"torch", "triton"}),
     "ir": (STANDARD, set()),
