@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from graphcnn.errors import FusionRefused
+from graphcnn.errors import FusionRefused, InvalidAttribute
 from graphcnn.ir import CompileLog, Graph, check_finite, inline, verify
 from graphcnn.passes import Pass, default_pipeline, run_passes
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import resolve
+
+if TYPE_CHECKING:
+    import torch
 
 
 def compile(
     graph: Graph,
     *,
     target: str = "triton",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     fuse: bool = True,
     passes: Sequence[Pass] | None = None,
     must_fuse: Sequence[tuple[str, ...]] = (),
     must_not_fuse: Sequence[tuple[str, ...]] = (),
+    batches: Sequence[int] = (),
 ) -> CompiledModel:
     """Compile a network: run the passes, plan the memory, pack the weights, compile the kernels.
 
@@ -29,7 +34,8 @@ def compile(
         graph: What to compile; a graph that is fused already is taken apart first.
         target: "triton" (our kernels), "library" (torch's operators, the baseline) or "numpy"
             (the float64 reference).
-        device: "auto", "cuda" or "cpu"; "auto" is CUDA where there is a CUDA device.
+        device: "auto", "cpu", "cuda", "cuda:1" or a torch.device; "auto" is CUDA where there is a
+            CUDA device, and "cuda" the current one. A model runs on one device.
         fuse: Whether to fuse; False compiles one kernel per operator.
         passes: Passes to run instead of the default pipeline.
         must_fuse: Groups of node names that have to end in one kernel.
@@ -40,9 +46,13 @@ def compile(
         UnsupportedOp: when the target cannot compute a node.
         FusionRefused: when `must_fuse` or `must_not_fuse` cannot be obeyed, with the reason; the
             default pipeline obeys them, so they do not go with `passes`.
+        InvalidAttribute: when `batches` holds anything but whole numbers from 1 on.
+        BatchError: when the graph cannot be re-planned for one of them.
+        TooLarge: for a tensor, or a batch, beyond what the kernels can address.
         DeviceUnavailable, UnknownTarget: for a device or target that is not there.
     """
     log = CompileLog()
+    _check_batches(batches)
     verify(graph)
     check_finite(graph.params)
     chosen = resolve(target, device)
@@ -60,5 +70,17 @@ def compile(
     optimized = run_passes(inline(graph), tuple(passes), log)
     model = CompiledModel(graph, optimized, chosen, log)
     if all(param.data is not None for param in optimized.params):
-        model.executor()
+        model.prepare(batches)
     return model
+
+
+def _check_batches(batches: object) -> None:
+    """Raise InvalidAttribute for what is no sequence of batch sizes."""
+    sizes = batches if isinstance(batches, Sequence) and not isinstance(batches, str) else None
+    if sizes is None or any(type(size) is not int or size < 1 for size in sizes):
+        raise InvalidAttribute(
+            "batch sizes are whole numbers from 1 on",
+            where="the argument batches",
+            got=repr(batches),
+            wanted="a sequence such as (1, 8, 32)",
+        )

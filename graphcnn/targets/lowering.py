@@ -8,7 +8,7 @@ from math import prod
 
 from graphcnn.errors import TooLarge
 from graphcnn.ir import Graph, Node, Param, TensorType
-from graphcnn.kernels.launch import Launch, View
+from graphcnn.kernels.launch import MAX_OFFSET, Launch, View
 from graphcnn.plan import Buffer, Location, Lowered, PackedWeight, Step
 from graphcnn.targets.layout import broadcast_strides, contiguous, locate
 
@@ -26,6 +26,21 @@ class Lowering:
     def of(cls, graph: Graph) -> Lowering:
         """Start with every value located and no step."""
         return cls(graph, locate(graph))
+
+    def check_sizes(self) -> None:
+        """Check that kernels can address every value.
+
+        Raises:
+            TooLarge: naming the first that they cannot.
+        """
+        for name, location in self.locations.items():
+            if location.type.size > MAX_OFFSET:
+                raise TooLarge(
+                    f"kernels address at most {MAX_OFFSET} elements of one tensor",
+                    where=f"value '{name}'",
+                    got=f"{location.type}, which has {location.type.size}",
+                    remedy='make the input smaller; target="library" has no such limit',
+                )
 
     def view(self, name: str) -> View:
         """A value, or a param as it is, as kernels see it."""
@@ -86,20 +101,9 @@ class Lowering:
         self.steps.append(Step(node.name, kernel, read, written, launch, in_place))
 
     def lowered(self) -> Lowered:
-        """The finished product, with the size of every buffer that holds activations.
-
-        Raises:
-            TooLarge: for a value beyond what kernels can address.
-        """
+        """The finished product, with the size of every buffer that holds activations."""
         buffers: dict[str, int] = {}
-        for name, location in self.locations.items():
-            if location.type.size >= 2**31:
-                raise TooLarge(
-                    "kernels address at most 2^31 elements of one tensor",
-                    where=f"value '{name}'",
-                    got=location.type,
-                    remedy="run a smaller batch",
-                )
+        for location in self.locations.values():
             buffer = location.buffer.name
             buffers[buffer] = max(buffers.get(buffer, 0), location.type.nbytes)
         return Lowered(
