@@ -58,15 +58,16 @@ class Workspace:
     def __init__(self, device: Device) -> None:
         self.executors: dict[int | None, Executor] = {}
         self.done: Any = None
-        self._device = device
-        self._arena = torch.empty(0)
+        self._memory = device.memory
+        self._arena = torch.empty(0, device=self._memory)
 
     def arena(self, nbytes: int) -> torch.Tensor:
         """An arena of at least `nbytes`; one that is too small is let go, with all bound to it."""
         if nbytes > self._arena.nbytes:
             self.executors.clear()
-            self._arena = torch.empty(0)  # the old one is free before there is a new one
-            (self._arena,) = allocate([nbytes], self._device.memory)
+            # The old one is free before there is a new one.
+            self._arena = torch.empty(0, device=self._memory)
+            (self._arena,) = allocate([nbytes], self._memory)
         return self._arena
 
 

@@ -9,6 +9,7 @@ import torch
 import graphcnn as gx
 from graphcnn.errors import (
     BatchError,
+    InputDeviceError,
     InputDTypeError,
     InputKindError,
     InputShapeError,
@@ -17,7 +18,8 @@ from graphcnn.errors import (
     UnexpectedInput,
 )
 from graphcnn.ir import evaluate
-from graphcnn.runtime.boundary import example_inputs
+from graphcnn.runtime.boundary import check_device, example_inputs
+from graphcnn.targets.device import Device
 
 TARGETS = ("triton", "library", "numpy")
 
@@ -342,3 +344,10 @@ def test_tensors_without_dense_data_are_refused(model, arrays, change):
     with pytest.raises(InputKindError, match="dense") as caught:
         model(**tensors)
     assert change in str(caught.value.got)
+
+
+def test_a_tensor_on_another_device_is_refused_with_both_named():
+    device = Device("cuda", torch.device("cuda", 1), None)
+    check_device({"x": np.ones(3)}, device)
+    with pytest.raises(InputDeviceError, match=r"input 'x'\n.*got: +cpu\n.*wanted: cuda:1"):
+        check_device({"x": torch.ones(3)}, device)
