@@ -56,9 +56,15 @@ class Lowering:
         return all(self.locations[v.name].buffer.name != v.name for v in node.outputs)
 
     def operand(self, name: str, result: TensorType) -> View:
-        """A value broadcast against `result`: stride 0 where it repeats."""
+        """A value broadcast against `result`: stride 0 where it repeats.
+
+        A batch of one sample keeps its stride, so that it takes the same kernel as any other.
+        """
         view = self.view(name)
         strides = broadcast_strides(view.shape, view.strides, len(result.shape))
+        same_rank = len(view.shape) == len(result.shape)
+        if name in self.locations and same_rank and view.shape[:1] == result.shape[:1]:
+            strides = (view.strides[0], *strides[1:])
         return View(view.buffer, result.shape, strides, view.dtype)
 
     def weight(

@@ -13,11 +13,12 @@ import torch
 import graphcnn as gx
 from graphcnn import triton_api
 from graphcnn.errors import BatchError, InvalidAttribute, SanitizerFault, TooLarge
-from graphcnn.ir import evaluate
+from graphcnn.ir import evaluate, with_he_weights
 from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.plan import Step
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
+from tests import networks
 from tests.runtime.small_networks import mixed, small
 from tests.stepwise import check_model
 
@@ -178,6 +179,42 @@ def test_all_batch_sizes_share_one_arena(monkeypatch):
     for batch in (1, 9, None):
         value = model.executor(batch).value("fc")
         assert value.untyped_storage().data_ptr() == storage
+
+
+def classifier():
+    """Convolution, pool, linear layer and softmax."""
+    h = gx.input("image", (1, 3, 16, 16))
+    h = gx.max_pool2d(gx.relu(networks.conv(h, "conv", 8, 3)), 2, name="pool")
+    h = gx.linear(gx.flatten(h), gx.param("fc.weight", (10, 512)), name="fc")
+    return with_he_weights(gx.graph("classifier", gx.softmax(h)))
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("make", [classifier, small, mixed])
+def test_batch_sizes_share_their_kernels(make, fuse, monkeypatch):
+    """One sample, odd numbers and multiples of 16 are no reason to compile a kernel anew."""
+    prepare, kernels = triton_api.prepare, {}
+
+    def counting(kernel, args, meta, driver):
+        prepared = prepare(kernel, args, meta, driver)
+        kernels.setdefault(prepared.compiled.hash, kernel.__name__)
+        return prepared
+
+    monkeypatch.setattr(triton_api, "prepare", counting)
+    model = gx.compile(make(), device="cpu", fuse=fuse)
+    batch = model.graph.inputs[0].type.shape[0]
+    before = dict(kernels)
+    for size in {1, 2, 3, 7, 16, 17, 40} - {batch}:
+        model.executor(size)
+    new = [name for key, name in kernels.items() if key not in before]
+    # A linear layer of one row is another kernel than one of several.
+    assert new in ([], ["matvec_kernel"], ["conv2d_kernel"])
+
+
+def test_batch_sizes_share_the_weights_of_linear_layers():
+    model = gx.compile(classifier(), device="cpu", batches=(8, 100))
+    packed = sum(tensor.nbytes for tensor in model._weights.tensors.values())
+    assert packed == sum(param.type.nbytes for param in model.graph.params)
 
 
 @pytest.mark.parametrize("target", ["triton", "numpy"])
