@@ -64,7 +64,7 @@ class Lowering:
         strides = broadcast_strides(view.shape, view.strides, len(result.shape))
         same_rank = len(view.shape) == len(result.shape)
         if name in self.locations and same_rank and view.shape[:1] == result.shape[:1]:
-            strides = (view.strides[0], *strides[1:])
+            strides = (*view.strides[:1], *strides[1:])
         return View(view.buffer, result.shape, strides, view.dtype)
 
     def weight(
