@@ -135,13 +135,14 @@ def test_a_call_inside_a_call_has_memory_of_its_own(batch, monkeypatch):
     close(model(image=other), wide(batch), other)
 
 
-def test_a_call_inside_verify(monkeypatch):
-    model = gx.compile(small(), device="cpu")
+@pytest.mark.parametrize("target", ["triton", "library", "numpy"])
+def test_a_call_between_the_steps_of_another(target):
+    model = gx.compile(small(), target=target, device="cpu")
     with model.loaded({"image": images(2)}) as executor:
         for _, run in executor.steps():
             run()
             close(model(image=images(2, seed=9)), wide(2), images(2, seed=9))
-        close(executor.value("fc").numpy(), wide(2), images(2))
+        close(np.asarray(executor.value("fc")), wide(2), images(2))
 
 
 def test_a_call_from_a_signal_handler_at_any_moment():
