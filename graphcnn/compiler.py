@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from graphcnn.errors import FusionRefused, InvalidAttribute
-from graphcnn.ir import CompileLog, Graph, check_finite, inline, verify
-from graphcnn.passes import Pass, default_pipeline, run_passes
+from graphcnn.arguments import count, flag, sequence
+from graphcnn.errors import FusionRefused
+from graphcnn.ir import CompileLog, Graph, inline, verify
+from graphcnn.passes import Pass, default_pipeline, groups, run_passes
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import resolve
 
@@ -40,47 +41,42 @@ def compile(
         passes: Passes to run instead of the default pipeline.
         must_fuse: Groups of node names that have to end in one kernel.
         must_not_fuse: Groups of node names no two of which may share a kernel.
+        batches: Batch sizes to prepare beside the graph's own, such as (1, 8, 32): their first
+            calls then neither plan nor compile.
 
     Raises:
         InvalidGraph, ShapeError, NonFiniteWeights: for a graph that breaks a rule.
+        InvalidAttribute, InputKindError: for other arguments of the wrong kind.
         UnsupportedOp: when the target cannot compute a node.
         FusionRefused: when `must_fuse` or `must_not_fuse` cannot be obeyed, with the reason; the
             default pipeline obeys them, so they do not go with `passes`.
-        InvalidAttribute: when `batches` holds anything but whole numbers from 1 on.
-        BatchError: when the graph cannot be re-planned for one of them.
+        BatchError: when the graph cannot be re-planned for one of `batches`.
         TooLarge: for a tensor, or a batch, beyond what the kernels can address.
         DeviceUnavailable, UnknownTarget: for a device or target that is not there.
     """
     log = CompileLog()
-    _check_batches(batches)
     verify(graph)
-    check_finite(graph.params)
     chosen = resolve(target, device)
-    if passes is not None and (must_fuse or must_not_fuse):
+    fuse = flag(fuse, "fuse")
+    sizes = sequence(batches, "batches", int, "batch sizes, such as (1, 8, 32)")
+    sizes = tuple(count(size, "batches", 1) for size in sizes)
+    if passes is not None:
+        wanted = "passes, such as graphcnn.passes.Simplify()"
+        passes = sequence(passes, "passes", Pass, wanted)  # type: ignore[type-abstract]
+    demanded = groups("must_fuse", must_fuse) + groups("must_not_fuse", must_not_fuse)
+    if passes is not None and demanded:
         raise FusionRefused(
             "must_fuse and must_not_fuse are for the default pipeline",
             where="passes=",
-            got=(*must_fuse, *must_not_fuse),
+            got=demanded,
             remedy="hand the groups to the Fuse pass in `passes`, or leave `passes` out",
         )
     if passes is None:
         passes = default_pipeline(
             chosen.supports, fuse=fuse, must_fuse=must_fuse, must_not_fuse=must_not_fuse
         )
-    optimized = run_passes(inline(graph), tuple(passes), log)
+    optimized = run_passes(inline(graph), passes, log)
     model = CompiledModel(graph, optimized, chosen, log)
     if all(param.data is not None for param in optimized.params):
-        model.prepare(batches)
+        model.prepare(sizes)
     return model
-
-
-def _check_batches(batches: object) -> None:
-    """Raise InvalidAttribute for what is no sequence of batch sizes."""
-    sizes = batches if isinstance(batches, Sequence) and not isinstance(batches, str) else None
-    if sizes is None or any(type(size) is not int or size < 1 for size in sizes):
-        raise InvalidAttribute(
-            "batch sizes are whole numbers from 1 on",
-            where="the argument batches",
-            got=repr(batches),
-            wanted="a sequence such as (1, 8, 32)",
-        )

@@ -44,8 +44,9 @@ class LinearTile(NamedTuple):
     num_stages: int = 3
 
 
-# Each tile with the highest pressure it bears without spills on sm_80, sm_90 and sm_100, which
-# tests/kernels/test_gpu_compile.py holds. 128 x 256 halves what a 128 x 128 tile needs from L2.
+# Each tile with the highest pressure it bears without spills in its loop on sm_80, sm_90 and
+# sm_100, which tests/kernels/test_gpu_compile.py holds. 128 x 256 halves what a 128 x 128 tile
+# needs from L2.
 _CUDA_HALF = {
     ConvTile(128, 256, 64, 8, 3): Pressure.LOW,
     ConvTile(128, 128, 64, 8, 3): Pressure.NORMAL,

@@ -133,6 +133,11 @@ def _bad_arithmetic(op):
         Bad(op, ((2, 3, 4, 4), (3,)), errors.ShapeError, "[C, 1, 1]"),
         Bad(op, ((2, 3),), errors.InvalidGraph, "reads input, other"),
         Bad(op, ((2,), (2,)), errors.DTypeMismatch, "different", (DType.F32, DType.F16)),
+        # A number beside half precision is float32; nothing else is, and no wider number.
+        Bad(op, ((2,), (1,)), errors.DTypeMismatch, "different", (DType.F16, DType.F32)),
+        Bad(op, ((2,), ()), errors.DTypeMismatch, "different", (DType.F16, DType.F64)),
+        Bad(op, ((2,), ()), errors.DTypeMismatch, "different", (DType.F32, DType.F16)),
+        Bad(op, ((2,), ()), errors.DTypeMismatch, "different", (DType.F16, DType.BF16)),
     )
 
 
@@ -232,6 +237,8 @@ INFO: dict[str, OpInfo] = {
             Bad(lambda: ops.Conv2d(padding=(1, 1)), (), errors.InvalidAttribute, "4 integers"),
             Bad(lambda: ops.Conv2d(padding=(-1, 0, 0, 0)), (), errors.InvalidAttribute, "least 0"),
             Bad(lambda: ops.Conv2d(dilation=2), (), errors.InvalidAttribute, "dilation=2"),
+            # Its repr is no tuple of the text form.
+            Bad(lambda: ops.Conv2d(stride=torch.Size((1, 1))), (), errors.InvalidAttribute, "Size"),
             Bad(lambda: ops.Conv2d(groups=0), (), errors.InvalidAttribute, "groups=0"),
             Bad(lambda: ops.Conv2d(stride=(2**40, 1)), (), errors.InvalidAttribute, "integers"),
             Bad(
@@ -373,6 +380,12 @@ INFO: dict[str, OpInfo] = {
             Bad(ops.BatchNorm, ((2, 3), (3,)), errors.InvalidGraph, "running_var"),
             Bad(lambda: ops.BatchNorm(eps=-1.0), (), errors.InvalidAttribute, "eps=-1.0"),
             Bad(lambda: ops.BatchNorm(eps=float("nan")), (), errors.InvalidAttribute, "finite"),
+            Bad(
+                lambda: ops.BatchNorm(eps=1e39),
+                ((2, 3), *((3,),) * 4),
+                errors.InvalidAttribute,
+                "f32 can hold",
+            ),
         ),
     ),
     "relu": OpInfo(
@@ -385,6 +398,13 @@ INFO: dict[str, OpInfo] = {
             Bad(lambda: ops.LeakyRelu(float("inf")), (), errors.InvalidAttribute, "finite"),
             Bad(lambda: ops.LeakyRelu(10**400), (), errors.InvalidAttribute, "finite"),
             Bad(lambda: ops.LeakyRelu("a"), (), errors.InvalidAttribute, "finite"),
+            # Its repr is no number of the text form.
+            Bad(lambda: ops.LeakyRelu(np.float64(0.1)), (), errors.InvalidAttribute, "finite"),
+            Bad(lambda: ops.LeakyRelu(np.True_), (), errors.InvalidAttribute, "finite"),
+            *(
+                Bad(lambda: ops.LeakyRelu(1e39), ((2,),), errors.InvalidAttribute, "f32", (dtype,))
+                for dtype in (DType.F16, DType.BF16, DType.F32)
+            ),
             _only_floats(ops.LeakyRelu),
         ),
     ),
@@ -467,6 +487,21 @@ INFO: dict[str, OpInfo] = {
             Bad(lambda: ops.Pad((1, 1, 1, 1)), ((2, 3),), errors.RankError, "N, C, H, W"),
             Bad(lambda: ops.Pad((-1, 0, 0, 0)), (), errors.InvalidAttribute, "least 0"),
             Bad(lambda: ops.Pad((0, 0, 0, 0), np.nan), (), errors.InvalidAttribute, "value=nan"),
+            *(
+                Bad(
+                    lambda value=value: ops.Pad((0, 0, 0, 0), value),
+                    ((1, 1, 2, 2),),
+                    errors.InvalidAttribute,
+                    f"{dtype} can hold",
+                    (dtype,),
+                )
+                for dtype, value in (
+                    (DType.F16, 65520.0),
+                    (DType.F16, -1e6),
+                    (DType.BF16, 3.4e38),
+                    (DType.F32, 1e39),
+                )
+            ),
         ),
     ),
 }

@@ -3,6 +3,7 @@
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 import graphcnn as gx
@@ -106,3 +107,26 @@ def compiled(graph, **options):
         return gx.compile(graph, device="cpu", **options)
     except GraphCNNError as error:
         return error
+
+
+@pytest.mark.parametrize("layer", ["conv2d", "depthwise", "linear"])
+def test_a_batch_norm_of_small_scale_behind_half_precision_weights(layer):
+    """Folded into the weights it would push them below float16's normal range."""
+    rng = np.random.default_rng(5)
+    channels, shape = (8, (8, 1, 3, 3)) if layer == "depthwise" else (4, (4, 8, 3, 3))
+    small = ((1e-5, 1, 1e-2, 1e4), (1e-4, 1, 1e-2, 1e3), (1, 3e4, 1e-3, 500))
+    for gamma, var, size, reach in small:
+        if layer == "linear":
+            x = gx.input("x", (3, 8), "float16")
+            h = gx.linear(x, size * rng.standard_normal((channels, 8)))
+        else:
+            x = gx.input("x", (1, 8, 8, 8), "float16")
+            h = gx.conv2d(x, size * rng.standard_normal(shape), groups=8 // shape[1])
+        numbers = (0.5 * size * reach, var, gamma, 0.0)
+        graph = gx.graph("g", gx.batch_norm(h, *(np.full(channels, n) for n in numbers)))
+        inputs = {"x": (reach * rng.standard_normal(x.shape)).astype(np.float16)}
+        for options in ({}, {"fuse": False}, {"target": "library"}):
+            model = gx.compile(graph, device="cpu", **options)
+            assert any("normal range" in refusal.because for refusal in model.log.refusals)
+            check_model(model, inputs)
+            check_meaning(model, inputs, slack=2.0**-52)

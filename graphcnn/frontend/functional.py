@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from graphcnn.errors import InputKindError, InvalidAttribute
-from graphcnn.frontend.expr import Call, Tensor, Weight, on_the_users_line
-from graphcnn.frontend.short_forms import integer, integers, pair, sides
+from graphcnn.arguments import sequence
+from graphcnn.errors import InputKindError
+from graphcnn.frontend.expr import Call, Tensor, on_the_users_line
+from graphcnn.frontend.short_forms import integer, integers, number, pair, sides
 from graphcnn.frontend.weights import as_weight
 from graphcnn.ir.op import Op
 from graphcnn.ops import (
@@ -160,26 +161,15 @@ def batch_norm(
         RankError, ChannelMismatch, InvalidAttribute, NonFiniteWeights: with the user's line.
     """
     channels = _symbolic(input).shape[1:2]
-    normalised = _call(
-        BatchNorm(eps),
+    return _call(
+        BatchNorm(number(eps)),
         name,
         input,
         running_mean=running_mean,
         running_var=running_var,
-        weight=np.ones(channels) if weight is None else weight,
-        bias=np.zeros(channels) if bias is None else bias,
+        weight=np.broadcast_to(1.0, channels) if weight is None else weight,
+        bias=np.broadcast_to(0.0, channels) if bias is None else bias,
     )
-    variance = normalised.operands[2]
-    if isinstance(variance, Weight) and variance.data is not None:
-        least = float(variance.data.min())
-        if least + eps <= 0:
-            raise InvalidAttribute(
-                "batch_norm divides by sqrt(running_var + eps)",
-                got=f"a running_var of {least:g} and eps={eps:g}",
-                wanted="running_var + eps > 0",
-                remedy="check the order of the arguments: running_mean, then running_var",
-            )
-    return normalised
 
 
 @on_the_users_line
@@ -191,7 +181,7 @@ def relu(input: Tensor, *, name: str | None = None) -> Tensor:
 @on_the_users_line
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, *, name: str | None = None) -> Tensor:
     """x where x > 0, else negative_slope * x."""
-    return _call(LeakyRelu(negative_slope), name, input)
+    return _call(LeakyRelu(number(negative_slope)), name, input)
 
 
 @on_the_users_line
@@ -235,27 +225,31 @@ def log_softmax(input: Tensor, dim: int = 1, *, name: str | None = None) -> Tens
 @on_the_users_line
 def dropout(input: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
     """The identity: graphcnn compiles for inference."""
-    return _call(Dropout(p), name, input)
+    return _call(Dropout(number(p)), name, input)
 
 
 @on_the_users_line
 def add(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
     """x + y with NumPy's broadcasting; `other` may be a tensor, an array or a number.
 
+    A number keeps float32's precision beside half-precision tensors, as in PyTorch.
+
     Raises:
         ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
     """
-    return _call(Add(), name, input, other=_number(other))
+    return Call(Add(), _operands(input, other, name or "add"), ["input", "other"], name)
 
 
 @on_the_users_line
 def mul(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
     """x * y with NumPy's broadcasting; `other` may be a tensor, an array or a number.
 
+    A number keeps float32's precision beside half-precision tensors, as in PyTorch.
+
     Raises:
         ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
     """
-    return _call(Mul(), name, input, other=_number(other))
+    return Call(Mul(), _operands(input, other, name or "mul"), ["input", "other"], name)
 
 
 @on_the_users_line
@@ -285,7 +279,7 @@ def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) 
     Raises:
         RankError, ShapeError, InvalidGraph, DTypeMismatch: with the user's line.
     """
-    operands = [_symbolic(tensor) for tensor in tensors]
+    operands = sequence(tensors, "tensors", Tensor, "what the functions of graphcnn return")
     axis = _dimension(operands[0], dim) if operands else dim
     return Call(Concat(axis), operands, [f"input{i}" for i in range(len(operands))], name)
 
@@ -304,7 +298,7 @@ def pad(input: Tensor, padding: Sides, value: float = 0.0, *, name: str | None =
     Raises:
         RankError, InvalidAttribute: with the user's line.
     """
-    return _call(Pad(sides(padding), value), name, input)
+    return _call(Pad(sides(padding), number(value)), name, input)
 
 
 def _dimension(input: Tensor, dim: int) -> int:
@@ -314,9 +308,19 @@ def _dimension(input: Tensor, dim: int) -> int:
     return dim + rank if isinstance(dim, int) and -rank <= dim < 0 else dim
 
 
-def _number(value: object) -> object:
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return np.array(value, np.float64) if number else value
+def _operands(input: Tensor, other: WeightLike, name: str) -> list[Tensor]:
+    """The operands of arithmetic, where a number is wider than a tensor of half precision."""
+    first = _symbolic(input)
+    if isinstance(other, Tensor):
+        return [first, other]
+    other = number(other)
+    if isinstance(other, int | float) and not isinstance(other, bool):
+        # An int beyond float64 is refused as the infinity that it would be.
+        beyond = isinstance(other, int) and abs(other) >= 2**1023
+        other = np.array(np.inf if beyond else other, np.float64)
+    wide = getattr(other, "ndim", 0) == 0
+    dtype = first.dtype.arithmetic if wide else first.dtype
+    return [first, as_weight(other, dtype, f"{name}.other")]
 
 
 def _symbolic(value: object) -> Tensor:

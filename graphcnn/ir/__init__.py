@@ -8,8 +8,8 @@ from graphcnn.ir.log import CompileLog, Refusal, Stage
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.rebatch import batch_of, rebatch
 from graphcnn.ir.text import parse
-from graphcnn.ir.types import DType, TensorType
-from graphcnn.ir.verify import check_finite, check_graph, verify
+from graphcnn.ir.types import DType, TensorType, fitting
+from graphcnn.ir.verify import check_data, check_graph, verify
 
 __all__ = [
     "Array",
@@ -28,9 +28,10 @@ __all__ = [
     "Value",
     "batch_of",
     "bounded",
-    "check_finite",
+    "check_data",
     "check_graph",
     "evaluate",
+    "fitting",
     "gamma",
     "inline",
     "node_cost",

@@ -46,12 +46,14 @@ class CompileLog:
         refusals: What they declined to do.
         absorbed: Name of a value that a pass removed, to the value that does its work now; which
             may have been absorbed in its turn (see `survivor`).
+        names: Every name that a graph of this compile has had; a new value bears none of them.
     """
 
     stages: list[Stage] = field(default_factory=list)
     rewrites: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     absorbed: dict[str, str] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
 
     def did(self, rule: str, node: str, what: str) -> None:
         """Record a rewrite."""

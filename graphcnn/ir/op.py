@@ -71,6 +71,13 @@ class Op(ABC):
             ShapeError: or a subclass, with the rule, got, wanted and the nearest fix.
         """
 
+    def check_constants(self, *inputs: Array | None) -> None:  # noqa: B027 -- most accept any
+        """Check the operands whose numbers are known beforehand; None stands for the others.
+
+        Raises:
+            InvalidAttribute: for numbers that the op is not defined for.
+        """
+
     @abstractmethod
     def reference(self, *inputs: Array) -> Array:
         """The op's meaning in NumPy: float64 in, float64 out."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphcnn.arguments import count
 from graphcnn.errors import BatchError, ShapeError
 from graphcnn.ir.fused import Fused
 from graphcnn.ir.graph import Graph, Node, Value
 from graphcnn.ir.types import TensorType
+from graphcnn.ir.verify import check_graph
 
 
 def batch_of(graph: Graph) -> int:
@@ -31,9 +33,12 @@ def rebatch(graph: Graph, batch: int) -> Graph:
     """The graph with every input's first dimension set to `batch` and all types inferred anew.
 
     Raises:
+        InvalidGraph, InvalidAttribute: for what is not a graph, or a batch size.
         BatchError: when an op fixes the batch size, such as `reshape` to an explicit one, or
             mixes the samples.
     """
+    check_graph(graph)
+    batch = count(batch, "batch", 1)
     batch_of(graph)
     inputs = tuple(
         Value(value.name, value.type.with_shape((batch, *value.type.shape[1:])))

@@ -13,9 +13,12 @@ from graphcnn.errors import (
     InvalidGraph,
     InvalidName,
     NonFiniteWeights,
+    shown,
 )
-from graphcnn.ir.fused import Fused
-from graphcnn.ir.graph import Graph, Node, Param
+from graphcnn.ir.fused import Fused, inline
+from graphcnn.ir.graph import Graph, Node, Param, Value
+from graphcnn.ir.op import Op
+from graphcnn.ir.types import DType, TensorType
 
 _NAME = re.compile(r"[A-Za-z_][\w.\-/]*")
 
@@ -40,24 +43,20 @@ def check_graph(graph: object) -> None:
 def verify(graph: Graph) -> None:
     """Check the whole graph.
 
-    Names are legal and unique, every value is defined before it is read, the recorded types are
-    what the ops infer, params match their data, and the outputs exist.
+    Names are legal and unique, also inside fused bodies, every value is defined before it is read,
+    the recorded types are what the ops infer, the params' data match their types and suit the ops
+    that read them, and the outputs exist.
 
     Raises:
-        InvalidGraph: or a subclass; or the error of the op whose shapes do not fit.
+        InvalidGraph: or a subclass; or the error of the op whose operands do not fit.
+        NonFiniteWeights: for a param that holds NaN or infinity.
     """
     check_graph(graph)
+    _check_parts(graph)
     sources = [source.name for source in graph.sources]
     _check_names(graph, sources)
     for param in graph.params:
-        if param.data is not None and param.data.shape != param.type.shape:
-            raise InvalidGraph(
-                "a param's data does not have the shape of its type",
-                where=f"param '{param.name}'",
-                got=param.data.shape,
-                wanted=param.type.shape,
-                remedy="give the param data of the declared shape",
-            )
+        check_data(param)
     known = set(sources)
     for node in graph.nodes:
         for name in node.inputs:
@@ -80,6 +79,44 @@ def verify(graph: Graph) -> None:
             where=f"graph '{graph.name}'",
             remedy="name an output",
         )
+    for node in inline(graph).nodes:
+        try:
+            operands = (graph.param_by_name.get(name) for name in node.inputs)
+            node.op.check_constants(*(param.data if param else None for param in operands))
+        except GraphCNNError as error:
+            raise error.at(node.place) from None
+
+
+def _check_parts(graph: Graph) -> None:
+    """Check that a graph, which may have been made by hand, consists of what it should."""
+    check_name(graph.name, "the name of the graph")
+
+    def every(items: object, kind: type) -> bool:
+        return isinstance(items, tuple) and all(isinstance(item, kind) for item in items)
+
+    def is_node(node: Node) -> bool:
+        op = node.op.body if isinstance(node.op, Fused) else node.op
+        is_op = isinstance(op, Op | Graph)
+        return is_op and every(node.inputs, str) and every(node.outputs, Value)
+
+    found = {
+        "inputs, a tuple of Values": every(graph.inputs, Value),
+        "params, a tuple of Params": every(graph.params, Param),
+        "nodes, a tuple of Nodes": every(graph.nodes, Node) and all(map(is_node, graph.nodes)),
+        "outputs, a tuple of names": every(graph.outputs, str),
+    }
+    if all(found.values()):
+        values = (*graph.sources, *(value for node in graph.nodes for value in node.outputs))
+        found["types, TensorTypes"] = every(tuple(value.type for value in values), TensorType)
+    wrong = [part for part, right in found.items() if not right]
+    if wrong:
+        raise InvalidGraph(
+            "a graph is not made of what graphs are made of",
+            where=f"graph '{graph.name}'",
+            got=f"something else than {'; '.join(wrong)}",
+            wanted="Graph(name, inputs, params, nodes, outputs)",
+            remedy="collect it by gx.graph(name, outputs=[...]), or read it by gx.parse(text)",
+        )
 
 
 def check_types(graph: Graph, node: Node) -> None:
@@ -99,7 +136,11 @@ def check_types(graph: Graph, node: Node) -> None:
         wanted = tuple(body.type_of(name) for name in node.op.exports)
         entering = tuple(source.type for source in body.sources)
         read = tuple(source.name for source in body.sources)
-        if read != node.inputs or entering != operands:
+        if (
+            read != node.inputs
+            or entering != operands
+            or any(body.is_param(name) != graph.is_param(name) for name in read)
+        ):
             raise InvalidGraph(
                 "a fused node reads exactly the values its body reads",
                 where=node.place,
@@ -138,23 +179,44 @@ def check_types(graph: Graph, node: Node) -> None:
         )
 
 
-def check_finite(params: tuple[Param, ...]) -> None:
-    """Check that no weight is NaN or infinite.
+def check_data(param: Param) -> None:
+    """Check that a param's data, if it has any, is what its type says, and finite.
 
     Raises:
-        NonFiniteWeights: naming the param and the first bad position.
+        InvalidGraph: for another shape or dtype, or numbers that the dtype does not have.
+        NonFiniteWeights: naming the first bad position.
     """
-    for param in params:
-        if param.data is None or np.isfinite(param.data).all():
-            continue
-        bad = ~np.isfinite(param.data)
+    data, dtype = param.data, param.type.dtype
+    if data is None:
+        return
+    where = f"param '{param.name}'"
+    got = (data.shape, data.dtype) if isinstance(data, np.ndarray) else type(data).__name__
+    if got != (param.type.shape, dtype.numpy):
+        raise InvalidGraph(
+            "a param's data does not have the shape and dtype of its type",
+            where=where,
+            got=got,
+            wanted=(param.type.shape, dtype.numpy),
+            remedy="give the param data of the declared shape, rounded by its dtype's `round`",
+        )
+    if not np.isfinite(data).all():
+        bad = ~np.isfinite(data)
         first = tuple(int(index) for index in np.argwhere(bad)[0])
         raise NonFiniteWeights(
             "a weight is NaN or infinite",
-            where=f"param '{param.name}' at {list(first)}",
-            got=f"{param.data[first]} ({int(bad.sum())} of {bad.size} elements are not finite)",
+            where=f"{where} at {list(first)}",
+            got=f"{data[first]} ({int(bad.sum())} of {bad.size} elements are not finite)",
             wanted="finite numbers",
             remedy="check the checkpoint; np.nan_to_num shows where they are",
+        )
+    # bfloat16 is the upper half of the float32 that carries it.
+    if dtype is DType.BF16 and (data.view(np.uint32) & 0xFFFF).any():
+        raise InvalidGraph(
+            "a param's data are no bfloat16 numbers",
+            where=where,
+            got="float32 numbers with more than 8 significant bits",
+            wanted="float32 numbers that bfloat16 has",
+            remedy="round them: DType.BF16.round(data)",
         )
 
 
@@ -168,15 +230,21 @@ def check_name(name: object, where: str | None = None) -> None:
         raise InvalidName(
             "a name starts with a letter or _ and goes on with letters, digits or _ . - /",
             where=where,
-            got=repr(name),
+            got=shown(name),
             remedy="rename it",
         )
 
 
 def _check_names(graph: Graph, sources: list[str]) -> None:
-    defined = sources + [value.name for node in graph.nodes for value in node.outputs]
+    defined = list(sources)
+    for node in graph.nodes:
+        defined += [value.name for value in node.outputs]
+        if isinstance(node.op, Fused):
+            # What stays inside a body has a name of its own in the whole graph too.
+            inside = (value.name for inner in node.op.body.nodes for value in inner.outputs)
+            defined += [name for name in inside if name not in node.op.exports]
     seen: set[str] = set()
-    for name in (graph.name, *defined):
+    for name in defined:
         check_name(name, f"graph '{graph.name}'")
     for name in defined:
         if name in seen:

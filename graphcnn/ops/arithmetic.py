@@ -16,12 +16,20 @@ from graphcnn.ops.rounding import UNDERFLOW
 
 
 class Arithmetic(Op):
-    """An op of two operands, broadcast against each other."""
+    """An op of two operands, broadcast against each other.
+
+    Both have one dtype; but beside half precision a number, an operand of rank 0, may be float32.
+    It does not promote: the result is half precision, computed in float32 and rounded once. So
+    x * 1e-8 is right where the number itself is below float16's range.
+    """
 
     kind: ClassVar[OpKind] = OpKind.BROADCAST
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The broadcast type; raises ShapeError when the shapes do not broadcast."""
+        if len(inputs) == 2:
+            a, b = inputs
+            inputs = _demoted(a, b), _demoted(b, a)
         check_operands(self, inputs, ("input", "other"))
         a, b = inputs
         pairs = list(zip_longest(reversed(a.shape), reversed(b.shape), fillvalue=1))
@@ -37,6 +45,12 @@ class Arithmetic(Op):
                     else "make the branches agree: check stride, padding and filter counts",
                 )
         return a.with_shape(tuple(max(pair) for pair in reversed(pairs)))
+
+
+def _demoted(type: TensorType, other: TensorType) -> TensorType:
+    """A number's type beside an operand of half precision; any other type as it is."""
+    number = not type.shape and type.dtype is other.dtype.arithmetic
+    return TensorType((), other.dtype) if number else type
 
 
 @dataclass(frozen=True)

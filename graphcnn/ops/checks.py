@@ -7,10 +7,20 @@ right). The functional front end accepts the short forms.
 from __future__ import annotations
 
 import sys
+from math import isfinite
 
-from graphcnn.errors import DTypeMismatch, InvalidAttribute, InvalidGraph, RankError, ShapeError
+import numpy as np
+
+from graphcnn.errors import (
+    DTypeMismatch,
+    InvalidAttribute,
+    InvalidGraph,
+    RankError,
+    ShapeError,
+    shown,
+)
 from graphcnn.ir.op import Op
-from graphcnn.ir.types import TensorType
+from graphcnn.ir.types import DType, TensorType
 
 # Sizes beyond this are typing errors, and would overflow the 32-bit indices of a launch.
 _LARGEST = 2**31 - 1
@@ -18,8 +28,8 @@ _LARGEST_FLOAT = sys.float_info.max
 
 
 def is_integer(value: object, least: int) -> bool:
-    """Whether `value` is an int (no bool) in [least, 2^31)."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= _LARGEST
+    """Whether `value` is an int, and of no subclass such as bool, in [least, 2^31)."""
+    return type(value) is int and least <= value <= _LARGEST
 
 
 def check_integer(op: Op, field: str, least: int) -> None:
@@ -33,7 +43,7 @@ def check_integers(op: Op, field: str, length: int, least: int) -> None:
     """Raise InvalidAttribute unless the attribute is a tuple of `length` integers >= `least`."""
     value = getattr(op, field)
     if (
-        not isinstance(value, tuple)
+        type(value) is not tuple
         or len(value) != length
         or not all(is_integer(item, least) for item in value)
     ):
@@ -50,14 +60,21 @@ def check_number(
     infinite: bool = False,
 ) -> None:
     """Raise InvalidAttribute unless the attribute is a number in [least, most], or an infinity
-    where that is allowed."""
+    where that is allowed. It is an int or float and of no subclass: the text form prints it."""
     value = getattr(op, field)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = type(value) in (int, float)
     if number and (least <= value <= most or (infinite and abs(value) == float("inf"))):
         return
     above = f" of at least {least:g}" if least > -_LARGEST_FLOAT else ""
     below = f" and at most {most:g}" if most < _LARGEST_FLOAT else ""
     raise _invalid(op, field, value, f"a finite number{above}{below}", max(least, 0.0))
+
+
+def check_range(op: Op, field: str, dtype: DType) -> None:
+    """Raise InvalidAttribute when the attribute is finite, and infinite in `dtype`."""
+    value = getattr(op, field)
+    if isfinite(value) and not np.isfinite(dtype.round(value)):
+        raise _invalid(op, field, value, f"a number that {dtype} can hold", 1.0)
 
 
 def check_flag(op: Op, field: str) -> None:
@@ -70,7 +87,7 @@ def check_flag(op: Op, field: str) -> None:
 def _invalid(op: Op, field: str, got: object, wanted: str, example: object) -> InvalidAttribute:
     return InvalidAttribute(
         f"{op.name}: {field} is {wanted}",
-        got=f"{field}={got!r}",
+        got=f"{field}={shown(got)}",
         wanted=wanted,
         remedy=f"for example {field}={example!r}",
     )

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.errors import ChannelMismatch, RankError
+from graphcnn.errors import ChannelMismatch, InvalidAttribute, RankError
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.types import TensorType
-from graphcnn.ops.checks import check_number, check_operands
+from graphcnn.ops.checks import check_number, check_operands, check_range
 from graphcnn.ops.rounding import UNDERFLOW
 
 # Roundings in x*s + (b - m*s) with s = w / sqrt(v + eps), and in (x - m)*s + b: both forms stay
@@ -33,10 +33,11 @@ class BatchNorm(Op):
         check_number(self, "eps", least=0.0)
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        """The input's type; raises RankError or ChannelMismatch."""
+        """The input's type; raises RankError, ChannelMismatch or InvalidAttribute."""
         roles = ("running_mean", "running_var", "weight", "bias")
         check_operands(self, inputs, ("input", *roles))
         x = inputs[0]
+        check_range(self, "eps", x.dtype.arithmetic)
         if len(x.shape) < 2:
             raise RankError(
                 "the input of batch_norm has at least 2 dimensions, [N, C, ...]",
@@ -53,6 +54,18 @@ class BatchNorm(Op):
                     remedy="normalise the value that these statistics were taken of",
                 )
         return x
+
+    def check_constants(self, *inputs: Array | None) -> None:
+        """Raise InvalidAttribute unless running_var + eps > 0 where the variance is known."""
+        variance = inputs[2]
+        least = np.inf if variance is None else float(variance.min())
+        if least + self.eps <= 0:
+            raise InvalidAttribute(
+                "batch_norm divides by sqrt(running_var + eps)",
+                got=f"a running_var of {least:g} and eps={self.eps:g}",
+                wanted="running_var + eps > 0",
+                remedy="check the order of the arguments: running_mean, then running_var",
+            )
 
     def reference(self, *inputs: Array) -> Array:
         """The formula."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import isqrt, prod
 from typing import ClassVar
 
 import numpy as np
@@ -143,7 +143,7 @@ class AvgPool2d(Op):
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
     ) -> Array:
-        """The mean of the errors, plus the rounding of a sum and a division."""
+        """The mean of the errors, plus the rounding of a sum in any order and of a division."""
         terms = prod(self.kernel_size) + 2
         magnitude = self._mean(np.abs(inputs[0]) + errors[0])
         return self._mean(errors[0]) + gamma(terms, unit) * magnitude + UNDERFLOW
@@ -172,8 +172,9 @@ class GlobalAvgPool2d(Op):
         return inputs[0].with_shape((*inputs[0].shape[:2], 1, 1))
 
     def reference(self, *inputs: Array) -> Array:
-        """The mean of each channel."""
-        mean: Array = inputs[0].mean(axis=(2, 3), keepdims=True)
+        """The mean of each channel; NumPy sums pairwise along a row in memory."""
+        (x,) = inputs
+        mean: Array = x.reshape(*x.shape[:2], -1).mean(axis=2)[:, :, None, None]
         return mean
 
     def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
@@ -183,8 +184,14 @@ class GlobalAvgPool2d(Op):
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
     ) -> Array:
-        """The mean of the errors, plus the rounding of a sum and a division."""
-        terms = prod(inputs[0].shape[2:]) + 2
+        """The mean of the errors, plus the rounding of a sum in blocks and of a division.
+
+        No target adds the pixels of a large map in one chain: the kernel's sum is a float64, NumPy
+        sums pairwise, torch in cascades. All are shorter than blocks of sqrt(n) pixels, whose sums
+        are two chains of that length; a map of 64 pixels or fewer may be a chain.
+        """
+        pixels = prod(inputs[0].shape[2:])
+        terms = min(pixels, 2 * isqrt(pixels) + 64) + 2
         slack = self.reference(errors[0])
         magnitude = self.reference(np.abs(inputs[0])) + slack
         bound: Array = slack + gamma(terms, unit) * magnitude + UNDERFLOW

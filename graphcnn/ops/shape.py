@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.errors import InvalidAttribute, InvalidGraph, RankError, ShapeError
+from graphcnn.errors import InvalidAttribute, InvalidGraph, RankError, ShapeError, shown
 from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import (
@@ -18,6 +18,7 @@ from graphcnn.ops.checks import (
     check_integers,
     check_number,
     check_operands,
+    check_range,
     check_rank,
     is_integer,
 )
@@ -72,16 +73,21 @@ class Reshape(Movement):
     def __post_init__(self) -> None:
         shape = self.shape
         if (
-            not isinstance(shape, tuple)
+            type(shape) is not tuple
             or not all(is_integer(size, -1) and size != 0 for size in shape)
             or shape.count(-1) > 1
         ):
             raise InvalidAttribute(
                 "reshape: shape holds positive sizes, one of which may be -1",
-                got=f"shape={shape!r}",
+                got=f"shape={shown(shape)}",
                 wanted="a tuple of positive integers with at most one -1",
                 remedy="for example shape=(1, -1)",
             )
+
+    @property
+    def infers_first(self) -> bool:
+        """Whether the first size is inferred: only then does it follow another batch size."""
+        return self.shape[:1] == (-1,)
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The shape with -1 filled in; raises ShapeError when the number of elements differs."""
@@ -175,10 +181,12 @@ class Pad(Movement):
         check_number(self, "value", infinite=True)
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        """[N, C, H + top + bottom, W + left + right]; raises RankError."""
+        """[N, C, H + top + bottom, W + left + right]; raises RankError, or InvalidAttribute for a
+        value beyond the dtype's range."""
         check_operands(self, inputs, ("input",))
         (x,) = inputs
         check_rank(self, "input", x, "N, C, H, W")
+        check_range(self, "value", x.dtype)
         top, left, bottom, right = self.padding
         height, width = x.shape[2] + top + bottom, x.shape[3] + left + right
         return x.with_shape((*x.shape[:2], height, width))

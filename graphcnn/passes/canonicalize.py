@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from typing import ClassVar
 
@@ -23,7 +25,7 @@ from graphcnn.ops import (
     Silu,
 )
 from graphcnn.passes.base import Pass
-from graphcnn.passes.rewrite import Change, Rewrite, apply_rules, param_name
+from graphcnn.passes.rewrite import Change, Rewrite, apply_rules, new_name
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,16 @@ class Canonicalize(Pass):
           gate: f32[1,2,8,8] = sigmoid(sum)
           act: f32[1,2,8,8] = mul(gate, sum)
           pool: f32[1,2,1,1] = avg_pool2d(act, kernel_size=(8, 8), stride=(8, 8))
-          flat: f32[1,2] = reshape(pool, shape=(1, 2))
+          flat: f32[1,2] = reshape(pool, shape=(-1, 2))
           return flat
         }
     Result:
         graph g {
           input x: f32[1,4,8,8]
           param w: f32[2,4,3,3]
-          param conv.bias: f32[2]
-          conv: f32[1,2,8,8] = conv2d(x, w, conv.bias, padding=(1, 1, 1, 1))
-          act: f32[1,2,8,8] = silu(conv)
+          param sum.bias: f32[2]
+          sum: f32[1,2,8,8] = conv2d(x, w, sum.bias, padding=(1, 1, 1, 1))
+          act: f32[1,2,8,8] = silu(sum)
           pool: f32[1,2,1,1] = global_avg_pool2d(act)
           flat: f32[1,2] = flatten(pool)
           return flat
@@ -66,7 +68,7 @@ class Canonicalize(Pass):
         rules = (
             silu,
             param_on_the_right,
-            bias,
+            partial(bias, taken=log.names),
             padding,
             global_average,
             flatten,
@@ -101,8 +103,11 @@ def param_on_the_right(node: Node, graph: Graph) -> Rewrite | None:
     return Rewrite("the constant goes to the right", {node.name: swapped})
 
 
-def bias(node: Node, graph: Graph) -> Rewrite | Refusal | None:
-    """add(conv2d(x, w), p[C,1,1]) -> conv2d(x, w, p[C]); add(linear(x, w), p[O]) likewise."""
+def bias(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal | None:
+    """add(conv2d(x, w), p[C,1,1]) -> conv2d(x, w, p[C]); add(linear(x, w), p[O]) likewise.
+
+    A param of another shape gets a name that is not `taken`.
+    """
     if not isinstance(node.op, Add):
         return None
     value, constant = node.inputs
@@ -114,14 +119,14 @@ def bias(node: Node, graph: Graph) -> Rewrite | Refusal | None:
     if not graph.sole_user(value):
         return _read_elsewhere(node, value, graph)
     vector = param.type.with_shape((param.type.size,))
-    changes: dict[str, Change] = {node.name: anchor.name}
+    changes: dict[str, Change] = {anchor.name: node.name}
     name = constant
     if param.type != vector:
-        name = param_name(graph, f"{anchor.name}.bias", constant)
+        name = new_name(f"{node.name}.bias", taken)
         data = None if param.data is None else param.data.reshape(vector.shape)
         changes[name] = Param(name, vector, data)
-    changes[anchor.name] = replace(anchor, inputs=(*anchor.inputs, name))
-    return Rewrite(f"is the bias of '{anchor.name}'", changes)
+    changes[node.name] = replace(node, op=anchor.op, inputs=(*anchor.inputs, name))
+    return Rewrite(f"with '{anchor.name}', is {anchor.op.name} with a bias", changes)
 
 
 def _is_per_channel(param: Param, anchor: Node) -> bool:
@@ -175,10 +180,13 @@ def global_average(node: Node, graph: Graph) -> Rewrite | None:
 
 
 def flatten(node: Node, graph: Graph) -> Rewrite | None:
-    """reshape to [..., product of the rest] -> flatten."""
+    """reshape to [-1, ..., product of the rest] -> flatten.
+
+    Not where the first size is a number: such a reshape refuses other batch sizes.
+    """
     shape = graph.type_of(node.inputs[0]).shape
     kept = len(node.type.shape) - 1
-    if not isinstance(node.op, Reshape) or not 0 <= kept < len(shape):
+    if not isinstance(node.op, Reshape) or not node.op.infers_first or kept >= len(shape):
         return None
     if node.type.shape[:kept] != shape[:kept]:
         return None

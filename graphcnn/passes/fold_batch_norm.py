@@ -6,24 +6,28 @@ linear layer in front of it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal
+from graphcnn.ir import Array, CompileLog, Graph, Node, Param, Refusal, TensorType
 from graphcnn.ir.evaluate import weights
 from graphcnn.ops import BatchNorm, Conv2d, Linear
 from graphcnn.passes.base import Pass
-from graphcnn.passes.rewrite import Rewrite, apply_rules, param_name
+from graphcnn.passes.rewrite import Rewrite, apply_rules, new_name
 
 
 @dataclass(frozen=True)
 class FoldBatchNorm(Pass):
     """Only after a conv2d or linear whose value nothing else reads, and never across another op.
 
-    The new weights are computed in float64 and rounded once. A batch norm that cannot be folded
-    stays, and the log says why.
+    The new weights are computed in float64 and rounded once. They are not taken where that loses
+    more than rounding normal numbers does: a small scale can push half-precision weights below the
+    normal range, which the product of the two in float32 keeps. A batch norm that cannot be folded
+    stays, a scale and a shift in float32, and the log says why.
 
     Given:
         graph g {
@@ -41,10 +45,10 @@ class FoldBatchNorm(Pass):
     Result:
         graph g {
           input x: f32[1,4,8,8]
-          param conv.weight: f32[2,4,3,3]
-          param conv.bias: f32[2]
-          conv: f32[1,2,6,6] = conv2d(x, conv.weight, conv.bias)
-          relu: f32[1,2,6,6] = relu(conv)
+          param norm.folded_weight: f32[2,4,3,3]
+          param norm.folded_bias: f32[2]
+          norm: f32[1,2,6,6] = conv2d(x, norm.folded_weight, norm.folded_bias)
+          relu: f32[1,2,6,6] = relu(norm)
           return relu
         }
     """
@@ -53,11 +57,11 @@ class FoldBatchNorm(Pass):
 
     def run(self, graph: Graph, log: CompileLog) -> Graph:
         """The graph with every batch norm that can be folded gone."""
-        return apply_rules(graph, (fold,), log, self.name)
+        return apply_rules(graph, (partial(fold, taken=log.names),), log, self.name)
 
 
-def fold(node: Node, graph: Graph) -> Rewrite | Refusal | None:
-    """batch_norm(anchor(x, W, b)) -> anchor(x, W', b')."""
+def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal | None:
+    """batch_norm(anchor(x, W, b)) -> anchor(x, W', b'), whose params' names are not `taken`."""
     if not isinstance(node.op, BatchNorm):
         return None
 
@@ -90,33 +94,44 @@ def fold(node: Node, graph: Graph) -> Rewrite | Refusal | None:
         if graph.param_by_name[name].data is None:
             return refuse(f"'{name}' has a type and no data", name)
 
-    folded = _folded(node.op, anchor, statistics, graph)
-    for param in folded.values():
-        if not np.isfinite(weights(param)).all():
-            return refuse(f"the folded '{param.name}' is not finite in {param.type.dtype}", value)
-    merged = replace(anchor, inputs=(anchor.inputs[0], *folded))
+    dtype = node.type.dtype
+    params: dict[str, Param] = {}
+    for role, exact in _folded(node.op, anchor, statistics, graph).items():
+        data = dtype.round(exact)
+        if not np.isfinite(data).all():
+            return refuse(f"the folded {role} is not finite in {dtype}", value)
+        # A bias below the normal range is off by less than storing the result is.
+        if role == "weight" and (lost := _loss(exact, data)) > dtype.unit_roundoff:
+            because = (
+                f"the folded weight falls below the normal range of {dtype}: rounding takes "
+                f"{lost:.2g} of a filter's norm, and {dtype.unit_roundoff:.2g} of normal numbers"
+            )
+            return refuse(because, value)
+        name = new_name(f"{node.name}.folded_{role}", taken)
+        params[name] = Param(name, TensorType(data.shape, dtype), data)
+    merged = replace(node, op=anchor.op, inputs=(anchor.inputs[0], *params))
     return Rewrite(
         f"is folded into '{anchor.name}'",
-        {node.name: anchor.name, anchor.name: merged, **folded},
+        {anchor.name: node.name, node.name: merged, **params},
     )
 
 
-def _folded(norm: BatchNorm, anchor: Node, statistics: list[str], graph: Graph) -> dict[str, Param]:
-    """The anchor's new weight and bias, by name."""
+def _loss(exact: Array, rounded: Array) -> float:
+    """How much of an output channel's weights rounding takes, by Euclidean norm, at most.
+
+    Of normal numbers it takes at most the unit roundoff: it moves each by no more than that.
+    """
+    filters = exact.reshape(len(exact), -1)
+    error = np.linalg.norm(rounded.reshape(filters.shape) - filters, axis=1)
+    size = np.linalg.norm(filters, axis=1)
+    return float((error / np.where(size > 0, size, 1.0)).max())
+
+
+def _folded(norm: BatchNorm, anchor: Node, statistics: list[str], graph: Graph) -> dict[str, Array]:
+    """The anchor's new weight and bias, in float64."""
     mean, var, gamma, beta = (weights(graph.param_by_name[name]) for name in statistics)
-    old = graph.param_by_name[anchor.inputs[1]]
     shift = weights(graph.param_by_name[anchor.inputs[2]]) if len(anchor.inputs) == 3 else 0.0
     scale = gamma / np.sqrt(var + norm.eps)
-    dtype = old.type.dtype
-    wide = weights(old)
-    wide *= scale.reshape(-1, *(1,) * (wide.ndim - 1))
-    bias_of = anchor.inputs[2] if len(anchor.inputs) == 3 else ""
-    bias_type = old.type.with_shape(scale.shape)
-    with np.errstate(over="ignore"):
-        weight = dtype.round(wide)
-        bias = dtype.round((shift - mean) * scale + beta)
-    params = (
-        Param(param_name(graph, f"{anchor.name}.weight", anchor.inputs[1]), old.type, weight),
-        Param(param_name(graph, f"{anchor.name}.bias", bias_of), bias_type, bias),
-    )
-    return {param.name: param for param in params}
+    weight = weights(graph.param_by_name[anchor.inputs[1]])
+    weight *= scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    return {"weight": weight, "bias": (shift - mean) * scale + beta}

@@ -91,7 +91,7 @@ class Fuse(Pass):
 
     def _groups(self, graph: Graph, demands: Demands) -> tuple[list[tuple[Node, ...]], CompileLog]:
         """Disjoint chains that the target agrees to run as one kernel each, and the log of it."""
-        anchors = [node for node in graph.nodes if node.op.kind is OpKind.ANCHOR]
+        anchors = _anchors(graph)
         meets = dag.post_dominators(graph)
         missed: set[tuple[str, str]] = set()
         while True:
@@ -117,6 +117,21 @@ class Fuse(Pass):
         """The target's answer to a chain."""
         op = _outlined(graph, chain).op
         return self.supports(op.body) if isinstance(op, Fused) else None
+
+
+def _anchors(graph: Graph) -> list[Node]:
+    """The convolutions and linear layers that depend on an input of the graph.
+
+    The value of any other keeps its shape at another batch size, where what reads it grows.
+    """
+    varying = {value.name for value in graph.inputs}
+    anchors = []
+    for node in graph.nodes:
+        if not varying.isdisjoint(node.inputs):
+            varying.update(value.name for value in node.outputs)
+            if node.op.kind is OpKind.ANCHOR:
+                anchors.append(node)
+    return anchors
 
 
 @dataclass
@@ -324,6 +339,7 @@ def _stays_alone(name: str, graph: Graph) -> bool:
 def _explain_leftovers(graph: Graph, log: CompileLog) -> None:
     """Say why each pointwise op or pool that no rule has looked at stays alone."""
     told = {refusal.node for refusal in log.refusals}
+    anchors = _anchors(graph)
     for node in graph.nodes:
         if not _is_candidate(node, graph) or node.op.kind is OpKind.ANCHOR or node.name in told:
             continue
@@ -333,6 +349,8 @@ def _explain_leftovers(graph: Graph, log: CompileLog) -> None:
             because = f"its operand '{value}' is an input of the graph"
         elif isinstance(maker.op, Fused) and value != maker.name:
             because = f"the kernel of '{maker.name}' goes on with another reader of '{value}'"
+        elif maker.op.kind is OpKind.ANCHOR and maker not in anchors:
+            because = f"'{value}' depends on no input and keeps its shape at other batch sizes"
         elif isinstance(maker.op, Fused) or maker.op.kind is OpKind.ANCHOR:
             because = f"the chain was cut behind '{value}'"
         else:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal
+from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal, inline
 
 # What becomes of a name: another node in its place, a param, or another value that does its work
 # and that its readers read from now on.
@@ -31,6 +31,7 @@ def apply_rules(graph: Graph, rules: tuple[Rule, ...], log: CompileLog, name: st
     recorded from the last sweep only: a rule that first declined may have matched later.
     """
     while True:
+        log.names.update(inline(graph).names)
         changes: dict[str, Change] = {}
         refusals: list[Refusal] = []
         for node in graph.nodes:
@@ -71,12 +72,10 @@ def substitute(graph: Graph, changes: Mapping[str, Change], log: CompileLog) -> 
     return graph.replace(params=tuple(params.values()), nodes=nodes, outputs=outputs)
 
 
-def param_name(graph: Graph, wanted: str, instead_of: str) -> str:
-    """A name for the new param that one node reads instead of an old one: `wanted`, or with a
-    number behind it when something else has that name."""
-    free = wanted == instead_of and graph.sole_user(instead_of) is not None
+def new_name(wanted: str, taken: Collection[str]) -> str:
+    """A name for a new value: `wanted`, or with a number behind it when that is taken."""
     name, count = wanted, 1
-    while graph.defines(name) and not free:
+    while name in taken:
         count += 1
         name = f"{wanted}.{count}"
     return name

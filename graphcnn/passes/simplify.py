@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal, inline
+from graphcnn.errors import GraphCNNError
+from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal, check_data, inline
 from graphcnn.ir.evaluate import weights
 from graphcnn.ops import (
     Add,
@@ -80,7 +81,7 @@ def _simpler(graph: Graph, log: CompileLog) -> Graph:
 
 
 def drop_identity(node: Node, graph: Graph) -> Rewrite | None:
-    """op(x) -> x, where op changes nothing."""
+    """op(x) -> x, where op changes nothing, for any batch size."""
     kept = _equal_operand(node, graph)
     if kept is None:
         return None
@@ -93,7 +94,9 @@ def _equal_operand(node: Node, graph: Graph) -> str | None:
     match node.op:
         case Dropout() | Pad(padding=(0, 0, 0, 0)):
             return x
-        case Flatten() | Reshape() | GlobalAvgPool2d() if node.type == graph.type_of(x):
+        case Flatten() | GlobalAvgPool2d() if node.type == graph.type_of(x):
+            return x
+        case Reshape(infers_first=True) if node.type == graph.type_of(x):
             return x
         case Concat() if len(node.inputs) == 1:
             return x
@@ -116,6 +119,8 @@ def _operand_beside(node: Node, graph: Graph, neutral: float) -> str | None:
         param = graph.param_by_name.get(other)
         if param is None or param.data is None or graph.type_of(kept) != node.type:
             continue
+        if len(param.type.shape) == len(node.type.shape) and param.type.shape[:1] > (1,):
+            continue  # a number for each sample, which fixes the batch size
         if np.all(param.data == neutral):
             return kept
     return None
@@ -129,7 +134,11 @@ def relu_of_leaky_relu(node: Node, _graph: Graph) -> Rewrite | None:
 
 
 def fold_constant(node: Node, graph: Graph) -> Rewrite | Refusal | None:
-    """op(params) -> param, computed in float64 and rounded once."""
+    """op(params) -> param, computed in float64 and rounded once, as running the node stores it.
+
+    So a product of two half-precision params is a half-precision number here too, and may
+    underflow: what the graph says, and what torch computes.
+    """
     params = [graph.param_by_name[name] for name in node.inputs if graph.is_param(name)]
     if len(params) < len(node.inputs) or any(param.data is None for param in params):
         return None
@@ -140,8 +149,17 @@ def fold_constant(node: Node, graph: Graph) -> Rewrite | Refusal | None:
             f"{SMALL_CONSTANT_BYTES}"
         )
         return Refusal(Simplify.name, node.name, because, node.inputs)
-    value = node.type.dtype.round(node.op.reference(*map(weights, params)))
-    return Rewrite("constant", {node.name: Param(node.name, node.type, value)})
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = node.type.dtype.round(node.op.reference(*map(weights, params)))
+    constant = Param(node.name, node.type, value)
+    try:
+        check_data(constant)
+        for reader in graph.users(node.name):
+            known = (value if name == node.name else None for name in reader.inputs)
+            reader.op.check_constants(*known)
+    except GraphCNNError as error:
+        return Refusal(Simplify.name, node.name, f"as a constant, {error.what}", node.inputs)
+    return Rewrite("constant", {node.name: constant})
 
 
 def _without_twins(graph: Graph, log: CompileLog) -> Graph:

@@ -177,8 +177,8 @@ def _reason(name: str, model: CompiledModel) -> str:
     """The last thing a pass did to a node that is gone, and what does its work now."""
     did = [line.split(": ", 2) for line in model.log.rewrites]
     reasons = [f"{rule}: {what}" for rule, node, what in did if node == name]
-    because = reasons[-1] if reasons else "dropped"
+    told = "; ".join(reasons[-1:])
     survivor = model.log.survivor(name)
-    if survivor == name or f"'{survivor}'" in because:
-        return because
-    return f"{because}; '{survivor}' does its work"
+    if survivor != name and f"'{survivor}'" not in told:
+        told += f"{'; ' * bool(told)}'{survivor}' does its work"
+    return told or "dropped"

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from graphcnn import settings
+from graphcnn.arguments import count, flag
 from graphcnn.errors import BatchError, InputKindError, TooLarge, UnsupportedOp
-from graphcnn.ir import CompileLog, Graph, batch_of, rebatch
+from graphcnn.ir import CompileLog, Graph, batch_of, check_graph, rebatch
 from graphcnn.plan import (
     Device,
     KernelTarget,
@@ -139,6 +140,7 @@ class CompiledModel:
         Raises:
             The errors of a call.
         """
+        flag(poison, "poison")
         batch = check_inputs(self.graph, inputs)
         check_device(inputs, self.target.on)
         with self.turn(batch) as executor:
@@ -166,6 +168,7 @@ class CompiledModel:
 
     def part(self, graph: Graph) -> CompiledModel:
         """A model of another graph over the same params: same target, same packed weights."""
+        check_graph(graph)
         model = CompiledModel(graph, graph, self.target, self.log)
         model._weights = self._weights
         return model
@@ -186,7 +189,7 @@ class CompiledModel:
 
     def executor(self, batch: int | None = None) -> Executor:
         """What runs the plan of a batch size (None: that of `graph`); made at first use."""
-        with self.turn(batch) as executor:
+        with self.turn(batch if batch is None else count(batch, "batch", 1)) as executor:
             return executor
 
     def _executor(self, workspace: Workspace, batch: int | None) -> Executor:
@@ -194,6 +197,7 @@ class CompiledModel:
             graph, plan = self.graph, self.plan
             if batch is not None:
                 if batch not in self._plans:
+                    rebatch(self.source, batch)  # what refuses it may be dead, hence gone
                     graph = rebatch(self.graph, batch)
                     self._plans[batch] = graph, self._plan(graph)
                 graph, plan = self._plans[batch]

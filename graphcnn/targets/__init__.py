@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphcnn.errors import UnknownTarget
+from graphcnn.errors import UnknownTarget, shown
 from graphcnn.plan import Target
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ def resolve(name: str, device: str | torch.device = "auto") -> Target:
     """
     from graphcnn.targets.device import resolve_device
 
+    if not isinstance(name, str):
+        name = shown(name)
     if name == "triton":
         from graphcnn.targets.triton import TritonTarget
 
@@ -35,9 +37,9 @@ def resolve(name: str, device: str | torch.device = "auto") -> Target:
 
         return NumpyTarget(resolve_device("cpu"))
     raise UnknownTarget(
-        f"there is no target {name!r}",
+        f"there is no target {shown(name)}",
         where="the argument target",
-        got=name,
+        got=shown(name),
         wanted=", ".join(NAMES),
         remedy="pass one of these names",
     )

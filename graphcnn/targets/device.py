@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from graphcnn import cpu, settings
-from graphcnn.errors import DeviceUnavailable
+from graphcnn.errors import DeviceUnavailable, shown
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def resolve_device(name: str | torch.device) -> Device:
     raise DeviceUnavailable(
         "this device is not available",
         where="the argument device",
-        got=name,
+        got=shown(name),
         wanted=f"{there}, or the same as a torch.device"
         + ("" if count else "; CUDA needs a torch that finds a CUDA device"),
         remedy='compile(..., device="cpu") runs the same kernels natively on the CPU',

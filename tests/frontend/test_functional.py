@@ -8,7 +8,7 @@ import torch
 
 import graphcnn as gx
 from graphcnn import errors, ops
-from graphcnn.ir import DType, TensorType, evaluate, verify
+from graphcnn.ir import DType, TensorType, evaluate, rebatch, verify
 from tests.opinfo import INFO
 
 RNG = np.random.default_rng(0)
@@ -134,9 +134,10 @@ def test_weights_are_not_copied_where_the_dtype_allows():
         lambda: torch.randn(3, 4, 3, 3).bfloat16(),
         lambda: torch.nn.Parameter(torch.randn(3, 4, 3, 3)),
         lambda: torch.randn(4, 3, 3, 3).transpose(0, 1),
-        lambda: np.arange(108).reshape(3, 4, 3, 3),
+        lambda: torch.randn(3, 4, 3, 3, dtype=torch.complex64).conj().imag,
+        lambda: weight(3, 4, 3, 3).astype(">f4"),
     ],
-    ids=["f32", "f64", "torch", "torch bf16", "parameter", "strided", "integers"],
+    ids=["f32", "f64", "torch", "torch bf16", "parameter", "strided", "negative bit", "big endian"],
 )
 def test_weights_take_the_inputs_dtype(dtype, made):
     array = made()
@@ -196,7 +197,16 @@ MISTAKES = {
         errors.InvalidAttribute,
     ),
     "nan": (lambda: gx.linear(image(2, 3), np.full((4, 3), np.nan)), errors.NonFiniteWeights),
-    "overflow": (lambda: image(dtype="f16") * 1e6, errors.NonFiniteWeights),
+    "overflow": (
+        lambda: image(dtype="f16") * np.full((4, 1, 1), 1e6),
+        errors.NonFiniteWeights,
+    ),
+    "number overflow": (lambda: image(dtype="f16") * 1e39, errors.NonFiniteWeights),
+    "huge number": (lambda: image() * 10**400, errors.NonFiniteWeights),
+    "slope": (lambda: gx.leaky_relu(image(), 1e39), errors.InvalidAttribute),
+    "pad value": (lambda: gx.pad(image(dtype="f16"), 1, 65520), errors.InvalidAttribute),
+    "bool size": (lambda: gx.input("x", (True, 4)), errors.InvalidAttribute),
+    "bool attribute": (lambda: gx.leaky_relu(image(), np.True_), errors.InvalidAttribute),
     "infinite scalar": (lambda: image() + float("inf"), errors.NonFiniteWeights),
     "text": (lambda: gx.conv2d(image(), "weight"), errors.InputKindError),
     "list": (lambda: gx.linear(image(1, 2), [[1.0, 2.0]]), errors.InputKindError),
@@ -269,6 +279,32 @@ def test_a_variance_without_a_root_is_refused(variance, eps):
         gx.batch_norm(image(), mean, var, eps=eps)
     assert "test_functional.py" in caught.value.where
     assert "running_mean, then running_var" in caught.value.remedy
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "number", [1e-8, np.float32(1e-8), np.float64(1e-8), np.array(1e-8), torch.tensor(1e-8)]
+)
+def test_numbers_are_as_wide_as_the_arithmetic(tmp_path, dtype, number):
+    """They are not rounded to half precision, where this one would be zero."""
+    made = gx.graph("g", gx.mul(image(dtype=dtype), number, name="y"))
+    wide = "f64" if dtype == "float64" else "f32"
+    assert str(made.param_by_name["y.other"].type) == f"{wide}[]"
+    assert made.param_by_name["y.other"].data == np.asarray(number).astype(f"float{wide[1:]}")
+    assert made["y"].type == made.inputs[0].type
+    assert gx.parse(str(made)) == made
+    gx.save(made, tmp_path / "net.gcn")
+    assert gx.load(tmp_path / "net.gcn").fingerprint == made.fingerprint
+    assert rebatch(made, 3)["y"].type.shape[0] == 3
+
+
+def test_numpy_numbers_are_attributes():
+    h = gx.leaky_relu(image(), np.float32(0.25))
+    h = gx.pad(h, np.int64(1), np.float16(0.5))
+    h = gx.batch_norm(h, np.zeros(4), np.ones(4), eps=np.float64(0.5))
+    made = gx.graph("g", gx.dropout(h, np.float64(0.5)))
+    assert gx.parse(str(made)) == made
+    assert "negative_slope=0.25" in str(made)
 
 
 def test_an_input_has_a_name():

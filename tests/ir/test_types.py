@@ -69,10 +69,17 @@ def test_tensor_type():
     assert image.with_shape((1,)) == TensorType((1,), DType.F16)
 
 
-@pytest.mark.parametrize("shape", [(0,), (-1, 2), (1.0,), ("a",)])
+@pytest.mark.parametrize(
+    "shape", [(0,), (-1, 2), (1.0,), ("a",), (True,), (np.True_,), (np.int64(3),), [1, 2], 3, None]
+)
 def test_sizes_are_positive_integers(shape):
     with pytest.raises(InvalidAttribute, match="positive integer"):
         TensorType(shape)
+
+
+def test_arithmetic():
+    wide = {DType.F16: DType.F32, DType.BF16: DType.F32}
+    assert [dtype.arithmetic for dtype in DType] == [wide.get(dtype, dtype) for dtype in DType]
 
 
 def test_huge_types_are_refused():

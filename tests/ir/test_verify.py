@@ -15,7 +15,6 @@ from graphcnn.ir import (
     Param,
     TensorType,
     Value,
-    check_finite,
     outline,
     parse,
     verify,
@@ -121,8 +120,8 @@ def test_fused_bodies_are_checked():
     verify(good.replace(nodes=(group,)))
     other = replace(group, inputs=("x", "x"))
     broken(good.replace(nodes=(other,)), errors.InvalidGraph, "exactly the values its body reads")
-    renamed = replace(group, outputs=(Value("a", T),))
-    broken(good.replace(nodes=(renamed,), outputs=("a",)), errors.InvalidGraph, "body returns")
+    renamed = replace(group, outputs=(Value("c", T),))
+    broken(good.replace(nodes=(renamed,), outputs=("c",)), errors.InvalidGraph, "body returns")
     body = group.op.body.replace(nodes=(relu("a", "x"), relu("b", "nothing")))
     inside = replace(group, op=Fused(body))
     broken(good.replace(nodes=(inside,)), errors.InvalidGraph, "nothing")
@@ -137,13 +136,71 @@ def test_fused_nodes_do_not_nest():
 
 def test_finite_weights():
     data = np.ones((2, 3), np.float32)
-    check_finite((Param("w", TensorType((2, 3)), data), Param("v", TensorType((1,)))))
+    good = graph(relu("a", "x"), params=(Param("w", TensorType((2, 3)), data),))
+    verify(good)
     data[1, 2] = np.nan
     data[0, 1] = np.inf
-    with pytest.raises(errors.NonFiniteWeights) as caught:
-        check_finite((Param("w", TensorType((2, 3)), data),))
-    assert "param 'w' at [0, 1]" in str(caught.value)
-    assert "2 of 6" in str(caught.value)
+    broken(good, errors.NonFiniteWeights, "param 'w' at [0, 1]", "2 of 6")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "data"),
+    [
+        (DType.F32, np.ones(3)),
+        (DType.F16, np.ones(3, np.float32)),
+        (DType.BF16, np.ones(3, np.float16)),
+        (DType.F32, [1.0, 1.0, 1.0]),
+        (DType.BF16, np.full(3, 1.001, np.float32)),
+    ],
+)
+def test_param_data_of_another_dtype(dtype, data):
+    param = Param("w", TensorType((3,), dtype), data)
+    broken(graph(relu("a", "x"), params=(param,)), errors.InvalidGraph, "param 'w'", "round")
+    rounded = replace(param, data=dtype.round(data))
+    verify(graph(relu("a", "x"), params=(rounded,)))
+
+
+VECTOR = TensorType((3,))
+NORM = Node(
+    "y",
+    ops.BatchNorm(eps=1e-5),
+    ("x", "mean", "var", "scale", "shift"),
+    (Value("y", T),),
+    Where("net.py", 3),
+)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_variance_that_is_negative(fused):
+    def norm(*variance):
+        ones = {name: np.ones(3, np.float32) for name in ("mean", "var", "scale", "shift")}
+        ones["var"] = np.array(variance, np.float32)
+        made = graph(NORM, params=tuple(Param(name, VECTOR, ones[name]) for name in ones))
+        return made.replace(nodes=(outline((NORM,), ("y",), made),)) if fused else made
+
+    verify(norm(1, 0, -1e-6))
+    says = ("running_var of -1 and eps=1e-05", "node 'y' = batch_norm (net.py:3)")
+    broken(norm(1, 2, -1), errors.InvalidAttribute, *says)
+
+
+def test_names_are_unique_inside_bodies_too():
+    good = graph(relu("a", "x"), relu("b", "a"))
+    group = outline(good.nodes, ("b",), good)
+    bad = good.replace(nodes=(group, relu("a", "b")), outputs=("a",))
+    broken(bad, errors.InvalidGraph, "same name", "a")
+    body = group.op.body.replace(nodes=(relu("a", "x"), relu("c", "a")), outputs=("c",))
+    second = Node("c", Fused(body), ("x",), (Value("c", T),))
+    broken(good.replace(nodes=(group, second)), errors.InvalidGraph, "same name", "a")
+
+
+def test_params_enter_bodies_as_params():
+    add = Node("a", ops.Add(), ("x", "p"), (Value("a", T),))
+    good = graph(add, params=(Param("p", T),))
+    group = outline(good.nodes, ("a",), good)
+    verify(good.replace(nodes=(group,)))
+    body = replace(group.op.body, inputs=(Value("x", T), Value("p", T)), params=())
+    bad = good.replace(nodes=(replace(group, op=Fused(body)),))
+    broken(bad, errors.InvalidGraph, "exactly the values its body reads")
 
 
 def test_messages_have_all_their_rows():

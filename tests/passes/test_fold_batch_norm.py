@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import graphcnn as gx
 from graphcnn.ir import CompileLog, DType, Graph, evaluate, parse, with_he_weights
 from graphcnn.passes import FoldBatchNorm
 from tests.passes.before_after import becomes, declines, graph
@@ -14,7 +15,8 @@ from tests.strategies import inputs
 
 IMAGE = "f64[1,4,8,8]"
 NORM = f"y: {IMAGE} = batch_norm(h, m, q.var, s.weight, t, eps=0.01)"
-MORE = "param h.weight: f64[4,4,1,1]\nparam h.bias: f64[4]"
+MORE = "param y.folded_weight: f64[4,4,1,1]\nparam y.folded_bias: f64[4]"
+FOLDED = f"y: {IMAGE} = conv2d(x, y.folded_weight, y.folded_bias)"
 
 
 @pytest.mark.parametrize("bias", ["", ", b"])
@@ -22,16 +24,16 @@ def test_folds_into_a_convolution(bias: str) -> None:
     log = becomes(
         FoldBatchNorm(),
         f"h: {IMAGE} = conv2d(x, v{bias})\n{NORM}\nz: {IMAGE} = relu(y)\nreturn z",
-        f"h: {IMAGE} = conv2d(x, h.weight, h.bias)\nz: {IMAGE} = relu(h)\nreturn z",
+        f"{FOLDED}\nz: {IMAGE} = relu(y)\nreturn z",
         more=MORE,
     )
-    assert log.survivor("y") == "h"
+    assert log.survivor("h") == "y"
 
 
 @pytest.mark.parametrize("groups", [2, 4])
 def test_folds_into_a_grouped_convolution(groups: int) -> None:
     weight = f"f64[4,{4 // groups},1,1]"
-    conv = f"h: {IMAGE} = conv2d(x, {{}}groups={groups})"
+    conv = f"conv2d(x, {{}}groups={groups})"
     sources = f"""input x: {IMAGE}
         param v: {weight}
         param m: f64[4]
@@ -40,10 +42,10 @@ def test_folds_into_a_grouped_convolution(groups: int) -> None:
         param t: f64[4]"""
     becomes(
         FoldBatchNorm(),
-        f"{conv.format('v, ')}\n{NORM}\nreturn y",
-        f"{conv.format('h.weight, h.bias, ')}\nreturn h",
+        f"h: {IMAGE} = {conv.format('v, ')}\n{NORM}\nreturn y",
+        f"y: {IMAGE} = {conv.format('y.folded_weight, y.folded_bias, ')}\nreturn y",
         sources,
-        more=f"param h.weight: {weight}\nparam h.bias: f64[4]",
+        more=f"param y.folded_weight: {weight}\nparam y.folded_bias: f64[4]",
     )
 
 
@@ -57,9 +59,9 @@ def test_folds_into_a_linear_layer() -> None:
     becomes(
         FoldBatchNorm(),
         "h: f64[3,4] = linear(x, v)\ny: f64[3,4] = batch_norm(h, m, q.var, s.weight, t)\nreturn y",
-        "h: f64[3,4] = linear(x, h.weight, h.bias)\nreturn h",
+        "y: f64[3,4] = linear(x, y.folded_weight, y.folded_bias)\nreturn y",
         sources,
-        more="param h.weight: f64[4,5]\nparam h.bias: f64[4]",
+        more="param y.folded_weight: f64[4,5]\nparam y.folded_bias: f64[4]",
     )
 
 
@@ -70,8 +72,8 @@ def test_folds_two_in_a_row() -> None:
         {NORM}
         z: {IMAGE} = batch_norm(y, t, q.var, s.weight, m)
         return z""",
-        f"h: {IMAGE} = conv2d(x, h.weight, h.bias)\nreturn h",
-        more=MORE,
+        FOLDED.replace("y", "z") + "\nreturn z",
+        more=MORE.replace("y.", "z."),
     )
 
 
@@ -79,37 +81,25 @@ def test_a_shared_weight_is_copied() -> None:
     becomes(
         FoldBatchNorm(),
         f"h: {IMAGE} = conv2d(x, v)\n{NORM}\nz: {IMAGE} = conv2d(y, v)\nreturn z",
-        f"h: {IMAGE} = conv2d(x, h.weight, h.bias)\nz: {IMAGE} = conv2d(h, v)\nreturn z",
+        f"{FOLDED}\nz: {IMAGE} = conv2d(y, v)\nreturn z",
         more=MORE,
     )
 
 
-def test_a_shared_weight_of_the_wanted_name_keeps_it() -> None:
+def test_new_weights_get_free_names() -> None:
     sources = """input x: f64[1,4,8,8]
-        param h.weight: f64[4,4,1,1]
+        param y.folded_weight: f64[4,4,1,1]
         param m: f64[4]
         param q.var: f64[4]
         param s.weight: f64[4]
         param t: f64[4]"""
     becomes(
         FoldBatchNorm(),
-        f"h: {IMAGE} = conv2d(x, h.weight)\n{NORM}\nz: {IMAGE} = conv2d(y, h.weight)\nreturn z",
-        f"h: {IMAGE} = conv2d(x, h.weight.2, h.bias)\nz: {IMAGE} = conv2d(h, h.weight)\nreturn z",
+        f"h: {IMAGE} = conv2d(x, y.folded_weight)\n{NORM}\nreturn y",
+        f"{FOLDED.replace('weight', 'weight.2')}\nreturn y",
         sources,
-        more="param h.weight.2: f64[4,4,1,1]\nparam h.bias: f64[4]",
+        more="param y.folded_weight.2: f64[4,4,1,1]\nparam y.folded_bias: f64[4]",
     )
-
-
-def test_its_own_weight_keeps_its_name() -> None:
-    sources = """input x: f64[1,4,8,8]
-        param h.weight: f64[4,4,1,1]
-        param h.bias: f64[4]
-        param m: f64[4]
-        param q.var: f64[4]
-        param s.weight: f64[4]
-        param t: f64[4]"""
-    conv = f"h: {IMAGE} = conv2d(x, h.weight, h.bias)"
-    becomes(FoldBatchNorm(), f"{conv}\n{NORM}\nreturn y", f"{conv}\nreturn h", sources)
 
 
 @pytest.mark.parametrize("dtype", [DType.F16, DType.BF16, DType.F32])
@@ -131,7 +121,7 @@ def test_weights_are_rounded_once(dtype: DType) -> None:
     exact = exact.replace(inputs=wide.inputs, nodes=wide.nodes)
     got = FoldBatchNorm().run(narrow, CompileLog())
     wanted = FoldBatchNorm().run(exact, CompileLog())
-    for name in ("h.weight", "h.bias"):
+    for name in ("y.folded_weight", "y.folded_bias"):
         data = got.param_by_name[name].data
         assert data is not None
         assert data.dtype == dtype.numpy
@@ -215,5 +205,64 @@ def test_refuses_weights_that_overflow() -> None:
     )
     loud: Graph = given.replace(params=huge)
     assert declines(FoldBatchNorm(), loud) == [
-        "fold-batch-norm: y: the folded 'h.weight' is not finite in f16 [h]"
+        "fold-batch-norm: y: the folded weight is not finite in f16 [h]"
     ]
+
+
+def scaled(dtype: DType, gamma: float, var: float, weight: float, layer: str = "conv2d") -> Graph:
+    """A layer with weights of a size, and a batch norm with one gamma and one variance."""
+    rng = np.random.default_rng(5)
+    depthwise = layer == "depthwise"
+    shape = {"conv2d": (4, 8, 3, 3), "depthwise": (8, 1, 3, 3), "linear": (4, 8)}[layer]
+    x = gx.input("x", (2, 8) if layer == "linear" else (1, 8, 8, 8), dtype.long_name)
+    data = weight * rng.standard_normal(shape)
+    h = gx.linear(x, data) if layer == "linear" else gx.conv2d(x, data, groups=1 + 7 * depthwise)
+    vectors = (np.full(shape[0], number) for number in (0.0, var, gamma, 0.0))
+    return gx.graph("g", gx.batch_norm(h, *vectors))
+
+
+@pytest.mark.parametrize("layer", ["conv2d", "depthwise", "linear"])
+@pytest.mark.parametrize(
+    ("dtype", "gamma", "var", "weight"),
+    [
+        (DType.F16, 1e-5, 1.0, 1e-2),
+        (DType.F16, 1e-4, 1.0, 1e-2),
+        (DType.F16, 1.0, 3e4, 1e-3),
+        (DType.BF16, 1e-38, 1.0, 1e-2),
+        (DType.F32, 1e-38, 1.0, 1e-2),
+    ],
+)
+def test_refuses_weights_that_fall_below_the_normal_range(
+    dtype: DType, gamma: float, var: float, weight: float, layer: str
+) -> None:
+    (reason,) = declines(FoldBatchNorm(), scaled(dtype, gamma, var, weight, layer))
+    assert f"below the normal range of {dtype}" in reason
+    wider = scaled(DType.F64 if dtype is DType.F32 else DType.F32, gamma, var, weight, layer)
+    log = CompileLog()
+    FoldBatchNorm().run(wider, log)
+    assert bool(log.rewrites) == (dtype is not DType.BF16)  # bf16 has the range of f32
+
+
+@pytest.mark.parametrize(
+    ("gamma", "weight"),
+    [
+        (0.0, 1e-2),  # nothing is left to lose
+        (1.0, 0.0),
+        (1.0, 1e-6),  # below the normal range before, and not moved
+        (1e3, 1e-6),  # back into it
+        (0.1, 1e-2),  # few single weights fall below it
+    ],
+)
+def test_folds_where_nothing_more_is_lost(gamma: float, weight: float) -> None:
+    graph = scaled(DType.F16, gamma, 1.0 - 1e-5, weight)
+    log = CompileLog()
+    folded = FoldBatchNorm().run(graph, log)
+    assert log.refusals == []
+    assert [node.op.name for node in folded.nodes] == ["conv2d"]
+    arrays = inputs(graph)
+    exact, got = evaluate(graph, arrays)["batch_norm"], evaluate(folded, arrays)["batch_norm"]
+    # By Cauchy and Schwarz over the window, whose norm is at most that of the image.
+    filters = evaluate(folded, arrays, ["batch_norm.folded_weight"])["batch_norm.folded_weight"]
+    norms = np.linalg.norm(filters.reshape(4, -1), axis=1)[:, None, None]
+    bound = DType.F16.unit_roundoff * 1.01 * norms * np.linalg.norm(arrays["x"].astype(np.float64))
+    assert (np.abs(got - exact) <= bound).all()

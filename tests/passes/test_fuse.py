@@ -8,7 +8,7 @@ from graphcnn.errors import FusionRefused, UnknownNode
 from graphcnn.ir import CompileLog, Fused, Graph, Refusal, inline, verify
 from graphcnn.passes import Fuse, Supports, accept_every_body, default_pipeline, run_passes
 from tests.networks import resnet18
-from tests.passes.before_after import becomes, graph
+from tests.passes.before_after import becomes, declines, graph
 
 IMAGE = "f64[1,4,8,8]"
 HALF = "f64[1,4,4,4]"
@@ -462,12 +462,22 @@ NORMED = f"""{CONV}
     return y"""
 
 
+def test_a_convolution_of_constants_takes_nothing() -> None:
+    """Its value has one sample at every batch size, and what is added to it has more."""
+    sources = "input x: f64[1,4,8,8]\nparam p: f64[1,4,8,8]\nparam v: f64[4,4,1,1]"
+    body = f"h: {IMAGE} = conv2d(p, v)\ny: {IMAGE} = add(h, x)\nreturn y"
+    (reason,) = declines(Fuse(), body, sources)
+    assert reason == (
+        "fuse: y: 'h' depends on no input and keeps its shape at other batch sizes [h]"
+    )
+
+
 def test_demands_understand_names_that_earlier_passes_absorbed() -> None:
     log = CompileLog()
     passes = default_pipeline(must_fuse=[("h", "n", "d", "y")], must_not_fuse=[])
     after = run_passes(graph(NORMED), passes, log)
     assert [node.op.name for node in after.nodes] == ["fused"]
-    assert (log.survivor("n"), log.survivor("d")) == ("h", "h")
+    assert (log.survivor("h"), log.survivor("d")) == ("n", "n")
     apart = default_pipeline(must_not_fuse=[("n", "y")])
     after = run_passes(graph(NORMED), apart, CompileLog())
     assert [node.op.name for node in after.nodes] == ["conv2d", "relu"]

@@ -9,8 +9,23 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from graphcnn.ir import CompileLog, Fused, Graph, OpKind, Refusal, evaluate, inline, verify
+from graphcnn.errors import BatchError, UnsupportedOp
+from graphcnn.ir import (
+    CompileLog,
+    Fused,
+    Graph,
+    OpKind,
+    Refusal,
+    evaluate,
+    inline,
+    parse,
+    rebatch,
+    verify,
+    with_he_weights,
+)
 from graphcnn.passes import PASSES, Fuse, Pass, default_pipeline, run_passes
+from graphcnn.plan import KernelTarget, OperatorTarget
+from graphcnn.targets import resolve
 from tests.strategies import graphs, inputs
 
 # float64 rounding through the deepest drawn network, relative to the output's largest element;
@@ -19,6 +34,7 @@ ROUNDING = 1e-10
 
 laws = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 drawn = graphs(dtypes=("float64",))
+single = graphs(dtypes=("float32",))
 
 
 def outputs(graph: Graph, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -60,6 +76,99 @@ def test_a_second_run_changes_nothing(name: str, graph: Graph) -> None:
     log = CompileLog()
     assert step.run(once, log) == once
     assert log.rewrites == []
+
+
+def assert_one_meaning(before: Graph, after: Graph, seed: int) -> None:
+    """Every name that both graphs define is the same value in both."""
+    shared = set(inline(before).names) & set(inline(after).names)
+    arrays = inputs(before, seed)
+    old, new = evaluate(before, arrays, shared), evaluate(after, arrays, shared)
+    assert shared >= {value.name for value in before.inputs}
+    for name in shared:
+        assert new[name].shape == old[name].shape
+        # A map that a pool reads may be padded with -inf.
+        finite = np.isfinite(old[name])
+        assert np.array_equal(new[name][~finite], old[name][~finite]), name
+        wanted, got = old[name][finite], new[name][finite]
+        scale = np.abs(wanted).max(initial=0)
+        assert np.abs(got - wanted).max(initial=0) <= ROUNDING * scale, name
+
+
+@pytest.mark.parametrize("name", PASSES)
+@laws
+@given(graph=drawn, seed=st.integers(0, 99))
+def test_one_name_has_one_meaning(name: str, graph: Graph, seed: int) -> None:
+    assert_one_meaning(graph, PASSES[name]().run(graph, CompileLog()), seed)
+
+
+@laws
+@given(graph=drawn, seed=st.integers(0, 99))
+def test_one_name_has_one_meaning_through_the_pipeline(graph: Graph, seed: int) -> None:
+    assert_one_meaning(graph, run_passes(graph, default_pipeline(), CompileLog()), seed)
+
+
+def test_a_new_param_takes_no_name_that_was_freed() -> None:
+    """The names that new params want belong to params that simplify dropped with their readers."""
+    graph = with_he_weights(
+        parse("""graph g {
+          input x: f64[1,4,8,8]
+          param w: f64[4,4,1,1]
+          param c: f64[4,1,1]
+          param m: f64[4]
+          param q.var: f64[4]
+          param s.weight: f64[4]
+          param norm.folded_weight: f64[4,1,1]
+          param sum.bias: f64[4,1,1]
+          dead: f64[1,4,8,8] = add(x, norm.folded_weight)
+          dead2: f64[1,4,8,8] = add(dead, sum.bias)
+          conv: f64[1,4,8,8] = conv2d(x, w)
+          sum: f64[1,4,8,8] = add(conv, c)
+          norm: f64[1,4,8,8] = batch_norm(sum, m, q.var, s.weight, m)
+          return norm
+        }""")
+    )
+    after = run_passes(graph, default_pipeline(), CompileLog())
+    assert [param.name for param in after.params] == ["norm.folded_weight.2", "norm.folded_bias"]
+    assert_one_meaning(graph, after, 0)
+
+
+def accepted(graph: Graph, target: KernelTarget | OperatorTarget) -> bool:
+    try:
+        target.lower(graph)
+    except UnsupportedOp:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("target", ["triton", "library"])
+@laws
+@given(graph=single)
+def test_what_a_target_runs_it_runs_after_the_passes(target: str, graph: Graph) -> None:
+    chosen = resolve(target, "cpu")
+    for fuse in (False, True):
+        passes = default_pipeline(chosen.supports, fuse=fuse)
+        after = run_passes(graph, passes, CompileLog())
+        assert accepted(after, chosen) or not accepted(graph, chosen)
+
+
+def rebatched(graph: Graph, batch: int) -> Graph | None:
+    try:
+        return rebatch(graph, batch)
+    except BatchError:
+        return None
+
+
+@pytest.mark.parametrize("name", PASSES)
+@laws
+@given(graph=drawn, batch=st.integers(2, 4), seed=st.integers(0, 99))
+def test_a_pass_keeps_the_batch_sizes_that_are_taken(
+    name: str, graph: Graph, batch: int, seed: int
+) -> None:
+    before = rebatched(graph, batch)
+    after = rebatched(PASSES[name]().run(graph, CompileLog()), batch)
+    assert (before is None) == (after is None)
+    if before and after:
+        assert_same_meaning(before, after, seed)
 
 
 @laws

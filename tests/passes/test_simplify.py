@@ -16,7 +16,7 @@ IMAGE = "f64[1,4,8,8]"
 IDENTITIES = [
     "y: f64[1,4,8,8] = dropout(h)",
     "y: f64[1,4,8,8] = pad(h, padding=(0, 0, 0, 0), value=3.0)",
-    "y: f64[1,4,8,8] = reshape(h, shape=(1, 4, 8, -1))",
+    "y: f64[1,4,8,8] = reshape(h, shape=(-1, 4, 8, 8))",
     "y: f64[1,4,8,8] = flatten(h, start_dim=3)",
     "y: f64[1,4,8,8] = concat(h)",
     "y: f64[1,4,8,8] = max_pool2d(h, kernel_size=(1, 1), stride=(1, 1))",
@@ -41,6 +41,9 @@ def test_identity_is_dropped(line: str) -> None:
     [
         "y: f64[1,4,10,8] = pad(x, padding=(1, 0, 1, 0))",
         "y: f64[1,4,64] = reshape(x, shape=(1, 4, 64))",
+        # At another batch size these are refused, or another shape.
+        "y: f64[1,4,8,8] = reshape(x, shape=(1, 4, 8, 8))",
+        "y: f64[1,4,8,8] = reshape(x, shape=(1, 4, 8, -1))",
         "y: f64[1,8,8,8] = concat(x, r)",
         "y: f64[1,4,4,4] = max_pool2d(x, kernel_size=(1, 1), stride=(2, 2))",
         "y: f64[1,4,7,7] = avg_pool2d(x, kernel_size=(2, 2), stride=(1, 1))",
@@ -78,6 +81,15 @@ def test_a_neutral_constant_that_broadcasts_the_other_operand_stays() -> None:
     body = "h: f64[1,4,1,1] = global_avg_pool2d(x)\ny: f64[4,4,3,3] = mul(w, h)\nreturn y"
     given = with_constant(body.replace("(w, h)", "(h, w)"), "w", 1.0)
     assert declines(Simplify(), given) == []
+
+
+@pytest.mark.parametrize(("op", "value"), [("add", 0.0), ("mul", 1.0)])
+def test_a_neutral_constant_for_each_sample_stays(op: str, value: float) -> None:
+    """It fixes the batch size: a single sample would be broadcast against it."""
+    sources = "input x: f64[3,4]\nparam c: f64[3,4]"
+    given = graph(f"y: f64[3,4] = {op}(x, c)\nreturn y", sources)
+    filled = (replace(param, data=np.full((3, 4), value)) for param in given.params)
+    assert declines(Simplify(), given.replace(params=tuple(filled))) == []
 
 
 def test_leaky_relu_without_slope_is_relu() -> None:
@@ -172,6 +184,34 @@ def test_a_constant_that_would_grow_large_is_refused() -> None:
         "simplify: k: the constant would take 2097152 bytes, more than its operands and than "
         "1048576 [p, q]"
     )
+
+
+NORM = f"y: {IMAGE} = batch_norm(x, m, k, s.weight, t)\nreturn y"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (f"k: f64[4,1,1] = mul(c, c)\ny: {IMAGE} = add(x, k)\nreturn y", "NaN or infinite"),
+        ("k: f64[4] = mul(t, q.var)\n" + NORM, "batch_norm divides by sqrt(running_var + eps)"),
+    ],
+)
+def test_a_constant_that_no_graph_may_hold_is_refused(body: str, reason: str) -> None:
+    given = with_constant(body, "c", 1e200)
+    negative = (replace(p, data=-np.ones(4)) if p.name == "t" else p for p in given.params)
+    (told,) = declines(Simplify(), given.replace(params=tuple(negative)))
+    assert told.startswith("simplify: k: as a constant, ")
+    assert reason in told
+
+
+def test_a_constant_times_a_number_is_rounded_once() -> None:
+    sources = "input x: f16[1,4,8,8]\nparam c: f16[4,1,1]\nparam n: f32[]"
+    given = graph("k: f16[4,1,1] = mul(c, n)\ny: f16[1,4,8,8] = add(x, k)\nreturn y", sources)
+    data = {"c": np.full((4, 1, 1), 1e4, np.float16), "n": np.float32(1e-8).reshape(())}
+    given = given.replace(params=tuple(replace(p, data=data[p.name]) for p in given.params))
+    folded = Simplify().run(given, CompileLog()).param_by_name["k"].data
+    assert folded is not None
+    assert np.array_equal(folded, np.full((4, 1, 1), 1e-4).astype(np.float16))
 
 
 def test_a_fused_graph_is_inlined() -> None:

@@ -12,7 +12,7 @@ import torch
 
 import graphcnn as gx
 from graphcnn import triton_api
-from graphcnn.errors import BatchError, InvalidAttribute, SanitizerFault, TooLarge
+from graphcnn.errors import BatchError, InputKindError, InvalidAttribute, SanitizerFault, TooLarge
 from graphcnn.ir import evaluate, with_he_weights
 from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.plan import Step
@@ -85,6 +85,35 @@ def test_a_graph_with_a_fixed_batch_size():
         model(x=x[:1])
     assert "reshape" in caught.value.where
     np.testing.assert_allclose(model(x=x), evaluate(graph, {"x": x})["y"], rtol=1e-6)
+
+
+FIXED = """graph g {{
+  input x: f32[2,4,6,6]
+  h: f32[2,4,6,6] = relu(x)
+  {}
+  return {}
+}}"""
+
+
+@pytest.mark.parametrize("passes", [None, ()], ids=["all passes", "no pass"])
+@pytest.mark.parametrize(
+    ("line", "result"),
+    [
+        ("y: f32[2,144] = reshape(h, shape=(2, -1))", "y"),
+        ("y: f32[2,144] = reshape(h, shape=(2, 144))", "y"),
+        ("y: f32[288] = reshape(h, shape=(288,))", "y"),
+        ("y: f32[2,4,6,6] = reshape(h, shape=(2, 4, 6, -1))", "y"),
+        ("y: f32[2,144] = reshape(h, shape=(2, -1))", "h"),  # dead, and gone
+    ],
+)
+def test_no_pass_answers_for_a_batch_size_that_the_graph_refuses(line, result, passes):
+    model = gx.compile(gx.parse(FIXED.format(line, result)), device="cpu", passes=passes)
+    x = example_inputs(model.graph)["x"]
+    assert model(x=x).size == x.size
+    for wrong in (x[:1], np.concatenate([x, x])):
+        with pytest.raises(BatchError) as caught:
+            model(x=wrong)
+        assert "node 'y' = reshape" in caught.value.where
 
 
 @pytest.mark.parametrize("target", ["triton", "library"])
@@ -229,7 +258,7 @@ def test_batches_are_prepared(target, monkeypatch):
 
 @pytest.mark.parametrize("batches", [8, "8", (0,), (True,), (2.0,), None, [1, -1]], ids=repr)
 def test_batches_that_are_none(batches):
-    with pytest.raises(InvalidAttribute, match=r"wanted: a sequence such as \(1, 8, 32\)"):
+    with pytest.raises((InputKindError, InvalidAttribute), match="the argument batches"):
         gx.compile(small(), device="cpu", batches=batches)
 
 
