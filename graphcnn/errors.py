@@ -205,6 +205,10 @@ class InputDTypeError(GraphCNNError):
     """A call passes an array whose dtype is not the input's."""
 
 
+class InputDeviceError(GraphCNNError):
+    """A call passes a tensor that is on another device than the model."""
+
+
 class InputKindError(GraphCNNError):
     """A call passes something that is neither a NumPy array nor a torch tensor, or mixes them."""
 

@@ -6,14 +6,23 @@ import triton
 import triton.language as tl
 
 from .finish import larger, split_index
-from .launch import Launch, View, ceil_div, grid_refusal, next_power_of_2, offset_refusal, require
+from .launch import (
+    BATCH,
+    Launch,
+    View,
+    ceil_div,
+    grid_refusal,
+    next_power_of_2,
+    offset_refusal,
+    require,
+)
 
 BLOCK_ELEMENTS = 1024
 # Windows that are summed in one chain: those of nearly all networks.
 FEW_TAPS = 64
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BATCH)
 def pool2d_kernel(
     x_ptr,
     y_ptr,

@@ -92,8 +92,8 @@ _LINEAR_CUDA_F32 = (
     LinearTile(4, 1, 1024, 4, 1),
 )
 _LINEAR_CPU = (
-    LinearTile(64, 64, 64),
-    LinearTile(64, 16, 64),
+    LinearTile(16, 64, 64),
+    LinearTile(16, 16, 64),
     LinearTile(8, 1, 64),
 )
 
@@ -160,6 +160,17 @@ def choose_conv_tile(
     if filling:
         return max(filling, key=lambda t: (t.channels * t.pixels, t.channels))
     return max(tiles, key=lambda t: (programs(t), t.channels))
+
+
+def images_for_tile(device: Device, images: int) -> int:
+    """The batch size that `choose_conv_tile` gets to see.
+
+    On the CPU, tiles differ by a few percent and a kernel takes a second to compile: small batches
+    share the kernels of one image, larger ones those of eight.
+    """
+    if device == "cpu":
+        return 8 if images >= 8 else 1
+    return images
 
 
 def choose_depthwise_tile(out_channels: int) -> ConvTile:

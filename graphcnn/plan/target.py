@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from graphcnn.ir import Array, DType, Graph, Param, Refusal
@@ -34,8 +35,26 @@ class Device(Protocol):
     def memory(self) -> Any:
         """The torch device that holds the tensors."""
 
+    def guard(self) -> AbstractContextManager[object]:
+        """Inside it this is the current device."""
+
+    def copy(self, source: Any, into: Any) -> None:
+        """Copy a tensor on the current stream, converting dtype and device."""
+
+    def record(self) -> Any:
+        """An event: what the current stream has been given so far."""
+
+    def wait(self, event: Any) -> None:
+        """Let the current stream go on only after an event."""
+
+    def hold(self, memory: Any) -> None:
+        """Once freed, memory is not given away before the current stream is done with it."""
+
+    def finish(self) -> None:
+        """Wait until the current stream has done what it was given so far."""
+
     def synchronize(self) -> None:
-        """Wait until everything launched so far has finished."""
+        """Wait until everything launched so far has finished, on any stream."""
 
     def shadow(self, nbytes: int, buffers: Mapping[str, tuple[Any, int]]) -> Shadow | None:
         """What checks the use of an arena under the sanitizer; None elsewhere.
@@ -75,6 +94,7 @@ class Target(Protocol):
         """Steps for every node, in order.
 
         Raises:
+            TooLarge: for a value beyond what the steps can address.
             UnsupportedOp: naming the node for which there is no lowering.
         """
 

@@ -10,6 +10,7 @@ import torch
 
 from graphcnn.arguments import check_array, count
 from graphcnn.errors import (
+    InputDeviceError,
     InputDTypeError,
     InputKindError,
     InputShapeError,
@@ -18,6 +19,7 @@ from graphcnn.errors import (
     shown,
 )
 from graphcnn.ir import DType, Graph, batch_of, check_graph, fitting
+from graphcnn.plan import Device
 
 
 def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
@@ -97,6 +99,23 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
     return batches.pop()
 
 
+def check_device(arrays: Mapping[str, Any], device: Device) -> None:
+    """Check that the tensors among a call's arrays are on the model's device.
+
+    Raises:
+        InputDeviceError: naming the input and both devices.
+    """
+    for name, array in arrays.items():
+        if isinstance(array, torch.Tensor) and array.device != device.memory:
+            raise InputDeviceError(
+                "an input is on another device than the model",
+                where=f"input '{name}'",
+                got=array.device,
+                wanted=device.memory,
+                remedy="move the tensor with to(), or compile a model for its device",
+            )
+
+
 def _check_mapping(graph: Graph, arrays: object) -> None:
     if not isinstance(arrays, Mapping):
         raise InputKindError(
@@ -157,13 +176,17 @@ def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
     return copied
 
 
-def give_back(array: Any, dtype: DType, like: Any) -> Any:
-    """A result in the caller's kind: NumPy for NumPy, a tensor on the same device for a tensor."""
+def give_back(array: Any, dtype: DType, like: Any, device: Device) -> Any:
+    """A result in the caller's kind: NumPy for NumPy, a tensor on the same device for a tensor.
+
+    A tensor is written by the current stream, as torch's own results are.
+    """
     if isinstance(like, torch.Tensor):
-        wanted = torch_dtype(dtype)
-        return to_tensor(array).to(
-            like.device, wanted, copy=True, memory_format=torch.contiguous_format
-        )
+        found = to_tensor(array)
+        result = torch.empty(found.shape, dtype=torch_dtype(dtype), device=like.device)
+        device.copy(found, result)
+        return result
+    device.finish()
     return dtype.round(to_numpy(array))
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from graphcnn.errors import UnknownTarget, shown
 from graphcnn.plan import Target
+
+if TYPE_CHECKING:
+    import torch
 
 NAMES = ("triton", "library", "numpy")
 
 
-def resolve(name: str, device: str = "auto") -> Target:
-    """The target `name` on `device` ("auto", "cuda" or "cpu").
+def resolve(name: str, device: str | torch.device = "auto") -> Target:
+    """The target `name` on `device`, as `resolve_device` takes it.
 
     Raises:
         UnknownTarget: for a name that is not in `NAMES`.
