@@ -123,7 +123,9 @@ def test_a_batch_norm_of_small_scale_behind_half_precision_weights(layer):
             x = gx.input("x", (1, 8, 8, 8), "float16")
             h = gx.conv2d(x, size * rng.standard_normal(shape), groups=8 // shape[1])
         numbers = (0.5 * size * reach, var, gamma, 0.0)
-        graph = gx.graph("g", gx.batch_norm(h, *(np.full(channels, n) for n in numbers)))
+        graph = gx.graph(
+            "g", gx.batch_norm(h, *(np.full(channels, n, np.float64) for n in numbers))
+        )
         inputs = {"x": (reach * rng.standard_normal(x.shape)).astype(np.float16)}
         for options in ({}, {"fuse": False}, {"target": "library"}):
             model = gx.compile(graph, device="cpu", **options)
