@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from graphcnn.report.verification import verify
 from graphcnn.runtime.boundary import example_inputs, to_tensor
 from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.executor import Executor
-from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, interleave
+from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, interleave, median_ratio
 
 UNFUSED = "unfused"
 
@@ -220,8 +219,7 @@ def _row(
     def ratio(other: str) -> float | None:
         if name not in samples or other not in samples:
             return None
-        pairs = zip(samples[name], samples[other], strict=True)
-        return statistics.median(own / theirs for own, theirs in pairs)
+        return median_ratio(samples[name], samples[other])
 
     with model.loaded(arrays) as executor:
         graph, plan = executor.graph, executor.plan
