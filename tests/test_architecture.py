@@ -8,13 +8,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"networkx", "safetensors", "torch", "triton"}
-STANDARD = {"errors", "settings"}
+STANDARD = {"errors", "forks", "settings"}
 
 # folder or top-level module -> (folders of graphcnn, heavy packages) it may import.
 BASE = STANDARD | {"ir"}
 OPS = BASE | {"ops"}
 MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
+    "forks": (set(), set()),
     "settings": (set(), set()),
     "triton_api": ({"errors"}, {"torch", "triton"}),
     "ir": (STANDARD, set()),

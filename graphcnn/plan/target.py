@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from graphcnn.ir import Array, DType, Graph, Param, Refusal
 from graphcnn.plan.plan import Buffer, Lowered, PackedWeight
+
+
+class Shadow(Protocol):
+    """Which buffer's data each byte of an arena holds, as the sanitizer sees kernels store."""
+
+    def begin(self, filled: Collection[str]) -> None:
+        """From now on these buffers hold data, and no others."""
+
+    def check(self, name: str, tensor: Any) -> None:
+        """Check that a tensor inside one of the buffers holds what kernels stored there.
+
+        Raises:
+            SanitizerFault: naming it, and what holds its elements instead.
+        """
 
 
 class Device(Protocol):
@@ -23,8 +37,13 @@ class Device(Protocol):
     def synchronize(self) -> None:
         """Wait until everything launched so far has finished."""
 
-    def forget(self, memory: Any) -> None:
-        """Under the sanitizer: reading this memory is a fault until a kernel has written it."""
+    def shadow(self, nbytes: int, buffers: Mapping[str, tuple[Any, int]]) -> Shadow | None:
+        """What checks the use of an arena under the sanitizer; None elsewhere.
+
+        Args:
+            nbytes: Size of the arena.
+            buffers: By name, the tensor that stands for each, and its first byte in the arena.
+        """
 
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock; calling the result stops it and gives seconds of the device's time."""

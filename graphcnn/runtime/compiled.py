@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from graphcnn import forks
 from graphcnn.errors import InputKindError
 from graphcnn.ir import CompileLog, Graph, rebatch
 from graphcnn.plan import KernelTarget, OperatorTarget, Plan, Target, plan_memory
@@ -49,7 +49,7 @@ class CompiledModel:
 
     def __init__(self, source: Graph, graph: Graph, target: Target, log: CompileLog) -> None:
         self.source, self.graph, self.target, self.log = source, graph, target, log
-        self._lock = threading.RLock()
+        self._lock = forks.lock()
         self._weights: WeightStore | None = None
         self._executors: dict[int | None, Executor] = {}
         self.plan = self._plan(graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -10,8 +11,8 @@ import torch
 
 from graphcnn import settings
 from graphcnn.ir import Graph, Param
-from graphcnn.plan import Buffer, KernelTarget, OperatorTarget, PackedWeight, Plan, Step
-from graphcnn.plan.memory import ALIGNMENT
+from graphcnn.plan import Buffer, KernelTarget, OperatorTarget, PackedWeight, Plan, Shadow, Step
+from graphcnn.plan.memory import ALIGNMENT, check_sharing
 from graphcnn.runtime.boundary import to_tensor, torch_dtype
 
 # Masked lanes of an asynchronous copy still translate their address: every block of memory keeps
@@ -77,7 +78,7 @@ class ArenaExecutor:
     ) -> None:
         self.graph, self.plan, self._weights = graph, plan, weights
         weights.add(plan.weights)
-        self._device, memory = target.on, target.on.memory
+        memory = target.on.memory
         if settings.sanitize():
             homes = allocate([slot.nbytes for slot in plan.slots], memory)
         else:
@@ -85,9 +86,15 @@ class ArenaExecutor:
             homes = [arena[slot.offset :][: slot.nbytes] for slot in plan.slots]
         self._slots = {slot.name: home for slot, home in zip(plan.slots, homes, strict=True)}
         self._types = {location.buffer.name: location.type for location in plan.locations.values()}
+        places = {slot.name: (self._slots[slot.name], slot.offset) for slot in plan.slots}
+        self._shadow = target.on.shadow(plan.arena_bytes, places)
         self._steps = tuple(
             (step, target.prepare(step.launch, self._resolve)) for step in plan.steps
         )
+        if self._shadow is not None and self._steps:
+            check_sharing(plan)
+            *before, (step, launch) = self._steps
+            self._steps = (*before, (step, partial(self._finish, launch, self._shadow)))
 
     def _resolve(self, buffer: Buffer) -> torch.Tensor:
         if buffer.name in self._slots:
@@ -97,13 +104,20 @@ class ArenaExecutor:
             tensor = self._weights.tensors[buffer.name]
         return tensor[buffer.offset :]
 
+    def _finish(self, launch: Callable[[], None], shadow: Shadow) -> None:
+        """The last step under the sanitizer, which then looks at the outputs."""
+        launch()
+        for name in self.graph.outputs:
+            location = self.plan.locations.get(name)
+            if location is not None and location.buffer.name in self._slots:
+                shadow.check(name, self.value(name))
+
     def load(self, inputs: Mapping[str, Any], *, poison: bool = False) -> None:
         """Copy a call's tensors into their slots, converting dtype and device."""
-        for name, slot in self._slots.items():
-            if poison:
-                slot.fill_(-1)  # all bits set: NaN in every floating-point format
-            if name not in inputs:
-                self._device.forget(slot)
+        if self._shadow is not None:
+            self._shadow.begin([name for name in inputs if name in self._slots])
+        for slot in self._slots.values() if poison else ():
+            slot.fill_(-1)  # all bits set: NaN in every floating-point format
         for name, tensor in inputs.items():
             if name in self._slots:
                 self.value(name).copy_(tensor)
@@ -163,6 +177,7 @@ class OperatorExecutor:
         return self._values[name]
 
 
+@torch.inference_mode(False)  # torch lets nobody write to a tensor made inside, once outside
 def allocate(sizes: Sequence[int], memory: torch.device) -> list[torch.Tensor]:
     """Aligned runs of bytes in one block with guard bands on both sides.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ import torch
 
 from graphcnn import cpu, settings
 from graphcnn.errors import DeviceUnavailable
+from graphcnn.plan import Shadow
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,11 @@ class Device:
         if self.memory.type == "cuda":
             torch.cuda.synchronize(self.memory)
 
-    def forget(self, memory: torch.Tensor) -> None:
-        """Under the sanitizer: reading this memory is a fault until a kernel has written it."""
+    def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> Shadow | None:
+        """What checks the use of an arena under the sanitizer; None elsewhere."""
         if settings.sanitize() and self.kind == "cpu":
-            cpu.unwritten(memory)
+            return cpu.shadow(nbytes, buffers)
+        return None
 
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock on the device; calling the result stops it and gives seconds."""

@@ -79,7 +79,15 @@ def _call(node: Node) -> Callable[..., tuple[torch.Tensor]]:
         call = TABLE[type(node.op)](node.op)
     except UnsupportedOp as error:
         raise error.at(node.place) from None
-    return lambda *operands: (call(*operands),)
+
+    def run(*operands: torch.Tensor) -> tuple[torch.Tensor]:
+        device = operands[0].device.type
+        if not torch.is_autocast_enabled(device):
+            return (call(*operands),)
+        with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
+            return (call(*operands),)
+
+    return run
 
 
 def _sides(padding: tuple[int, ...]) -> tuple[int, int, int, int]:
