@@ -1,19 +1,24 @@
-# make demo    set up .venv and run the main job
-# make test    set up .venv and run the tests
-# make lint    style, format and types
-# make clean   remove .venv and what tools left behind
+# make demo       set up .venv and run the main job
+# make test       set up .venv and run the tests
+# make test-fast  the tests that compile no kernel, without a C compiler
+# make lint       style, format and types
+# make clean      remove .venv and what tools left behind
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-fast lint clean
 
 demo: $(READY)
 	$(BIN)/python -m graphcnn demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# A compiler that does not exist: a test that needs one fails.
+test-fast: $(READY)
+	CC=none $(BIN)/python -m pytest -n 2 -m "not kernels"
 
 lint: $(READY)
 	$(BIN)/ruff check

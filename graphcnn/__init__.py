@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from graphcnn import errors, models
     from graphcnn.compiler import compile
     from graphcnn.files import load, save
@@ -119,6 +120,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"graphcnn.{name}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("graphcnn")
     if name not in _HOME:
         raise AttributeError(f"module 'graphcnn' has no attribute '{name}'")
     found = getattr(import_module(f"graphcnn.{_HOME[name]}"), name)
@@ -127,4 +132,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +25,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0; 1 when a model's outputs are wrong; 2 for a mistake of the user's, printed to stderr.
+        0; 1 when a model's outputs are wrong; 2 for a mistake of the user's, printed to stderr;
+        130 when interrupted; 141 when the reader of stdout has left, as `| head` does.
     """
-    options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name may have letters that the terminal has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status: int = options.command(options)
+        try:
+            options = _parser().parse_args(arguments)
+            status: int = options.command(options)
+        finally:
+            print(end="", flush=True)
     except GraphCNNError as error:
         print(f"error[{type(error).__name__}]: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Python writes what is still buffered when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("graphcnn", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"graphcnn {version('graphcnn')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="the main job: LeNet on real digits, then VGG-16")
     demo.add_argument("--json", metavar="FILE", help="write every result to FILE")
@@ -57,7 +75,7 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "network", help=f"{', '.join(MODELS)}, or the path of a graph written by gx.save"
     )
-    sub.add_argument("--batch", type=_positive, help="images per call; 1, or as the file has it")
+    sub.add_argument("--batch", type=_at_least(1), help="images per call; 1, or as the file has it")
     sub.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
     sub.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     sub.add_argument("--no-fuse", action="store_true", help="one kernel per operator")
@@ -70,22 +88,26 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
             type=lambda text: tuple(text.split(",")),
             help="node names; may be repeated",
         )
-    sub.add_argument("--seed", type=_seed, default=0, help="for the input, and missing weights")
-    sub.add_argument("--emit", choices=STAGES, help="print this stage and stop")
-    sub.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    sub.add_argument(
+        "--seed", type=_at_least(0), default=0, help="for the input, and missing weights"
+    )
+    form = sub.add_mutually_exclusive_group()
+    form.add_argument("--emit", choices=STAGES, help="print this stage, as text, and stop")
+    form.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+def _at_least(least: int) -> Callable[[str], int]:
+    """The type of an option whose values are whole numbers from `least` on."""
 
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return value
 
-def _seed(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
     return number
 
 
@@ -100,11 +122,14 @@ def load_network(name: str, batch: int | None, dtype: str | None, seed: int) -> 
 
     Raises:
         UnknownModel: when `name` is neither.
+        FileProblem: for a path where there is no file that can be read.
         DTypeMismatch: for a dtype that is not the file's.
     """
     from graphcnn.files import load
 
-    if name in MODELS or not name or not Path(name).exists():
+    path = Path(name)
+    looks_like_a_path = path.suffix or len(path.parts) > 1
+    if name in MODELS or not (looks_like_a_path or (name and path.exists())):
         return build(name, batch or 1, dtype or "float32")
     graph = load(name)
     others = [value for value in graph.inputs if dtype and value.type.dtype is not DType.of(dtype)]

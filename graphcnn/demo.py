@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from graphcnn.compiler import compile
 from graphcnn.files import write
 from graphcnn.ir import Graph
 from graphcnn.report import Comparison, compare, explain, verify
-from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.report.tables import table
 
 # Batches of this size fill two cores and leave the last of 1,000 digits in a full batch.
 DIGITS_PER_CALL = 100
@@ -28,17 +27,28 @@ def demo(json_path: str | None = None) -> int:
     Returns:
         0, or 1 when a verification failed.
     """
-    lenet = compile(models.lenet(batch=DIGITS_PER_CALL))
+    images, labels = models.mnist_sample()
+    batches = np.split(images, len(images) // DIGITS_PER_CALL)
+    digits = {"image": batches[0]}
+    source = models.lenet(batch=DIGITS_PER_CALL)
+    lenet = compile(source)
     if lenet.target.on.memory.type == "cpu":
         print("no CUDA device: the kernels run natively on the CPU, and no GPU figure is shown\n")
-    results: dict[str, Any] = {"digits": _classify(lenet)}
+    print(lenet_check := verify(lenet, **digits))
+    guessed = np.concatenate([lenet(image=batch).argmax(1) for batch in batches])
+    accuracy = float((guessed == labels).mean())
+    print(
+        f"\nLeNet on {len(images):,} MNIST digits that it was not trained on: "
+        f"{100 * accuracy:.1f} % right\n"
+    )
     print(explanation := explain(lenet))
-    print(lenet_check := verify(lenet))
-    print(lenet_times := _compared(models.lenet(batch=DIGITS_PER_CALL)))
+    print(lenet_times := _compared(source, **digits))
+    print(_images_per_second(lenet_times))
     vgg16 = models.vgg16()
     print(vgg16_check := verify(compile(vgg16)))
     print(vgg16_times := _compared(vgg16))
-    results |= {
+    results = {
+        "digits": {"images": len(images), "accuracy": accuracy},
         "explain": explanation.to_json(),
         "verify": [lenet_check.to_json(), vgg16_check.to_json()],
         "compare": [lenet_times.to_json(), vgg16_times.to_json()],
@@ -48,28 +58,26 @@ def demo(json_path: str | None = None) -> int:
     return 0 if lenet_check.ok and vgg16_check.ok else 1
 
 
-def _classify(model: CompiledModel) -> dict[str, float]:
-    """Print and return how many of the shipped digits the model gets right, and how fast."""
-    images, labels = models.mnist_sample()
-    batches = np.split(images, len(images) // DIGITS_PER_CALL)
-    model(image=batches[0])  # the first call starts the threads
-    start = time.perf_counter()
-    guessed = np.concatenate([model(image=batch).argmax(1) for batch in batches])
-    seconds = time.perf_counter() - start
-    accuracy = float((guessed == labels).mean())
-    rate = len(images) / seconds
-    print(
-        f"LeNet on {len(images):,} MNIST digits that it was not trained on: "
-        f"{100 * accuracy:.1f} % right, {rate:,.0f} images/s\n"
-    )
-    return {"images": len(images), "accuracy": accuracy, "images_per_second": rate}
-
-
-def _compared(graph: Graph) -> Comparison:
+def _compared(graph: Graph, **inputs: Any) -> Comparison:
     return compare(
         {
             "torch": compile(graph, target="library"),
             "unfused": compile(graph, fuse=False),
             "fused": compile(graph),
-        }
+        },
+        **inputs,
     )
+
+
+def _images_per_second(times: Comparison) -> str:
+    """What the calls of a comparison are as a rate; a wrong model has none."""
+    rows = [
+        (
+            row.name,
+            f"{DIGITS_PER_CALL / row.timing.median:,.0f}",
+            f"{DIGITS_PER_CALL / row.timing.high:,.0f} .. {DIGITS_PER_CALL / row.timing.low:,.0f}",
+        )
+        for row in times.rows
+        if row.timing is not None
+    ]
+    return table("images per second", ("model", "median", "quartiles"), rows)

@@ -7,12 +7,10 @@ derived from its actual operands, and a call returns exactly these values.
 
 import numpy as np
 
-from graphcnn.ir import DType, Fused, bounded, evaluate
+from graphcnn.ir import Fused, bounded, evaluate
 from graphcnn.ir.evaluate import weights
 from graphcnn.runtime.boundary import to_numpy
-
-# Half of float16's smallest number; results that small may come out as the next one, or as zero.
-_TINY = {DType.F16: 2.0**-25, DType.BF16: 2.0**-126, DType.F32: 2.0**-126, DType.F64: 0.0}
+from tests.tolerance import stored
 
 
 def check_model(model, inputs):
@@ -80,5 +78,5 @@ def excess(got, exact, error, type):
     assert np.array_equal(got[~finite], exact[~finite])
     got, exact, error = got[finite], exact[finite], np.broadcast_to(error, exact.shape)[finite]
     assert not np.isnan(got).any(), f"{np.isnan(got).sum()} of {got.size} elements are NaN"
-    allowed = error + type.dtype.unit_roundoff * (np.abs(exact) + error) + _TINY[type.dtype]
+    allowed = stored(exact, error, type.dtype)
     return float((np.abs(got - exact) / np.maximum(allowed, 1e-300)).max(initial=0))

@@ -93,9 +93,10 @@ class CpuBackend(BaseBackend):  # type: ignore[misc]  # triton has no type stubs
         language: object = None,  # Triton's signature
     ) -> None:
         """Register ttir -> c -> so."""
+        checked = options.arch == "sanitize"
 
         def to_c(module: object, metadata: dict[str, Any]) -> str:
-            program = emit(str(module), checked=options.arch == "sanitize")
+            program = emit(str(module), checked=checked)
             metadata.update(
                 name=program.name,
                 shared=0,
@@ -110,4 +111,6 @@ class CpuBackend(BaseBackend):  # type: ignore[misc]  # triton has no type stubs
 
         stages["ttir"] = lambda module, _: triton_api.run_ttir_passes(module)
         stages["c"] = to_c
-        stages["so"] = lambda source, _: library.seal(toolchain.shared_object(source))
+        stages["so"] = lambda source, _: library.seal(
+            toolchain.shared_object(source, checked=checked)
+        )

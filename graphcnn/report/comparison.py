@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from graphcnn.errors import DeviceUnavailable, InvalidAttribute
 from graphcnn.report.end_to_end import OutputCheck, References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
-from graphcnn.report.tables import binary_size, milliseconds, scientific, table
+from graphcnn.report.tables import binary_size, interval, milliseconds, paragraph, scientific, table
 from graphcnn.report.verification import verify
 from graphcnn.runtime.boundary import given_inputs, to_tensor
 from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.executor import Executor
-from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, interleave
+from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, interleave, median_ratio
 
 UNFUSED = "unfused"
 
@@ -78,33 +77,44 @@ class Comparison(Result):
 
     def __str__(self) -> str:
         ratios = [f"to {self.baseline}", f"to {UNFUSED}"]
-        text = table(
+        times = table(
             f"compare {self.model} on {self.environment}",
-            ("model", "kernels", "median", "quartiles", *ratios, "moved", "arena", "error"),
-            map(_cells, self.rows),
+            ("model", "median", "quartiles", *ratios, "error"),
+            map(_times, self.rows),
+        )
+        memory = table(
+            "what they launch and move",
+            ("model", "kernels", "moved", "arena"),
+            map(_memory, self.rows),
         )
         notes = [
-            f"Time of the steps alone, inputs in place, {self.rounds} rounds by turns; a ratio is "
-            "the median over the rounds."
+            f"Ratios {' and '.join(ratios)} are medians over {self.rounds} rounds by turns; times "
+            "are of the steps alone, inputs in place."
         ]
         if self.environment.device == "cpu":
             notes.append("All kernels ran on the CPU: no GPU figure is shown.")
         notes += [f"FAIL {row.name}: not timed: {row.problem}" for row in self.rows if row.problem]
-        return "\n".join((text, *notes))
+        return "\n".join((times, memory, *map(paragraph, notes)))
 
 
-def _cells(row: ComparisonRow) -> tuple[str, ...]:
+def _times(row: ComparisonRow) -> tuple[str, ...]:
     timing = row.timing
     return (
         row.name,
-        str(row.kernels),
         milliseconds(timing.median) if timing else "-",
-        f"{milliseconds(timing.low)} .. {milliseconds(timing.high)}" if timing else "-",
+        interval(timing.low, timing.high) if timing else "-",
         f"{row.to_baseline:.2f}" if row.to_baseline else "-",
         f"{row.to_unfused:.2f}" if row.to_unfused else "-",
+        scientific(row.error),
+    )
+
+
+def _memory(row: ComparisonRow) -> tuple[str, ...]:
+    return (
+        row.name,
+        str(row.kernels),
         binary_size(row.moved_bytes),
         binary_size(row.arena_bytes) if row.arena_bytes else "-",
-        scientific(row.error),
     )
 
 
@@ -217,8 +227,7 @@ def _row(
     def ratio(other: str) -> float | None:
         if name not in samples or other not in samples:
             return None
-        pairs = zip(samples[name], samples[other], strict=True)
-        return statistics.median(own / theirs for own, theirs in pairs)
+        return median_ratio(samples[name], samples[other])
 
     with model.loaded(arrays) as executor:
         graph, plan = executor.graph, executor.plan

@@ -10,7 +10,7 @@ from graphcnn.kernels import Launch
 from graphcnn.plan import Step
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, members, steps_of
-from graphcnn.report.tables import binary_size, count, dimensions, table
+from graphcnn.report.tables import binary_size, count, dimensions, paragraph, table
 from graphcnn.runtime.compiled import CompiledModel, check_model
 
 
@@ -82,7 +82,7 @@ class Explanation(Result):
             table(
                 f"explain {self.model} on {self.target}: "
                 f"{self.source_nodes} nodes -> {self.kernel_count} kernels",
-                ("kernel", "nodes", "inputs", "exports", "tile", "grid"),
+                ("kernel", "nodes", "inputs", "outputs", "tile", "grid"),
                 map(_cells, self.rows),
                 words=4,
             )
@@ -96,14 +96,18 @@ class Explanation(Result):
         else:
             parts.append("declined: nothing")
         parts.append(
-            f"arena {binary_size(self.arena_bytes)}; activation elements read and written: "
-            f"{count(self.moved)}, with one kernel per node {count(self.moved_unfused)}"
+            paragraph(
+                f"arena {binary_size(self.arena_bytes)}; activation elements read and written: "
+                f"{count(self.moved)}, with one kernel per node {count(self.moved_unfused)}"
+            )
         )
         return "\n".join(parts)
 
 
 def _cells(row: KernelRow) -> tuple[str, ...]:
-    written = (f"{name} {type}" for name, type in zip(row.exports, row.outputs, strict=True))
+    # A sole output bears the node's name; of several, each needs its own.
+    named = zip(row.exports, row.outputs, strict=True)
+    written = row.outputs if row.outputs[1:] == () else (f"{name} {type}" for name, type in named)
     grid = list(row.grid)
     while len(grid) > 1 and grid[-1] == 1:
         grid.pop()

@@ -1,24 +1,28 @@
-"""Where the time of a call goes."""
+"""Where the time of a call goes, beside what torch's operators take for the same nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from graphcnn import arguments
-from graphcnn.ir import Node, node_cost
+from graphcnn.errors import UnsupportedOp
+from graphcnn.ir import CompileLog, Node, inline, node_cost
+from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
-from graphcnn.report.schedule import kernels, steps_of
-from graphcnn.report.tables import milliseconds, table
-from graphcnn.report.verification import fault
+from graphcnn.report.schedule import kernels, members, steps_of
+from graphcnn.report.tables import milliseconds, paragraph, table
+from graphcnn.report.verification import verify
 from graphcnn.runtime.boundary import given_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
-from graphcnn.runtime.executor import Executor
-from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, timed
+from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, median_ratio, timed
+from graphcnn.targets import resolve
 
 WARMUP = 2
 
@@ -31,6 +35,9 @@ class StepTime:
         name: The node.
         kernel: What computes it.
         timing: Seconds of its kernels together.
+        torch: Seconds of torch's operators for the same nodes together; None where torch lacks an
+            operator of the network.
+        to_torch: Median over the rounds of the one over the other, in the same round.
         share: Its part of the sum of all medians.
         gflops: 1e9 floating-point operations per second; two per multiply-accumulate.
         gbytes: 1e9 bytes per second: every operand, weights included, read once and every result
@@ -40,6 +47,8 @@ class StepTime:
     name: str
     kernel: str
     timing: Timing
+    torch: Timing | None
+    to_torch: float | None
     share: float
     gflops: float
     gbytes: float
@@ -55,6 +64,7 @@ class Profile(Result):
         environment: Where it ran.
         ok: Whether the outputs are right.
         seconds: Sum of the medians; None for a model whose outputs are wrong.
+        torch_seconds: The same of torch's operators; None likewise, and where torch lacks one.
         gflops: Rate of the whole; None likewise.
         rows: In order of execution; none likewise.
         problem: What is wrong, or None.
@@ -65,6 +75,7 @@ class Profile(Result):
     environment: Environment
     ok: bool
     seconds: float | None
+    torch_seconds: float | None
     gflops: float | None
     rows: tuple[StepTime, ...]
     problem: str | None
@@ -72,23 +83,26 @@ class Profile(Result):
     def __str__(self) -> str:
         title = f"profile {self.model}, target {self.target}, on {self.environment}"
         if self.seconds is None or self.gflops is None:
-            return f"{title}\nnot timed: {self.problem}"
+            return "\n".join(map(paragraph, (title, f"not timed: {self.problem}")))
         rows = [
             (
                 row.name,
                 row.kernel,
                 milliseconds(row.timing.median),
+                milliseconds(row.torch.median) if row.torch else "-",
+                f"{row.to_torch:.2f}" if row.to_torch else "-",
                 f"{100 * row.share:.1f} %",
                 f"{row.gflops:.1f}",
                 f"{row.gbytes:.1f}",
             )
             for row in self.rows
         ]
-        rows.append(("total", "", milliseconds(self.seconds), "", f"{self.gflops:.1f}", ""))
+        torch_total = milliseconds(self.torch_seconds) if self.torch_seconds else "-"
+        total = ("total", "", milliseconds(self.seconds), torch_total, "", "")
         return table(
             title,
-            ("node", "kernel", "median", "share", "GFLOP/s", "GB/s"),
-            rows,
+            ("node", "kernel", "median", "torch", "to torch", "share", "GFLOP/s", "GB/s"),
+            (*rows, (*total, f"{self.gflops:.1f}", "")),
             words=2,
         )
 
@@ -103,9 +117,10 @@ def profile(
 ) -> Profile:
     """Check a model's outputs against the float64 reference, then time every step.
 
-    A model whose outputs are wrong is not timed; `verify` names the node at fault. Each step is
-    waited for before the next one starts, so the sum is more than a call takes on a device that
-    runs asynchronously.
+    Beside each step stands what torch's operators take for the nodes that it computes, on the same
+    values; rounds of the one and of the other take turns. When the outputs of either are wrong,
+    neither is timed; `verify` names the node at fault. Each step is waited for before the next one
+    starts, so the sum is more than a call takes on a device that runs asynchronously.
 
     Args:
         model: What to time.
@@ -122,31 +137,35 @@ def profile(
     seconds = arguments.seconds(seconds)
     arrays = given_inputs(model.graph, arrays, inputs)
     target, environment = model.target.name, Environment.of(model.target.on)
-    if problem := fault(model, arrays):
-        return Profile(model.source.name, target, environment, False, None, None, (), problem)
-    samples: dict[str, list[float]] = {}
-    rounds, spent = 0, 0.0
-    while rounds < WARMUP + LEAST_ROUNDS or (spent < seconds and rounds < WARMUP + MOST_ROUNDS):
-        with model.loaded(arrays) as executor, torch.no_grad():
-            taken = _one_round(model, executor)
-            graph, plan = executor.graph, executor.plan
-        rounds += 1
-        if rounds > WARMUP:
-            spent += sum(taken.values())
-            for name, elapsed in taken.items():
-                samples.setdefault(name, []).append(elapsed)
-    timings = {name: Timing.of(taken) for name, taken in samples.items()}
-    total = sum(timing.median for timing in timings.values())
-    steps = steps_of(plan)
-    costs = {node.name: node_cost(node, graph) for node in graph.nodes}
+    library = _library(model)
+    models = (model,) if library is None else (model, library)
+    references = References(arrays)
+    for checked in models:
+        if not all(check.passed for check in references.run(checked)):
+            problem = verify(checked, **arrays).verdict
+            name = model.source.name
+            return Profile(name, target, environment, False, None, None, None, (), problem)
+    own, *others = _rounds(models, arrays, seconds)
+    with model.loaded(arrays) as executor:
+        graph, steps = executor.graph, steps_of(executor.plan)
+    ran = [node for node in graph.nodes if node.name in steps]
+    beside = {
+        node.name: _sums([nodes[part.name] for part in members(node)])
+        for nodes in others
+        for node in ran
+    }
+    total = sum(statistics.median(own[node.name]) for node in ran)
+    costs = {node.name: node_cost(node, graph) for node in ran}
 
     def row(node: Node) -> StepTime:
-        cost, timing = costs[node.name], timings[node.name]
+        cost, timing, torch_s = costs[node.name], Timing.of(own[node.name]), beside.get(node.name)
         moved = (cost.reads + cost.writes) * node.type.dtype.itemsize
         return StepTime(
             node.name,
             kernels(steps[node.name]),
             timing,
+            Timing.of(torch_s) if torch_s else None,
+            median_ratio(own[node.name], torch_s) if torch_s else None,
             timing.median / total,
             cost.flops / timing.median / 1e9,
             moved / timing.median / 1e9,
@@ -158,15 +177,45 @@ def profile(
         environment,
         True,
         total,
-        sum(costs[name].flops for name in steps) / total / 1e9,
-        tuple(row(node) for node in graph.nodes if node.name in steps),
+        sum(map(statistics.median, beside.values())) if beside else None,
+        sum(cost.flops for cost in costs.values()) / total / 1e9,
+        tuple(map(row, ran)),
         None,
     )
 
 
-def _one_round(model: CompiledModel, executor: Executor) -> dict[str, float]:
-    """Seconds of every node that runs."""
-    taken: dict[str, float] = {}
-    for step, run in executor.steps():
-        taken[step.node] = taken.get(step.node, 0.0) + timed(run, model.target.on)
+def _library(model: CompiledModel) -> CompiledModel | None:
+    """The nodes of a compiled graph through torch's operators; None where torch lacks one."""
+    try:
+        target = resolve("library", str(model.target.on.memory))
+        return CompiledModel(model.source, inline(model.graph), target, CompileLog())
+    except UnsupportedOp:
+        return None
+
+
+def _sums(samples: Sequence[list[float]]) -> list[float]:
+    return [sum(of_round) for of_round in zip(*samples, strict=True)]
+
+
+def _rounds(
+    models: Sequence[CompiledModel], arrays: Mapping[str, Any], seconds: float
+) -> list[dict[str, list[float]]]:
+    """Seconds of every node that runs, by node and round, of models that take turns."""
+    samples: list[dict[str, list[float]]] = [defaultdict(list) for _ in models]
+    rounds, spent = 0, 0.0
+    while rounds < WARMUP + LEAST_ROUNDS or (spent < seconds and rounds < WARMUP + MOST_ROUNDS):
+        rounds += 1
+        for model, own in zip(models, samples, strict=True):
+            for name, taken in _one_round(model, arrays).items():
+                if rounds > WARMUP:
+                    own[name].append(taken)
+                    spent += taken
+    return samples
+
+
+def _one_round(model: CompiledModel, arrays: Mapping[str, Any]) -> dict[str, float]:
+    taken: dict[str, float] = defaultdict(float)
+    with model.loaded(arrays) as executor, torch.inference_mode():
+        for step, run in executor.steps():
+            taken[step.node] += timed(run, model.target.on)
     return taken

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from io import StringIO
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-WIDTH = 120
+WIDTH = 80
+_GAP = 2
+# A name of fewer letters tells nothing; where numbers leave no room for these, a table is wider.
+_SHORTEST = 8
+# A line under the headings, in ASCII: some terminals have nothing else.
+_RULE = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1
 ) -> str:
-    """A titled table, at most `WIDTH` columns wide; long cells continue on the next line.
+    """A titled table, at most `WIDTH` columns wide.
+
+    Numbers stay whole. Words share the room that these leave: a long cell continues on the next
+    line, after a space, "+" or ","; a name longer than its share is elided in the middle.
 
     Args:
         title: The line above it.
@@ -24,20 +34,80 @@ def table(
         words: How many columns, from the left, hold words; those after them hold numbers and are
             set flush right.
     """
-    drawn = Table(box=box.SIMPLE_HEAD)
-    for index, heading in enumerate(columns):
-        drawn.add_column(heading, justify="left" if index < words else "right", overflow="fold")
-    for row in rows:
-        drawn.add_row(*row)
+    cells = [tuple(columns), *map(tuple, rows)]
+    by_column = list(zip(*cells, strict=True))
+    numbers = [
+        max(_longest(column[:1], str.split), _longest(column[1:], str.splitlines))
+        for column in by_column[words:]
+    ]
+    room = WIDTH - sum(numbers) - _GAP * len(columns)
+    parts = [_longest(column, _parts) for column in by_column[:words]]
+    lines = [_longest(column, str.splitlines) for column in by_column[:words]]
+    least = _largest(room, lambda limit: [min(part, max(limit, _SHORTEST)) for part in parts])
+    widths = _largest(
+        room, lambda limit: [min(max(a, limit), b) for a, b in zip(least, lines, strict=True)]
+    )
+    drawn = Table(box=_RULE, show_edge=False, padding=(0, 1, 0, 0))
+    for index, width in enumerate((*widths, *numbers)):
+        drawn.add_column(cells[0][index], justify="left" if index < words else "right", width=width)
+    for row in cells[1:]:
+        drawn.add_row(*map(_fitted, row[:words], widths), *row[words:])
     text = StringIO()
-    Console(file=text, width=WIDTH, color_system=None, markup=False, highlight=False).print(drawn)
-    lines = (line.rstrip() for line in text.getvalue().splitlines())
-    return "\n".join((title, *(line for line in lines if line)))
+    width = sum((*widths, *numbers)) + _GAP * len(columns)
+    Console(file=text, width=width, color_system=None, markup=False, highlight=False).print(drawn)
+    drawn_lines = (line.rstrip() for line in text.getvalue().splitlines())
+    return "\n".join((paragraph(title), *(line for line in drawn_lines if line)))
+
+
+def paragraph(text: str) -> str:
+    """Text in lines of at most `WIDTH`; longer words stay whole."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _parts(text: str) -> list[str]:
+    """What a line is not broken in."""
+    return re.findall(r"[^\s+,]*[+,]|[^\s+,]+", text)
+
+
+def _longest(column: Iterable[str], parts: Callable[[str], list[str]]) -> int:
+    return max((len(part) for cell in column for part in parts(cell)), default=0)
+
+
+def _largest(room: int, widths: Callable[[int], list[int]]) -> list[int]:
+    """The widths for the largest limit with which they fit in the room."""
+    fitting = (fit for fit in map(widths, range(room, 0, -1)) if sum(fit) <= room)
+    return next(fitting, widths(0))
+
+
+def _fitted(cell: str, width: int) -> str:
+    """A cell whose words fit in a column: those that do not are broken or elided."""
+    return re.sub(rf"\S{{{width + 1},}}", lambda word: _broken(word[0], width), cell)
+
+
+def _broken(word: str, width: int) -> str:
+    lines = [""]
+    for part in _parts(word):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += _elided(part, width)
+    return "\n".join(lines)
+
+
+def _elided(name: str, width: int) -> str:
+    if len(name) <= width:
+        return name
+    ending = (width - 1) // 2
+    return f"{name[: width - 2 - ending]}..{name[-ending:]}"
 
 
 def milliseconds(seconds: float) -> str:
     """Three significant digits: "0.0123 ms", "12.3 ms", "1,230 ms"."""
     return f"{_three_digits(1e3 * seconds)} ms"
+
+
+def interval(low: float, high: float) -> str:
+    """From one duration to another: "12.3 .. 14.0 ms"."""
+    return f"{_three_digits(1e3 * low)} .. {milliseconds(high)}"
 
 
 def binary_size(nbytes: int) -> str:

@@ -66,6 +66,11 @@ def interleave(
     return samples
 
 
+def median_ratio(own: list[float], theirs: list[float]) -> float:
+    """Median over the rounds of one run's seconds over another's in the same round."""
+    return statistics.median(a / b for a, b in zip(own, theirs, strict=True))
+
+
 def timed(run: Callable[[], object], device: Device) -> float:
     """Seconds of one run, from an idle device until it is idle again."""
     device.synchronize()

@@ -129,7 +129,9 @@ def test_he_weights_are_seeded_and_scaled():
     first, again, other = (with_he_weights(net, seed) for seed in (0, 0, 1))
     assert first.fingerprint == again.fingerprint != other.fingerprint
     data = {param.name: param.data for param in first.params}
-    assert data["w"].std() == pytest.approx(np.sqrt(2 / 576), rel=0.02)
+    # An estimate from n normal numbers has a relative standard deviation of 1 / sqrt(2 n).
+    off = data["w"].std() / np.sqrt(2 / 576) - 1
+    assert abs(off) < 8 / np.sqrt(2 * data["w"].size)
     assert (data["var"] >= 0.5).all()
     assert (data["weight"] >= 0.5).all()
     assert (data["mean"] < 0).any()

@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from graphcnn import errors, models
-from graphcnn.ir import evaluate, node_cost, verify
+from graphcnn.ir import bounded, evaluate, node_cost, verify
+from tests.tolerance import F64, assert_equal_but_for_roundings
 
 # Parameters of torchvision's weights, and MACs of the convolutions and linear layers at 224x224.
 PUBLISHED = {
@@ -70,19 +71,23 @@ def test_vgg16_equals_torch():
     net = models.vgg16(batch=2, size=32, classes=10, seed=3)
     x = np.random.default_rng(0).standard_normal((2, 3, 32, 32))
     weights = {param.name: torch.tensor(param.data).double() for param in net.params}
+    values = evaluate(net, {"image": x}, [node.name for node in net.nodes]) | {"image": x}
     h = torch.tensor(x)
     for name in VGG16:
         w, b = weights[f"{name}.weight"], weights[f"{name}.bias"]
-        if name.startswith("fc"):
-            h = F.linear(h.flatten(1), w, b)
-            h = h if name == "fc8" else F.relu(h)
-        else:
-            h = F.relu(F.conv2d(h, w, b, padding=1))
-            h = F.max_pool2d(h, 2) if name in ("conv1_2", "conv2_2") or name[-1] == "3" else h
-    values = evaluate(net, {"image": x}, ["fc8", "softmax"])
-    np.testing.assert_allclose(values["fc8"], h.numpy(), rtol=1e-9, atol=1e-9)
+        y = F.linear(h.flatten(1), w, b) if name[0] == "f" else F.conv2d(h, w, b, padding=1)
+        node = net.producer(name)
+        (source,) = (operand for operand in node.inputs if not net.is_param(operand))
+        operands = {source: values[source]}
+        operands |= {p.name: p.values.astype(float) for p in net.params if p.name in node.inputs}
+        _, allowed = bounded((node,), operands, F64)
+        # Each layer on the reference of the one before, so that the bound stays that of a layer.
+        assert (np.abs(values[name] - y.numpy()) <= 2 * allowed[name]).all(), name
+        h = F.relu(torch.tensor(values[name]))
+        h = F.max_pool2d(h, 2) if name in ("conv1_2", "conv2_2") or name[-1] == "3" else h
     assert np.ptp(values["softmax"]) > 0.01
-    np.testing.assert_allclose(values["softmax"].sum(1), 1)
+    # Ten numbers, each with a rounding of its own and that of their sum.
+    assert_equal_but_for_roundings(values["softmax"].sum(1), 1, 2 * 10)
 
 
 def test_weights_depend_on_the_seed_only():

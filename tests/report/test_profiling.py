@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 import graphcnn as gx
-from graphcnn.report import profile
+from graphcnn.ops import Conv2d, Relu
+from graphcnn.report import profile, profiling
+from graphcnn.targets import library
+from tests.tolerance import assert_equal_but_for_roundings
 
 DRAW = np.random.default_rng(3)
 
@@ -19,17 +23,55 @@ def test_rows_rates_and_shares(target):
     found = profile(model, seconds=0.05)
     flat = ["flatten"] if target == "library" else []
     assert [row.name for row in found.rows] == ["conv", "pad", *flat, "softmax"]
-    assert sum(row.share for row in found.rows) == pytest.approx(1)
-    assert found.seconds == pytest.approx(sum(row.timing.median for row in found.rows))
+    # A quotient and a sum round in every row; a median is a mean of two.
+    roundings = 4 * len(found.rows)
+    assert_equal_but_for_roundings(sum(row.share for row in found.rows), 1, roundings)
+    medians = [row.timing.median for row in found.rows]
+    assert_equal_but_for_roundings(found.seconds, sum(medians), roundings)
     conv = found.rows[0]
     flops, moved = 2 * 4 * 4 * 64, 4 * (2 * 256 + 16)
-    assert conv.gflops * conv.timing.median * 1e9 == pytest.approx(flops)
-    assert conv.gbytes * conv.timing.median * 1e9 == pytest.approx(moved)
+    assert_equal_but_for_roundings(conv.gflops * conv.timing.median * 1e9, flops, 4)
+    assert_equal_but_for_roundings(conv.gbytes * conv.timing.median * 1e9, moved, 4)
     assert conv.timing.samples >= 5
+    assert all(row.torch.samples == row.timing.samples for row in found.rows)
+    assert all(row.torch.low > 0 < row.to_torch for row in found.rows)
+    torch_medians = [row.torch.median for row in found.rows]
+    assert_equal_but_for_roundings(found.torch_seconds, sum(torch_medians), roundings)
     if target == "triton":
         assert found.rows[1].kernel == "fill, copy"
     assert found.ok
     assert "total" in str(found)
+
+
+def test_torch_beside_a_group_runs_the_nodes_of_the_group():
+    x = gx.input("image", (1, 4, 8, 8))
+    h = gx.conv2d(x, DRAW.standard_normal((4, 4, 1, 1), np.float32), name="conv")
+    net = gx.graph("net", gx.max_pool2d(gx.relu(h, name="act"), 2, name="pool"))
+    model = gx.compile(net, device="cpu")
+    beside = profiling._library(model)
+    assert [step.node for step in beside.plan.steps] == ["conv", "act", "pool"]
+    (row,) = profile(model, seconds=0.05).rows
+    assert row.name == "pool"
+    assert row.torch is not None
+
+
+def test_without_an_operator_of_torch_there_is_no_figure_beside(monkeypatch):
+    x = gx.input("image", (1, 4, 8, 8))
+    net = gx.graph("net", gx.conv2d(x, DRAW.standard_normal((4, 4, 1, 1), np.float32), name="conv"))
+    monkeypatch.delitem(library.TABLE, Conv2d)
+    found = profile(gx.compile(net, device="cpu"), seconds=0.05)
+    assert found.ok
+    assert found.torch_seconds is found.rows[0].torch is found.rows[0].to_torch is None
+    assert str(found)
+
+
+def test_figures_of_a_wrong_torch_are_not_shown(monkeypatch):
+    x = gx.input("image", (1, 4, 8, 8))
+    net = gx.graph("net", gx.relu(x, name="act"))
+    monkeypatch.setitem(library.TABLE, Relu, lambda op: torch.neg)
+    found = profile(gx.compile(net, device="cpu"), seconds=0.05)
+    assert not found.ok
+    assert found.rows == ()
 
 
 def test_a_wrong_model_is_not_timed():
@@ -41,6 +83,6 @@ def test_a_wrong_model_is_not_timed():
     found = profile(model, seconds=0.05)
     assert not found.ok
     assert found.rows == ()
-    assert found.seconds is found.gflops is None
+    assert found.seconds is found.torch_seconds is found.gflops is None
     assert "node 'conv'" in found.problem
     assert "not timed" in str(found)

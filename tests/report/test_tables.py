@@ -7,7 +7,9 @@ from graphcnn.report.tables import (
     binary_size,
     count,
     dimensions,
+    interval,
     milliseconds,
+    paragraph,
     scientific,
     table,
 )
@@ -19,6 +21,7 @@ from graphcnn.report.tables import (
         (milliseconds(1.2345e-5), "0.0123 ms"),
         (milliseconds(1.2345e-2), "12.3 ms"),
         (milliseconds(1.2345), "1,234 ms"),
+        (interval(1.2345e-2, 1.5e-2), "12.3 .. 15.0 ms"),
         (binary_size(0), "0 B"),
         (binary_size(1023), "1023 B"),
         (binary_size(1536), "1.50 KiB"),
@@ -43,5 +46,33 @@ def test_a_table_shows_every_cell_within_its_width():
     assert lines[0] == "a [bold] title"
     assert all(len(line) <= WIDTH for line in lines)
     assert all(word in text for word in long.split())
-    assert next(line for line in lines if " x " in line).endswith("12")
+    assert next(line for line in lines if line.startswith("x ")).endswith("12")
     assert "\x1b" not in text
+
+
+def test_numbers_stay_whole_and_names_give_way():
+    names = [f"encoder.layer{index}.blocks.0.convolution_{index}" for index in range(3)]
+    types = "f32[16,1024,2240,2240]"
+    numbers = ("1,234 ms", "1.2e-07", "15,470,264,320")
+    rows = [(name, f"{name} {name}", types, *numbers) for name in names]
+    columns = ("name", "nodes", "type", "largest time of all", "b", "c")
+    lines = table("t", columns, rows, words=3).splitlines()
+    assert all(len(line) <= WIDTH for line in lines)
+    firsts = [line for line in lines if numbers[-1] in line]
+    assert all(number in line for line in firsts for number in numbers)
+    assert [line.split()[0][-2:] for line in firsts] == [name[-2:] for name in names]
+    assert all(".." in line.split()[0] for line in firsts)
+    assert all(part in "\n".join(lines) for part in ("f32[16,", "1024,", "2240,", "2240]"))
+    assert all(line.isascii() for line in lines)
+
+
+def test_a_name_is_whole_where_there_is_room():
+    name = "encoder.layer1.blocks.0.convolution_1"
+    assert name in table("t", ("node", "because"), [(name, "word " * 40)], words=2)
+
+
+def test_a_paragraph_keeps_long_words():
+    path = "/".join(["folder"] * 20)
+    lines = paragraph(f"{'word ' * 30}{path}").splitlines()
+    assert lines[-1] == path
+    assert all(len(line) <= WIDTH for line in lines[:-1])

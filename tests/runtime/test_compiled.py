@@ -13,7 +13,7 @@ import torch
 import graphcnn as gx
 from graphcnn import triton_api
 from graphcnn.errors import BatchError, InputKindError, InvalidAttribute, SanitizerFault, TooLarge
-from graphcnn.ir import evaluate, with_he_weights
+from graphcnn.ir import DType, with_he_weights
 from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.plan import Step
 from graphcnn.runtime.boundary import example_inputs
@@ -21,6 +21,7 @@ from graphcnn.runtime.compiled import CompiledModel
 from tests import networks
 from tests.runtime.small_networks import mixed, small
 from tests.stepwise import check_model
+from tests.tolerance import F32, assert_within_bounds
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +34,8 @@ def images(batch, seed=0):
 
 
 def close(got, graph, image):
-    (wanted,) = evaluate(graph, {graph.inputs[0].name: image}).values()
-    assert np.ptp(wanted) > 0
-    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    inputs = {graph.inputs[0].name: image}
+    assert_within_bounds(graph, inputs, {graph.outputs[0]: got}, unit=F32, dtype=DType.F32)
 
 
 def wide(batch):
@@ -80,11 +80,11 @@ def test_a_graph_with_a_fixed_batch_size():
     graph = gx.graph("g", gx.softmax(gx.reshape(x, (3, 8)), name="y"))
     model = gx.compile(graph, device="cpu")
     x = example_inputs(graph)["x"]
-    np.testing.assert_allclose(model(x=x), evaluate(graph, {"x": x})["y"], rtol=1e-6)
+    close(model(x=x), graph, x)
     with pytest.raises(BatchError) as caught:
         model(x=x[:1])
     assert "reshape" in caught.value.where
-    np.testing.assert_allclose(model(x=x), evaluate(graph, {"x": x})["y"], rtol=1e-6)
+    close(model(x=x), graph, x)
 
 
 FIXED = """graph g {{
@@ -300,7 +300,8 @@ def test_numbers_do_not_depend_on_the_batch_or_the_caller(model):
     together = model(image=image)
     np.testing.assert_array_equal(together, model(image=torch.from_numpy(image)).numpy())
     alone = np.concatenate([model(image=image[i : i + 1]) for i in range(3)])
-    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5 * np.abs(alone).max())
+    for got in (together, alone):
+        close(got, wide(3), image)
 
 
 def test_memory_is_used_again_and_the_values_stay_right(model):
@@ -387,12 +388,9 @@ def test_networks_under_the_sanitizer(make, fuse, monkeypatch):
     checked = gx.compile(graph, device="cpu", fuse=fuse)
     assert checked.target.on.driver.sanitize
     got = checked(**inputs)
-    if not isinstance(plain, dict):
-        plain, got = {"": plain}, {"": got}
-    for key, array in plain.items():
-        scale = np.abs(array).max()
-        assert np.ptp(array) > 0
-        np.testing.assert_allclose(got[key], array, rtol=0, atol=1e-5 * scale)
+    for result in (plain, got):
+        named = result if isinstance(result, dict) else {graph.outputs[0]: result}
+        assert_within_bounds(graph, inputs, named, unit=F32, dtype=DType.F32)
 
 
 def test_the_sanitizer_sees_what_no_step_has_written(monkeypatch):
