@@ -66,10 +66,18 @@ def tile_offset(strides, place):
 
 @triton.jit
 def store_tile(ptr, strides, value, place):
-    """Store value [PIX, CH] at a place, in the output's type."""
+    """Store value [PIX, CH] at a place, in the output's type; returns it as whoever loads it would.
+
+    What follows in the chain reads this, so a kernel and the nodes it stands for round (and
+    overflow) alike wherever a value leaves the kernel.
+    """
     _, _, _, _, pixel_live, channel_live = place
     mask = pixel_live[:, None] & channel_live[None, :]
-    tl.store(ptr + tile_offset(strides, place), value.to(ptr.dtype.element_ty), mask=mask)
+    # The address comes first: the other way round, tiles near the limit of registers spill.
+    ptr += tile_offset(strides, place)
+    stored = value.to(ptr.dtype.element_ty)
+    tl.store(ptr, stored, mask=mask)
+    return stored.to(tl.float32)
 
 
 @triton.jit
@@ -107,7 +115,8 @@ def run_stages(
     SLOTS[s] the operand of stage s; -1 is none.
     """
     if STORES[VALUE] >= 0:
-        store_tile(outputs[STORES[VALUE]], output_strides[STORES[VALUE]], value, place)
+        y_ptr = outputs[STORES[VALUE]]
+        value = store_tile(y_ptr, output_strides[STORES[VALUE]], value, place)
     for i in tl.static_range(FIRST, LAST):
         if SLOTS[i] >= 0:
             ptr = operands[SLOTS[i]]
@@ -117,7 +126,7 @@ def run_stages(
             value = STAGES[i](value, PARAMS[i])
         if STORES[VALUE + 1 + i - FIRST] >= 0:
             y_ptr = outputs[STORES[VALUE + 1 + i - FIRST]]
-            store_tile(y_ptr, output_strides[STORES[VALUE + 1 + i - FIRST]], value, place)
+            value = store_tile(y_ptr, output_strides[STORES[VALUE + 1 + i - FIRST]], value, place)
     return value
 
 

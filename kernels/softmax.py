@@ -2,6 +2,7 @@
 
 import triton
 import triton.language as tl
+from triton.language.extra import libdevice
 
 from .launch import Launch, View, ceil_div, grid_refusal, next_power_of_2, offset_refusal, require
 
@@ -44,14 +45,16 @@ def softmax_kernel(
         x = x.to(tl.float32)
         new_largest = tl.maximum(largest, tl.max(x, axis=1))
         base = tl.where(new_largest == float("-inf"), 0.0, new_largest)
-        total = total * tl.exp(largest - base) + tl.sum(tl.exp(x - base[:, None]), axis=1)
+        total = total * libdevice.exp(largest - base) + tl.sum(
+            libdevice.exp(x - base[:, None]), axis=1
+        )
         largest = new_largest
     for start in range(0, length, BLOCK_COL):
         column = start + block
         mask = live[:, None] & (column < length)[None, :]
         x = tl.load(x_row + (column * stride_x)[None, :], mask=mask, other=float("-inf"))
         shifted = x.to(tl.float32) - largest[:, None]
-        y = shifted - tl.log(total)[:, None] if LOG else tl.exp(shifted) / total[:, None]
+        y = shifted - tl.log(total)[:, None] if LOG else libdevice.exp(shifted) / total[:, None]
         tl.store(y_row + (column * stride_y)[None, :], y.to(y_ptr.dtype.element_ty), mask=mask)
 
 

@@ -30,7 +30,9 @@ def check_model(model, inputs):
             while waiting and waiting[0][0].node == node.name:
                 waiting.pop(0)[1]()
             inside = node.op.body.nodes if isinstance(node.op, Fused) else (node,)
-            exact, errors = bounded(inside, operands, model.target.unit(executor.graph))
+            leaving = [value.name for value in node.outputs]
+            unit = model.target.unit(executor.graph)
+            exact, errors = bounded(inside, operands, unit, leaving)
             for value in node.outputs:
                 got = read(executor, value.name)
                 used = max(used, excess(got, exact[value.name], errors[value.name], value.type))

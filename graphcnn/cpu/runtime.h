@@ -110,7 +110,7 @@ static inline float tanh_f32(float x) {
   p = fmaf(p, s, -5.37397155531e-2f);
   p = fmaf(p, s, 1.33314422036e-1f);
   p = fmaf(p, s, -3.33332819422e-1f);
-  float small = fmaf(p * s, x, x);
+  float small = x * fmaf(p, s, 1.0f); /* not fmaf(p * s, x, x), which turns -0 into 0 */
   float large = copysignf(1.0f - 2.0f / (exp_f32(2.0f * a) + 1.0f), x);
   return a < 0.625f ? small : x != x ? x : large;
 }

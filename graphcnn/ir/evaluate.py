@@ -10,6 +10,7 @@ import numpy as np
 from graphcnn.ir.fused import Fused
 from graphcnn.ir.graph import Graph, Node, Param
 from graphcnn.ir.op import Array
+from graphcnn.ir.types import DType
 
 
 def evaluate(
@@ -69,7 +70,10 @@ def weights(param: Param) -> Array:
 
 
 def bounded(
-    nodes: tuple[Node, ...], values: Mapping[str, Array], unit: float
+    nodes: tuple[Node, ...],
+    values: Mapping[str, Array],
+    unit: float,
+    stored: Collection[str] = (),
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Reference values of some nodes, with bounds on the error of computing them.
 
@@ -80,16 +84,36 @@ def bounded(
         nodes: In execution order.
         values: Arrays for everything the nodes read from outside.
         unit: Unit roundoff of the arithmetic.
+        stored: Names of the nodes whose values leave the kernel: later nodes read these as they
+            were stored, rounded to their dtype and infinite where they overflowed it.
 
     Returns:
-        float64 values and absolute error bounds, by name.
+        float64 values and absolute error bounds, by name: of computing a value, before it is
+        stored. A bound is infinite where nothing is known.
     """
-    exact = {name: np.asarray(array, np.float64) for name, array in values.items()}
-    errors = {name: np.zeros(()) for name in exact}
+    exact: dict[str, Array] = {}
+    errors: dict[str, Array] = {}
+    reads = {name: np.asarray(array, np.float64) for name, array in values.items()}
+    slack = {name: np.zeros(()) for name in reads}
     for node in nodes:
-        operands = tuple(exact[name] for name in node.inputs)
-        slack = tuple(np.broadcast_to(errors[name], exact[name].shape) for name in node.inputs)
-        exact[node.name] = node.op.reference(*operands)
-        errors[node.name] = node.op.error(operands, slack, exact[node.name], unit)
-    made = {node.name for node in nodes}
-    return {n: exact[n] for n in made}, {n: errors[n] for n in made}
+        operands = tuple(reads[name] for name in node.inputs)
+        errors_in = tuple(np.broadcast_to(slack[name], reads[name].shape) for name in node.inputs)
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = node.op.reference(*operands)
+            error = node.op.error(operands, errors_in, value, unit)
+        error = np.where(np.isnan(error), np.inf, error)
+        exact[node.name], errors[node.name] = value, error
+        if node.name in stored:
+            value, error = _as_stored(value, error, node.type.dtype)
+        reads[node.name], slack[node.name] = value, error
+    return exact, errors
+
+
+def _as_stored(exact: Array, error: Array, dtype: DType) -> tuple[Array, Array]:
+    """A value and its error bound after rounding to a dtype, which is monotone."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        low = dtype.round(exact - error).astype(np.float64)
+        high = dtype.round(exact + error).astype(np.float64)
+        known = low == high
+        value = np.where(known, low, exact)
+        return value, np.where(known, 0.0, np.maximum(high - value, value - low))

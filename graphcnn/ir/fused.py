@@ -17,6 +17,10 @@ class Fused(Op):
     The body's inputs and params are what the node reads, in this order, and its outputs are the
     exported values; all keep their names, so that inlining needs no renaming. The params' data
     stay with the outer graph.
+
+    Its meaning is its body's, and so is its rounding wherever a value is stored: an exported value
+    is read on inside as it was stored, rounded to its dtype and infinite where it overflowed. Only
+    a value that nobody else reads stays as wide as the kernel's arithmetic.
     """
 
     name: ClassVar[str] = "fused"

@@ -17,7 +17,7 @@ from graphcnn.ops.checks import (
     check_operands,
     check_range,
 )
-from graphcnn.ops.rounding import EXPONENT, TRANSCENDENTAL, UNDERFLOW
+from graphcnn.ops.rounding import TRANSCENDENTAL, UNDERFLOW
 
 
 class Elementwise(Op):
@@ -96,7 +96,8 @@ class Sigmoid(Elementwise):
     def _bound(self, reach: Array, error: Array, size: Array, unit: float) -> Array:
         # Its slope is at most 1/4.
         spread = error / 4
-        return spread + _exponential(reach, unit) * (size + spread) + UNDERFLOW
+        bound: Array = spread + TRANSCENDENTAL * unit * (size + spread) + UNDERFLOW
+        return bound
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ class Tanh(Elementwise):
         return y
 
     def _bound(self, reach: Array, error: Array, size: Array, unit: float) -> Array:
-        # The slope is at most 1. Rounding is absolute: kernels may take 2*sigmoid(2x) - 1.
-        bound: Array = error + TRANSCENDENTAL * unit + UNDERFLOW
+        # The slope is at most 1.
+        bound: Array = error + TRANSCENDENTAL * unit * (size + error) + UNDERFLOW
         return bound
 
 
@@ -130,7 +131,10 @@ class Silu(Elementwise):
     def _bound(self, reach: Array, error: Array, size: Array, unit: float) -> Array:
         # Its slope is at most 1.0998 (at x = 2.3994).
         spread = 1.1 * error
-        return spread + _exponential(reach, unit) * (size + spread) + (1 + reach) * UNDERFLOW
+        rounding = TRANSCENDENTAL * unit * (size + spread)
+        # x may multiply a logistic function that underflowed.
+        bound: Array = spread + rounding + (1 + reach) * UNDERFLOW
+        return bound
 
 
 @dataclass(frozen=True)
@@ -231,8 +235,8 @@ class LogSoftmax(Normalized):
         (x,) = inputs
         slack = exponent_slack(x, errors[0], self.dim, unit)
         terms = x.shape[self.dim] + 2
-        logarithm = (x - x.max(axis=self.dim, keepdims=True)) - output
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            logarithm = (x - x.max(axis=self.dim, keepdims=True)) - output
             odds = np.exp(output)
             up = np.log((odds * np.exp(slack)).sum(axis=self.dim, keepdims=True))
             down = -np.log((odds * np.exp(-slack)).sum(axis=self.dim, keepdims=True))
@@ -247,18 +251,12 @@ def exponent_slack(x: Array, error: Array, dim: int, unit: float) -> Array:
 
     The computed maximum may be off by the largest error, but any common shift of the exponents
     cancels; so only each element's own error, the rounding of the difference, and the relative
-    error of the exponential count.
+    error of the exponential count. An infinite difference and its exponential, 0, are exact.
     """
     distance = np.abs(x - x.max(axis=dim, keepdims=True))
     distance = distance + error + error.max(axis=dim, keepdims=True)
-    slack: Array = error + unit * distance + _exponential(distance, unit)
+    slack: Array = error + np.where(np.isinf(distance), 0.0, unit * (distance + TRANSCENDENTAL))
     return slack
-
-
-def _exponential(reach: Array, unit: float) -> Array:
-    """Relative error of an expression around one exp(x), |x| <= reach."""
-    bound: Array = unit * (TRANSCENDENTAL + EXPONENT * reach)
-    return bound
 
 
 def _logistic(x: Array) -> Array:

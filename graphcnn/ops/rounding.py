@@ -17,13 +17,10 @@ from graphcnn.ir.op import Array, gamma
 # be flushed to zero.
 UNDERFLOW = 2.0**-126
 
-# Allowance for exp, log, tanh and the division that follows them, in units of the result: device
-# versions are accurate to a few units in the last place and are not correctly rounded.
+# Allowance for exp, log, tanh and the additions and the division around them, in units of the
+# result. An exponential within two units in the last place takes four of these at most; one that is
+# taken as 2^y of a rounded product y, which is off by |x| units, is not allowed for.
 TRANSCENDENTAL = 8.0
-
-# An exponential taken as 2^(x*log2(e)) has a relative error of |x| units from rounding the product
-# and of another |x| from the constant.
-EXPONENT = 2.0
 
 
 def product_error(

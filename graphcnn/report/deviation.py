@@ -52,7 +52,7 @@ def deviation(
         dtypes: The dtype each of them is stored in.
         unit: Unit roundoff of the kernel's arithmetic.
     """
-    exact, bounds = bounded(nodes, operands, unit)
+    exact, bounds = bounded(nodes, operands, unit, computed)
     found = (
         _worst(name, array, exact[name], bounds[name], dtypes[name])
         for name, array in computed.items()

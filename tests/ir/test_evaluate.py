@@ -75,3 +75,36 @@ def test_bounds_of_a_group(net):
     assert (np.abs(bad - exact["pool"]) > allowed["pool"]).any()
     assert allowed["pool"].max() < 1e-3 * np.abs(exact["pool"]).max()
     assert set(exact) == {node.name for node in net.nodes}
+
+
+HALVES = {"x": np.array([[300.0, 201.0, 1 / 3, -255.97, 1e-4]])}
+
+
+@pytest.fixture
+def products():
+    x = gx.input("x", (1, 5), dtype="float16")
+    square = gx.mul(x, x, name="square")
+    return gx.graph("products", gx.mul(square, square, name="fourth")).nodes
+
+
+def test_a_stored_value_is_read_on_as_it_was_stored(products):
+    """90000 is infinite in float16; 1/9 is rounded; 1e-8 is below half of the smallest number."""
+    exact, errors = bounded(products, HALVES, 2.0**-24, ["square"])
+    wide, own = bounded(products, HALVES, 2.0**-24)
+    np.testing.assert_array_equal(exact["square"], wide["square"])
+    np.testing.assert_array_equal(errors["square"], own["square"])
+    assert exact["fourth"][0, 0] == np.inf
+    assert exact["fourth"][0, 4] == 0
+    for at in (1, 2):
+        square = wide["square"][0, at]
+        through_half = float(np.float16(square)) ** 2
+        assert abs(through_half - square**2) > own["fourth"][0, at]
+        assert abs(through_half - exact["fourth"][0, at]) <= errors["fourth"][0, at]
+        assert errors["fourth"][0, at] <= 2.0**-9 * square**2
+    assert np.isfinite(own["fourth"]).all()
+
+
+def test_nothing_is_known_of_a_value_that_may_overflow(products):
+    """255.97^2 = 65520.6 is stored as infinity or as 65504, as float32's rounding has it."""
+    _, errors = bounded(products, HALVES, 2.0**-16, ["square"])
+    assert errors["fourth"][0, 3] == np.inf

@@ -78,10 +78,15 @@ def _stage(step, value, bound):
     return result, bound + 4 * F32 * (result.abs() + value.abs() + 1)
 
 
-def chain(value, bound, tail):
-    """Every value of a chain in float64, each with its bound."""
+def chain(value, bound, tail, exports=(), dtype="f32"):
+    """Every value of a chain in float64, each with its bound before it is stored.
+
+    Values in `exports` are read on as they were stored, with the rounding of `dtype`.
+    """
     values = [(value, bound)]
-    for step in tail:
+    for index, step in enumerate(tail):
+        if index in exports:
+            bound = bound + ROUNDING[dtype] * (value.abs() + bound) + 2.0**-25
         if isinstance(step, Pool):
             pool = F.max_pool2d if step.kind == "max" else F.avg_pool2d
             value, bound = pool(value, step.kernel), pool(bound, step.kernel)

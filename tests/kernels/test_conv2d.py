@@ -53,8 +53,8 @@ def check(
     sizes = F.conv2d(
         wide.abs(), w.double().abs(), None if b is None else b.double().abs(), *attributes
     )
-    values = chain(want, product_bound(w[0].numel(), sizes), tail)
     exports = (len(tail),) if exports is None else exports
+    values = chain(want, product_bound(w[0].numel(), sizes), tail, exports, dtype)
     outputs = [Output(values[i][0].shape, dtype, layouts[1]) for i in exports]
     launch = op(
         view_of(x),
@@ -250,3 +250,24 @@ def test_nan_survives_relu_and_max_pool(run):
     reached = torch.zeros(4, 4, dtype=torch.bool)
     reached[:2, :2] = True  # the windows that hold a pixel within one of (2, 2)
     assert (y.tensor[0].isnan() == reached).all()
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_what_follows_an_export_reads_it_as_it_was_stored(run, dtype):
+    """Rounded, and infinite where it overflowed; the rest of the chain stays wide."""
+    x = randn(1, 16, 8, 8, dtype=dtype)
+    x[0, :, 3, 4] = 6e4 if dtype == "f16" else 3e38
+    w = randn(20, 144, dtype=dtype, seed=1)
+    shrink = Stage(epilogue.mul, view_of(torch.full((1, 20, 1, 1), 0.0013)))
+    tail, exports = (RELU, shrink, MAX2, shrink), (1, 4)
+    outputs = [Output((1, 20, 8, 8), dtype), Output((1, 20, 4, 4), dtype)]
+    attributes = {"kernel": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
+    views = [output.view for output in outputs]
+    options = {"groups": 1, "out_size": (8, 8), "tail": tail, "exports": exports, "tile": TILE}
+    run(conv2d(view_of(x), view_of(w), None, views, **attributes, **options))
+    stored, result = (output.tensor for output in outputs)
+    assert stored.isinf().any()
+    assert stored.isfinite().any()
+    factor = shrink.operand.buffer[0, 0]
+    want = F.max_pool2d(stored.float() * factor, 2) * factor
+    assert torch.equal(result, want.to(result.dtype))

@@ -167,7 +167,20 @@ def test_bound_of_exponentials_far_out(name):
     allowed = op.error((x.astype(np.float64),), (np.zeros(x.shape),), exact, F32)
     computed = INFO[name].torch(op, torch.tensor(x)).numpy().astype(np.float64)
     assert (np.abs(computed - exact) <= allowed).all()
-    assert allowed.max() < 110 * 300 * F32
+    assert (allowed <= 9 * F32 * np.abs(exact) + 112 * 2.0**-126).all()
+
+
+def test_bound_of_small_results_is_relative():
+    """A tanh that cancels near 0, and one that is 0 there, exceed the bound."""
+    x = np.logspace(-30, -1, 30, dtype=np.float32)
+    x = np.concatenate([x, -x])
+    exact = np.tanh(x.astype(np.float64))
+    allowed = ops.Tanh().error((x.astype(np.float64),), (np.zeros(x.shape),), exact, F32)
+    assert (np.abs(np.tanh(x) - exact) <= allowed).all()
+    decay = np.exp(-2 * np.abs(x))
+    cancelling = np.sign(x) * (1 - decay) / (1 + decay)
+    small = np.abs(x) < 1e-2
+    assert (np.abs(cancelling - exact) > allowed)[small].all()
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
@@ -180,6 +193,19 @@ def test_bound_of_softmax_far_apart(name):
     computed = INFO[name].torch(op, torch.tensor(x)).numpy().astype(np.float64)
     assert np.isfinite(allowed).all()
     assert (np.abs(computed - exact) <= allowed).all()
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_bound_beside_masked_elements(name):
+    """An element of -inf has probability 0 exactly, and takes nothing from the others' bounds."""
+    op = Op.registry[name](dim=1)
+    x = np.array([[0.5, -np.inf, 2.0]])
+    exact = op.reference(x)
+    allowed = op.error((x,), (np.zeros(x.shape),), exact, F32)
+    assert (allowed[:, [0, 2]] < 1e-5).all()
+    if name == "softmax":
+        assert exact[0, 1] == 0
+        assert allowed[0, 1] < 1e-30
 
 
 def test_softmax_bound_is_never_more_than_one():
