@@ -12,7 +12,7 @@ from graphcnn.errors import InputTooSmall, InvalidAttribute
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import check_flag, check_integers, check_operands, check_rank
-from graphcnn.ops.rounding import UNDERFLOW
+from graphcnn.ops.rounding import UNDERFLOW, beyond_range, sum_noise
 from graphcnn.ops.window import Window
 
 
@@ -146,7 +146,8 @@ class AvgPool2d(Op):
         """The mean of the errors, plus the rounding of a sum and a division."""
         terms = prod(self.kernel_size) + 2
         magnitude = self._mean(np.abs(inputs[0]) + errors[0])
-        return self._mean(errors[0]) + gamma(terms, unit) * magnitude + UNDERFLOW
+        bound = self._mean(errors[0]) + gamma(terms, unit) * magnitude + UNDERFLOW
+        return beyond_range(terms * magnitude, bound)
 
     def _mean(self, x: Array) -> Array:
         outputs = self._window.outputs(self, *x.shape[2:])
@@ -187,8 +188,18 @@ class GlobalAvgPool2d(Op):
         terms = prod(inputs[0].shape[2:]) + 2
         slack = self.reference(errors[0])
         magnitude = self.reference(np.abs(inputs[0])) + slack
-        bound: Array = slack + gamma(terms, unit) * magnitude + UNDERFLOW
-        return bound
+        bound = slack + gamma(terms, unit) * magnitude + UNDERFLOW
+        return beyond_range(terms * magnitude, bound)
+
+    def noise(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """That of a long sum, and of a division."""
+        terms = prod(inputs[0].shape[2:])
+        squares = terms * self.reference(inputs[0] ** 2)
+        noise = sum_noise(terms * output, squares, terms, unit) / terms
+        bound = self.reference(errors[0]) + noise + 2 * unit * np.abs(output) + UNDERFLOW
+        return beyond_range(np.sqrt(terms * squares), bound)
 
 
 def _check_padding(op: Op, window: Window) -> None:

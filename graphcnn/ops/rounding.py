@@ -17,6 +17,12 @@ from graphcnn.ir.op import Array, gamma
 # be flushed to zero.
 UNDERFLOW = 2.0**-126
 
+# What a kernel that accumulates in float32 may lose to infinity: half of the range of float32.
+OVERFLOW = 2.0**127
+
+# How many times its typical size the rounding error of a long sum may be in practice.
+DEVIATIONS = 8.0
+
 # Allowance for exp, log, tanh and the additions and the division around them, in units of the
 # result. An exponential within two units in the last place takes four of these at most; one that is
 # taken as 2^y of a rounded product y, which is off by |x| units, is not allowed for.
@@ -52,5 +58,62 @@ def product_error(
     if len(inputs) == 3:
         bound = bound + errors[2]
         magnitude += np.abs(inputs[2]) + errors[2]
-    total: Array = bound + (gamma(terms, unit) * magnitude + terms * UNDERFLOW)
-    return total
+    return beyond_range(magnitude, bound + (gamma(terms, unit) * magnitude + terms * UNDERFLOW))
+
+
+def product_noise(
+    product: Callable[[Array, Array], Array],
+    inputs: tuple[Array, ...],
+    errors: tuple[Array, ...],
+    output: Array,
+    terms: int,
+    unit: float,
+) -> Array:
+    """What rounding does in practice to a sum of products: see `sum_noise`.
+
+    Arguments are those of `product_error`, and the exact output. The operands' errors are as
+    likely of one sign as of the other: their squares add up.
+    """
+    x, weight = inputs[0] ** 2, inputs[1] ** 2
+    bias, slack = (inputs[2], errors[2]) if len(inputs) == 3 else (0.0, 0.0)
+    squares = product(x, weight)
+    # An accumulator that starts from the bias carries it through all additions.
+    noise = np.hypot(
+        sum_noise(output - bias, squares, terms, unit),
+        DEVIATIONS * unit * np.sqrt(terms) * np.abs(bias),
+    )
+    if errors[0].any():
+        noise = np.hypot(noise, np.sqrt(product(errors[0] ** 2, weight)))
+    if errors[1].any():
+        noise = np.hypot(noise, np.sqrt(product(x, errors[1] ** 2)))
+    noise = noise + slack + 2 * unit * np.abs(output) + terms * UNDERFLOW
+    return beyond_range(np.sqrt(terms * squares), noise)
+
+
+def sum_noise(total: Array, squares: Array, terms: int, unit: float) -> Array:
+    """What rounding does in practice to sums, in sequence or in blocks.
+
+    Rounding errors of both signs cancel, so that a sum in sequence is off by about `unit` times the
+    root of the sum of its squared partial sums. For terms in random order the k-th partial sum is k
+    n-ths of the total, and off that by the root of k n-ths of the squares: with y the total and Q
+    the sum of squares over n terms, the squared partial sums add up to n/2 (Q - y^2/n) + n y^2/3.
+    This is the idea of N. J. Higham and T. Mary, A new approach to probabilistic rounding error
+    analysis, SIAM J. Sci. Comput. 41, 2019, with partial sums estimated and not bounded.
+
+    Args:
+        total: Exact sums.
+        squares: The sums of the squared terms.
+        terms: How many terms a sum has, at most.
+        unit: Unit roundoff of the additions.
+
+    Returns:
+        `DEVIATIONS` times that.
+    """
+    walk = terms / 2 * np.maximum(squares - total**2 / terms, 0.0) + terms / 3 * total**2
+    noise: Array = DEVIATIONS * unit * np.sqrt(walk)
+    return noise
+
+
+def beyond_range(magnitude: Array, bound: Array) -> Array:
+    """The bound, infinite where a sum of such magnitude may overflow on the way."""
+    return np.where(magnitude > OVERFLOW, np.inf, bound)
