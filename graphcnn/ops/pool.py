@@ -196,10 +196,13 @@ class GlobalAvgPool2d(Op):
     ) -> Array:
         """That of a long sum, and of a division."""
         terms = prod(inputs[0].shape[2:])
-        squares = terms * self.reference(inputs[0] ** 2)
-        noise = sum_noise(terms * output, squares, terms, unit) / terms
+        total, squares, magnitude = (
+            x.sum(axis=(2, 3), keepdims=True)
+            for x in (inputs[0], inputs[0] ** 2, np.abs(inputs[0]))
+        )
+        noise = sum_noise(total, squares, magnitude, terms, unit) / terms
         bound = self.reference(errors[0]) + noise + 2 * unit * np.abs(output) + UNDERFLOW
-        return beyond_range(np.sqrt(terms * squares), bound)
+        return beyond_range(magnitude, bound)
 
 
 def _check_padding(op: Op, window: Window) -> None:

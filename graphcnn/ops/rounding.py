@@ -20,6 +20,9 @@ UNDERFLOW = 2.0**-126
 # What a kernel that accumulates in float32 may lose to infinity: half of the range of float32.
 OVERFLOW = 2.0**127
 
+# Unit roundoff of an arithmetic that rounds to nearest; tensor cores truncate, which takes more.
+FLOAT32 = 2.0**-24
+
 # How many times its typical size the rounding error of a long sum may be in practice.
 DEVIATIONS = 8.0
 
@@ -75,42 +78,49 @@ def product_noise(
     likely of one sign as of the other: their squares add up.
     """
     x, weight = inputs[0] ** 2, inputs[1] ** 2
-    bias, slack = (inputs[2], errors[2]) if len(inputs) == 3 else (0.0, 0.0)
     squares = product(x, weight)
-    # An accumulator that starts from the bias carries it through all additions.
-    noise = np.hypot(
-        sum_noise(output - bias, squares, terms, unit),
-        DEVIATIONS * unit * np.sqrt(terms) * np.abs(bias),
-    )
+    magnitude = product(np.abs(inputs[0]), np.abs(inputs[1]))
+    if len(inputs) == 3:
+        # A term like the others: the accumulator may start from it.
+        squares += inputs[2] ** 2
+        magnitude += np.abs(inputs[2])
+    noise = sum_noise(output, squares, magnitude, terms, unit)
     if errors[0].any():
         noise = np.hypot(noise, np.sqrt(product(errors[0] ** 2, weight)))
     if errors[1].any():
         noise = np.hypot(noise, np.sqrt(product(x, errors[1] ** 2)))
-    noise = noise + slack + 2 * unit * np.abs(output) + terms * UNDERFLOW
-    return beyond_range(np.sqrt(terms * squares), noise)
+    if len(inputs) == 3:
+        noise = noise + errors[2]
+    return beyond_range(magnitude, noise + 2 * unit * np.abs(output) + terms * UNDERFLOW)
 
 
-def sum_noise(total: Array, squares: Array, terms: int, unit: float) -> Array:
-    """What rounding does in practice to sums, in sequence or in blocks.
+def sum_noise(total: Array, squares: Array, magnitude: Array, terms: int, unit: float) -> Array:
+    """What rounding does in practice to sums.
 
     Rounding errors of both signs cancel, so that a sum in sequence is off by about `unit` times the
-    root of the sum of its squared partial sums. For terms in random order the k-th partial sum is k
-    n-ths of the total, and off that by the root of k n-ths of the squares: with y the total and Q
-    the sum of squares over n terms, the squared partial sums add up to n/2 (Q - y^2/n) + n y^2/3.
-    This is the idea of N. J. Higham and T. Mary, A new approach to probabilistic rounding error
-    analysis, SIAM J. Sci. Comput. 41, 2019, with partial sums estimated and not bounded.
+    root of the sum of its squared partial sums (N. J. Higham and T. Mary, A new approach to
+    probabilistic rounding error analysis, SIAM J. Sci. Comput. 41, 2019). For terms in random order
+    the k-th partial sum is k n-ths of the total, off that by the root of k n-ths of the squares:
+    with y the total and Q the sum of squares over n terms, the squared partial sums add up to
+    n/2 (Q - y^2/n) + n y^2/3. `DEVIATIONS` times that root is the first part of the result. The
+    second is for terms that are in order, say the negative ones first: a partial sum is at most
+    half of magnitude and total, and n of them at random signs add up to the root of n. Where
+    additions truncate (`unit` is more than float32's), errors are of one sign and there are n / 8.
+
+    Sound sums used at most a third of this when it was calibrated: float32 in sequence and in
+    blocks, and additions of 8 and 16 products at a time that are aligned and cut as in tensor
+    cores, of 64 to 25,088 terms that were normal, positive, or in order.
 
     Args:
         total: Exact sums.
         squares: The sums of the squared terms.
+        magnitude: The sums of the terms' sizes.
         terms: How many terms a sum has, at most.
         unit: Unit roundoff of the additions.
-
-    Returns:
-        `DEVIATIONS` times that.
     """
     walk = terms / 2 * np.maximum(squares - total**2 / terms, 0.0) + terms / 3 * total**2
-    noise: Array = DEVIATIONS * unit * np.sqrt(walk)
+    growth = terms / 8 if unit > FLOAT32 else np.sqrt(terms)
+    noise: Array = unit * (DEVIATIONS * np.sqrt(walk) + growth * (magnitude + np.abs(total)) / 2)
     return noise
 
 

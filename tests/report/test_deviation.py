@@ -88,7 +88,7 @@ def test_an_error_that_rounding_does_not_make_in_practice():
         computed = exact + np.array([[0, error, 0]])
         found = deviation((node,), operands, {"y": computed}, {"y": DType.F32}, UNIT)
         assert found.problem == problem
-        assert found.bound < 0.01
+        assert found.bound < 0.1
 
 
 @pytest.mark.parametrize("sign", [1, -1])
