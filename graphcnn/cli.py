@@ -59,7 +59,7 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--batch", type=_positive, help="images per call; 1, or as the file has it")
     sub.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
-    sub.add_argument("--device", default="auto", help="auto, cuda or cpu")
+    sub.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     sub.add_argument("--no-fuse", action="store_true", help="one kernel per operator")
     for demand in ("--must-fuse", "--must-not-fuse"):
         sub.add_argument(

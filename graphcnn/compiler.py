@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from graphcnn.arguments import count, flag, sequence
 from graphcnn.errors import FusionRefused
 from graphcnn.ir import CompileLog, Graph, inline, verify
-from graphcnn.passes import Pass, default_pipeline, run_passes
+from graphcnn.passes import Pass, default_pipeline, groups, run_passes
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import resolve
+
+if TYPE_CHECKING:
+    import torch
 
 
 def compile(
     graph: Graph,
     *,
     target: str = "triton",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     fuse: bool = True,
     passes: Sequence[Pass] | None = None,
     must_fuse: Sequence[tuple[str, ...]] = (),
     must_not_fuse: Sequence[tuple[str, ...]] = (),
+    batches: Sequence[int] = (),
 ) -> CompiledModel:
     """Compile a network: run the passes, plan the memory, pack the weights, compile the kernels.
 
@@ -29,35 +35,49 @@ def compile(
         graph: What to compile; a graph that is fused already is taken apart first.
         target: "triton" (our kernels), "library" (torch's operators, the baseline) or "numpy"
             (the float64 reference).
-        device: "auto", "cuda" or "cpu"; "auto" is CUDA where there is a CUDA device.
+        device: "auto", "cpu", "cuda", "cuda:1" or a torch.device; "auto" is CUDA where there is a
+            CUDA device, and "cuda" the current one. A model runs on one device.
         fuse: Whether to fuse; False compiles one kernel per operator.
         passes: Passes to run instead of the default pipeline.
         must_fuse: Groups of node names that have to end in one kernel.
         must_not_fuse: Groups of node names no two of which may share a kernel.
+        batches: Batch sizes to prepare beside the graph's own, such as (1, 8, 32): their first
+            calls then neither plan nor compile.
 
     Raises:
-        InvalidGraph, ShapeError, NonFiniteWeights: for a graph that breaks a rule.
+        InvalidGraph, ShapeError, InvalidAttribute, NonFiniteWeights: for a graph that breaks a
+            rule.
+        InvalidAttribute, InputKindError: for other arguments of the wrong kind.
         UnsupportedOp: when the target cannot compute a node.
         FusionRefused: when `must_fuse` or `must_not_fuse` cannot be obeyed, with the reason; the
             default pipeline obeys them, so they do not go with `passes`.
+        BatchError: when the graph cannot be re-planned for one of `batches`.
+        TooLarge: for a tensor, or a batch, beyond what the kernels can address.
         DeviceUnavailable, UnknownTarget: for a device or target that is not there.
     """
     log = CompileLog()
     verify(graph)
     chosen = resolve(target, device)
-    if passes is not None and (must_fuse or must_not_fuse):
+    fuse = flag(fuse, "fuse")
+    sizes = sequence(batches, "batches", int, "batch sizes, such as (1, 8, 32)")
+    sizes = tuple(count(size, "batches", 1) for size in sizes)
+    if passes is not None:
+        wanted = "passes, such as graphcnn.passes.Simplify()"
+        passes = sequence(passes, "passes", Pass, wanted)  # type: ignore[type-abstract]
+    demanded = groups("must_fuse", must_fuse) + groups("must_not_fuse", must_not_fuse)
+    if passes is not None and demanded:
         raise FusionRefused(
             "must_fuse and must_not_fuse are for the default pipeline",
             where="passes=",
-            got=(*must_fuse, *must_not_fuse),
+            got=demanded,
             remedy="hand the groups to the Fuse pass in `passes`, or leave `passes` out",
         )
     if passes is None:
         passes = default_pipeline(
             chosen.supports, fuse=fuse, must_fuse=must_fuse, must_not_fuse=must_not_fuse
         )
-    optimized = run_passes(inline(graph), tuple(passes), log)
+    optimized = run_passes(inline(graph), passes, log)
     model = CompiledModel(graph, optimized, chosen, log)
     if all(param.data is not None for param in optimized.params):
-        model.executor()
+        model.prepare(sizes)
     return model

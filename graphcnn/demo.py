@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ def demo(json_path: str | None = None) -> int:
         "compare": [lenet_times.to_json(), vgg16_times.to_json()],
     }
     if json_path is not None:
-        write(Path(json_path), json.dumps(results, indent=2).encode())
+        write(json_path, json.dumps(results, indent=2, allow_nan=False).encode())
     return 0 if lenet_check.ok and vgg16_check.ok else 1
 
 

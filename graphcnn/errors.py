@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 
 
@@ -52,8 +53,48 @@ class GraphCNNError(Exception):
             ("wanted", self.wanted),
             ("remedy", self.remedy),
         )
-        detail = (f"  {label + ':':8}{text}" for label, text in rows if text is not None)
-        return "\n".join((self.what, *detail))
+        detail = (f"  {label + ':':8}{_text(value)}" for label, value in rows if value is not None)
+        lines = "\n".join((self.what, *detail))
+        # A lone surrogate, such as one in a path, cannot be printed.
+        return lines.encode("utf-8", "backslashreplace").decode()
+
+
+class _Shown(reprlib.Repr):
+    """Short forms of values that a caller passed, whatever they are.
+
+    An int of 5,000 digits has no repr, a class may raise in its own, and that of a torch tensor
+    whose memory was freed ends the process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxtuple = self.maxlist = self.maxdict = self.maxset = 20
+        self.maxstring = self.maxother = 120
+
+    def repr_int(self, x: int, level: int) -> str:
+        digits = 1000
+        return super().repr_int(x, level) if abs(x) < 10**digits else f"int of > {digits} digits"
+
+    def repr_instance(self, x: object, level: int) -> str:
+        try:
+            shape: object = x.shape  # type: ignore[attr-defined]  # arrays have one
+        except AttributeError:
+            return super().repr_instance(x, level)
+        except Exception:
+            return f"<{type(x).__name__}>"
+        return repr(x) if shape == () else f"<{type(x).__name__} of shape {shape}>"
+
+
+def shown(value: object) -> str:
+    """A caller's value for an error message: its repr, cut short; never fails."""
+    try:
+        return _Shown().repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def _text(value: object) -> str:
+    return shown(value) if isinstance(value, list | tuple) else str(value)
 
 
 class ShapeError(GraphCNNError):
@@ -77,7 +118,7 @@ class BatchError(ShapeError):
 
 
 class InvalidAttribute(GraphCNNError):
-    """An operator's attribute is outside its domain."""
+    """An attribute of an operator, or an argument of a function, is outside its domain."""
 
 
 class UnknownDType(GraphCNNError):
@@ -162,6 +203,10 @@ class InputShapeError(GraphCNNError):
 
 class InputDTypeError(GraphCNNError):
     """A call passes an array whose dtype is not the input's."""
+
+
+class InputDeviceError(GraphCNNError):
+    """A call passes a tensor that is on another device than the model."""
 
 
 class InputKindError(GraphCNNError):

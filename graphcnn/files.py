@@ -1,115 +1,250 @@
-"""Graphs and reports on disk; a file is written whole or not at all."""
+"""Graphs and reports on disk.
+
+A file is written under another name, forced to the disk and then renamed: a kill or a power failure
+at any moment leaves the old file or the new one, whole. A saved graph is a text and the weights
+beside it, and the rename of the text is the one moment at which a new pair takes the place of the
+old one: the first line of the text names the file of its weights, which is named after the graph's
+fingerprint.
+
+    # weights: "net.gcn.5d41402abc4b2a76.safetensors"
+    graph net {
+      ...
+
+A graph without weights has `# weights: null` there. What a killed `save` leaves beside a pair is
+removed by the next one.
+"""
 
 from __future__ import annotations
 
-import os
+import fcntl
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
-from graphcnn.errors import FileProblem
+from graphcnn.disk import (
+    READ,
+    TEMPORARY,
+    WRITTEN,
+    locked,
+    no_path,
+    plain_path,
+    put,
+    regular,
+    remove,
+    told,
+)
+from graphcnn.errors import FileProblem, GraphCNNError, InvalidName, MissingWeights, shown
 from graphcnn.frontend.from_text import parse
-from graphcnn.ir import Graph, Param, check_graph, verify
+from graphcnn.ir import Graph, verify
+
+_HEADER = "# weights: "
+_WEIGHTS = r"\.([0-9a-f]{16})\.safetensors"
 
 
 def save(graph: Graph, path: str | Path) -> None:
-    """Write a graph as text to `path`, and its weights beside it as `.safetensors`.
+    """Write a graph as text to `path`, and its weights to `path` + `.FINGERPRINT.safetensors`.
+
+    When it returns, both are on the disk. Until then, and after a kill or a power failure, `load`
+    gives the whole pair that was there before. A symbolic link stays, and its target is written;
+    files that are there keep their modes. Other processes that save or load in the same folder
+    wait.
 
     Raises:
-        FileProblem: when a file cannot be written; neither is left half-written. Also for a graph
-            without weights where `load` would give it the weights of an older file.
-        InvalidGraph: for what is not a graph.
+        FileProblem: when a file cannot be written, or `path` is no regular file; the pair that was
+            there is untouched.
+        MissingWeights: for a graph some of whose params have data and some have not.
+        InvalidGraph: or another error of the graph, for what is not a valid one.
     """
     from safetensors.numpy import save as serialize
 
-    check_graph(graph)
-    text, beside = _files(path)
+    verify(graph)
+    text = regular(_graph_path(path), WRITTEN)
     data = {param.name: param.data for param in graph.params if param.data is not None}
-    if data:
-        write(beside, serialize(data))
-    elif beside.exists():
-        raise FileProblem(
-            "a graph without weights would be loaded with the weights of an older file",
-            where=str(text),
-            got=f"{beside}, and a graph with no data for its params",
-            remedy="remove that file, or save under another name",
-        )
-    write(text, f"{graph}\n".encode())
+    _check_whole(graph)
+    weights = text.with_name(f"{text.name}.{graph.fingerprint}.safetensors") if data else None
+    header = f"{_HEADER}{json.dumps(weights and weights.name)}"
+    with told(text, WRITTEN), locked(text.parent, fcntl.LOCK_EX):
+        fresh = weights is not None and not weights.exists()
+        try:
+            if weights is not None:
+                before = _named_weights(text)
+                put(weights, serialize(data), text.with_name(before) if before else text)
+            put(text, f"{header}\n{graph}\n".encode(), text)
+        except BaseException:
+            if weights is not None and fresh and _named_weights(text) != weights.name:
+                weights.unlink(missing_ok=True)
+            raise
+        name = re.escape(text.name)
+        leftovers = rf"\.{name}({_WEIGHTS})?{TEMPORARY}|{name}{_WEIGHTS}"
+        remove(text.parent, leftovers, kept=weights)
 
 
 def load(path: str | Path) -> Graph:
     """Read a graph that `save` wrote, or a text graph without weights.
 
+    A first line `# weights: "NAME"`, written by hand, gives a text the weights of any safetensors
+    file beside it whose tensors have the names, shapes and dtypes of the graph's params.
+
     Raises:
-        FileProblem: when a file cannot be read, or the weights do not belong to the graph.
+        FileProblem: when a file cannot be read, or the weights do not belong to the graph: tensors
+            that are lacking or too many, of another shape or dtype, or not those that were saved
+            with the text.
         ParseError: or an error of the graph, when the text is not a valid graph, or its weights are
             none that a graph may have.
     """
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
 
-    text, beside = _files(path)
-    try:
-        graph = parse(text.read_text(encoding="utf-8"))
-        data = load_file(beside) if beside.exists() else {}
-    except (OSError, UnicodeDecodeError, SafetensorError) as error:
-        raise FileProblem(
-            "a graph cannot be read",
-            where=str(path),
-            got=str(error),
-            wanted="the text form of a graph, and its weights in a .safetensors file beside it",
-            remedy="write it with gx.save(graph, path)",
-        ) from None
-
-    def filled(param: Param) -> Param:
-        array = data.get(param.name)
-        carried = param.type.dtype.numpy
-        if array is not None and (array.shape, array.dtype) != (param.type.shape, carried):
-            raise FileProblem(
-                "the weights beside a graph belong to another graph",
-                where=f"{beside}, '{param.name}'",
-                got=f"{array.dtype}{list(array.shape)}",
-                wanted=f"{carried}{list(param.type.shape)}",
-                remedy="save graph and weights together with gx.save",
-            )
-        return param if array is None else replace(param, data=array)
-
-    loaded = graph.replace(params=tuple(filled(param) for param in graph.params))
-    verify(loaded)
-    return loaded
+    text = regular(_graph_path(path), READ)
+    with told(text, READ, SafetensorError), locked(text.parent, fcntl.LOCK_SH):
+        content = text.read_text(encoding="utf-8")
+        with _in_file(text):
+            graph = parse(content)
+        if graph.params and not content.startswith(_HEADER):
+            _check_nothing_beside(text)
+        name = _header(content, text)
+        if name is None:
+            return graph
+        weights = regular(text.with_name(name), READ)
+        return _with_weights(graph, weights, text)
 
 
-def _files(path: str | Path) -> tuple[Path, Path]:
-    """The file of a graph's text, and that of its weights."""
-    named = Path(path) if isinstance(path, str | os.PathLike) else None
-    if named is None or not named.name or "\0" in str(named) or named.suffix == ".safetensors":
-        raise FileProblem(
-            "this path cannot name a graph",
-            where="path",
-            got=repr(path),
-            wanted="the path of a text file; its weights take the suffix .safetensors",
-            remedy='choose a name such as "net.gcn"',
-        )
-    return named, named.with_suffix(".safetensors")
+def write(path: str | Path, content: bytes) -> None:
+    """Write a file in one step; when it returns, the file is on the disk.
 
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file in one step: to a temporary name, then renamed.
+    A symbolic link stays, and its target is written; a file that is there keeps its mode.
 
     Raises:
-        FileProblem: when that fails; what was there before is untouched.
+        FileProblem: when that fails, or `path` is no regular file; what was there before is
+            untouched.
     """
-    temporary = path.with_name(f".{uuid4().hex}")
+    file = regular(plain_path(path), WRITTEN)
+    with told(file, WRITTEN), locked(file.parent, fcntl.LOCK_EX):
+        put(file, content, file)
+        remove(file.parent, rf"\.{re.escape(file.name)}{TEMPORARY}")
+
+
+def _graph_path(path: str | Path) -> Path:
+    """The path of a graph's text; `.safetensors` is for weights."""
+    named = plain_path(path)
+    if named.suffix == ".safetensors":
+        raise no_path(path)
+    return named
+
+
+@contextmanager
+def _in_file(path: Path) -> Iterator[None]:
+    """Put the file before the place in errors of the graph."""
     try:
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
+        yield
+    except GraphCNNError as error:
+        error.where = str(path) if error.where is None else f"{path}, {error.where}"
+        raise
+
+
+def _check_whole(graph: Graph) -> None:
+    """Check that all params have data or none has, under names that safetensors takes."""
+    bare = [param.name for param in graph.params if param.data is None]
+    if bare and len(bare) < len(graph.params):
+        raise MissingWeights(
+            "a graph is saved with all of its weights, or without any",
+            where=f"graph '{graph.name}'",
+            got=f"no data for {_listed(bare)}",
+            remedy="fill it with ir.with_he_weights(graph, seed), or save gx.parse(str(graph))",
+        )
+    if "__metadata__" in graph.param_by_name:
+        raise InvalidName(
+            "safetensors files keep the name __metadata__ for themselves",
+            where=f"graph '{graph.name}'",
+            got="a param named __metadata__",
+            remedy="rename it",
+        )
+
+
+def _named_weights(text: Path) -> str | None:
+    """The name of the weights of the pair that is on the disk, if there is one."""
+    with suppress(OSError, UnicodeError, FileProblem):
+        return _header(text.read_text(encoding="utf-8"), text)
+    return None
+
+
+def _header(content: str, text: Path) -> str | None:
+    """The name of the weights in the first line of a text."""
+    line = content.partition("\n")[0]
+    with suppress(ValueError, RecursionError):
+        name = json.loads(line.removeprefix(_HEADER)) if line.startswith(_HEADER) else None
+        if name is None:
+            return None
+        if isinstance(name, str) and name and Path(name).name == name and "\0" not in name:
+            return name
+    raise FileProblem(
+        "the line that names the weights of a graph cannot be read",
+        where=f"{text}, line 1",
+        got=shown(line),
+        wanted=f'{_HEADER}"NAME" with the name of a file in the same folder, or {_HEADER}null',
+        remedy="save the graph again",
+    )
+
+
+def _check_nothing_beside(text: Path) -> None:
+    """Check that a text that names no weights has none beside it."""
+    earlier = text.with_suffix(".safetensors").name
+    wanted = rf"{re.escape(text.name)}{_WEIGHTS}|{re.escape(earlier)}"
+    names = (file.name for file in text.parent.iterdir())
+    beside = sorted(name for name in names if re.fullmatch(wanted, name))
+    if beside:
         raise FileProblem(
-            "a file cannot be written",
-            where=str(path),
-            got=error.strerror,
-            remedy="choose a folder that exists and that you may write to",
-        ) from None
+            "a text does not say whether the weights beside it are its own",
+            where=str(text),
+            got=_listed(beside),
+            wanted=f"a first line that names its weights, or {_HEADER}null",
+            remedy=f"add the line {_HEADER}{json.dumps(beside[0])} if they are; graphs saved by "
+            "earlier versions lack it",
+        )
+
+
+def _with_weights(graph: Graph, file: Path, text: Path) -> Graph:
+    """The graph with the data of a safetensors file."""
+    from safetensors import safe_open
+
+    types = {param.name: param.type for param in graph.params}
+
+    def fail(where: str, got: str, wanted: str) -> FileProblem:
+        return FileProblem(
+            "the weights beside a graph belong to another graph, or are damaged",
+            where=where,
+            got=got,
+            wanted=wanted,
+            remedy="save graph and weights together with gx.save",
+        )
+
+    with safe_open(file, framework="numpy") as stored:
+        names = set(stored.keys())
+        lacking, extra = sorted(types.keys() - names), sorted(names - types.keys())
+        if lacking or extra:
+            got = f"lacking: {_listed(lacking)}; too many: {_listed(extra)}"
+            raise fail(str(file), got, f"a tensor for each param of {text}")
+        for name, type in types.items():
+            carried = type.dtype.numpy
+            held = stored.get_slice(name)
+            found = f"{held.get_dtype()}{held.get_shape()}"
+            wanted = f"{carried.kind}{8 * carried.itemsize}{list(type.shape)}".upper()
+            if found != wanted:
+                raise fail(f"{file}, '{name}'", found, wanted)
+        data = {name: stored.get_tensor(name) for name in types}
+    params = tuple(replace(param, data=data[param.name]) for param in graph.params)
+    graph = replace(graph, params=params)
+    named = re.search(f"{_WEIGHTS}$", file.name)
+    if named and named[1] != graph.fingerprint:
+        got = f"fingerprint {graph.fingerprint}, {named[1]} when it was saved"
+        raise fail(f"{text} and {file.name}", got, "a text and weights that nobody has changed")
+    with _in_file(file):
+        verify(graph)
+    return graph
+
+
+def _listed(names: list[str]) -> str:
+    more = f", ... ({len(names)} in all)" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more if names else "none"

@@ -3,10 +3,10 @@
 GRAPHCNN_DEBUG=1     stage times and node counts; 2 adds the IR after each pass that changed it
 GRAPHCNN_DUMP=DIR    write the graph after every pass to DIR as numbered text files
 GRAPHCNN_VERIFY=0    skip the IR check between passes
-GRAPHCNN_SANITIZE=1  CPU kernels check bounds, races and unwritten memory
+GRAPHCNN_SANITIZE=1  CPU kernels check bounds, races, unwritten and overwritten memory
 
 A function argument takes precedence over its variable. Of other programs' variables, the CPU
-device heeds CC, its C compiler, and OMP_NUM_THREADS.
+device heeds CC, its C compiler and options, TMPDIR, TRITON_CACHE_DIR and OMP_NUM_THREADS.
 """
 
 from __future__ import annotations

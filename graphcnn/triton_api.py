@@ -28,6 +28,10 @@ from graphcnn.errors import DeviceUnavailable, FileProblem
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 _lock = threading.RLock()
+# A fork waits until no other thread is inside `using`, so that a child finds the driver restored.
+os.register_at_fork(
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+)
 
 
 @contextmanager
@@ -57,6 +61,8 @@ class Prepared:
     """
 
     compiled: Any
+    run: Any  # the driver's launcher
+    function: Any  # what the driver loaded
     template: tuple[Any, ...]
     runtime: tuple[int, ...]
 
@@ -66,10 +72,8 @@ class Prepared:
         values = list(self.template)
         for position, value in zip(self.runtime, args, strict=True):
             values[position] = value
-        compiled = self.compiled
-        compiled.run(
-            x, y, z, stream, compiled.function, compiled.packed_metadata, None, None, None, *values
-        )
+        packed = self.compiled.packed_metadata
+        self.run(x, y, z, stream, self.function, packed, None, None, None, *values)
 
     @property
     def asm(self) -> Mapping[str, Any]:
@@ -97,6 +101,8 @@ def prepare(
 ) -> Prepared:
     """Specialise, compile and load a kernel for these arguments.
 
+    Where the cache holds a damaged kernel, it is compiled anew in its place.
+
     Args:
         kernel: A `triton.jit` function.
         args: Its runtime arguments in kernel order: tensors, numbers, tuples of them.
@@ -114,13 +120,35 @@ def prepare(
             got=f"TRITON_INTERPRET={os.environ.get('TRITON_INTERPRET')}",
             remedy="unset TRITON_INTERPRET; GRAPHCNN_SANITIZE=1 checks kernels on the CPU",
         )
+    named = _named(kernel, args, meta)
     with using(driver), _cache_problems(kernel):
-        compiled = kernel.warmup(grid=(1,), **_named(kernel, args, meta))
-        compiled._init_handles()
+        try:
+            compiled, run, function = _load(kernel, named)
+        except _DAMAGE:
+            with triton.knobs.compilation.scope():
+                triton.knobs.compilation.always_compile = True
+                kernel.device_caches.clear()  # what this process has read is damaged as well
+                compiled, run, function = _load(kernel, named)
     positions = [p.num for p in kernel.params if p.name not in meta]
     runtime = tuple(positions[: len(args)])
     template = [meta.get(p.name, p.default if p.has_default else None) for p in kernel.params]
-    return Prepared(compiled, tuple(template), runtime)
+    return Prepared(compiled, run, function, tuple(template), runtime)
+
+
+# What Triton raises when a file of its cache is short, of zeros, or no JSON, and our driver when
+# a binary is not what the compiler wrote.
+_DAMAGE = (OSError, ValueError, LookupError, TypeError)
+
+
+def _load(kernel: Any, named: Mapping[str, object]) -> tuple[Any, Any, Any]:
+    """A compiled kernel, its launcher, and what the driver loaded, which the caller owns."""
+    compiled = kernel.warmup(grid=(1,), **named)
+    compiled._init_handles()
+    run, function = compiled._run, compiled.function
+    if compiled.module is None:
+        # The CPU's driver frees a kernel with its last user; Triton keeps `compiled` for ever.
+        compiled._run = compiled.function = None
+    return compiled, run, function
 
 
 @contextmanager
@@ -228,6 +256,11 @@ class _OfflineDriver(DriverBase):  # type: ignore[misc]  # triton has no type st
         raise NotImplementedError("nothing can be timed without a device")
 
 
+def cache_folder() -> Path:
+    """Where Triton keeps compiled kernels: TRITON_CACHE_DIR, or its default."""
+    return Path(triton.knobs.cache.dir)
+
+
 def register_backend(name: str, compiler: type, driver: type) -> None:
     """Make a compiler and driver known to Triton in this process."""
     backends[name] = Backend(compiler, driver)
@@ -266,6 +299,7 @@ __all__ = [
     "GpuBinary",
     "JITFunction",
     "Prepared",
+    "cache_folder",
     "compile_for_gpu_like",
     "cubin_registers",
     "libdevice_module_map",

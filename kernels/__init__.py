@@ -27,6 +27,7 @@ from .tile import (
     choose_linear_tile,
     conv_tiles,
     depthwise_tiles,
+    images_for_tile,
     linear_tiles,
 )
 
@@ -51,6 +52,7 @@ __all__ = [
     "depthwise_tiles",
     "fill",
     "global_avg_pool2d",
+    "images_for_tile",
     "linear",
     "linear_tiles",
     "max_pool2d",

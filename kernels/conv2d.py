@@ -8,6 +8,7 @@ import triton.language as tl
 from .epilogue import Pool, Stage, Tail, epilogue
 from .finish import finish, tile_pixels
 from .launch import (
+    BATCH,
     Launch,
     View,
     ceil_div,
@@ -22,7 +23,7 @@ from .tile import ConvTile, Pressure
 MASK_TAPS = tl.constexpr(32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BATCH)
 def conv2d_kernel(
     x_ptr,
     w_ptr,

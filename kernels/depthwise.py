@@ -7,11 +7,11 @@ import triton.language as tl
 
 from .epilogue import Tail, epilogue
 from .finish import finish, tile_pixels
-from .launch import Launch, View, ceil_div, grid_refusal, offset_refusal, require
+from .launch import BATCH, Launch, View, ceil_div, grid_refusal, offset_refusal, require
 from .tile import ConvTile
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BATCH)
 def depthwise_conv2d_kernel(
     x_ptr,
     w_ptr,

@@ -34,13 +34,12 @@ def leaky_relu(value, PARAM: tl.constexpr):
 
 @triton.jit
 def sigmoid(value, _: tl.constexpr):
-    """1 / (1 + exp(-value)), below 0 as exp(value) / (1 + exp(value)), which keeps small results.
+    """1 / (1 + exp(-value)).
 
     `libdevice.exp` is within 2 units in the last place everywhere. `tl.exp` is not on a GPU: it is
     an exponential of base 2 of a rounded product, off by up to |value| units.
     """
-    power = libdevice.exp(-tl.abs(value))
-    return tl.where(value < 0.0, power, 1.0) / (1.0 + power)
+    return 1.0 / (1.0 + libdevice.exp(-value))
 
 
 @triton.jit
@@ -65,7 +64,7 @@ def tanh(value, _: tl.constexpr):
 @triton.jit
 def silu(value, _: tl.constexpr):
     """Value * sigmoid(value)."""
-    return value * sigmoid(value, _)
+    return value / (1.0 + libdevice.exp(-value))
 
 
 @triton.jit

@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 Strides = tuple[int, ...]
 
+# Arguments that follow the batch size. Triton would compile a kernel anew for a value of 1 and for
+# multiples of 16, and gain nothing: they only bound loops over whole tiles.
+BATCH = ("N",)
 MAX_OFFSET = 2**31 - 1
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 # Bytes past either end of a tensor that masked lanes may address. On a GPU the mask of an
@@ -32,7 +35,7 @@ class View:
         return 1 + sum((d - 1) * abs(s) for d, s in zip(self.shape, self.strides, strict=True))
 
     def expand(self, shape: tuple[int, ...]) -> "View":
-        """Broadcast to `shape`: every dimension is equal or 1; those of size 1 get stride 0.
+        """Broadcast to `shape`: every dimension is equal or 1; those that grow get stride 0.
 
         Raises ValueError where a dimension is neither.
         """
@@ -40,7 +43,8 @@ class View:
             d not in (1, want) for d, want in zip(self.shape, shape, strict=True)
         ):
             raise ValueError(f"a view of shape {self.shape} does not broadcast to {shape}")
-        strides = tuple(0 if d == 1 else s for d, s in zip(self.shape, self.strides, strict=True))
+        sizes = zip(self.shape, shape, self.strides, strict=True)
+        strides = tuple(s if d == want else 0 for d, want, s in sizes)
         return View(self.buffer, shape, strides, self.dtype)
 
     def lift(self) -> "View":

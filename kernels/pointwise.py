@@ -8,6 +8,7 @@ import triton.language as tl
 
 from .epilogue import Stage
 from .launch import (
+    BATCH,
     Launch,
     Strides,
     View,
@@ -22,15 +23,18 @@ BLOCK_ELEMENTS = 1024
 
 
 @triton.jit
-def block_coordinates(sizes, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr):
-    """Coordinates (i, j, k) of a block's rows, its columns, and which of both exist."""
-    column_blocks = tl.cdiv(sizes[3], BLOCK_COL)
+def block_coordinates(N, sizes, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr):
+    """Coordinates (i, j, k) of a block's rows, its columns, and which of both exist.
+
+    The iteration space has N * sizes[0] * sizes[1] rows of sizes[2] columns.
+    """
+    column_blocks = tl.cdiv(sizes[2], BLOCK_COL)
     row = tl.program_id(0) // column_blocks * BLOCK_ROW + tl.arange(0, BLOCK_ROW)
     column = tl.program_id(0) % column_blocks * BLOCK_COL + tl.arange(0, BLOCK_COL)
-    k = row % sizes[2]
-    rest = row // sizes[2]
-    row_live = row < sizes[0] * sizes[1] * sizes[2]
-    return rest // sizes[1], rest % sizes[1], k, column, row_live, column < sizes[3]
+    k = row % sizes[1]
+    rest = row // sizes[1]
+    row_live = row < N * sizes[0] * sizes[1]
+    return rest // sizes[0], rest % sizes[0], k, column, row_live, column < sizes[2]
 
 
 @triton.jit
@@ -40,11 +44,12 @@ def block_offset(strides, i, j, k, column):
     return row_offset[:, None] + (column * strides[3])[None, :]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BATCH)
 def pointwise_kernel(
     x_ptr,
     y_ptr,
     operands,
+    N,
     sizes,
     x_strides,
     y_strides,
@@ -60,7 +65,7 @@ def pointwise_kernel(
     Columns run along y's fastest dimension, rows over the other three. Without stages the values
     are converted straight to y's type.
     """
-    i, j, k, column, row_live, column_live = block_coordinates(sizes, BLOCK_ROW, BLOCK_COL)
+    i, j, k, column, row_live, column_live = block_coordinates(N, sizes, BLOCK_ROW, BLOCK_COL)
     mask = row_live[:, None] & column_live[None, :]
     value = tl.load(x_ptr + block_offset(x_strides, i, j, k, column), mask=mask)
     if len(PARAMS) > 0:
@@ -76,9 +81,10 @@ def pointwise_kernel(
     tl.store(y, value.to(y_ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BATCH)
 def fill_kernel(
     y_ptr,
+    N,
     sizes,
     y_strides,
     VALUE: tl.constexpr,
@@ -86,14 +92,17 @@ def fill_kernel(
     BLOCK_COL: tl.constexpr,
 ):
     """Store VALUE to BLOCK_ROW x BLOCK_COL elements."""
-    i, j, k, column, row_live, column_live = block_coordinates(sizes, BLOCK_ROW, BLOCK_COL)
+    i, j, k, column, row_live, column_live = block_coordinates(N, sizes, BLOCK_ROW, BLOCK_COL)
     value = tl.full((BLOCK_ROW, BLOCK_COL), VALUE, dtype=y_ptr.dtype.element_ty)
     y = y_ptr + block_offset(y_strides, i, j, k, column)
     tl.store(y, value, mask=row_live[:, None] & column_live[None, :])
 
 
 class _Space(NamedTuple):
-    """An iteration space of four dimensions, the last the fastest of the first view."""
+    """An iteration space of four dimensions, the last the fastest of the first view.
+
+    The batch is in the first, or in the last where all dimensions are merged.
+    """
 
     sizes: tuple[int, ...]
     strides: tuple[Strides, ...]
@@ -102,10 +111,14 @@ class _Space(NamedTuple):
 
 
 def _iteration_space(shape: tuple[int, ...], strides: Sequence[Strides]) -> _Space:
-    """Order dimensions by the first view's strides, merging those that every view runs through."""
+    """Order dimensions by the first view's strides, merging those that every view runs through.
+
+    A batch of one sample is treated as any other, so that it takes the same kernel.
+    """
     if len(shape) > 4:
         raise ValueError(f"at most four dimensions, got {shape}")
-    order = sorted((d for d in range(len(shape)) if shape[d] > 1), key=lambda d: -strides[0][d])
+    counted = (d for d in range(len(shape)) if shape[d] > 1 or d == 0)
+    order = sorted(counted, key=lambda d: -strides[0][d])
     sizes: list[int] = []
     steps: list[tuple[int, ...]] = []
     for d in order:
@@ -116,10 +129,11 @@ def _iteration_space(shape: tuple[int, ...], strides: Sequence[Strides]) -> _Spa
         else:
             sizes.append(shape[d])
             steps.append(step)
-    missing = 4 - len(sizes)
-    full = (1,) * missing + tuple(sizes)
-    padded = [(0,) * len(strides)] * missing + steps
-    block_col = min(next_power_of_2(full[3]), BLOCK_ELEMENTS)
+    merged = len(sizes) == 1
+    missing, first = 4 - len(sizes), 0 if merged else 1
+    full = (*sizes[:first], *(1,) * missing, *sizes[first:])
+    padded = [*steps[:first], *[(0,) * len(strides)] * missing, *steps[first:]]
+    block_col = BLOCK_ELEMENTS if merged else min(next_power_of_2(full[3]), BLOCK_ELEMENTS)
     block_row = BLOCK_ELEMENTS // block_col
     rows = full[0] * full[1] * full[2]
     grid = (ceil_div(rows, block_row) * ceil_div(full[3], block_col), 1, 1)
@@ -145,7 +159,8 @@ def pointwise(x: View, y: View, stages: tuple[Stage, ...]) -> Launch:
         x.buffer,
         y.buffer,
         tuple(v.buffer for v in operands),
-        space.sizes,
+        space.sizes[0],
+        space.sizes[1:],
         space.strides[1],
         space.strides[0],
         space.strides[2:],
@@ -170,5 +185,5 @@ def fill(y: View, value: float) -> Launch:
     """Launch y = value."""
     require(offset_refusal(y))
     space = _iteration_space(y.shape, [y.strides])
-    args = (y.buffer, space.sizes, space.strides[0])
+    args = (y.buffer, space.sizes[0], space.sizes[1:], space.strides[0])
     return Launch(fill_kernel, space.grid, args, space.meta | {"VALUE": value})

@@ -1,15 +1,28 @@
 """Pooling over windows and over whole images."""
 
+import math
+
 import triton
 import triton.language as tl
 
 from .finish import larger, split_index
-from .launch import Launch, View, ceil_div, grid_refusal, next_power_of_2, offset_refusal, require
+from .launch import (
+    BATCH,
+    Launch,
+    View,
+    ceil_div,
+    grid_refusal,
+    next_power_of_2,
+    offset_refusal,
+    require,
+)
 
 BLOCK_ELEMENTS = 1024
+# Windows that are summed in one chain: those of nearly all networks.
+FEW_TAPS = 64
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BATCH)
 def pool2d_kernel(
     x_ptr,
     y_ptr,
@@ -33,11 +46,13 @@ def pool2d_kernel(
     DILATION_W: tl.constexpr,
     POOL_MAX: tl.constexpr,
     COUNT_INCLUDE_PAD: tl.constexpr,
+    BLOCK_TAPS: tl.constexpr,
     BLOCK_PIX: tl.constexpr,
     BLOCK_CH: tl.constexpr,
 ):
     """Pool R x S windows for BLOCK_PIX output pixels and BLOCK_CH channels, in float32.
 
+    BLOCK_TAPS of a window at a time: a sum of large windows is two short chains, not a long one.
     Padding counts as -inf for a maximum and as 0 for an average. An average divides by the window's
     elements inside the padded input, or inside the input where COUNT_INCLUDE_PAD is false.
     """
@@ -55,24 +70,28 @@ def pool2d_kernel(
     else:
         value = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float32)
     count = tl.zeros((BLOCK_PIX,), dtype=tl.float32)
-    for tap in range(R * S):
-        r = tap // S * DILATION_H
-        s = tap % S * DILATION_W
-        row = ih + r
-        column = iw + s
-        inside = live & (row >= 0) & (row < H) & (column >= 0) & (column < W)
-        mask = inside[:, None] & c_live[None, :]
-        step = x_block + (r * x_strides[2] + s * x_strides[3])
-        if POOL_MAX:
-            x = tl.load(step, mask=mask, other=float("-inf")).to(tl.float32)
-            value = larger(value, x)
-        else:
-            value += tl.load(step, mask=mask, other=0.0).to(tl.float32)
-            if COUNT_INCLUDE_PAD:
-                counted = (row < H + PAD_BOTTOM) & (column < W + PAD_RIGHT)
+    for start in range(0, R * S, BLOCK_TAPS):
+        total = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float32)
+        for tap in range(start, tl.minimum(start + BLOCK_TAPS, R * S)):
+            r = tap // S * DILATION_H
+            s = tap % S * DILATION_W
+            row = ih + r
+            column = iw + s
+            inside = live & (row >= 0) & (row < H) & (column >= 0) & (column < W)
+            mask = inside[:, None] & c_live[None, :]
+            step = x_block + (r * x_strides[2] + s * x_strides[3])
+            if POOL_MAX:
+                x = tl.load(step, mask=mask, other=float("-inf")).to(tl.float32)
+                value = larger(value, x)
             else:
-                counted = inside
-            count += counted.to(tl.float32)
+                total += tl.load(step, mask=mask, other=0.0).to(tl.float32)
+                if COUNT_INCLUDE_PAD:
+                    counted = (row < H + PAD_BOTTOM) & (column < W + PAD_RIGHT)
+                else:
+                    counted = inside
+                count += counted.to(tl.float32)
+        if not POOL_MAX:
+            value += total
     if not POOL_MAX:
         value = value / tl.where(live, count, 1.0)[:, None]
     offset = (n * y_strides[0] + oh * y_strides[2] + ow * y_strides[3])[:, None]
@@ -93,19 +112,22 @@ def global_avg_pool2d_kernel(
     BLOCK_PIX: tl.constexpr,
     BLOCK_CH: tl.constexpr,
 ):
-    """Average all H * W pixels of one image for BLOCK_CH channels, BLOCK_PIX at a time."""
+    """Average all H * W pixels of one image for BLOCK_CH channels, BLOCK_PIX at a time.
+
+    Summed in float64: a map has millions of pixels, each read once, so memory sets the pace.
+    """
     n = tl.program_id(1)
     c = tl.program_id(0) * BLOCK_CH + tl.arange(0, BLOCK_CH)
     c_live = c < C
     x_image = x_ptr + n * x_strides[0]
-    sums = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float32)
+    sums = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float64)
     for start in range(0, H * W, BLOCK_PIX):
         pixel = start + tl.arange(0, BLOCK_PIX)
         offset = (pixel // W * x_strides[2] + pixel % W * x_strides[3])[:, None]
         offset += (c * x_strides[1])[None, :]
         mask = (pixel < H * W)[:, None] & c_live[None, :]
-        sums += tl.load(x_image + offset, mask=mask, other=0.0).to(tl.float32)
-    mean = tl.sum(sums, axis=0) / (H * W)
+        sums += tl.load(x_image + offset, mask=mask, other=0.0).to(tl.float64)
+    mean = (tl.sum(sums, axis=0) / (H * W)).to(tl.float32)
     y = y_ptr + n * y_strides[0] + c * y_strides[1]
     tl.store(y, mean.to(y_ptr.dtype.element_ty), mask=c_live)
 
@@ -138,6 +160,7 @@ def _pool2d(
     grid = (ceil_div(pixels, block_pix), ceil_div(channels, block_ch), 1)
     require(grid_refusal(grid))
     args = (x.buffer, y.buffer, *x.shape, *y.shape[2:], x.strides, y.strides)
+    taps = kernel[0] * kernel[1]
     meta = {
         "R": kernel[0],
         "S": kernel[1],
@@ -151,6 +174,7 @@ def _pool2d(
         "DILATION_W": dilation[1],
         "POOL_MAX": pool_max,
         "COUNT_INCLUDE_PAD": count_include_pad,
+        "BLOCK_TAPS": taps if pool_max or taps <= FEW_TAPS else math.isqrt(taps),
         "BLOCK_PIX": block_pix,
         "BLOCK_CH": block_ch,
         "num_warps": 4,

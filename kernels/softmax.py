@@ -4,15 +4,25 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
-from .launch import Launch, View, ceil_div, grid_refusal, next_power_of_2, offset_refusal, require
+from .launch import (
+    BATCH,
+    Launch,
+    View,
+    ceil_div,
+    grid_refusal,
+    next_power_of_2,
+    offset_refusal,
+    require,
+)
 
 BLOCK_ELEMENTS = 1024
 
 
-@triton.jit
+@triton.jit(do_not_specialize=BATCH)
 def softmax_kernel(
     x_ptr,
     y_ptr,
+    N,
     sizes,
     length,
     x_strides,
@@ -25,14 +35,15 @@ def softmax_kernel(
 ):
     """Normalise BLOCK_ROW rows of `length` elements, BLOCK_COL at a time, in float32.
 
+    There are N * sizes[0] * sizes[1] rows.
     The first pass keeps each row's running maximum and the sum of exponentials relative to it
     (Milakov and Gimelshein 2018), the second writes.
     """
     row = tl.program_id(0) * BLOCK_ROW + tl.arange(0, BLOCK_ROW)
-    live = row < sizes[0] * sizes[1] * sizes[2]
-    k = row % sizes[2]
-    j = row // sizes[2] % sizes[1]
-    i = row // sizes[2] // sizes[1]
+    live = row < N * sizes[0] * sizes[1]
+    k = row % sizes[1]
+    j = row // sizes[1] % sizes[0]
+    i = row // sizes[1] // sizes[0]
     x_row = x_ptr + (i * x_strides[0] + j * x_strides[1] + k * x_strides[2])[:, None]
     y_row = y_ptr + (i * y_strides[0] + j * y_strides[1] + k * y_strides[2])[:, None]
     block = tl.arange(0, BLOCK_COL)
@@ -70,17 +81,18 @@ def softmax(x: View, y: View, *, axis: int, log: bool = False) -> Launch:
     axis %= rank
     rows = sorted((d for d in range(rank) if d != axis), key=lambda d: -x.strides[d])
     missing = 3 - len(rows)
-    sizes = (1,) * missing + tuple(x.shape[d] for d in rows)
-    x_strides = (0,) * missing + tuple(x.strides[d] for d in rows)
-    y_strides = (0,) * missing + tuple(y.strides[d] for d in rows)
+    sizes = tuple(x.shape[d] for d in rows) + (1,) * missing
+    x_strides = tuple(x.strides[d] for d in rows) + (0,) * missing
+    y_strides = tuple(y.strides[d] for d in rows) + (0,) * missing
     block_col = min(next_power_of_2(x.shape[axis]), BLOCK_ELEMENTS)
-    block_row = min(BLOCK_ELEMENTS // block_col, next_power_of_2(sizes[0] * sizes[1] * sizes[2]))
+    block_row = BLOCK_ELEMENTS // block_col
     grid = (ceil_div(sizes[0] * sizes[1] * sizes[2], block_row), 1, 1)
     require(grid_refusal(grid))
     args = (
         x.buffer,
         y.buffer,
-        sizes,
+        sizes[0],
+        sizes[1:],
         x.shape[axis],
         x_strides,
         y_strides,

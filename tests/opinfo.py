@@ -237,6 +237,8 @@ INFO: dict[str, OpInfo] = {
             Bad(lambda: ops.Conv2d(padding=(1, 1)), (), errors.InvalidAttribute, "4 integers"),
             Bad(lambda: ops.Conv2d(padding=(-1, 0, 0, 0)), (), errors.InvalidAttribute, "least 0"),
             Bad(lambda: ops.Conv2d(dilation=2), (), errors.InvalidAttribute, "dilation=2"),
+            # Its repr is no tuple of the text form.
+            Bad(lambda: ops.Conv2d(stride=torch.Size((1, 1))), (), errors.InvalidAttribute, "Size"),
             Bad(lambda: ops.Conv2d(groups=0), (), errors.InvalidAttribute, "groups=0"),
             Bad(lambda: ops.Conv2d(stride=(2**40, 1)), (), errors.InvalidAttribute, "integers"),
             Bad(

@@ -3,10 +3,16 @@
 Triton specialises, compiles down to machine code and checks its limits as for the GPU that the
 driver names; a launch is checked against the hardware's limits, recorded, and computed by the same
 kernel, compiled for the CPU.
+
+Stream 0 works at once. Other streams only queue their launches and copies, which run as late as
+waits allow, and by turns: one that should have waited for another and did not computes wrong
+numbers. A launch on the wrong current device, or on memory that was not held for its stream, fails.
 """
 
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from triton.backends.compiler import GPUTarget
@@ -36,14 +42,58 @@ class Recorded:
     num_warps: int
 
 
+@dataclass
+class _Stream:
+    """What a stream was given, in order: work, or events to wait for; `done` of it has run."""
+
+    given: list = field(default_factory=list)
+    done: int = 0
+
+    def run(self, until):
+        """Run up to a position, and before it what it waits for."""
+        while self.done < until:
+            self.done += 1
+            work = self.given[self.done - 1]
+            if isinstance(work, tuple):
+                stream, position = work
+                stream.run(position)
+            else:
+                work()
+
+
 class StandInGpu(DriverBase):
     """The driver of one GPU of the given compute capability; `launches` holds what ran on it."""
 
-    def __init__(self, capability):
-        self.capability = capability
+    current = 0  # the process's current device, by index
+
+    def __init__(self, capability, index=0):
+        self.capability, self.index = capability, index
         self.launches = []
-        self.utils = _Loader(capability)
+        self.stream = 0
+        self.streams = defaultdict(_Stream)
+        self.held = defaultdict(set)
+        self.utils = _Loader(self)
         self.launcher_cls = self._launcher
+
+    @contextmanager
+    def on_stream(self, stream):
+        """Make a stream the current one inside the block."""
+        before, self.stream = self.stream, stream
+        yield
+        self.stream = before
+
+    def give(self, stream, work):
+        """Queue work, or an event to wait for, on a stream."""
+        queue = self.streams[stream]
+        queue.given.append(work)
+        if stream == 0:
+            queue.run(len(queue.given))
+
+    def synchronize(self):
+        """Run all that is queued, one piece of each stream after the other, the latest first."""
+        while waiting := [s for s in self.streams.values() if s.done < len(s.given)]:
+            for queue in reversed(waiting):
+                queue.run(min(queue.done + 1, len(queue.given)))
 
     @staticmethod
     def is_active():
@@ -56,7 +106,7 @@ class StandInGpu(DriverBase):
         return GPUTarget("cuda", self.capability, 32)
 
     def get_current_device(self):
-        return f"stand-in:sm_{self.capability}"
+        return f"stand-in:sm_{self.capability}:{self.current}"
 
     def set_current_device(self, device):
         pass
@@ -81,27 +131,45 @@ class StandInGpu(DriverBase):
                     metadata.name, (x, y, z), registers, spills, metadata.shared, metadata.num_warps
                 )
             )
+            assert self.current == self.index, "launched on another device than the current one"
+            if stream != 0:
+                unknown = {_block(t) for t in _tensors(arguments)} - self.held[stream]
+                assert not unknown, "memory that is not held for the stream may be given away"
             named = dict(zip(source.fn.arg_names, arguments, strict=True))
-            triton_api.prepare(source.fn, (), named, cpu.driver())((x, y, z), stream, ())
+            prepared = triton_api.prepare(source.fn, (), named, cpu.driver())
+            self.give(stream, lambda: prepared((x, y, z), 0, ()))
 
         return launch
+
+
+def _block(tensor):
+    return tensor.untyped_storage().data_ptr()
+
+
+def _tensors(arguments):
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            yield from _tensors(argument)
+        elif isinstance(argument, torch.Tensor):
+            yield argument
 
 
 class _Loader:
     """What the CUDA driver answers about the device and about a binary that it loads."""
 
-    def __init__(self, capability):
-        self.capability = capability
+    def __init__(self, gpu):
+        self.gpu = gpu
 
     def get_device_properties(self, device):
         return {
-            "max_shared_mem": SHARED_BYTES[self.capability],
+            "max_shared_mem": SHARED_BYTES[self.gpu.capability],
             "max_num_regs": REGISTERS_PER_BLOCK,
             "multiprocessor_count": 1,
             "warpSize": 32,
         }
 
     def load_binary(self, name, cubin, shared, device):
+        assert self.gpu.current == self.gpu.index, "loaded on another device than the current one"
         registers, spills = triton_api.cubin_registers(cubin)
         # Registers are handed out in units of 8 for each of a warp's 32 threads.
         threads = REGISTERS_PER_BLOCK // (math.ceil(max(registers, 1) / 8) * 8) // 32 * 32
@@ -112,7 +180,42 @@ class _Loader:
         pass
 
 
-def stand_in_target(capability):
+class StandInDevice(Device):
+    """What `CudaDevice` is to torch's streams, to those of the driver."""
+
+    @contextmanager
+    def guard(self):
+        before, StandInGpu.current = StandInGpu.current, self.driver.index
+        try:
+            yield
+        finally:
+            StandInGpu.current = before
+
+    def stream(self):
+        return self.driver.stream
+
+    def copy(self, source, into):
+        self.driver.give(self.driver.stream, lambda: into.copy_(source))
+
+    def record(self):
+        queue = self.driver.streams[self.driver.stream]
+        return queue, len(queue.given)
+
+    def wait(self, event):
+        self.driver.give(self.driver.stream, event)
+
+    def hold(self, memory):
+        self.driver.held[self.driver.stream].add(_block(memory))
+
+    def finish(self):
+        queue, position = self.record()
+        queue.run(position)
+
+    def synchronize(self):
+        self.driver.synchronize()
+
+
+def stand_in_target(capability, index=0):
     """The Triton target on a CUDA device of this capability whose memory is the CPU's."""
-    driver = StandInGpu(capability)
-    return TritonTarget(Device("cuda", torch.device("cpu"), driver)), driver
+    driver = StandInGpu(capability, index)
+    return TritonTarget(StandInDevice("cuda", torch.device("cpu"), driver)), driver

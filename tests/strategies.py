@@ -114,9 +114,11 @@ class _Drawing:
     # Layers
 
     def block(self, x: Tensor) -> Tensor:
-        """conv [+ batch norm] [+ residual] [+ activation] [+ pool]: what fusion is for."""
+        """conv [+ constant] [+ batch norm] [+ residual] [+ activation] [+ pool]: what fusion is
+        for."""
         conv = self.conv2d(x)
-        h = self.batch_norm(conv) if self.chance() else conv
+        h = conv + self.vector(conv.shape[1]).reshape(-1, 1, 1) if self.chance() else conv
+        h = self.batch_norm(h) if self.chance() else h
         if self.chance():
             same = [v for v in self.values if v.shape == h.shape and v is not h]
             h = self.sum_of(h, self.pick(same)) if same else h
@@ -199,6 +201,10 @@ class _Drawing:
             options["count_include_pad"] = self.chance()
         elif min(x.shape[2:]) >= 5 and max(kernel) <= 2:
             options["dilation"] = self.pair(1, 2)
+        if self.chance():
+            # What a pass may move into the pool's own padding.
+            x = gx.pad(x, padding, -np.inf if function is gx.max_pool2d else 0.0)
+            options |= {"padding": (0, 0, 0, 0), "ceil_mode": False}
         return function(x, kernel, stride, name=self.name("pool"), **options)
 
     def global_pool(self, x: Tensor) -> Tensor:
@@ -218,7 +224,7 @@ class _Drawing:
         return x + other if self.chance() else gx.add(other, x, name=self.name("sum"))
 
     def arithmetic(self, x: Tensor) -> Tensor:
-        kind = self.one_of(0, 0, 1, 2, 3, 4)
+        kind = self.one_of(0, 0, 1, 2, 3, 4, 5)
         if kind == 0:
             return self.sum_of(x, self.pick([v for v in self.values if v.shape == x.shape]))
         if kind == 1:
@@ -227,6 +233,10 @@ class _Drawing:
             return x * self.pick((0.0, 1.0, -0.5, 2.0))
         if kind == 3 and len(x.shape) == 4:
             return x * self.vector(x.shape[1]).reshape(-1, 1, 1)
+        if kind == 4:
+            # A neutral array: for each sample, which fixes the batch size, or for all.
+            neutral = np.zeros(x.shape if self.chance() else (1, *x.shape[1:]))
+            return x + neutral if self.chance() else x * (neutral + 1)
         return x * gx.tanh(x)
 
     def concat(self, x: Tensor) -> Tensor:
@@ -247,13 +257,19 @@ class _Drawing:
         return gx.pad(x, padding, self.pick((0.0, 0.0, 0.5)), name=self.name("pad"))
 
     def flatten(self, x: Tensor) -> Tensor:
+        if len(x.shape) >= 2 and self.chance():
+            return self.reshape(x, (x.shape[0], x.type.size // x.shape[0]))
         return gx.flatten(x, self.one_of(0, 1, 1, 1) if len(x.shape) >= 2 else 0)
 
     def to_image(self, x: Tensor) -> Tensor:
         features = x.shape[1]
         divisor = self.pick([d for d in (1, 2, 3, 4) if features % d == 0])
-        shape = (x.shape[0], divisor, features // divisor, 1)
-        return gx.reshape(x, (x.shape[0], divisor, -1, 1) if self.chance() else shape)
+        return self.reshape(x, (x.shape[0], divisor, features // divisor, 1))
+
+    def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Some size, or none, is inferred; only the first one leaves the batch size open."""
+        inferred = self.one_of(0, 0, 1, len(shape))
+        return gx.reshape(x, tuple(-1 if i == inferred else n for i, n in enumerate(shape)))
 
     def linear(self, x: Tensor) -> Tensor:
         features = self.one_of(*_CHANNELS)

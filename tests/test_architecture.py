@@ -7,13 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"networkx", "safetensors", "torch", "triton"}
-STANDARD = {"errors", "settings"}
+STANDARD = {"arguments", "errors", "forks", "settings"}
 
 # folder or top-level module -> (folders of graphcnn, heavy packages) it may import.
 BASE = STANDARD | {"ir"}
 OPS = BASE | {"ops"}
 MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
+    "arguments": ({"errors"}, set()),
+    "forks": (set(), set()),
     "settings": (set(), set()),
     "triton_api": ({"errors"}, {"torch", "triton"}),
     "ir": (STANDARD, set()),
@@ -26,7 +28,8 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "cpu": (STANDARD | {"triton_api"}, {"torch", "triton"}),
     "targets": (OPS | {"plan", "kernels", "cpu", "triton_api"}, {"torch"}),
     "runtime": (BASE | {"plan"}, {"torch"}),
-    "files": (OPS | {"frontend"}, {"safetensors"}),
+    "disk": ({"errors"}, set()),
+    "files": (OPS | {"disk", "frontend"}, {"safetensors"}),
     "compiler": (OPS | {"passes", "plan", "targets", "runtime"}, set()),
     "report": (
         OPS | {"analysis", "compiler", "files", "kernels", "passes", "plan", "runtime", "targets"},

@@ -22,6 +22,7 @@ from graphcnn.ir import Fused, inline, outline
 from graphcnn.models.vgg import vgg16
 from graphcnn.passes import Simplify, default_pipeline
 from graphcnn.runtime.boundary import example_inputs
+from graphcnn.targets.device import resolve_device
 from tests import networks
 from tests.stepwise import check_meaning, check_model
 
@@ -148,9 +149,29 @@ def test_unknown_targets_and_devices():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a CUDA device")
 def test_cuda_where_there_is_none():
-    with pytest.raises(DeviceUnavailable, match='wanted: "auto", "cpu", or "cuda" on a machine'):
-        gx.compile(block(), device="cuda")
+    for device in ("cuda", "cuda:1", torch.device("cuda", 0)):
+        with pytest.raises(DeviceUnavailable, match='wanted: "auto", "cpu", or the same as a'):
+            gx.compile(block(), device=device)
     assert gx.compile(block()).target.on.kind == "cpu"
+
+
+@pytest.mark.parametrize("device", [5, None, "", "cuda:", "tpu:0", "meta", torch.device("meta")])
+def test_what_is_no_device(device):
+    with pytest.raises(DeviceUnavailable, match="the argument device"):
+        gx.compile(block(), device=device)
+
+
+def test_devices_by_index(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    names = {"auto": 1, "cuda": 1, "cuda:0": 0, "cuda:1": 1, torch.device("cuda", 0): 0}
+    for name, index in names.items():
+        device = resolve_device(name)
+        assert (device.kind, device.memory) == ("cuda", torch.device("cuda", index))
+    assert resolve_device(torch.device("cpu")).kind == "cpu"
+    with pytest.raises(DeviceUnavailable, match='"cpu", "cuda:0", "cuda:1"'):
+        resolve_device("cuda:2")
 
 
 def test_a_fused_source_is_taken_apart():

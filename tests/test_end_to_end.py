@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import graphcnn as gx
-from graphcnn.errors import GraphCNNError, UnsupportedOp
+from graphcnn.errors import GraphCNNError, NonFiniteWeights, UnsupportedOp
 from graphcnn.ir import DType, Fused, evaluate, inline
 from tests import strategies
 from tests.stepwise import check_meaning, check_model
@@ -123,10 +123,52 @@ def test_a_batch_norm_of_small_scale_behind_half_precision_weights(layer):
             x = gx.input("x", (1, 8, 8, 8), "float16")
             h = gx.conv2d(x, size * rng.standard_normal(shape), groups=8 // shape[1])
         numbers = (0.5 * size * reach, var, gamma, 0.0)
-        graph = gx.graph("g", gx.batch_norm(h, *(np.full(channels, n) for n in numbers)))
+        graph = gx.graph(
+            "g", gx.batch_norm(h, *(np.full(channels, n, np.float64) for n in numbers))
+        )
         inputs = {"x": (reach * rng.standard_normal(x.shape)).astype(np.float16)}
         for options in ({}, {"fuse": False}, {"target": "library"}):
             model = gx.compile(graph, device="cpu", **options)
             assert any("normal range" in refusal.because for refusal in model.log.refusals)
             check_model(model, inputs)
             check_meaning(model, inputs, slack=2.0**-52)
+
+
+def normal(*shape):
+    return np.random.default_rng(sum(shape)).standard_normal(shape, np.float32)
+
+
+GAMMA = np.array([0, -1, 2, -3, 0.5], np.float32)
+
+
+@pytest.mark.parametrize("behind", ["conv", "relu"])
+def test_a_batch_norm_with_zero_and_negative_scales_before_a_max(behind):
+    """Folded, with the convolution's bias scaled too, or a step of the tail."""
+    x = gx.input("x", (2, 3, 8, 8))
+    h = gx.conv2d(x, normal(5, 3, 3, 3), 5 + normal(5), padding=1)
+    h = gx.relu(h) if behind == "relu" else h
+    h = gx.batch_norm(h, normal(5), normal(5) ** 2 + 0.1, GAMMA, normal(5), eps=1e-3, name="norm")
+    h = h if behind == "relu" else gx.relu(h)
+    graph = gx.graph("g", gx.max_pool2d(h, 2))
+    for options in ({}, {"fuse": False}, {"target": "library"}):
+        model = check(graph, **options)
+        norm = next(n for n in inline(model.graph).nodes if n.name == "norm")
+        assert norm.op.name == ("batch_norm" if behind == "relu" else "conv2d")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(4, 1, 1), (1, 1, 8, 1), (1, 1, 1, 8), (8, 8), (1, 4, 8, 1), (1,), (2, 1, 1, 1), (2, 4, 1, 1)],
+    ids=str,
+)
+def test_factors_and_summands_of_any_broadcast_before_a_max(shape):
+    x = gx.input("x", (2, 3, 8, 8))
+    h = gx.conv2d(x, normal(4, 3, 3, 3), padding=1)
+    pooled = [gx.max_pool2d(gx.relu(h2), 2) for h2 in (h * normal(*shape), h + normal(*shape))]
+    check(gx.graph("g", pooled))
+
+
+def test_statistics_beyond_half_precision_are_refused():
+    x = gx.input("x", (1, 4, 3, 3), "float16")
+    with pytest.raises(NonFiniteWeights, match="running_var"):
+        gx.batch_norm(x, np.zeros(4), np.full(4, 1e5))

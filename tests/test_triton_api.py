@@ -1,3 +1,5 @@
+import gc
+import os
 import threading
 
 import pytest
@@ -107,31 +109,86 @@ def test_alignment_specialises_the_gpu_binary():
     assert "LDG.E.128" not in narrow
 
 
-@pytest.mark.parametrize("broken", ["a file in place of the folder", "a damaged kernel"])
-def test_a_cache_that_fails_is_named(tmp_path, monkeypatch, broken):
-    args = (torch.randn(64), (None, None), 64, 0.5, 1)
-    folder = tmp_path / "cache"
+META_OF_FRESH = {"BLOCK": 64, "num_warps": 4}
+
+
+def fresh_kernel(folder, monkeypatch):
+    """A kernel that no cache holds, in an empty folder as Triton's cache."""
     monkeypatch.setattr(triton.knobs.cache, "dir", str(folder))
-    driver = cpu.driver(sanitize=False)
 
     @triton.jit
-    def fresh(x, outputs, n, scale, stride, BLOCK: tl.constexpr):
-        tl.store(x + tl.arange(0, BLOCK), scale)
+    def fresh(x, n, BLOCK: tl.constexpr):
+        i = tl.arange(0, BLOCK)
+        tl.store(x + i, i, mask=i < n)
 
-    meta = {"BLOCK": 64, "num_warps": 4}
-    if broken == "a damaged kernel":
-        triton_api.prepare(fresh, args, meta, driver)
-        libraries = list(folder.glob("**/*.so"))
-        assert libraries
-        for library in libraries:
-            library.write_bytes(b"")
-        fresh.device_caches.clear()
-    else:
-        folder.write_text("")
+    return fresh
+
+
+def test_a_cache_that_fails_is_named(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    fresh = fresh_kernel(folder, monkeypatch)
+    folder.write_text("")
     with pytest.raises(FileProblem, match="Triton's cache") as caught:
-        triton_api.prepare(fresh, args, meta, driver)
+        triton_api.prepare(fresh, (torch.zeros(64), 64), META_OF_FRESH, cpu.driver(sanitize=False))
     assert "fresh" in caught.value.where
     assert "TRITON_CACHE_DIR" in caught.value.remedy
+
+
+DAMAGE = {
+    "emptied": lambda data: b"",
+    "cut short": lambda data: data[: len(data) // 2],
+    "by one byte": lambda data: data[:-1],
+    "zeroed": lambda data: bytes(len(data)),
+    "garbled": lambda data: data[: len(data) // 2] + b"\xff\xfe" + data[len(data) // 2 + 2 :],
+}
+
+
+# What Triton has read half complains when it dies.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_damaged_cache_is_built_anew(tmp_path, monkeypatch):
+    fresh = fresh_kernel(tmp_path, monkeypatch)
+    x, driver = torch.zeros(64), cpu.driver(sanitize=False)
+    triton_api.prepare(fresh, (x, 64), META_OF_FRESH, driver)
+    for name, damage in DAMAGE.items():
+        files = [path for path in tmp_path.glob("*/*") if path.suffix in (".so", ".json", ".ttir")]
+        assert len(files) == 4, "the group's file, the metadata, the binary, the Triton IR"
+        for file in files:
+            whole = file.read_bytes()
+            file.write_bytes(damage(whole))
+            fresh.device_caches.clear()
+            x.fill_(-1)
+            triton_api.prepare(fresh, (x, 64), META_OF_FRESH, driver)((1,), 0, (x, 64))
+            assert torch.equal(x, torch.arange(64.0)), (name, file.name)
+            if file.suffix == ".so":
+                assert file.read_bytes() == whole, "the cache holds a whole binary again"
+
+
+def mappings():
+    with open("/proc/self/maps") as file:
+        return len({line.split()[0] for line in file if "memfd:graphcnn" in line})
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="counts the mappings of Linux")
+def test_a_kernel_is_mapped_once_and_unmapped_with_its_last_user(tmp_path, monkeypatch):
+    fresh = fresh_kernel(tmp_path, monkeypatch)
+    x, driver = torch.zeros(64), cpu.driver(sanitize=False)
+    gc.collect()
+    before = mappings()
+    ready = [triton_api.prepare(fresh, (x, 64), META_OF_FRESH, driver) for _ in range(5)]
+    one = mappings() - before
+    assert 0 < one <= 6, "the segments of one library"
+    assert len({id(kernel.function) for kernel in ready}) == 1
+    with triton_api.using(driver):
+        fresh[(1,)](x, 64, BLOCK=64)  # as Triton itself launches
+    ready[-1]((1,), 0, (x, 64))
+    assert torch.equal(x, torch.arange(64.0))
+    fresh.device_caches.clear()
+    del ready[:-1]
+    gc.collect()
+    assert mappings() - before == one
+    ready.clear()
+    gc.collect()
+    assert mappings() == before
 
 
 def test_the_interpreter_is_refused():

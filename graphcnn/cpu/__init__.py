@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 from graphcnn import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
+    from graphcnn.cpu.sanitize import Shadow
     from graphcnn.cpu.triton_driver import CpuDriver
 
 
@@ -53,4 +56,11 @@ def never_written(tensor: torch.Tensor) -> torch.Tensor:
     """Which elements of an `unwritten` tensor no sanitized kernel stored: a bool mask."""
     from graphcnn.cpu import sanitize
 
-    return sanitize.never_written(tensor)
+    return sanitize.lost(tensor)
+
+
+def shadow(nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> Shadow:
+    """Have accesses checked as if these tensors shared an arena (see `sanitize.Shadow`)."""
+    from graphcnn.cpu import sanitize
+
+    return sanitize.Shadow(nbytes, buffers)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from graphcnn.cpu.expressions import c_type, number, rounded, size, unsupported
+from graphcnn.cpu.expressions import c_type, number, rounded, size
 from graphcnn.cpu.nest import Nest
+from graphcnn.cpu.refusal import unsupported
 from graphcnn.cpu.ttir import Operation
 
 if TYPE_CHECKING:

@@ -1,4 +1,6 @@
-/* acc[s][v] += sum over k of scalar[s][k] * panel[k][v], in blocks that stay in vector registers. */
+/* acc[s][v] += sum over k of scalar[s][k] * panel[k][v], in blocks that stay in vector registers.
+ * Each sum starts at zero and is added to acc as a whole: a product of K terms in tiles of k is
+ * then two short chains of additions, of k and of K / k, not one of K. */
 #include <stdint.h>
 
 #if defined(__AVX512F__)
@@ -20,8 +22,7 @@ typedef float vec __attribute__((vector_size(4 * VLEN), aligned(4), may_alias));
                                           int64_t scalar_row, int64_t scalar_k, int inner) {      \
     vec sum[ROWS][WIDTH];                                                                         \
     _Pragma("GCC unroll 16") for (int r = 0; r < ROWS; r++)                                       \
-      _Pragma("GCC unroll 2") for (int w = 0; w < WIDTH; w++)                                     \
-        sum[r][w] = *(vec*)(acc + r * acc_row + w * VLEN);                                        \
+      _Pragma("GCC unroll 2") for (int w = 0; w < WIDTH; w++) sum[r][w] = (vec){0};               \
     for (int k = 0; k < inner; k++) {                                                             \
       vec b[WIDTH];                                                                               \
       _Pragma("GCC unroll 2") for (int w = 0; w < WIDTH; w++)                                     \
@@ -33,7 +34,7 @@ typedef float vec __attribute__((vector_size(4 * VLEN), aligned(4), may_alias));
     }                                                                                             \
     _Pragma("GCC unroll 16") for (int r = 0; r < ROWS; r++)                                       \
       _Pragma("GCC unroll 2") for (int w = 0; w < WIDTH; w++)                                     \
-        *(vec*)(acc + r * acc_row + w * VLEN) = sum[r][w];                                        \
+        *(vec*)(acc + r * acc_row + w * VLEN) += sum[r][w];                                       \
   }
 
 DOT_BLOCK(1, 1)
@@ -67,9 +68,13 @@ static inline __attribute__((always_inline)) void dot_tile(
   } else if (columns % VLEN == 0) {
     DOT_ROWS(1)
   } else {
-    for (int s = 0; s < rows; s++)
+    for (int s = 0; s < rows; s++) {
+      float sum[columns];
+      for (int v = 0; v < columns; v++) sum[v] = 0;
       for (int k = 0; k < inner; k++)
         for (int v = 0; v < columns; v++)
-          acc[s * acc_row + v] += scalar[s * scalar_row + k * scalar_k] * panel[k * panel_row + v];
+          sum[v] += scalar[s * scalar_row + k * scalar_k] * panel[k * panel_row + v];
+      for (int v = 0; v < columns; v++) acc[s * acc_row + v] += sum[v];
+    }
   }
 }

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphcnn.cpu import analysis
-from graphcnn.cpu.expressions import rounded, unsupported
+from graphcnn.cpu.expressions import rounded
 from graphcnn.cpu.nest import Array, Nest, Term
+from graphcnn.cpu.refusal import unsupported
 from graphcnn.cpu.ttir import Operation, Value
 
 if TYPE_CHECKING:

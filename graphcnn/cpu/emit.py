@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from graphcnn.cpu import analysis, atomics, control, dot, reduction, schedule
-from graphcnn.cpu.expressions import c_type, number, size, unsupported
+from graphcnn.cpu.expressions import c_type, number, passed, size
 from graphcnn.cpu.nest import TRUE, ZERO, Array, Nest, Term, linear, strides_of
+from graphcnn.cpu.refusal import understanding, unsupported
 from graphcnn.cpu.ttir import Block, Operation, Type, Value, parse
 
 # Larger sums of tensors than this go to thread-local memory instead of the stack.
@@ -80,14 +81,16 @@ class Emitter:
             names.append(name)
         self._trace_flows()
         self.block(function.body)
-        types = [c_type(parameter.type) for parameter in function.parameters]
+        kinds, types = [], []
+        for parameter in function.parameters:
+            line = f"{parameter.name}: {parameter.type}"
+            with understanding(line, f"kernel {function.name}, parameter {parameter.name[1:]}"):
+                kinds.append(passed(parameter.type))
+                types.append(c_type(parameter.type))
         return Program(
             name=function.name,
             source=self._source(list(zip(types, names, strict=True))),
-            parameters=[
-                "ptr" if parameter.type.pointer else parameter.type.element
-                for parameter in function.parameters
-            ],
+            parameters=kinds,
             parameter_names=[parameter.name[1:] for parameter in function.parameters],
             sites=self.sites,
         )
@@ -120,16 +123,16 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
         """Record into which values region terminators and initial values flow."""
         for outer in self.function.body.operations:
             for operation in outer.walk():
-                if operation.name == "scf.for":
-                    block = operation.blocks[0]
-                    for source, target in zip(block.yielded, operation.results, strict=True):
-                        self.flows.setdefault(source, []).append(target)
-                elif operation.name == "scf.if":
-                    for block in operation.blocks:
-                        for source, target in zip(block.yielded, operation.results, strict=True):
-                            self.flows.setdefault(source, []).append(target)
-                elif operation.name == "tt.dot":
-                    self.flows.setdefault(operation.operands[2], []).append(operation.result)
+                with understanding(operation.line, operation.where):
+                    self._trace(operation)
+
+    def _trace(self, operation: Operation) -> None:
+        if operation.name in ("scf.for", "scf.if"):
+            for block in operation.blocks:
+                for source, target in zip(block.yielded, operation.results, strict=True):
+                    self.flows.setdefault(source, []).append(target)
+        elif operation.name == "tt.dot":
+            self.flows.setdefault(operation.operands[2], []).append(operation.result)
 
     # ---- storage
 
@@ -248,10 +251,11 @@ void launch(int threads, int gx, int gy, int gz{declared}) {{
         """Emit a block's operations, all but the terminator of a region."""
         kept = schedule.materialized(block)
         for operation in block.operations:
-            self.operation(operation)
-            for result in operation.results:
-                if result in kept:
-                    self.materialize(result)
+            with understanding(operation.line, operation.where):
+                self.operation(operation)
+                for result in operation.results:
+                    if result in kept:
+                        self.materialize(result)
 
     def operation(self, operation: Operation) -> None:
         """Emit one operation."""

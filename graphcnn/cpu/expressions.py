@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import struct
 
+from graphcnn.cpu.refusal import unsupported
 from graphcnn.cpu.ttir import Operation, Type
 from graphcnn.errors import UnsupportedTritonOp
 
@@ -19,6 +21,17 @@ C_TYPES = {
     "bf16": "bf16",
     "f32": "float",
     "f64": "double",
+}
+# What a launch can pass.
+PARAMETERS = {
+    "ptr": ctypes.c_void_p,
+    "i1": ctypes.c_bool,
+    "i8": ctypes.c_int8,
+    "i16": ctypes.c_int16,
+    "i32": ctypes.c_int32,
+    "i64": ctypes.c_int64,
+    "f32": ctypes.c_float,
+    "f64": ctypes.c_double,
 }
 BYTES = {"i1": 1, "i8": 1, "i16": 2, "f16": 2, "bf16": 2, "i32": 4, "f32": 4}
 
@@ -90,6 +103,8 @@ _CASTS = {
     "arith.index_cast",
     "tt.fp_to_fp",
 }
+# Casts that do not round to nearest even.
+_DIRECTED = re.compile(r"\b(rtz|toward_zero|downward|upward|to_nearest_away)\b")
 
 
 def c_type(kind: Type) -> str:
@@ -101,6 +116,18 @@ def c_type(kind: Type) -> str:
             remedy="store such data as one of these types",
         )
     return C_TYPES[kind.element] + ("*" if kind.pointer else "")
+
+
+def passed(kind: Type) -> str:
+    """How a launch passes the argument for a parameter: a key of `PARAMETERS`."""
+    word = "ptr" if kind.pointer else kind.element
+    if word not in PARAMETERS:
+        raise UnsupportedTritonOp(
+            f"the CPU backend cannot pass a number of type {word} to a kernel",
+            wanted=", ".join(PARAMETERS),
+            remedy="pass the number as one of these types",
+        )
+    return word
 
 
 def size(kind: Type) -> int:
@@ -128,7 +155,7 @@ def rounded(text: str, kind: Type) -> str:
         return f"(({c_type(kind)})({text}))"
     if kind.element in ("f16", "bf16"):
         return f"float_to_{'half' if kind.element == 'f16' else 'bf16'}({text})"
-    return f"(({C_TYPES[kind.element]})({text}))"
+    return f"(({c_type(kind)})({text}))"
 
 
 def literal(operation: Operation) -> str:
@@ -156,16 +183,6 @@ def literal(operation: Operation) -> str:
     return rounded(text, kind) if kind.element in ("f16", "bf16") else text
 
 
-def unsupported(operation: Operation) -> UnsupportedTritonOp:
-    """The error for an operation the backend cannot compile."""
-    return UnsupportedTritonOp(
-        f"the CPU backend cannot compile the Triton operation {operation.name}",
-        where=operation.where,
-        got=f"{operation.name} {operation.text}"[:120],
-        remedy="write the kernel without it, or run this kernel on a GPU",
-    )
-
-
 def expression(operation: Operation, arguments: list[str]) -> str:
     """C for one element of an elementwise operation, given its operands' C texts.
 
@@ -179,6 +196,8 @@ def expression(operation: Operation, arguments: list[str]) -> str:
     if name in ("arith.cmpi", "arith.cmpf"):
         return _comparison(operation, arguments)
     if name in _CASTS:
+        if _DIRECTED.search(operation.text):
+            raise unsupported(operation)
         return _cast(name, kinds[0], result, arguments[0])
     if name in ("arith.bitcast", "tt.bitcast"):
         return f"BITCAST({c_type(result)}, {c_type(kinds[0])}, {arguments[0]})"
@@ -258,7 +277,7 @@ def _call(word: str, single: bool, numbers: list[str]) -> str:
 
 
 def _unsigned(kind: Type) -> str:
-    return "uint8_t" if kind.element == "i1" else "u" + C_TYPES[kind.element]
+    return "uint8_t" if kind.element == "i1" else "u" + c_type(kind)
 
 
 def _comparison(operation: Operation, arguments: list[str]) -> str:

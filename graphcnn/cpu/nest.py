@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from graphcnn.cpu import analysis
 from graphcnn.cpu.expressions import c_type, expression, is_float, literal, rounded, size
+from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.ttir import Block, Operation, Type, Value
 
 
@@ -178,6 +179,10 @@ class Nest:
             return self.bind(c_type(value.type), *element)
         operation = value.owner
         assert operation is not None, f"{value.name} was not computed"
+        with understanding(operation.line, operation.where):
+            return self._result(operation, value, index)
+
+    def _result(self, operation: Operation, value: Value, index: Index) -> Term:
         operands = operation.operands
         match operation.name:
             case "arith.constant":

@@ -4,17 +4,20 @@
  * access whose address plainly comes from one parameter must stay in that parameter's region.
  *
  * Each byte of a tensor's storage has two words of shadow: who wrote it and who read it in this
- * launch (program number + 1; SEVERAL for more than one reader), and a flag for memory that holds
- * nothing yet. Programs run one after another, so the order is fixed and a report is repeatable;
- * what two programs of a grid do to one byte is a race whichever came first.
+ * launch (program number + 1; SEVERAL for more than one reader). Tensors that share an arena by plan
+ * have memory of their own here, and share these words; a third, which outlives the launch, says
+ * which tensor's data the byte would hold. Programs run one after another, so the order is fixed and
+ * a report is repeatable; what two programs of a grid do to one byte is a race whichever came first.
  */
-enum { LOAD_OUTSIDE = 1, STORE_OUTSIDE, WRITE_RACE, READ_RACE, UNWRITTEN_LOAD, ASSERTION };
+enum { LOAD_OUTSIDE = 1, STORE_OUTSIDE, WRITE_RACE, READ_RACE, UNWRITTEN_LOAD, ASSERTION, OVERWRITTEN };
 #define SEVERAL UINT32_MAX
 
 typedef struct {
   char *low, *high;
   uint32_t *writer, *reader;
-  uint8_t* unwritten; /* NULL: all of it holds data */
+  uint32_t* holder; /* the number of the tensor; NULL: all of it holds this one's data */
+  uint8_t* stored; /* whether this one's data were there once */
+  uint32_t number;
 } region;
 
 typedef struct {
@@ -57,21 +60,27 @@ static region* region_of(const char* p, int size, int parameter, int kind, int s
   return 0;
 }
 
+static int holds_data(region* r, int64_t start, int size, int site) {
+  for (int64_t at = start; r->holder && at < start + size; at++) {
+    uint32_t holder = r->holder[at];
+    if (holder == r->number) continue;
+    report(r->stored[at] ? OVERWRITTEN : UNWRITTEN_LOAD, site, r - regions, start, holder + 1);
+    return 0;
+  }
+  return 1;
+}
+
 static int may_load(const void* p, int size, int parameter, int site) {
   region* r = region_of(p, size, parameter, LOAD_OUTSIDE, site);
   if (!r) return 0;
   uint32_t self = program_id + 1;
   int64_t start = (const char*)p - r->low;
   for (int64_t at = start; at < start + size; at++) {
-    if (r->unwritten && r->unwritten[at]) {
-      report(UNWRITTEN_LOAD, site, r - regions, start, 0);
-      return 0;
-    }
     if (r->writer[at] && r->writer[at] != self)
       report(READ_RACE, site, r - regions, start, r->writer[at]);
     r->reader[at] = r->reader[at] == 0 || r->reader[at] == self ? self : SEVERAL;
   }
-  return 1;
+  return holds_data(r, start, size, site);
 }
 
 static int may_store(const void* p, int size, int parameter, int site) {
@@ -85,14 +94,15 @@ static int may_store(const void* p, int size, int parameter, int site) {
     if (r->reader[at] && r->reader[at] != self)
       report(READ_RACE, site, r - regions, start, r->reader[at]);
     r->writer[at] = self;
-    if (r->unwritten) r->unwritten[at] = 0;
+    if (r->holder) r->holder[at] = r->number, r->stored[at] = 1;
   }
   return 1;
 }
 
-/* Atomic updates do not race with one another; only their bounds are checked. */
+/* Atomic updates do not race with one another; they read what is there. */
 static int may_update(const void* p, int size, int parameter, int site) {
-  return region_of(p, size, parameter, STORE_OUTSIDE, site) != 0;
+  region* r = region_of(p, size, parameter, STORE_OUTSIDE, site);
+  return r && holds_data(r, (const char*)p - r->low, size, site);
 }
 
 static void assertion_failed(int site) { report(ASSERTION, site, -1, 0, 0); }

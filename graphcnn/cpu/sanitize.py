@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from graphcnn import forks
 from graphcnn.errors import SanitizerFault
 
 _KINDS = {
@@ -20,9 +20,98 @@ _KINDS = {
     4: ("race: one program reads what another writes", "split the kernel in two launches"),
     5: ("load of memory that nothing wrote", "write it first, or mask the load"),
     6: ("device assertion failed", "see the assertion's text"),
+    7: ("load of memory that another buffer overwrote", "plan each its own bytes while both live"),
 }
-_flags: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
-_one_at_a_time = threading.Lock()
+_one_at_a_time = forks.lock()
+
+
+class Shadow:
+    """Which buffer's data each byte of an arena holds, while every buffer has its own memory.
+
+    A kernel's store to a buffer takes those bytes of the arena from all others; a load of bytes
+    that the buffer does not hold is a fault, and so is a race over bytes that two buffers share.
+    Stores by other means (torch operations) are not seen.
+
+    Args:
+        nbytes: Size of the arena.
+        buffers: By name, the tensor that stands for each, and its first byte in the arena.
+    """
+
+    def __init__(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> None:
+        self.holders = np.zeros(nbytes, np.uint32)
+        self.names = ["nothing", *buffers]
+        self._places: dict[str, _Place] = {}
+        for number, (name, (tensor, start)) in enumerate(buffers.items(), 1):
+            storage = tensor.untyped_storage()
+            stop = start + storage.nbytes()
+            if stop > nbytes:
+                raise SanitizerFault(
+                    "a buffer lies outside the arena",
+                    where=f"buffer '{name}'",
+                    got=f"bytes {start} to {stop}",
+                    wanted=f"an end at {nbytes} at most",
+                    remedy="plan a larger arena",
+                )
+            stored = np.zeros(storage.nbytes(), np.uint8)
+            place = _Place(self, number, start, self.holders[start:stop], stored)
+            self._places[name] = _places[storage.data_ptr()] = place
+            weakref.finalize(tensor, _places.pop, storage.data_ptr(), None)
+
+    def begin(self, filled: Collection[str]) -> None:
+        """From now on these buffers hold data, and no others."""
+        self.holders.fill(0)
+        for place in self._places.values():
+            place.stored.fill(0)
+        for name in filled:
+            place = self._places[name]
+            place.holder.fill(place.number)
+            place.stored.fill(1)
+
+    def check(self, name: str, tensor: torch.Tensor) -> None:
+        """Check that a tensor inside one of the buffers holds what kernels stored there.
+
+        Raises:
+            SanitizerFault: naming it, and what overwrote it.
+        """
+        missing = lost(tensor)
+        if not missing.any():
+            return
+        place = _place_of(tensor)
+        at = tuple(missing.nonzero()[0].tolist())
+        what, remedy = f"'{name}' holds elements that no kernel stored", "store every element"
+        if _elements(place.stored, tensor)[at]:
+            other = self.names[int(_elements(place.holder.astype(np.int64), tensor)[at])]
+            what = f"'{name}' was overwritten: it shares memory with '{other}' while both live"
+            remedy = _KINDS[7][1]
+        raise SanitizerFault(
+            what,
+            where=f"output '{name}'",
+            got=f"{int(missing.sum())} of {tensor.numel()} elements, the first at {list(at)}",
+            remedy=remedy,
+        )
+
+
+class _Place(NamedTuple):
+    """A tensor's part of a shadow."""
+
+    shadow: Shadow
+    number: int
+    start: int  # in the arena
+    holder: Any  # per byte, the number of the tensor whose data it holds
+    stored: Any  # per byte, whether it ever held this tensor's
+
+
+_places: dict[int, _Place] = {}  # by the address of a tensor's storage
+
+
+def _place_of(tensor: torch.Tensor) -> _Place:
+    return _places[tensor.untyped_storage().data_ptr()]
+
+
+def _elements(of_bytes: Any, tensor: torch.Tensor) -> torch.Tensor:
+    """What stands for the first byte of each element of a tensor, from one per byte of storage."""
+    elements = torch.from_numpy(of_bytes).view(-1, tensor.element_size())[:, 0].contiguous()
+    return elements.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
 
 def unwritten(tensor: torch.Tensor) -> torch.Tensor:
@@ -32,21 +121,18 @@ def unwritten(tensor: torch.Tensor) -> torch.Tensor:
     and `never_written` tells what is missing. Writes by other means (torch operations) are not
     seen. Forgotten when the tensor object dies.
     """
-    storage = tensor.untyped_storage()
-    _flags[storage.data_ptr()] = np.ones(storage.nbytes(), np.uint8)
-    weakref.finalize(tensor, _flags.pop, storage.data_ptr(), None)
+    Shadow(tensor.untyped_storage().nbytes(), {"tensor": (tensor, 0)})
     return tensor
 
 
-def never_written(tensor: torch.Tensor) -> torch.Tensor:
-    """Which elements of a tensor declared `unwritten` no sanitized kernel has stored: a bool mask.
+def lost(tensor: torch.Tensor) -> torch.Tensor:
+    """Which elements of a tensor in a `Shadow`'s buffer hold no data of it: a bool mask.
 
     Raises:
-        KeyError: The tensor's storage was not declared.
+        KeyError: The tensor's storage is in none.
     """
-    flags = torch.from_numpy(_flags[tensor.untyped_storage().data_ptr()])
-    elements = flags.view(-1, tensor.element_size())[:, 0].contiguous()
-    return elements.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()) != 0
+    place = _place_of(tensor)
+    return _elements(place.holder != place.number, tensor)
 
 
 class _Region(ctypes.Structure):
@@ -55,7 +141,9 @@ class _Region(ctypes.Structure):
         ("high", ctypes.c_void_p),
         ("writer", ctypes.c_void_p),
         ("reader", ctypes.c_void_p),
-        ("unwritten", ctypes.c_void_p),
+        ("holder", ctypes.c_void_p),
+        ("stored", ctypes.c_void_p),
+        ("number", ctypes.c_uint32),
     )
 
 
@@ -79,18 +167,21 @@ def launch(
         SanitizerFault: The first fault. No memory was harmed: faulting accesses are left out.
     """
     regions = (_Region * len(arguments))()
-    shadows: dict[int, tuple[Any, ...]] = {}
+    shadows: dict[int, tuple[Any, Any]] = {}
     for region, argument in zip(regions, arguments, strict=True):
         if hasattr(argument, "untyped_storage"):
             storage = argument.untyped_storage()
             low, size = storage.data_ptr(), storage.nbytes()
-            if low not in shadows:
-                zeros = (np.zeros(size, np.uint32), np.zeros(size, np.uint32))
-                shadows[low] = (*zeros, _flags.get(low))
+            place = _places.get(low)
+            arena, start, total = low, 0, size
+            if place is not None:
+                arena, start, total = id(place.shadow), place.start, len(place.shadow.holders)
+                region.holder, region.stored = place.holder.ctypes.data, place.stored.ctypes.data
+                region.number = place.number
+            if arena not in shadows:
+                shadows[arena] = np.zeros(total, np.uint32), np.zeros(total, np.uint32)
             region.low, region.high = low, low + size
-            region.writer, region.reader, region.unwritten = (
-                None if array is None else array.ctypes.data for array in shadows[low]
-            )
+            region.writer, region.reader = (a[start:].ctypes.data for a in shadows[arena])
     values = [v.data_ptr() if hasattr(v, "data_ptr") else v for v in arguments]
     library.sanitize_end.restype = _Fault
     with _one_at_a_time:
@@ -113,6 +204,10 @@ def _error(
         size = arguments[fault.region].untyped_storage().nbytes()
         name = metadata.parameter_names[fault.region]
         place = f"byte {fault.offset} of argument `{name}`, which has {size} bytes, "
+    if fault.kind == 7:
+        held = _place_of(arguments[fault.region])
+        names = held.shadow.names
+        place += f"and is buffer '{names[held.number]}', overwritten by '{names[fault.first]}', "
     return SanitizerFault(
         f"{what} in kernel {metadata.name}",
         where=metadata.sites[fault.site],

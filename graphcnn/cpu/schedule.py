@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 
 from graphcnn.cpu import analysis
+from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.ttir import Block, Operation, Value
 
 _EXPENSIVE = {"tt.load", "arith.divf", "arith.divsi", "arith.remsi", "tt.extern_elementwise"}
@@ -47,27 +48,28 @@ def materialized(block: Block) -> set[Value]:
     ]
     for position in range(len(block.operations) - 1, -1, -1):
         operation = block.operations[position]
-        for value in operation.results:
-            reached: set[int] = set()
-            for user in value.users:
-                at = positions[user]
-                outer = block.operations[at]
-                lazy = outer is user and analysis.is_lazy(user) and user.result.type.shape
-                through = outer.results if lazy else []
-                for result in through:
-                    reached |= {at} if result in chosen else roots[result]
-                if not through:
-                    reached.add(at)
-            roots[value] = reached
-            if not value.type.shape or not analysis.is_lazy(operation):
-                continue
-            costly = operation.name in _EXPENSIVE or operation.name.startswith("math.")
-            if (costly or analysis.is_unrolled(operation)) and len(reached) > 1:
-                chosen.add(value)
-            if operation.name == "tt.load" and _overtaken(
-                block, operation, position, reached, writes
-            ):
-                chosen.add(value)
+        with understanding(operation.line, operation.where):
+            for value in operation.results:
+                reached: set[int] = set()
+                for user in value.users:
+                    at = positions[user]
+                    outer = block.operations[at]
+                    lazy = outer is user and analysis.is_lazy(user) and user.result.type.shape
+                    through = outer.results if lazy else []
+                    for result in through:
+                        reached |= {at} if result in chosen else roots[result]
+                    if not through:
+                        reached.add(at)
+                roots[value] = reached
+                if not value.type.shape or not analysis.is_lazy(operation):
+                    continue
+                costly = operation.name in _EXPENSIVE or operation.name.startswith("math.")
+                if (costly or analysis.is_unrolled(operation)) and len(reached) > 1:
+                    chosen.add(value)
+                if operation.name == "tt.load" and _overtaken(
+                    block, operation, position, reached, writes
+                ):
+                    chosen.add(value)
     return chosen
 
 

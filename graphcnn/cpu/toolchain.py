@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from graphcnn.errors import MissingCompiler
+from graphcnn import triton_api
+from graphcnn.errors import FileProblem, MissingCompiler
 
 HERE = Path(__file__).parent
 _FLAGS = [
@@ -27,23 +31,43 @@ _FLAGS = [
     "-fno-strict-aliasing",
     "-w",
 ]
+# In the cache's folder: the compiler of the kernels there, for machines that have none.
+_LAST = "graphcnn_cpu_compiler.txt"
 
 
-@cache
-def compiler() -> str:
-    """The C compiler's path: $CC, else cc, gcc or clang.
+def compiler() -> tuple[str, ...]:
+    """The command that compiles C: $CC with its options, else cc, gcc or clang.
 
     Raises:
-        MissingCompiler: None of them is installed.
+        MissingCompiler: $CC names none, or none is installed.
     """
-    for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
-        if name and (path := shutil.which(name)):
-            return path
+    chosen = os.environ.get("CC", "").strip()
+    if chosen:
+        command = _words(chosen)
+        if command and (path := shutil.which(command[0])):
+            return (path, *command[1:])
+        raise MissingCompiler(
+            "the environment variable CC names a C compiler that cannot be found",
+            got=f"CC={chosen!r}",
+            wanted="a program on PATH or with its path, and its options if any",
+            remedy="correct CC, or unset it to use cc, gcc or clang",
+        )
+    for name in ("cc", "gcc", "clang"):
+        if path := shutil.which(name):
+            return (path,)
     raise MissingCompiler(
         "the CPU device compiles its kernels with a C compiler, and none was found",
-        got=f"CC={os.environ.get('CC')!r}; no cc, gcc or clang on PATH",
+        got="no cc, gcc or clang on PATH",
         remedy="install gcc or clang, or set CC to the compiler's path",
     )
+
+
+def _words(command: str) -> list[str]:
+    """A command split as a shell does; [] for a quotation that does not end."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 @cache
@@ -68,13 +92,58 @@ def _cpu_features() -> str:
     return "\n".join(dict.fromkeys(line for line in lines if line.startswith(wanted)))
 
 
-@cache
 def fingerprint() -> str:
-    """Changes with the compiler, its flags, the processor, and the source of this package."""
-    version = subprocess.run(
-        [compiler(), "--version"], capture_output=True, text=True, check=False
-    ).stdout
-    digest = hashlib.sha256("\0".join([version, *flags(), _cpu_features()]).encode())
+    """Changes with the compiler, its flags, the processor, and the source of this package.
+
+    Kernels that are compiled already need no compiler: where there is none, it is the one that
+    filled Triton's cache.
+
+    Raises:
+        MissingCompiler: There is none and never was, or $CC names one that cannot be found.
+    """
+    try:
+        identity = _identity(compiler())
+    except MissingCompiler:
+        if os.environ.get("CC", "").strip():
+            raise
+        try:
+            identity = (triton_api.cache_folder() / _LAST).read_text()
+        except OSError:
+            identity = ""
+        if not identity:
+            raise
+    return _digest(identity)
+
+
+@cache
+def _identity(command: tuple[str, ...]) -> str:
+    """What a compiler says it is, and the options it is called with."""
+    return "\n".join([_run([*command, "--version"]).stdout, *command[1:]])
+
+
+def _run(command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a compiler, its messages in English.
+
+    Raises:
+        MissingCompiler: The system cannot start it.
+    """
+    environment = {**os.environ, "LC_ALL": "C", **variables}
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, errors="replace"
+        )
+    except OSError as error:
+        raise MissingCompiler(
+            "the C compiler cannot be started",
+            where=command[0],
+            got=error,
+            remedy="set CC to a working gcc or clang",
+        ) from error
+
+
+@cache
+def _digest(identity: str) -> str:
+    digest = hashlib.sha256("\0".join([identity, *flags(), _cpu_features()]).encode())
     for path in sorted([*HERE.glob("*.py"), *HERE.glob("*.h")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -85,18 +154,56 @@ def shared_object(source: str) -> bytes:
 
     Raises:
         MissingCompiler: The compiler failed, with its first messages.
+        FileProblem: The folder for temporary files cannot be used.
     """
-    with tempfile.TemporaryDirectory(prefix="graphcnn_") as folder:
-        text, binary = Path(folder, "kernel.c"), Path(folder, "kernel.so")
-        text.write_text(source)
-        command = [compiler(), *flags(), f"-I{HERE}", str(text), "-o", str(binary), "-lm"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise MissingCompiler(
-                "the C compiler rejected a kernel",
-                where=" ".join(command[:-4]),
-                got=result.stderr[:2000],
-                wanted="gcc 12 or newer, or clang 15 or newer, with OpenMP",
-                remedy="set CC to such a compiler",
-            )
+    command = compiler()
+    try:
+        with tempfile.TemporaryDirectory(prefix="graphcnn_") as folder:
+            binary = _compile(command, source, Path(folder))
+    except OSError as error:
+        raise temporary_folder_problem(error) from error
+    _remember(_identity(command))
+    return binary
+
+
+def _compile(command: tuple[str, ...], source: str, folder: Path) -> bytes:
+    text, binary = folder / "kernel.c", folder / "kernel.so"
+    text.write_text(source)
+    options = [*flags(), f"-I{HERE}"]
+    # Its own temporary files go the same way.
+    result = _run([*command, *options, str(text), "-o", str(binary), "-lm"], TMPDIR=str(folder))
+    if os.strerror(errno.ENOSPC) in result.stderr:
+        raise OSError(errno.ENOSPC, result.stderr.strip()[:300])
+    if result.returncode == 0 and binary.exists():
         return binary.read_bytes()
+    said = result.stderr.strip()[:2000] or "no message"
+    raise MissingCompiler(
+        "the C compiler rejected a kernel",
+        where=shlex.join([*command, *options]),
+        got=f"{said} (exit status {result.returncode}"
+        + (")" if result.returncode else ", and no output file)"),
+        wanted="gcc 12 or newer, or clang 15 or newer, with OpenMP",
+        remedy="set CC to such a compiler",
+    )
+
+
+def _remember(identity: str) -> None:
+    """Write down which compiler fills the cache (see `fingerprint`), whole or not at all."""
+    file = triton_api.cache_folder() / _LAST
+    # A folder that cannot be written is Triton's to report: it keeps the kernel there.
+    with suppress(OSError):
+        if not file.exists() or file.read_text() != identity:
+            own = file.with_suffix(f".{os.getpid()}")
+            own.write_text(identity)
+            own.replace(file)
+
+
+def temporary_folder_problem(error: OSError) -> FileProblem:
+    """The error for a TMPDIR that is full, read-only, or forbids execution."""
+    return FileProblem(
+        "the folder for temporary files cannot be used to compile and load kernels",
+        where=f"folder '{tempfile.tempdir}', TMPDIR={os.environ.get('TMPDIR')!r}",
+        got=error,
+        wanted="room for a few hundred kilobytes, and files that may be executed",
+        remedy="make room there, or set TMPDIR to another folder",
+    )

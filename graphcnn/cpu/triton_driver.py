@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,23 +13,21 @@ import torch
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
-from graphcnn.cpu import sanitize
+from graphcnn.cpu import library, sanitize
 from graphcnn.cpu.backend import NAME
+from graphcnn.cpu.expressions import PARAMETERS
 
-_C = {
-    "ptr": ctypes.c_void_p,
-    "i1": ctypes.c_bool,
-    "i8": ctypes.c_int8,
-    "i16": ctypes.c_int16,
-    "i32": ctypes.c_int32,
-    "i64": ctypes.c_int64,
-    "f32": ctypes.c_float,
-    "f64": ctypes.c_double,
-}
+# OpenMP's pool of threads does not survive a fork: a child that calls for a team waits for ever, in
+# a kernel as in torch.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def threads() -> int:
-    """Threads of a launch: torch's setting, and no more than OMP_NUM_THREADS."""
+    """Threads of a launch: torch's setting, and no more than OMP_NUM_THREADS.
+
+    One in a child made by fork, and one for torch, until `torch.set_num_threads` is called there;
+    that is safe where the parent had run nothing on several threads.
+    """
     limit = os.environ.get("OMP_NUM_THREADS", "")
     count: int = torch.get_num_threads()
     return min(count, int(limit)) if limit.isdigit() and int(limit) > 0 else count
@@ -43,7 +40,9 @@ class Launcher:
         self.signature = tuple(source.signature.values())
         self.metadata = metadata
         self.checked = metadata.arch == "sanitize"
-        self.types: list[Any] = [ctypes.c_int] * 4 + [_C[kind] for kind in metadata.parameters]
+        self.types: list[Any] = [ctypes.c_int] * 4 + [
+            PARAMETERS[kind] for kind in metadata.parameters
+        ]
 
     def __call__(
         self,
@@ -51,7 +50,7 @@ class Launcher:
         grid_y: int,
         grid_z: int,
         stream: object,
-        library: ctypes.CDLL,
+        loaded: ctypes.CDLL,
         packed: object,
         launch_metadata: object,
         enter: Callable[[object], None] | None,
@@ -61,14 +60,14 @@ class Launcher:
         """Run the grid; returns when it is done."""
         if enter is not None:
             enter(launch_metadata)
-        if library.launch.argtypes is None:
-            library.launch.argtypes, library.launch.restype = self.types, None
+        if loaded.launch.argtypes is None:
+            loaded.launch.argtypes, loaded.launch.restype = self.types, None
         live = list(_flatten(self.signature, arguments))
         if self.checked:
-            sanitize.launch(library, self.metadata, (grid_x, grid_y, grid_z), live)
+            sanitize.launch(loaded, self.metadata, (grid_x, grid_y, grid_z), live)
         else:
             values = [v.data_ptr() if hasattr(v, "data_ptr") else v for v in live]
-            library.launch(threads(), grid_x, grid_y, grid_z, *values)
+            loaded.launch(threads(), grid_x, grid_y, grid_z, *values)
         if leave is not None:
             leave(launch_metadata)
 
@@ -102,13 +101,10 @@ class _Utilities:
         device: object,  # Triton's signature
     ) -> tuple[None, ctypes.CDLL, int, int, int]:
         """The module is None, so that Triton never asks another driver to unload it."""
-        with tempfile.NamedTemporaryFile(prefix=f"{name}_", suffix=".so") as file:
-            file.write(binary)
-            file.flush()
-            return None, ctypes.CDLL(file.name), 0, 0, 1 << 20
+        return None, library.load(binary), 0, 0, 1 << 20
 
     def unload_module(self, module: object) -> None:
-        """Shared objects stay loaded."""
+        """A library is unloaded when nothing holds it any more."""
 
 
 class CpuDriver(DriverBase):  # type: ignore[misc]  # triton has no type stubs

@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from graphcnn.cpu.refusal import REMEDY, understanding
+from graphcnn.errors import UnsupportedTritonOp
+
 _NAME = re.compile(r"%[\w$.\-]+(?:#\d+)?")
 _OPERATION = re.compile(r'(?:(%[\w$.\-:, %]+) = )?"?([\w.]+)"?(.*)$')
 _LOCATION = re.compile(r" ?loc\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)")
@@ -22,6 +25,10 @@ class Type:
     element: str
     shape: tuple[int, ...] = ()
     pointer: bool = False
+
+    def __str__(self) -> str:
+        text = f"!tt.ptr<{self.element}>" if self.pointer else self.element
+        return f"tensor<{'x'.join(map(str, self.shape))}x{text}>" if self.shape else text
 
     def of(self, element: str, *, pointer: bool = False) -> Type:
         """The same shape with another element type."""
@@ -72,6 +79,11 @@ class Operation:
     operands: list[Value] = field(default_factory=list)
     results: list[Value] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+
+    @property
+    def line(self) -> str:
+        """The operation as it is written, without its results and regions."""
+        return f"{self.name} {self.text}"
 
     @property
     def result(self) -> Value:
@@ -129,7 +141,11 @@ def split_list(text: str) -> list[str]:
 
 
 def parse(text: str) -> Function:
-    """Parse a module that holds one public function."""
+    """Parse a module that holds one public function.
+
+    Raises:
+        UnsupportedTritonOp: naming the line that is not Triton IR as this package knows it.
+    """
     return _Parser(text).function()
 
 
@@ -164,14 +180,24 @@ class _Parser:
         self.position = 0
 
     def function(self) -> Function:
-        start = next(i for i, line in enumerate(self.lines) if line.startswith("tt.func public"))
-        match = re.match(
-            r"tt\.func public @([\w.$]+)\((.*?)\)\s*(attributes.*)?\{$", self.lines[start]
-        )
-        assert match, self.lines[start]
-        parameters = [self._argument(part) for part in split_list(match.group(2))]
-        self.position = start + 1
+        while not (line := self._line()).startswith("tt.func public"):
+            self.position += 1
+        with understanding(line, self.where[self.position]):
+            match = re.match(r"tt\.func public @([\w.$]+)\((.*?)\)\s*(attributes.*)?\{$", line)
+            assert match, line
+            parameters = [self._argument(part) for part in split_list(match.group(2))]
+        self.position += 1
         return Function(match.group(1), parameters, self._block([]))
+
+    def _line(self) -> str:
+        if self.position < len(self.lines):
+            return self.lines[self.position]
+        raise UnsupportedTritonOp(
+            "a text of Triton IR ends before its function does",
+            where=self.where[-1] if self.where else "the whole text",
+            got=self.lines[-1][:120] if self.lines else "no operation",
+            remedy=REMEDY,
+        )
 
     def _argument(self, text: str) -> Value:
         name, kind = text.split(": ", 1)
@@ -184,13 +210,14 @@ class _Parser:
     def _block(self, arguments: list[Value]) -> Block:
         """Parse up to the closing brace, where `position` is left."""
         block = Block(arguments)
-        while not self.lines[self.position].startswith("}"):
-            line = self.lines[self.position]
+        while not (line := self._line()).startswith("}"):
             if match := re.match(r"\^bb0\((.*)\):$", line):
                 block.arguments = [self._argument(part) for part in split_list(match.group(1))]
                 self.position += 1
                 continue
-            block.operations.append(self._operation(line, self.where[self.position]))
+            where = self.where[self.position]
+            with understanding(line, where):
+                block.operations.append(self._operation(line, where))
         return block
 
     def _operation(self, line: str, where: str) -> Operation:
@@ -205,7 +232,7 @@ class _Parser:
             self._use(operation, rest.split(")")[0])
             operation.blocks.append(self._block([]))
             operation.where = self.where[self.position]
-            types = _arrow_types(self.lines[self.position])
+            types = _arrow_types(self._line())
             self.position += 1
         else:
             head, _, tail = operation.text.rpartition(" : ")
@@ -218,7 +245,8 @@ class _Parser:
         if len(types) == 1:
             types = types * len(names)
         operation.results = [
-            self._define(name, kind, operation) for name, kind in zip(names, types, strict=False)
+            self._define(name, kind, operation)
+            for name, kind in zip(names, types if names else (), strict=True)
         ]
         return operation
 
@@ -252,7 +280,7 @@ class _Parser:
         assert match, operation.text
         self._use(operation, match.group(1))
         operation.blocks.append(self._block([]))
-        if self.lines[self.position].startswith("} else {"):
+        if self._line().startswith("} else {"):
             self.position += 1
             operation.blocks.append(self._block([]))
         self.position += 1

@@ -10,12 +10,14 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from graphcnn.arguments import sequence
 from graphcnn.errors import (
     GraphCNNError,
     InputKindError,
     InvalidAttribute,
     InvalidGraph,
     Where,
+    shown,
 )
 from graphcnn.frontend.short_forms import integers
 from graphcnn.ir.graph import Graph, Node, Param, Value
@@ -43,6 +45,13 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, type: TensorType, name: str | None) -> None:
+        if self.__class__ is Tensor:
+            raise InputKindError(
+                "a symbolic tensor is an input, a param or the result of an operator",
+                got="Tensor(...)",
+                wanted="what gx.input, gx.param or another function of graphcnn returns",
+                remedy="for example gx.input(name, shape)",
+            )
         if name is not None:
             check_name(name)
         self.type, self.name = type, name
@@ -128,14 +137,17 @@ def users_line() -> Where | None:
 
 
 def on_the_users_line(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a front-end function so that its errors name the user's line."""
+    """Decorate a front-end function so that its errors name the user's line; `name` is checked."""
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        name = kwargs.get("name")
         try:
+            if name is not None:
+                check_name(name)
             return function(*args, **kwargs)
         except GraphCNNError as error:
-            named = f" '{kwargs['name']}'" if kwargs.get("name") else ""
+            named = f" '{name}'" if isinstance(name, str) else ""
             line = f"{function.__name__}{named} ({users_line() or 'built in'})"
             error.where = line if error.where is None else f"{error.where}, {line}"
             raise error from None
@@ -176,7 +188,7 @@ def _type(shape: Sequence[int], dtype: object) -> TensorType:
     if not isinstance(sizes, tuple):
         raise InvalidAttribute(
             "a shape is a tuple of positive integers",
-            got=repr(shape),
+            got=shown(shape),
             remedy="for example shape=(1, 3, 224, 224)",
         )
     return TensorType(sizes, DType.of(dtype))
@@ -203,15 +215,9 @@ def graph(name: str, outputs: Tensor | Sequence[Tensor]) -> Graph:
         InvalidName, InvalidGraph: for a bad name or two equal ones, or no outputs.
         InputKindError: for an output that is not a symbolic tensor.
     """
-    returned = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-    for tensor in returned:
-        if not isinstance(tensor, Tensor):
-            raise InputKindError(
-                "the outputs of a graph are symbolic tensors",
-                got=type(tensor).__name__,
-                wanted="what the functions of graphcnn return",
-                remedy="build the network on gx.input(...)",
-            )
+    check_name(name)
+    returned = (outputs,) if isinstance(outputs, Tensor) else outputs
+    returned = sequence(returned, "outputs", Tensor, "what the functions of graphcnn return")
     tensors = _reachable(returned)
     names = _names(tensors)
     inputs = tuple(Value(names[t], t.type) for t in tensors if isinstance(t, Input))

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from graphcnn.arguments import sequence
 from graphcnn.errors import InputKindError
 from graphcnn.frontend.expr import Call, Tensor, on_the_users_line
 from graphcnn.frontend.short_forms import integer, integers, number, pair, sides
-from graphcnn.frontend.weights import as_weight
+from graphcnn.frontend.weights import as_operand, as_weight
 from graphcnn.ir.op import Op
 from graphcnn.ops import (
     Add,
@@ -166,8 +167,8 @@ def batch_norm(
         input,
         running_mean=running_mean,
         running_var=running_var,
-        weight=np.ones(channels) if weight is None else weight,
-        bias=np.zeros(channels) if bias is None else bias,
+        weight=np.broadcast_to(1.0, channels) if weight is None else weight,
+        bias=np.broadcast_to(0.0, channels) if bias is None else bias,
     )
 
 
@@ -179,7 +180,12 @@ def relu(input: Tensor, *, name: str | None = None) -> Tensor:
 
 @on_the_users_line
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, *, name: str | None = None) -> Tensor:
-    """x where x > 0, else negative_slope * x."""
+    """x where x > 0, else negative_slope * x.
+
+    Raises:
+        InvalidAttribute: with the user's line, for a slope that is not finite in float32 (in
+            float64, for float64 tensors).
+    """
     return _call(LeakyRelu(number(negative_slope)), name, input)
 
 
@@ -236,7 +242,7 @@ def add(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
     Raises:
         ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
     """
-    return Call(Add(), _operands(input, other, name or "add"), ["input", "other"], name)
+    return _arithmetic(Add(), name, input, other)
 
 
 @on_the_users_line
@@ -248,7 +254,7 @@ def mul(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
     Raises:
         ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
     """
-    return Call(Mul(), _operands(input, other, name or "mul"), ["input", "other"], name)
+    return _arithmetic(Mul(), name, input, other)
 
 
 @on_the_users_line
@@ -278,7 +284,7 @@ def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) 
     Raises:
         RankError, ShapeError, InvalidGraph, DTypeMismatch: with the user's line.
     """
-    operands = [_symbolic(tensor) for tensor in tensors]
+    operands = sequence(tensors, "tensors", Tensor, "what the functions of graphcnn return")
     axis = _dimension(operands[0], dim) if operands else dim
     return Call(Concat(axis), operands, [f"input{i}" for i in range(len(operands))], name)
 
@@ -307,16 +313,11 @@ def _dimension(input: Tensor, dim: int) -> int:
     return dim + rank if isinstance(dim, int) and -rank <= dim < 0 else dim
 
 
-def _operands(input: Tensor, other: WeightLike, name: str) -> list[Tensor]:
-    """The operands of arithmetic, where a number is wider than a tensor of half precision."""
+def _arithmetic(op: Op, name: str | None, input: Tensor, other: WeightLike) -> Call:
     first = _symbolic(input)
-    if isinstance(other, Tensor):
-        return [first, other]
-    if isinstance(other, int | float | np.number) and not isinstance(other, bool):
-        other = np.array(other, np.float64)
-    wide = getattr(other, "ndim", 0) == 0
-    dtype = first.dtype.arithmetic if wide else first.dtype
-    return [first, as_weight(other, dtype, f"{name}.other")]
+    if not isinstance(other, Tensor):
+        other = as_operand(other, first.dtype, f"{name or op.name}.other")
+    return Call(op, [first, other], ["input", "other"], name)
 
 
 def _symbolic(value: object) -> Tensor:

@@ -1,11 +1,10 @@
-"""Short forms of attributes: one number for a pair, a pair for four sides.
+"""Short forms of attributes: one number for a pair, a pair for four sides; NumPy's numbers.
 
 What has none of these forms is passed on as it is, for the operator to refuse.
 """
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,14 @@ import numpy as np
 
 def integer(value: Any) -> Any:
     """A Python int where `value` is an integer of another kind, such as NumPy's."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        return value
-    try:
-        return operator.index(value)
-    except TypeError:
-        # Arrays and tensors have __index__, and refuse it unless they hold one integer.
-        return value
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return int(value) if whole else value
 
 
 def number(value: Any) -> Any:
-    """A Python number from one of NumPy's."""
-    return value.item() if isinstance(value, np.number) else value
+    """A Python float or int where `value` is a real number of a kind that float64 holds."""
+    narrow = isinstance(value, float | np.float32 | np.float16)
+    return float(value) if narrow else integer(value)
 
 
 def integers(value: Any) -> Any:

@@ -8,7 +8,7 @@ from graphcnn.ir.log import CompileLog, Refusal, Stage
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.rebatch import batch_of, rebatch
 from graphcnn.ir.text import parse
-from graphcnn.ir.types import DType, TensorType
+from graphcnn.ir.types import DType, TensorType, fitting
 from graphcnn.ir.verify import check_data, check_graph, verify
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "check_graph",
     "estimated",
     "evaluate",
+    "fitting",
     "gamma",
     "inline",
     "node_cost",

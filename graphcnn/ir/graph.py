@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from graphcnn.errors import MissingWeights, UnknownNode, Where
+from graphcnn.errors import MissingWeights, UnknownNode, Where, shown
 from graphcnn.ir.types import TensorType
 
 if TYPE_CHECKING:
@@ -130,6 +130,15 @@ class Graph:
         return {name: tuple(nodes) for name, nodes in readers.items()}
 
     @cached_property
+    def varying(self) -> frozenset[str]:
+        """Names of the values that depend on an input; the others are constant."""
+        found = {value.name for value in self.inputs}
+        for node in self.nodes:
+            if not found.isdisjoint(node.inputs):
+                found.update(value.name for value in node.outputs)
+        return frozenset(found)
+
+    @cached_property
     def param_by_name(self) -> Mapping[str, Param]:
         """Parameters by name."""
         return {param.name: param for param in self.params}
@@ -140,21 +149,30 @@ class Graph:
         Raises:
             UnknownNode: when no node does.
         """
-        if name not in self._producers:
-            raise UnknownNode(
-                f"graph '{self.name}' has no node that defines '{name}'",
-                got=name,
-                wanted="one of " + ", ".join(list(self._producers)[:8]) + " ...",
-                remedy="print(graph) lists every node",
-            )
+        if not isinstance(name, str) or name not in self._producers:
+            raise self._unknown(name)
         return self._producers[name]
+
+    def _unknown(self, name: object) -> UnknownNode:
+        return UnknownNode(
+            f"graph '{self.name}' has no node that defines {shown(name)}",
+            got=shown(name),
+            wanted="one of " + ", ".join(list(self._producers)[:8]) + " ...",
+            remedy="print(graph) lists every node",
+        )
 
     def producer(self, name: str) -> Node | None:
         """The node that defines `name`; None for inputs and params."""
         return self._producers.get(name)
 
     def type_of(self, name: str) -> TensorType:
-        """Type of an input, a param or a node's value."""
+        """Type of an input, a param or a node's value.
+
+        Raises:
+            UnknownNode: when the graph has no such value.
+        """
+        if not self.defines(name):
+            raise self._unknown(name)
         return self._types[name]
 
     def types_of(self, names: tuple[str, ...]) -> tuple[TensorType, ...]:
@@ -163,7 +181,7 @@ class Graph:
 
     def defines(self, name: str) -> bool:
         """Whether `name` is a value of this graph."""
-        return name in self._types
+        return isinstance(name, str) and name in self._types
 
     def users(self, name: str) -> tuple[Node, ...]:
         """Nodes that read `name`, in order, each once."""

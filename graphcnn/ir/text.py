@@ -8,29 +8,47 @@
       return relu
     }
 
-A fused node prints its body in braces. Attributes with their default value are left out.
+A statement is a line. A fused node prints its body in braces. Attributes with their default value
+are left out; they are numbers, strings as Python writes them, and tuples. What follows a # outside
+a string is a comment.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from graphcnn.errors import GraphCNNError, InvalidGraph, ParseError, UnknownDType, UnknownOp
+from graphcnn.errors import GraphCNNError, InvalidGraph, ParseError, UnknownDType, UnknownOp, shown
 from graphcnn.ir.fused import Fused
 from graphcnn.ir.graph import Graph, Node, Param, Value
 from graphcnn.ir.op import Op
 from graphcnn.ir.types import TensorType
 from graphcnn.ir.verify import verify
 
-_NAME = r"[A-Za-z_][\w.\-/]*"
-_VALUE = re.compile(rf"({_NAME})\s*:\s*(\w+\[[\d,]*\])")
-_HEADER = re.compile(rf"graph\s+({_NAME})\s*\{{")
-_SOURCE = re.compile(rf"(input|param)\s+({_NAME}\s*:\s*\w+\[[\d,]*\])")
-_NODE = re.compile(r"(.+?)\s*=\s*(\w+)\((.*?)\)(\s*\{)?")
-_RETURN = re.compile(rf"return\s+({_NAME}(?:\s*,\s*{_NAME})*)")
-_ATTRIBUTE = re.compile(r"([a-z_]\w*)\s*=\s*(.+)")
+# One token starts at every character, and no alternative looks at one twice: time is linear in the
+# text. A keyword is one only before a name, so that values may be called "input" or "return".
+_TOKEN = re.compile(
+    r"""
+    (?P<blank> [^\S\n]+ | \#[^\n]* )
+  | (?P<line> \n )
+  | (?P<keyword> (?:graph|input|param|return) (?=[^\S\n]+[A-Za-z_]) )
+  | (?P<type> [A-Za-z]\w*\[[0-9,]*\] )
+  | (?P<name> [A-Za-z_][\w.\-/]* )
+  | (?P<number> [+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? )
+  | (?P<string> '[^'\\\n]*(?:\\.[^'\\\n]*)*' | "[^"\\\n]*(?:\\.[^"\\\n]*)*" )
+  | (?P<mark> [{}(),:=] )
+  | (?P<unknown> . )
+    """,
+    re.VERBOSE,
+)
+_NODE = "name: type = op(operands, attribute=value)"
+_LITERAL = "a number, string or tuple"
+# Tuples in tuples; no operator has an attribute deeper than 1.
+_MAX_DEPTH = 16
 
 
 def format_graph(graph: Graph) -> str:
@@ -57,8 +75,13 @@ def _format_body(graph: Graph) -> list[str]:
 
 
 def _literal(value: object) -> str:
-    # repr of an infinity is not a Python literal; 1e999 reads back as one.
-    return repr(value).replace("inf", "1e999")
+    """As Python writes it; but 1e999 for an infinity, whose repr is no literal."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_literal, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, float) and math.isinf(value):
+        return "1e999" if value > 0 else "-1e999"
+    # NumPy's float64 is a float with a repr of its own.
+    return float.__repr__(value) if isinstance(value, float) else repr(value)
 
 
 def parse(text: str) -> Graph:
@@ -68,7 +91,7 @@ def parse(text: str) -> Graph:
     which `graphcnn.parse` sees to.
 
     Raises:
-        ParseError: where the text is not a graph, with the line.
+        ParseError: where the text is not a graph, with line and column.
         UnknownOp: for an operator that graphcnn does not have.
         InvalidGraph: or a shape error, when the graph it spells breaks a rule.
     """
@@ -84,110 +107,166 @@ def parse(text: str) -> Graph:
     return graph
 
 
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str | None
+    text: str
+    start: int
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup != "blank":
+            yield _Token(match.lastgroup, match[0], match.start())
+    while True:
+        yield _Token("end", "", len(text))
+
+
 class _Parser:
-    """Recursive descent over lines; a fused body is the only nesting."""
+    """Recursive descent with one token ahead; fused bodies, one deep, and tuples are what nests.
+
+    Tokens are made as they are needed, so the first error is also where reading stops.
+    """
 
     def __init__(self, text: str) -> None:
-        stripped = ((n, line.split("#")[0].strip()) for n, line in enumerate(text.split("\n"), 1))
-        self.lines = [(number, line) for number, line in stripped if line]
-        self.at = 0
+        self.text = text
+        self.tokens = _tokens(text)
+        self.token = next(self.tokens)
         self.inside_fused = False
         self.params: set[str] = set()
 
-    def fail(self, what: str, *, got: str, wanted: str) -> ParseError:
-        number = self.lines[min(self.at, len(self.lines) - 1)][0] if self.lines else 1
+    def place(self, token: _Token) -> str:
+        line = self.text.count("\n", 0, token.start) + 1
+        return f"line {line}, column {token.start - self.text.rfind(chr(10), 0, token.start)}"
+
+    def fail(self, what: str, wanted: str, token: _Token | None = None) -> ParseError:
+        token = token or self.token
+        ends = {"end": "the end of the text", "line": "the end of the line"}
+        rest = self.text[token.start : token.start + 60].partition("\n")[0].rstrip()
         return ParseError(
-            what,
-            where=f"line {number}",
-            got=got,
+            "the text ends inside the graph" if token.kind == "end" else what,
+            where=self.place(token),
+            got=ends.get(str(token.kind), rest),
             wanted=wanted,
             remedy="str(graph) prints the form that is read here",
         )
 
-    def next(self, wanted: str) -> str:
-        if self.at >= len(self.lines):
-            raise self.fail("the text ends inside the graph", got="end of text", wanted=wanted)
-        return self.lines[self.at][1]
+    def take(self) -> _Token:
+        token, self.token = self.token, next(self.tokens)
+        return token
+
+    def accept(self, text: str) -> bool:
+        found = self.token.kind in ("keyword", "mark") and self.token.text == text
+        if found:
+            self.take()
+        return found
+
+    def expect(self, text: str, what: str, wanted: str) -> None:
+        if not self.accept(text):
+            raise self.fail(what, wanted)
+
+    def name(self, what: str, wanted: str) -> str:
+        if self.token.kind != "name":
+            raise self.fail(what, wanted)
+        return self.take().text
+
+    def end_line(self, what: str, wanted: str) -> None:
+        """The end of a statement, and empty lines after it."""
+        if self.token.kind not in ("line", "end"):
+            raise self.fail(what, wanted)
+        while self.token.kind == "line":
+            self.take()
 
     def graph(self) -> Graph:
-        line = self.next("graph NAME {")
-        header = _HEADER.fullmatch(line)
-        if not header:
-            raise self.fail("a graph starts with its name", got=line, wanted="graph NAME {")
-        self.at += 1
+        header = "a graph starts with its name", "graph NAME {"
+        while self.token.kind == "line":
+            self.take()
+        self.expect("graph", *header)
+        name = self.name(*header)
+        self.expect("{", *header)
+        self.end_line(*header)
         inputs: list[Value] = []
         params: list[Param] = []
-        while source := _SOURCE.fullmatch(self.next("input, param or a node")):
-            value = self.value(source[2])
-            if source[1] == "input":
+        while (is_input := self.accept("input")) or self.accept("param"):
+            value = self.value("an input or param has a name and a type", "input x: f32[1,3,8,8]")
+            self.end_line("a line holds one input or param", "the end of the line")
+            if is_input:
                 inputs.append(value)
             else:
                 params.append(Param(value.name, value.type))
                 self.params.add(value.name)
-            self.at += 1
         types = {value.name: value.type for value in inputs}
         types |= {param.name: param.type for param in params}
         nodes, outputs = self.body(types)
-        if self.at < len(self.lines):
-            raise self.fail(
-                "text follows the graph", got=self.lines[self.at][1], wanted="end of text"
-            )
-        return Graph(header[1], tuple(inputs), tuple(params), nodes, outputs)
+        if self.token.kind != "end":
+            raise self.fail("text follows the graph", "the end of the text")
+        return Graph(name, tuple(inputs), tuple(params), nodes, outputs)
 
     def body(self, types: dict[str, TensorType]) -> tuple[tuple[Node, ...], tuple[str, ...]]:
         """Nodes up to `return` and the closing brace; adds what they define to `types`."""
         nodes: list[Node] = []
-        while not (returned := _RETURN.fullmatch(self.next("a node or return"))):
+        while not self.accept("return"):
             nodes.append(self.node(types))
+            self.end_line("a line holds one node", "the end of the line")
             types.update({value.name: value.type for value in nodes[-1].outputs})
-        self.at += 1
-        if (line := self.next("}")) != "}":
-            raise self.fail("a graph ends after its return", got=line, wanted="}")
-        self.at += 1
-        return tuple(nodes), tuple(name.strip() for name in returned[1].split(","))
+        returned = "return lists names", "return NAME, NAME"
+        outputs = [self.name(*returned)]
+        while self.accept(","):
+            outputs.append(self.name(*returned))
+        self.end_line(*returned)
+        self.expect("}", "a graph ends after its return", "}")
+        if not self.inside_fused:
+            self.end_line("text follows the graph", "the end of the text")
+        return tuple(nodes), tuple(outputs)
 
     def node(self, types: dict[str, TensorType]) -> Node:
-        line = self.next("a node")
-        form = "name: type = op(operands, attribute=value)"
-        match = _NODE.fullmatch(line)
-        if not match:
-            raise self.fail("a line is not a node", got=line, wanted=form)
-        defined, op_name, arguments, opens = match.groups()
-        outputs = tuple(self.value(text) for text in _split(defined))
+        line = "a line is not a node", _NODE
+        outputs = [self.value(*line)]
+        while self.accept(","):
+            outputs.append(self.value(*line))
+        self.expect("=", *line)
+        at, op_name = self.token, self.name(*line)
+        self.expect("(", *line)
+        operands, attributes = self.arguments()
+        if op_name == Fused.name and not attributes:
+            op: Op = self.fused(at, outputs[-1].name, operands, types)
+        else:
+            op = self.op(at, op_name, attributes)
+        return Node(outputs[-1].name, op, operands, tuple(outputs))
+
+    def arguments(self) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """Operands and attributes, up to the closing parenthesis."""
         operands: list[str] = []
         attributes: dict[str, Any] = {}
-        for argument in _split(arguments):
-            if attribute := _ATTRIBUTE.fullmatch(argument):
-                attributes[attribute[1]] = self.literal(attribute[2])
-            elif re.fullmatch(_NAME, argument):
-                operands.append(argument)
+        while not self.accept(")"):
+            at, word = self.token, self.name("an argument cannot be read", _NODE)
+            if not self.accept("="):
+                operands.append(word)
+            elif word in attributes:
+                raise self.fail("an attribute is given twice", "each attribute once", at)
             else:
-                raise self.fail("an argument cannot be read", got=argument, wanted=form)
-        name = outputs[-1].name
-        if op_name == "fused":
-            if not opens:
-                raise self.fail("a fused node has a body", got=line, wanted="fused(...) {")
-            if self.inside_fused:
-                raise self.fail(
-                    "fused nodes do not nest", got=line, wanted="a plain operator in the body"
-                )
-            op: Op = self.fused(name, tuple(operands), types)
-        else:
-            op = self.op(op_name, attributes)
-            self.at += 1
-        return Node(name, op, tuple(operands), outputs)
+                attributes[word] = self.literal()
+            if not self.accept(","):
+                self.expect(")", "a comma or parenthesis is missing", ", or )")
+                break
+        return tuple(operands), attributes
 
-    def fused(self, name: str, operands: tuple[str, ...], types: dict[str, TensorType]) -> Fused:
+    def fused(
+        self, at: _Token, name: str, operands: tuple[str, ...], types: dict[str, TensorType]
+    ) -> Fused:
+        if self.inside_fused:
+            raise self.fail("fused nodes do not nest", "a plain operator in the body", at)
+        self.expect("{", "a fused node has a body", "fused(...) {")
+        self.end_line("a fused node has a body", "fused(...) {")
         for operand in operands:
             if operand not in types:
                 raise InvalidGraph(
                     "a value that is read is not defined",
-                    where=f"line {self.lines[self.at][0]}",
+                    where=self.place(at),
                     got=operand,
                     wanted="a name defined on an earlier line",
                     remedy="check the spelling and the order of the lines",
                 )
-        self.at += 1
         # The body adds its own values to this copy; what enters is read off before.
         entering = {operand: types[operand] for operand in operands}
         inputs = tuple(Value(*item) for item in entering.items() if item[0] not in self.params)
@@ -197,70 +276,62 @@ class _Parser:
         self.inside_fused = False
         return Fused(Graph(name, inputs, params, nodes, outputs))
 
-    def op(self, name: str, attributes: dict[str, Any]) -> Op:
-        if name not in Op.registry or name == Fused.name:
+    def op(self, at: _Token, name: str, attributes: dict[str, Any]) -> Op:
+        if name not in Op.registry:
             raise UnknownOp(
-                f"there is no operator '{name}'",
-                where=f"line {self.lines[self.at][0]}",
-                got=name,
+                f"there is no operator {shown(name)}",
+                where=self.place(at),
+                got=shown(name),
                 wanted=", ".join(sorted(Op.registry)),
                 remedy="operators carry torch.nn.functional's names",
             )
         cls = Op.registry[name]
         fields = list(cls.__dataclass_fields__)  # type: ignore[attr-defined]  # ops are dataclasses
-        unknown = [key for key in attributes if key not in fields]
-        if unknown:
-            raise self.fail(
-                f"{name} has no attribute '{unknown[0]}'",
-                got=unknown[0],
-                wanted=", ".join(fields) or "no attributes",
-            )
+        listed = ", ".join(fields) or "no attributes"
+        for key in attributes:
+            if key not in fields or cls is Fused:
+                raise self.fail(f"{name} has no attribute '{key}'", listed, at)
         try:
             return cls(**attributes)
         except (TypeError, ValueError) as error:
-            raise self.fail(
-                f"the attributes of {name} do not fit", got=str(error), wanted=", ".join(fields)
-            ) from None
+            raise self.fail(f"the attributes of {name} do not fit: {error}", listed, at) from None
         except GraphCNNError as error:
-            raise error.at(f"line {self.lines[self.at][0]}") from None
+            raise error.at(self.place(at)) from None
 
-    def literal(self, text: str) -> Any:
+    def literal(self, depth: int = 0) -> Any:
+        at = self.token
+        if self.accept("("):
+            if depth == _MAX_DEPTH:
+                raise self.fail(f"tuples nest at most {_MAX_DEPTH} deep", _LITERAL, at)
+            return self.tuple(depth + 1)
+        if at.kind not in ("number", "string") and at.text not in ("True", "False"):
+            raise self.fail("an attribute's value cannot be read", _LITERAL)
+        self.take()
         try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            value = None
-        if not isinstance(value, int | float | bool | str | tuple):
-            raise self.fail(
-                "an attribute's value cannot be read", got=text, wanted="a number, string or tuple"
-            )
-        return value
+            return ast.literal_eval(at.text)
+        except (ValueError, SyntaxError):
+            raise self.fail("an attribute's value cannot be read", _LITERAL, at) from None
 
-    def value(self, text: str) -> Value:
-        match = _VALUE.fullmatch(text.strip())
-        if not match:
-            raise self.fail("a value has a name and a type", got=text, wanted="x: f32[1,3,8,8]")
+    def tuple(self, depth: int) -> Any:
+        """The rest of a tuple; like Python, one value in parentheses is that value."""
+        items: list[Any] = []
+        while not self.accept(")"):
+            items.append(self.literal(depth))
+            if not self.accept(","):
+                self.expect(")", "a comma or parenthesis is missing", ", or )")
+                return tuple(items) if len(items) > 1 else items[0]
+        return tuple(items)
+
+    def value(self, what: str, wanted: str) -> Value:
+        name = self.name(what, wanted)
+        self.expect(":", what, wanted)
+        at = self.token
+        if at.kind != "type":
+            raise self.fail("a value has a name and a type", "x: f32[1,3,8,8]")
+        self.take()
         try:
-            return Value(match[1], TensorType.parse(match[2]))
+            return Value(name, TensorType.parse(at.text))
         except UnknownDType as error:
-            raise error.at(f"line {self.lines[self.at][0]}") from None
+            raise error.at(self.place(at)) from None
         except (ValueError, GraphCNNError) as error:
-            raise self.fail("a type cannot be read", got=text, wanted=str(error)) from None
-
-
-def _split(text: str) -> list[str]:
-    """Split at commas outside brackets and quotes."""
-    parts, depth, quote, start = [], 0, "", 0
-    for position, character in enumerate(text):
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character in "([":
-            depth += 1
-        elif character in ")]":
-            depth -= 1
-        elif character == "," and depth == 0:
-            parts.append(text[start:position].strip())
-            start = position + 1
-    tail = text[start:].strip()
-    return [*parts, tail] if tail else parts
+            raise self.fail("a type cannot be read", str(error), at) from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graphcnn.errors import InvalidAttribute, TooLarge, UnknownDType
+from graphcnn.errors import InvalidAttribute, TooLarge, UnknownDType, shown
 
 
 class DType(StrEnum):
@@ -75,15 +77,21 @@ class DType(StrEnum):
         """
         if isinstance(dtype, cls):
             return dtype
-        spelled = str(getattr(dtype, "name", dtype))
-        if isinstance(dtype, type) and issubclass(dtype, np.generic):
-            spelled = np.dtype(dtype).name
+        kind = type(dtype)
+        if isinstance(dtype, np.dtype):
+            spelled = dtype.name
+        elif isinstance(dtype, type) and issubclass(dtype, np.generic):
+            spelled = dtype.__name__
+        elif isinstance(dtype, str) or (kind.__module__, kind.__name__) == ("torch", "dtype"):
+            spelled = str(dtype)
+        else:
+            spelled = shown(dtype)
         name = spelled.removeprefix("torch.")
         name = _LONG_NAMES.get(name, name)
         if name not in cls._value2member_map_:
             raise UnknownDType(
-                f"unknown dtype {spelled!r}",
-                got=spelled,
+                f"unknown dtype {shown(spelled)}",
+                got=shown(spelled),
                 wanted=", ".join(member.value for member in cls),
                 remedy='use one of these names, or a long form such as "float16"',
             )
@@ -117,7 +125,9 @@ _LONG_NAMES = {
     "int32": "i32",
     "int64": "i64",
 }
-_TYPE = re.compile(r"(\w+)\[([\d,]*)\]")
+# The most that every NumPy since 1.26 has.
+_MAX_RANK = 32
+_TYPE = re.compile(r"(\w+)\[((?:[0-9]+(?:,[0-9]+)*)?)\]")
 
 
 @dataclass(frozen=True)
@@ -131,9 +141,15 @@ class TensorType:
         if not isinstance(self.shape, tuple) or not all(map(_is_size, self.shape)):
             raise InvalidAttribute(
                 "every dimension of a shape is a positive integer",
-                got=repr(self.shape),
+                got=shown(self.shape),
                 wanted="a tuple of Python ints, no bools and no NumPy numbers",
                 remedy="check the sizes that were computed for this shape",
+            )
+        if len(self.shape) > _MAX_RANK:
+            raise TooLarge(
+                f"a tensor has at most {_MAX_RANK} dimensions",
+                got=f"{len(self.shape)} dimensions",
+                remedy="merge some of them",
             )
         if prod(self.shape) >= 2**63:
             raise TooLarge(
@@ -170,9 +186,27 @@ class TensorType:
         match = _TYPE.fullmatch(text.strip())
         if not match:
             raise ValueError(f"{text!r} is not a tensor type such as f32[1,3,224,224]")
-        sizes = tuple(int(size) for size in match[2].split(",") if size)
+        sizes = tuple(map(int, match[2].split(","))) if match[2] else ()
         return cls(sizes, DType.of(match[1]))
 
 
 def _is_size(size: object) -> bool:
-    return isinstance(size, int) and not isinstance(size, bool) and size >= 1
+    return type(size) is int and size >= 1
+
+
+@contextmanager
+def fitting(what: object) -> Iterator[None]:
+    """Turn NumPy's refusals to make an array of a given size into an error that names the array.
+
+    Raises:
+        TooLarge: when it does not fit into memory.
+    """
+    try:
+        yield
+    except (MemoryError, ValueError) as error:
+        raise TooLarge(
+            "an array does not fit into memory",
+            where=str(what),
+            got=str(error),
+            remedy="check its sizes",
+        ) from None

@@ -13,10 +13,12 @@ from graphcnn.errors import (
     InvalidGraph,
     InvalidName,
     NonFiniteWeights,
+    shown,
 )
 from graphcnn.ir.fused import Fused, inline
-from graphcnn.ir.graph import Graph, Node, Param
-from graphcnn.ir.types import DType
+from graphcnn.ir.graph import Graph, Node, Param, Value
+from graphcnn.ir.op import Op
+from graphcnn.ir.types import DType, TensorType
 
 _NAME = re.compile(r"[A-Za-z_][\w.\-/]*")
 
@@ -50,6 +52,7 @@ def verify(graph: Graph) -> None:
         NonFiniteWeights: for a param that holds NaN or infinity.
     """
     check_graph(graph)
+    _check_parts(graph)
     sources = [source.name for source in graph.sources]
     _check_names(graph, sources)
     for param in graph.params:
@@ -82,6 +85,38 @@ def verify(graph: Graph) -> None:
             node.op.check_constants(*(param.data if param else None for param in operands))
         except GraphCNNError as error:
             raise error.at(node.place) from None
+
+
+def _check_parts(graph: Graph) -> None:
+    """Check that a graph, which may have been made by hand, consists of what it should."""
+    check_name(graph.name, "the name of the graph")
+
+    def every(items: object, kind: type) -> bool:
+        return isinstance(items, tuple) and all(isinstance(item, kind) for item in items)
+
+    def is_node(node: Node) -> bool:
+        op = node.op.body if isinstance(node.op, Fused) else node.op
+        is_op = isinstance(op, Op | Graph)
+        return is_op and every(node.inputs, str) and every(node.outputs, Value)
+
+    found = {
+        "inputs, a tuple of Values": every(graph.inputs, Value),
+        "params, a tuple of Params": every(graph.params, Param),
+        "nodes, a tuple of Nodes": every(graph.nodes, Node) and all(map(is_node, graph.nodes)),
+        "outputs, a tuple of names": every(graph.outputs, str),
+    }
+    if all(found.values()):
+        values = (*graph.sources, *(value for node in graph.nodes for value in node.outputs))
+        found["types, TensorTypes"] = every(tuple(value.type for value in values), TensorType)
+    wrong = [part for part, right in found.items() if not right]
+    if wrong:
+        raise InvalidGraph(
+            "a graph is not made of what graphs are made of",
+            where=f"graph '{graph.name}'",
+            got=f"something else than {'; '.join(wrong)}",
+            wanted="Graph(name, inputs, params, nodes, outputs)",
+            remedy="collect it by gx.graph(name, outputs=[...]), or read it by gx.parse(text)",
+        )
 
 
 def check_types(graph: Graph, node: Node) -> None:
@@ -195,7 +230,7 @@ def check_name(name: object, where: str | None = None) -> None:
         raise InvalidName(
             "a name starts with a letter or _ and goes on with letters, digits or _ . - /",
             where=where,
-            got=repr(name),
+            got=shown(name),
             remedy="rename it",
         )
 
@@ -209,7 +244,7 @@ def _check_names(graph: Graph, sources: list[str]) -> None:
             inside = (value.name for inner in node.op.body.nodes for value in inner.outputs)
             defined += [name for name in inside if name not in node.op.exports]
     seen: set[str] = set()
-    for name in (graph.name, *defined):
+    for name in defined:
         check_name(name, f"graph '{graph.name}'")
     for name in defined:
         if name in seen:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
-from graphcnn.errors import UnknownModel
+from graphcnn.errors import InvalidAttribute, UnknownModel, shown
 from graphcnn.ir.graph import Graph
 from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.models.vgg import vgg11, vgg13, vgg16, vgg19
@@ -32,12 +33,22 @@ def build(name: str, batch: int = 1, dtype: str = "float32", **options: Any) -> 
 
     Raises:
         UnknownModel: for another name.
+        InvalidAttribute: for an option that the network does not have, or an impossible size.
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise UnknownModel(
-            f"there is no built-in network '{name}'",
-            got=name,
+            f"there is no built-in network {shown(name)}",
+            got=shown(name),
             wanted=", ".join(MODELS),
             remedy="use one of these names, or the path of a text graph",
         )
+    try:
+        signature(MODELS[name]).bind(batch, dtype, **options)
+    except TypeError as error:
+        raise InvalidAttribute(
+            f"the network '{name}' has no such option",
+            got=str(error),
+            wanted=str(signature(MODELS[name])),
+            remedy="leave it out",
+        ) from None
     return MODELS[name](batch, dtype, **options)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphcnn.arguments import count
 from graphcnn.frontend import functional as gx
 from graphcnn.frontend.expr import graph, input, param
 from graphcnn.ir.graph import Graph
@@ -32,7 +33,7 @@ def lenet(batch: int = 1, dtype: str = "float32") -> Graph:
     """The trained network: image[batch, 1, 28, 28] in [0, 1] to the probabilities of ten digits."""
     weight = {name: param(f"{name}.weight", shape, dtype) for name, shape in _LAYERS.items()}
     bias = {name: param(f"{name}.bias", shape[:1], dtype) for name, shape in _LAYERS.items()}
-    h = input("image", (batch, 1, 28, 28), dtype)
+    h = input("image", (count(batch, "batch", 1), 1, 28, 28), dtype)
     h = gx.conv2d(h, weight["conv1"], bias["conv1"], padding=2, name="conv1")
     h = gx.max_pool2d(gx.relu(h, name="relu1"), 2, name="pool1")
     h = gx.conv2d(h, weight["conv2"], bias["conv2"], name="conv2")

@@ -6,6 +6,7 @@ Recognition, 2015. The convolutions are called as in the paper's Caffe models: c
 
 from __future__ import annotations
 
+from graphcnn.arguments import count
 from graphcnn.frontend import functional as gx
 from graphcnn.frontend.expr import Tensor, graph, input, param
 from graphcnn.ir.graph import Graph
@@ -49,7 +50,8 @@ def vgg19(
 def _vgg(
     name: str, depths: tuple[int, ...], batch: int, dtype: str, size: int, classes: int, seed: int
 ) -> Graph:
-    h = input("image", (batch, 3, size, size), dtype)
+    size = count(size, "size", 1)
+    h = input("image", (count(batch, "batch", 1), 3, size, size), dtype)
     for block, (depth, channels) in enumerate(zip(depths, _CHANNELS, strict=True), 1):
         for layer in range(1, depth + 1):
             conv = f"conv{block}_{layer}"
@@ -62,7 +64,7 @@ def _vgg(
     for number in (6, 7):
         h = gx.relu(_linear(h, f"fc{number}", _FEATURES), name=f"relu{number}")
         h = gx.dropout(h, name=f"dropout{number}")
-    h = _linear(h, "fc8", classes)
+    h = _linear(h, "fc8", count(classes, "classes", 1))
     return with_he_weights(graph(name, gx.softmax(h, name="softmax")), seed)
 
 

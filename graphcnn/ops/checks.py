@@ -11,7 +11,14 @@ from math import isfinite
 
 import numpy as np
 
-from graphcnn.errors import DTypeMismatch, InvalidAttribute, InvalidGraph, RankError, ShapeError
+from graphcnn.errors import (
+    DTypeMismatch,
+    InvalidAttribute,
+    InvalidGraph,
+    RankError,
+    ShapeError,
+    shown,
+)
 from graphcnn.ir.op import Op
 from graphcnn.ir.types import DType, TensorType
 
@@ -21,8 +28,8 @@ _LARGEST_FLOAT = sys.float_info.max
 
 
 def is_integer(value: object, least: int) -> bool:
-    """Whether `value` is an int (no bool) in [least, 2^31)."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= _LARGEST
+    """Whether `value` is an int, and of no subclass such as bool, in [least, 2^31)."""
+    return type(value) is int and least <= value <= _LARGEST
 
 
 def check_integer(op: Op, field: str, least: int) -> None:
@@ -36,7 +43,7 @@ def check_integers(op: Op, field: str, length: int, least: int) -> None:
     """Raise InvalidAttribute unless the attribute is a tuple of `length` integers >= `least`."""
     value = getattr(op, field)
     if (
-        not isinstance(value, tuple)
+        type(value) is not tuple
         or len(value) != length
         or not all(is_integer(item, least) for item in value)
     ):
@@ -80,7 +87,7 @@ def check_flag(op: Op, field: str) -> None:
 def _invalid(op: Op, field: str, got: object, wanted: str, example: object) -> InvalidAttribute:
     return InvalidAttribute(
         f"{op.name}: {field} is {wanted}",
-        got=f"{field}={got!r}",
+        got=f"{field}={shown(got)}",
         wanted=wanted,
         remedy=f"for example {field}={example!r}",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import isqrt, prod
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from graphcnn.errors import InputTooSmall, InvalidAttribute
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import check_flag, check_integers, check_operands, check_rank
-from graphcnn.ops.rounding import UNDERFLOW, beyond_range, sum_noise
+from graphcnn.ops.rounding import UNDERFLOW, beyond_range
 from graphcnn.ops.window import Window
 
 
@@ -143,7 +143,7 @@ class AvgPool2d(Op):
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
     ) -> Array:
-        """The mean of the errors, plus the rounding of a sum and a division."""
+        """The mean of the errors, plus the rounding of a sum in any order and of a division."""
         terms = prod(self.kernel_size) + 2
         magnitude = self._mean(np.abs(inputs[0]) + errors[0])
         bound = self._mean(errors[0]) + gamma(terms, unit) * magnitude + UNDERFLOW
@@ -173,8 +173,9 @@ class GlobalAvgPool2d(Op):
         return inputs[0].with_shape((*inputs[0].shape[:2], 1, 1))
 
     def reference(self, *inputs: Array) -> Array:
-        """The mean of each channel."""
-        mean: Array = inputs[0].mean(axis=(2, 3), keepdims=True)
+        """The mean of each channel; NumPy sums pairwise along a row in memory."""
+        (x,) = inputs
+        mean: Array = x.reshape(*x.shape[:2], -1).mean(axis=2)[:, :, None, None]
         return mean
 
     def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
@@ -184,25 +185,18 @@ class GlobalAvgPool2d(Op):
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
     ) -> Array:
-        """The mean of the errors, plus the rounding of a sum and a division."""
-        terms = prod(inputs[0].shape[2:]) + 2
+        """The mean of the errors, plus the rounding of a sum in blocks and of a division.
+
+        No target adds the pixels of a large map in one chain: the kernel's sum is a float64, NumPy
+        sums pairwise, torch in cascades. All are shorter than blocks of sqrt(n) pixels, whose sums
+        are two chains of that length; a map of 64 pixels or fewer may be a chain.
+        """
+        pixels = prod(inputs[0].shape[2:])
+        terms = min(pixels, 2 * isqrt(pixels) + 64) + 2
         slack = self.reference(errors[0])
         magnitude = self.reference(np.abs(inputs[0])) + slack
         bound = slack + gamma(terms, unit) * magnitude + UNDERFLOW
-        return beyond_range(terms * magnitude, bound)
-
-    def noise(
-        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-    ) -> Array:
-        """That of a long sum, and of a division."""
-        terms = prod(inputs[0].shape[2:])
-        total, squares, magnitude = (
-            x.sum(axis=(2, 3), keepdims=True)
-            for x in (inputs[0], inputs[0] ** 2, np.abs(inputs[0]))
-        )
-        noise = sum_noise(total, squares, magnitude, terms, unit) / terms
-        bound = self.reference(errors[0]) + noise + 2 * unit * np.abs(output) + UNDERFLOW
-        return beyond_range(magnitude, bound)
+        return beyond_range(pixels * magnitude, bound)
 
 
 def _check_padding(op: Op, window: Window) -> None:

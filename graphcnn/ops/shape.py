@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.errors import InvalidAttribute, InvalidGraph, RankError, ShapeError
+from graphcnn.errors import InvalidAttribute, InvalidGraph, RankError, ShapeError, shown
 from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import (
@@ -73,16 +73,21 @@ class Reshape(Movement):
     def __post_init__(self) -> None:
         shape = self.shape
         if (
-            not isinstance(shape, tuple)
+            type(shape) is not tuple
             or not all(is_integer(size, -1) and size != 0 for size in shape)
             or shape.count(-1) > 1
         ):
             raise InvalidAttribute(
                 "reshape: shape holds positive sizes, one of which may be -1",
-                got=f"shape={shape!r}",
+                got=f"shape={shown(shape)}",
                 wanted="a tuple of positive integers with at most one -1",
                 remedy="for example shape=(1, -1)",
             )
+
+    @property
+    def infers_first(self) -> bool:
+        """Whether the first size is inferred: only then does it follow another batch size."""
+        return self.shape[:1] == (-1,)
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The shape with -1 filled in; raises ShapeError when the number of elements differs."""

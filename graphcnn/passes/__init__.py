@@ -4,7 +4,7 @@ from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
 from graphcnn.passes.fuse import Fuse, Supports, accept_every_body
-from graphcnn.passes.pipeline import default_pipeline, run_passes
+from graphcnn.passes.pipeline import default_pipeline, groups, run_passes
 from graphcnn.passes.simplify import Simplify
 
 PASSES: dict[str, type[Pass]] = {
@@ -21,5 +21,6 @@ __all__ = [
     "Supports",
     "accept_every_body",
     "default_pipeline",
+    "groups",
     "run_passes",
 ]

@@ -17,6 +17,9 @@ class Pass(ABC):
     a node that takes over the work of others bears the name of the last value it computes, and a
     new param a name that no graph of the compile has had (`CompileLog.names`).
 
+    A pass does not change what is refused: the graph takes the batch sizes that it took before, and
+    a target that can run it can run the result.
+
     Subclasses are frozen dataclasses whose fields are the pass's options. What a pass does, and
     what it declines to do and why, goes into the log; a second run changes nothing.
 

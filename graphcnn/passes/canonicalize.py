@@ -45,7 +45,7 @@ class Canonicalize(Pass):
           gate: f32[1,2,8,8] = sigmoid(sum)
           act: f32[1,2,8,8] = mul(gate, sum)
           pool: f32[1,2,1,1] = avg_pool2d(act, kernel_size=(8, 8), stride=(8, 8))
-          flat: f32[1,2] = reshape(pool, shape=(1, 2))
+          flat: f32[1,2] = reshape(pool, shape=(-1, 2))
           return flat
         }
     Result:
@@ -180,10 +180,13 @@ def global_average(node: Node, graph: Graph) -> Rewrite | None:
 
 
 def flatten(node: Node, graph: Graph) -> Rewrite | None:
-    """reshape to [..., product of the rest] -> flatten."""
+    """reshape to [-1, ..., product of the rest] -> flatten.
+
+    Not where the first size is a number: such a reshape refuses other batch sizes.
+    """
     shape = graph.type_of(node.inputs[0]).shape
     kept = len(node.type.shape) - 1
-    if not isinstance(node.op, Reshape) or not 0 <= kept < len(shape):
+    if not isinstance(node.op, Reshape) or not node.op.infers_first or kept >= len(shape):
         return None
     if node.type.shape[:kept] != shape[:kept]:
         return None

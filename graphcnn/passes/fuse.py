@@ -91,7 +91,8 @@ class Fuse(Pass):
 
     def _groups(self, graph: Graph, demands: Demands) -> tuple[list[tuple[Node, ...]], CompileLog]:
         """Disjoint chains that the target agrees to run as one kernel each, and the log of it."""
-        anchors = [node for node in graph.nodes if node.op.kind is OpKind.ANCHOR]
+        # The value of any other keeps its shape at another batch size, where its readers' grow.
+        anchors = [n for n in graph.nodes if n.op.kind is OpKind.ANCHOR and n.name in graph.varying]
         meets = dag.post_dominators(graph)
         missed: set[tuple[str, str]] = set()
         while True:
@@ -333,6 +334,8 @@ def _explain_leftovers(graph: Graph, log: CompileLog) -> None:
             because = f"its operand '{value}' is an input of the graph"
         elif isinstance(maker.op, Fused) and value != maker.name:
             because = f"the kernel of '{maker.name}' goes on with another reader of '{value}'"
+        elif maker.op.kind is OpKind.ANCHOR and value not in graph.varying:
+            because = f"'{value}' depends on no input and keeps its shape at other batch sizes"
         elif isinstance(maker.op, Fused) or maker.op.kind is OpKind.ANCHOR:
             because = f"the chain was cut behind '{value}'"
         else:

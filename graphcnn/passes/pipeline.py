@@ -8,7 +8,15 @@ from pathlib import Path
 from time import perf_counter
 
 from graphcnn import settings
-from graphcnn.errors import FileProblem, FusionRefused, GraphCNNError, InvalidAttribute, PassError
+from graphcnn.arguments import flag
+from graphcnn.errors import (
+    FileProblem,
+    FusionRefused,
+    GraphCNNError,
+    InvalidAttribute,
+    PassError,
+    shown,
+)
 from graphcnn.ir import CompileLog, Graph, Stage, TensorType, verify
 from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
@@ -35,14 +43,14 @@ def default_pipeline(
         FusionRefused: for `must_fuse` without fusion.
         InvalidAttribute: for demands that are not groups of names.
     """
-    if must_fuse and not fuse:
+    demands = groups("must_fuse", must_fuse), groups("must_not_fuse", must_not_fuse)
+    if not flag(fuse, "fuse") and demands[0]:
         raise FusionRefused(
             "a fusion is demanded and fusion is off",
             where="must_fuse with fuse=False",
             got=must_fuse,
             remedy="leave out fuse=False or must_fuse",
         )
-    demands = _groups("must_fuse", must_fuse), _groups("must_not_fuse", must_not_fuse)
     return (
         # First, so that no dropout or other identity hides a pattern from the rest.
         Simplify(),
@@ -56,14 +64,19 @@ def default_pipeline(
     )
 
 
-def _groups(keyword: str, groups: object) -> tuple[tuple[str, ...], ...]:
-    found = groups if isinstance(groups, list | tuple) else (groups,)
+def groups(keyword: str, value: object) -> tuple[tuple[str, ...], ...]:
+    """The groups of node names that `must_fuse` or `must_not_fuse` lists.
+
+    Raises:
+        InvalidAttribute: for anything else.
+    """
+    found = value if isinstance(value, list | tuple) else (value,)
     for group in found:
         if not isinstance(group, list | tuple) or not all(isinstance(n, str) for n in group):
             raise InvalidAttribute(
                 f"{keyword} is a list of groups, and a group is a tuple of node names",
                 where=keyword,
-                got=repr(groups),
+                got=shown(value),
                 remedy=f'for example {keyword}=[("conv1", "relu1")]',
             )
     return tuple(map(tuple, found))

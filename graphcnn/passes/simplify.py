@@ -81,7 +81,7 @@ def _simpler(graph: Graph, log: CompileLog) -> Graph:
 
 
 def drop_identity(node: Node, graph: Graph) -> Rewrite | None:
-    """op(x) -> x, where op changes nothing."""
+    """op(x) -> x, where op changes nothing, for any batch size."""
     kept = _equal_operand(node, graph)
     if kept is None:
         return None
@@ -94,7 +94,9 @@ def _equal_operand(node: Node, graph: Graph) -> str | None:
     match node.op:
         case Dropout() | Pad(padding=(0, 0, 0, 0)):
             return x
-        case Flatten() | Reshape() | GlobalAvgPool2d() if node.type == graph.type_of(x):
+        case Flatten() | GlobalAvgPool2d() if node.type == graph.type_of(x):
+            return x
+        case Reshape(infers_first=True) if node.type == graph.type_of(x):
             return x
         case Concat() if len(node.inputs) == 1:
             return x
@@ -117,6 +119,8 @@ def _operand_beside(node: Node, graph: Graph, neutral: float) -> str | None:
         param = graph.param_by_name.get(other)
         if param is None or param.data is None or graph.type_of(kept) != node.type:
             continue
+        if len(param.type.shape) == len(node.type.shape) and param.type.shape[:1] > (1,):
+            continue  # a number for each sample, which fixes the batch size
         if np.all(param.data == neutral):
             return kept
     return None

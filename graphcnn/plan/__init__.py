@@ -2,7 +2,7 @@
 
 from graphcnn.plan.memory import plan_memory
 from graphcnn.plan.plan import Buffer, Location, Lowered, PackedWeight, Plan, Slot, Step
-from graphcnn.plan.target import Device, KernelTarget, OperatorTarget, Target
+from graphcnn.plan.target import Device, KernelTarget, OperatorTarget, Shadow, Target
 
 __all__ = [
     "Buffer",
@@ -13,6 +13,7 @@ __all__ = [
     "OperatorTarget",
     "PackedWeight",
     "Plan",
+    "Shadow",
     "Slot",
     "Step",
     "Target",

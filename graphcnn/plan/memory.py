@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from graphcnn.analysis import LiveRange, live_ranges
+from graphcnn.errors import SanitizerFault
 from graphcnn.plan.plan import Lowered, Plan, Slot
 
 # Vector loads of 16 bytes and a DRAM burst both divide it.
@@ -62,6 +65,34 @@ def _share_in_place(lowered: Lowered, ranges: dict[str, LiveRange]) -> dict[str,
         if dies_here and born_here and lowered.buffers[read] == lowered.buffers[written]:
             owners[written] = owners[read]
     return owners
+
+
+def check_sharing(plan: Plan) -> None:
+    """Check that no step writes over what it reads, except in place.
+
+    What a step overwrites for later steps shows when they read it; this may not, where few
+    programs happen to read first.
+
+    Raises:
+        SanitizerFault: naming the step and both buffers.
+    """
+    slots = {slot.name: slot for slot in plan.slots}
+    for step in plan.steps:
+        for read, written in product(step.reads, step.writes):
+            if read == written or not {read, written} <= slots.keys():
+                continue
+            x, y = slots[read], slots[written]
+            apart = x.offset + x.nbytes <= y.offset or y.offset + y.nbytes <= x.offset
+            in_place = step.in_place and (read, written) == (step.reads[0], step.writes[0])
+            if not apart and not (in_place and x.offset == y.offset):
+                raise SanitizerFault(
+                    f"step '{step.node}' writes over what it reads: '{written}' shares memory "
+                    f"with '{read}'",
+                    where=f"kernel {step.kernel}",
+                    got=f"bytes {y.offset} to {y.offset + y.nbytes} of the arena, "
+                    f"and {x.offset} to {x.offset + x.nbytes}",
+                    remedy="plan each its own bytes while both live",
+                )
 
 
 def _lowest_gap(placed: list[tuple[LiveRange, int, int]], nbytes: int, span: LiveRange) -> int:

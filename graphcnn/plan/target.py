@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from graphcnn.ir import Array, DType, Graph, Param, Refusal
 from graphcnn.plan.plan import Buffer, Lowered, PackedWeight
+
+
+class Shadow(Protocol):
+    """Which buffer's data each byte of an arena holds, as the sanitizer sees kernels store."""
+
+    def begin(self, filled: Collection[str]) -> None:
+        """From now on these buffers hold data, and no others."""
+
+    def check(self, name: str, tensor: Any) -> None:
+        """Check that a tensor inside one of the buffers holds what kernels stored there.
+
+        Raises:
+            SanitizerFault: naming it, and what holds its elements instead.
+        """
 
 
 class Device(Protocol):
@@ -20,11 +35,34 @@ class Device(Protocol):
     def memory(self) -> Any:
         """The torch device that holds the tensors."""
 
-    def synchronize(self) -> None:
-        """Wait until everything launched so far has finished."""
+    def guard(self) -> AbstractContextManager[object]:
+        """Inside it this is the current device."""
 
-    def forget(self, memory: Any) -> None:
-        """Under the sanitizer: reading this memory is a fault until a kernel has written it."""
+    def copy(self, source: Any, into: Any) -> None:
+        """Copy a tensor on the current stream, converting dtype and device."""
+
+    def record(self) -> Any:
+        """An event: what the current stream has been given so far."""
+
+    def wait(self, event: Any) -> None:
+        """Let the current stream go on only after an event."""
+
+    def hold(self, memory: Any) -> None:
+        """Once freed, memory is not given away before the current stream is done with it."""
+
+    def finish(self) -> None:
+        """Wait until the current stream has done what it was given so far."""
+
+    def synchronize(self) -> None:
+        """Wait until everything launched so far has finished, on any stream."""
+
+    def shadow(self, nbytes: int, buffers: Mapping[str, tuple[Any, int]]) -> Shadow | None:
+        """What checks the use of an arena under the sanitizer; None elsewhere.
+
+        Args:
+            nbytes: Size of the arena.
+            buffers: By name, the tensor that stands for each, and its first byte in the arena.
+        """
 
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock; calling the result stops it and gives seconds of the device's time."""
@@ -56,6 +94,7 @@ class Target(Protocol):
         """Steps for every node, in order.
 
         Raises:
+            TooLarge: for a value beyond what the steps can address.
             UnsupportedOp: naming the node for which there is no lowering.
         """
 

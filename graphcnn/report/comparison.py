@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from graphcnn import arguments
 from graphcnn.analysis import traffic
 from graphcnn.errors import DeviceUnavailable, InvalidAttribute
 from graphcnn.report.end_to_end import References
@@ -17,7 +18,7 @@ from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
 from graphcnn.report.tables import binary_size, milliseconds, scientific, table
 from graphcnn.report.verification import Verification, checked
-from graphcnn.runtime.boundary import example_inputs, to_tensor
+from graphcnn.runtime.boundary import given_inputs, to_tensor
 from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.executor import Executor
 from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, interleave
@@ -108,7 +109,12 @@ def _cells(row: ComparisonRow) -> tuple[str, ...]:
 
 
 def compare(
-    models: Mapping[str, CompiledModel], /, *, seconds: float = 10.0, **inputs: Any
+    models: Mapping[str, CompiledModel],
+    arrays: Mapping[str, Any] | None = None,
+    /,
+    *,
+    seconds: float = 10.0,
+    **inputs: Any,
 ) -> Comparison:
     """Check models and time them by turns on the same inputs.
 
@@ -119,11 +125,12 @@ def compare(
 
     Args:
         models: What to compare, by name; all for one device.
+        arrays: Inputs, as a mapping: the way to pass one that is called "seconds".
         seconds: About how long to measure; at least five rounds are run.
         inputs: One array per graph input; when there are none, seeded standard normal arrays.
 
     Raises:
-        InvalidAttribute: when there is nothing to compare.
+        InvalidAttribute: when there is nothing to compare, or for `seconds` that are no time.
         InputKindError: for what is not a compiled model.
         DeviceUnavailable: when the models are for different devices.
         The errors of a call, for inputs that do not fit.
@@ -145,7 +152,8 @@ def compare(
             got=", ".join(sorted(devices)),
             remedy="compile all models for the same device",
         )
-    arrays = inputs or example_inputs(first.graph)
+    seconds = arguments.seconds(seconds)
+    arrays = given_inputs(first.graph, arrays, inputs)
     references = References(arrays)
     checks = {name: checked(model, references) for name, model in models.items()}
     sound = {name: model for name, model in models.items() if checks[name].ok}

@@ -13,7 +13,7 @@ from graphcnn.report.result import Result
 from graphcnn.report.tables import dimensions, milliseconds, table
 from graphcnn.report.verification import fault
 from graphcnn.runtime.boundary import example_inputs
-from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.compiled import CompiledModel, check_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,12 @@ class Execution(Result):
 
 
 def run_once(model: CompiledModel, seed: int = 0) -> Execution:
-    """Call a model twice on seeded standard normal inputs, and check its outputs."""
+    """Call a model twice on seeded standard normal inputs, and check its outputs.
+
+    Raises:
+        InputKindError, InvalidAttribute: for what is not a compiled model, or a negative seed.
+    """
+    check_model(model)
     inputs = example_inputs(model.graph, seed)
     start = time.perf_counter()
     model(**inputs)

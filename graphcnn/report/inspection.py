@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphcnn.ir import Graph, inline, node_cost
+from graphcnn.ir import Graph, inline, node_cost, verify
 from graphcnn.report.result import Result
 from graphcnn.report.tables import table
 
@@ -45,7 +45,12 @@ class Inspection(Result):
 
 
 def inspect(graph: Graph) -> Inspection:
-    """The facts of a graph; fused groups are taken apart."""
+    """The facts of a graph; fused groups are taken apart.
+
+    Raises:
+        InvalidGraph: or another error of the graph, for what is not a valid one.
+    """
+    verify(graph)
     flat = inline(graph)
     rows = tuple(
         NodeFacts(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from graphcnn import arguments
 from graphcnn.ir import Node, node_cost
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, steps_of
 from graphcnn.report.tables import milliseconds, table
 from graphcnn.report.verification import fault
-from graphcnn.runtime.boundary import example_inputs
+from graphcnn.runtime.boundary import given_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.executor import Executor
 from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, timed
@@ -91,7 +93,14 @@ class Profile(Result):
         )
 
 
-def profile(model: CompiledModel, /, *, seconds: float = 5.0, **inputs: Any) -> Profile:
+def profile(
+    model: CompiledModel,
+    arrays: Mapping[str, Any] | None = None,
+    /,
+    *,
+    seconds: float = 5.0,
+    **inputs: Any,
+) -> Profile:
     """Check a model's outputs against the float64 reference, then time every step.
 
     A model whose outputs are wrong is not timed; `verify` names the node at fault. Each step is
@@ -100,15 +109,18 @@ def profile(model: CompiledModel, /, *, seconds: float = 5.0, **inputs: Any) -> 
 
     Args:
         model: What to time.
+        arrays: Inputs, as a mapping: the way to pass one that is called "seconds".
         seconds: About how long to measure; at least five rounds are run.
         inputs: One array per graph input; when there are none, seeded standard normal arrays.
 
     Raises:
         InputKindError: for what is not a compiled model.
+        InvalidAttribute: for `seconds` that are no time.
         The errors of a call, for inputs that do not fit.
     """
     check_model(model)
-    arrays = inputs or example_inputs(model.graph)
+    seconds = arguments.seconds(seconds)
+    arrays = given_inputs(model.graph, arrays, inputs)
     target, environment = model.target.name, Environment.of(model.target.on)
     if problem := fault(model, arrays):
         return Profile(model.source.name, target, environment, False, None, None, (), problem)

@@ -66,8 +66,9 @@ def _graph_of(nodes: tuple[Node, ...], graph: Graph) -> Graph:
 
 
 def _run(model: CompiledModel, operands: Mapping[str, Array]) -> Array:
-    executor = model.executor()
-    executor.load({value.name: to_tensor(operands[value.name]) for value in model.graph.inputs})
-    for _, run in executor.steps():
-        run()
-    return read(executor, model.graph.outputs[0])
+    tensors = {value.name: to_tensor(operands[value.name]) for value in model.graph.inputs}
+    with model.turn() as executor:
+        executor.load(tensors)
+        for _, run in executor.steps():
+            run()
+        return read(executor, model.graph.outputs[0])

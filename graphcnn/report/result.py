@@ -23,13 +23,13 @@ class Result:
         return {name: _plain(value) for name, value in fields.items()}
 
     def save(self, path: str | Path) -> None:
-        """Write `to_json` to a file: all of it, or none.
+        """Write `to_json` to a file: all of it, or none (see `files.write`).
 
         Raises:
             FileProblem: when the file cannot be written.
         """
         text = json.dumps(self.to_json(), indent=2, allow_nan=False)
-        write(Path(path), f"{text}\n".encode())
+        write(path, f"{text}\n".encode())
 
 
 def _plain(value: Any) -> Any:

@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from graphcnn.arguments import check_array, count
 from graphcnn.errors import (
+    InputDeviceError,
     InputDTypeError,
     InputKindError,
     InputShapeError,
     MissingInput,
     UnexpectedInput,
+    shown,
 )
-from graphcnn.ir import DType, Graph, batch_of
+from graphcnn.ir import DType, Graph, batch_of, check_graph, fitting
+from graphcnn.plan import Device
 
 
 def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
@@ -29,13 +33,14 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
             the input.
         BatchError: for another batch size when the graph has none.
     """
+    _check_mapping(graph, arrays)
     names = [value.name for value in graph.inputs]
     for name in arrays:
         if name not in names:
             raise UnexpectedInput(
-                f"the model has no input '{name}'",
+                f"the model has no input {shown(name)}",
                 where=f"graph '{graph.name}'",
-                got=name,
+                got=shown(name),
                 wanted=", ".join(map(str, graph.inputs)),
                 remedy="pass each input by its name",
             )
@@ -50,20 +55,7 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
                 remedy=f"call model({', '.join(f'{name}=...' for name in names)})",
             )
         array = arrays[value.name]
-        if not isinstance(array, np.ndarray | torch.Tensor):
-            raise InputKindError(
-                "an input is a NumPy array or a torch tensor",
-                where=f"input '{value.name}'",
-                got=type(array).__name__,
-                remedy="convert it with numpy.asarray",
-            )
-        if isinstance(array, torch.Tensor) and (array.is_meta or array.layout != torch.strided):
-            raise InputKindError(
-                "an input is a dense tensor that holds data",
-                where=f"input '{value.name}'",
-                got="a meta tensor" if array.is_meta else str(array.layout),
-                remedy="convert a sparse tensor with to_dense()",
-            )
+        check_array(array, f"input '{value.name}'")
         shape, wanted = tuple(array.shape), value.type.shape
         accepted = {value.type.dtype}
         if value.type.dtype is DType.BF16 and isinstance(array, np.ndarray):
@@ -107,19 +99,69 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
     return batches.pop()
 
 
+def check_device(arrays: Mapping[str, Any], device: Device) -> None:
+    """Check that the tensors among a call's arrays are on the model's device.
+
+    Raises:
+        InputDeviceError: naming the input and both devices.
+    """
+    for name, array in arrays.items():
+        if isinstance(array, torch.Tensor) and array.device != device.memory:
+            raise InputDeviceError(
+                "an input is on another device than the model",
+                where=f"input '{name}'",
+                got=array.device,
+                wanted=device.memory,
+                remedy="move the tensor with to(), or compile a model for its device",
+            )
+
+
+def _check_mapping(graph: Graph, arrays: object) -> None:
+    if not isinstance(arrays, Mapping):
+        raise InputKindError(
+            "inputs are passed as a mapping from names to arrays",
+            where=f"graph '{graph.name}'",
+            got=shown(arrays),
+            wanted=", ".join(map(str, graph.inputs)),
+            remedy='for example {"image": array}',
+        )
+
+
+def given_inputs(
+    graph: Graph, arrays: Mapping[str, Any] | None, named: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The inputs that a report was given, in a mapping or by name; seeded ones if there are none.
+
+    Raises:
+        InputKindError: for arrays that are not in a mapping.
+    """
+    if arrays is None:
+        return named or example_inputs(graph)
+    _check_mapping(graph, arrays)
+    return {**arrays, **named}
+
+
 def example_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    """Seeded standard normal arrays for every input of a graph, as a call takes them."""
-    generator = np.random.default_rng(seed)
-    return {
-        value.name: value.type.dtype.round(generator.standard_normal(value.type.shape))
-        for value in graph.inputs
-    }
+    """Seeded standard normal arrays for every input of a graph, as a call takes them.
+
+    Raises:
+        InvalidGraph, InvalidAttribute: for what is not a graph, or a negative seed.
+        TooLarge: for inputs that do not fit into memory.
+    """
+    check_graph(graph)
+    generator = np.random.default_rng(count(seed, "seed"))
+    arrays = {}
+    for value in graph.inputs:
+        with fitting(value):
+            drawn = generator.standard_normal(value.type.shape)
+            arrays[value.name] = value.type.dtype.round(drawn)
+    return arrays
 
 
 def to_tensor(array: Any) -> torch.Tensor:
     """A NumPy array or torch tensor as a tensor; shares memory where it can."""
     if isinstance(array, torch.Tensor):
-        return array.detach()
+        return array.detach().resolve_neg()
     # torch takes no negative strides and warns of memory that it must not write to.
     return torch.from_numpy(np.require(array, requirements=("C", "W")))
 
@@ -128,19 +170,23 @@ def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
     """A torch tensor or NumPy array as a NumPy array of its own; bf16 becomes float32."""
     if not isinstance(array, torch.Tensor):
         return np.array(array)
-    tensor = array.detach()
+    tensor = array.detach().resolve_neg()
     tensor = tensor.float() if tensor.dtype is torch.bfloat16 else tensor
     copied: np.ndarray[Any, np.dtype[Any]] = tensor.cpu().contiguous().numpy().copy()
     return copied
 
 
-def give_back(array: Any, dtype: DType, like: Any) -> Any:
-    """A result in the caller's kind: NumPy for NumPy, a tensor on the same device for a tensor."""
+def give_back(array: Any, dtype: DType, like: Any, device: Device) -> Any:
+    """A result in the caller's kind: NumPy for NumPy, a tensor on the same device for a tensor.
+
+    A tensor is written by the current stream, as torch's own results are.
+    """
     if isinstance(like, torch.Tensor):
-        wanted = torch_dtype(dtype)
-        return to_tensor(array).to(
-            like.device, wanted, copy=True, memory_format=torch.contiguous_format
-        )
+        found = to_tensor(array)
+        result = torch.empty(found.shape, dtype=torch_dtype(dtype), device=like.device)
+        device.copy(found, result)
+        return result
+    device.finish()
     return dtype.round(to_numpy(array))
 
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from graphcnn.errors import InputKindError
-from graphcnn.ir import CompileLog, Graph, rebatch
-from graphcnn.plan import KernelTarget, OperatorTarget, Plan, Target, plan_memory
-from graphcnn.plan.plan import Lowered
-from graphcnn.runtime.boundary import check_inputs, give_back, to_tensor
-from graphcnn.runtime.executor import ArenaExecutor, Executor, OperatorExecutor, WeightStore
+import torch
+
+from graphcnn import forks, settings
+from graphcnn.arguments import count, flag
+from graphcnn.errors import BatchError, InputKindError, TooLarge, UnsupportedOp
+from graphcnn.ir import CompileLog, Graph, batch_of, check_graph, rebatch
+from graphcnn.plan import (
+    Device,
+    KernelTarget,
+    Lowered,
+    OperatorTarget,
+    Plan,
+    Target,
+    plan_memory,
+)
+from graphcnn.runtime.boundary import check_device, check_inputs, give_back, to_tensor
+from graphcnn.runtime.executor import (
+    ArenaExecutor,
+    Executor,
+    OperatorExecutor,
+    WeightStore,
+    allocate,
+)
 
 
 def check_model(model: object) -> None:
@@ -31,13 +47,39 @@ def check_model(model: object) -> None:
         )
 
 
+class Workspace:
+    """What one call at a time uses: an arena, and the plans of all batch sizes bound to it.
+
+    Attributes:
+        executors: The plans that are bound, by batch size (None: that of the model's graph).
+        done: The device's event after the last call; the next one may be on another stream.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.executors: dict[int | None, Executor] = {}
+        self.done: Any = None
+        self._memory = device.memory
+        self._arena = torch.empty(0, device=self._memory)
+
+    def arena(self, nbytes: int) -> torch.Tensor:
+        """An arena of at least `nbytes`; one that is too small is let go, with all bound to it."""
+        if nbytes > self._arena.nbytes:
+            self.executors.clear()
+            # The old one is free before there is a new one.
+            self._arena = torch.empty(0, device=self._memory)
+            (self._arena,) = allocate([nbytes], self._memory)
+        return self._arena
+
+
 class CompiledModel:
     """A network ready to run on one device.
 
     Calling it takes one array per graph input, by name, all NumPy or all torch, and returns the
     same kind: one array for a graph with one output, otherwise a dict by output name. Another
-    batch size is planned at its first call and remembered. Calls from several threads are safe:
-    they take turns, since they share the memory of the plan.
+    batch size is planned at its first call and remembered; all share one arena, as large as the
+    largest needs. Calls from several threads are safe: they take turns. So are calls from several
+    CUDA streams: each is queued on its caller's current stream, behind the call before it. A call
+    inside a call, from a signal handler or a finalizer, gets memory of its own.
 
     Attributes:
         source: The graph as the user gave it.
@@ -49,18 +91,21 @@ class CompiledModel:
 
     def __init__(self, source: Graph, graph: Graph, target: Target, log: CompileLog) -> None:
         self.source, self.graph, self.target, self.log = source, graph, target, log
-        self._lock = threading.RLock()
+        self._lock = forks.lock()
+        self._idle: list[Workspace] = []
         self._weights: WeightStore | None = None
-        self._executors: dict[int | None, Executor] = {}
+        self._constants: Mapping[str, Any] | None = None
+        self._plans: dict[int, tuple[Graph, Plan]] = {}
         self.plan = self._plan(graph)
 
     def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
         """Run the network; every array is passed by the name of its input.
 
         Raises:
-            MissingInput, UnexpectedInput, InputKindError, InputDTypeError, InputShapeError: for
-                arrays that do not fit.
+            MissingInput, UnexpectedInput, InputKindError, InputDTypeError, InputShapeError,
+                InputDeviceError: for arrays that do not fit.
             BatchError: when the graph cannot be re-planned for the call's batch size.
+            TooLarge: for a batch beyond what the kernels can address.
         """
         if arrays:
             names = ", ".join(f"{value.name}=..." for value in self.graph.inputs)
@@ -73,9 +118,11 @@ class CompiledModel:
         with self.loaded(inputs) as executor:
             for _, run in executor.steps():
                 run()
-            like = next(iter(inputs.values()), None)
+            like, device = next(iter(inputs.values()), None), self.target.on
             results = {
-                name: give_back(executor.value(value), self.graph.type_of(value).dtype, like)
+                name: give_back(
+                    executor.value(value), self.graph.type_of(value).dtype, like, device
+                )
                 for name, value in zip(self.source.outputs, self.graph.outputs, strict=True)
             }
         return results if len(self.source.outputs) > 1 else results[self.source.outputs[0]]
@@ -92,30 +139,72 @@ class CompiledModel:
         Raises:
             The errors of a call.
         """
+        flag(poison, "poison")
         batch = check_inputs(self.graph, inputs)
-        with self._lock:
-            executor = self.executor(batch)
+        check_device(inputs, self.target.on)
+        with self.turn(batch) as executor:
             tensors = {name: to_tensor(array) for name, array in inputs.items()}
             executor.load(tensors, poison=poison)
             yield executor
 
+    @contextmanager
+    def turn(self, batch: int | None = None) -> Iterator[Executor]:
+        """The executor of a batch size (None: that of `graph`) for this caller alone, to the end.
+
+        The current stream waits for the call before. The lock is reentrant, so that a call inside
+        a call is not locked out for good; it finds no idle workspace, and makes one.
+        """
+        with self._lock, self.target.on.guard():
+            workspace = self._idle.pop() if self._idle else Workspace(self.target.on)
+            try:
+                if workspace.done is not None:
+                    self.target.on.wait(workspace.done)
+                yield self._executor(workspace, batch)
+            finally:
+                workspace.done = self.target.on.record()
+                # One is kept: the outermost call's, which ends last.
+                self._idle[:] = [workspace]
+
     def part(self, graph: Graph) -> CompiledModel:
         """A model of another graph over the same params: same target, same packed weights."""
+        check_graph(graph)
         model = CompiledModel(graph, graph, self.target, self.log)
         model._weights = self._weights
         return model
 
+    def prepare(self, batches: Sequence[int] = ()) -> None:
+        """Compile the kernels, and take the memory, for the graph's batch size and for others.
+
+        Raises:
+            MissingWeights: when a param has no data.
+            BatchError: when the graph cannot be re-planned for one of them.
+            TooLarge: for a batch beyond what the kernels can address.
+        """
+        sizes = set(batches)
+        if sizes:
+            sizes.discard(batch_of(self.graph))
+        for batch in (*sorted(sizes, reverse=True), None):
+            self.executor(batch)
+
     def executor(self, batch: int | None = None) -> Executor:
         """What runs the plan of a batch size (None: that of `graph`); made at first use."""
-        with self._lock:
-            if batch not in self._executors:
-                graph = self.graph if batch is None else rebatch(self.graph, batch)
-                plan = self.plan if batch is None else self._plan(graph)
-                self._executors[batch] = self._bind(graph, plan)
-            return self._executors[batch]
+        with self.turn(batch if batch is None else count(batch, "batch", 1)) as executor:
+            return executor
+
+    def _executor(self, workspace: Workspace, batch: int | None) -> Executor:
+        if batch not in workspace.executors:
+            graph, plan = self.graph, self.plan
+            if batch is not None:
+                if batch not in self._plans:
+                    rebatch(self.source, batch)  # what refuses it may be dead, hence gone
+                    graph = rebatch(self.graph, batch)
+                    self._plans[batch] = graph, self._plan(graph)
+                graph, plan = self._plans[batch]
+            workspace.executors[batch] = self._bind(graph, plan, workspace)
+        return workspace.executors[batch]
 
     def _plan(self, graph: Graph) -> Plan:
-        lowered: Lowered = self.target.lower(graph)
+        lowered = self._lower(graph)
         where = lowered.locations
         if not where:
             return Plan(lowered.steps, {}, (), 0, ())
@@ -123,11 +212,52 @@ class CompiledModel:
         outputs = tuple(where[name].buffer.name for name in graph.outputs if name in where)
         return plan_memory(lowered, inputs, outputs)
 
-    def _bind(self, graph: Graph, plan: Plan) -> Executor:
+    def _lower(self, graph: Graph) -> Lowered:
+        try:
+            return self.target.lower(graph)
+        except (TooLarge, UnsupportedOp) as error:
+            most = self._largest_batch(graph)
+            if not most:
+                raise
+            raise TooLarge(
+                "the kernels cannot address a batch of this size",
+                where=error.where,
+                got=f"{batch_of(graph)} samples: {error.got}",
+                wanted=f"at most {most} samples in a call",
+                remedy="split the batch",
+            ) from None
+
+    def _largest_batch(self, graph: Graph) -> int:
+        """The largest batch size below a graph's own that can be lowered; 0 if none can."""
+
+        def fits(batch: int) -> bool:
+            try:
+                self.target.lower(rebatch(graph, batch))
+            except (BatchError, TooLarge, UnsupportedOp):
+                return False
+            return True
+
+        try:
+            beyond = batch_of(graph)
+        except BatchError:
+            return 0
+        most, middle = 0, 1  # one sample first: where it does not fit, the batch is not at fault
+        while beyond - most > 1:
+            most, beyond = (middle, beyond) if fits(middle) else (most, middle)
+            middle = (most + beyond) // 2
+        return most
+
+    def _bind(self, graph: Graph, plan: Plan, workspace: Workspace) -> Executor:
         if not plan.locations:
             target: OperatorTarget = self.target  # type: ignore[assignment]  # its plans have no locations
-            return OperatorExecutor(graph, plan, target)
+            if self._constants is None:
+                self._constants = {
+                    param.name: target.enter(param.values, param.type.dtype)
+                    for param in graph.params
+                }
+            return OperatorExecutor(graph, plan, target, self._constants)
         kernels: KernelTarget = self.target  # type: ignore[assignment]  # its plans have locations
         if self._weights is None:
             self._weights = WeightStore(kernels, graph.param_by_name)
-        return ArenaExecutor(graph, plan, kernels, self._weights)
+        arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
+        return ArenaExecutor(graph, plan, kernels, self._weights, arena)

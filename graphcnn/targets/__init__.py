@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from graphcnn.errors import UnknownTarget
+from typing import TYPE_CHECKING
+
+from graphcnn.errors import UnknownTarget, shown
 from graphcnn.plan import Target
+
+if TYPE_CHECKING:
+    import torch
 
 NAMES = ("triton", "library", "numpy")
 
 
-def resolve(name: str, device: str = "auto") -> Target:
-    """The target `name` on `device` ("auto", "cuda" or "cpu").
+def resolve(name: str, device: str | torch.device = "auto") -> Target:
+    """The target `name` on `device`, as `resolve_device` takes it.
 
     Raises:
         UnknownTarget: for a name that is not in `NAMES`.
@@ -17,6 +22,8 @@ def resolve(name: str, device: str = "auto") -> Target:
     """
     from graphcnn.targets.device import resolve_device
 
+    if not isinstance(name, str):
+        name = shown(name)
     if name == "triton":
         from graphcnn.targets.triton import TritonTarget
 
@@ -30,9 +37,9 @@ def resolve(name: str, device: str = "auto") -> Target:
 
         return NumpyTarget(resolve_device("cpu"))
     raise UnknownTarget(
-        f"there is no target {name!r}",
+        f"there is no target {shown(name)}",
         where="the argument target",
-        got=name,
+        got=shown(name),
         wanted=", ".join(NAMES),
         remedy="pass one of these names",
     )

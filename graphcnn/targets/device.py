@@ -1,21 +1,23 @@
-"""The two devices of the Triton target, and how to name them."""
+"""The devices of the Triton target, and how to name them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from graphcnn import cpu, settings
-from graphcnn.errors import DeviceUnavailable
+from graphcnn.errors import DeviceUnavailable, shown
+from graphcnn.plan import Shadow
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where kernels run.
+    """Where kernels run. This class is the CPU, which finishes each launch before the next.
 
     Attributes:
         kind: Which tables of tiles and weight layouts apply.
@@ -30,62 +32,134 @@ class Device:
     @property
     def name(self) -> str:
         """The device as a user names it, with the product's name where there is one."""
-        if self.memory.type == "cuda":
-            return f"cuda ({torch.cuda.get_device_name(self.memory)})"
         return self.kind
 
+    def guard(self) -> AbstractContextManager[object]:
+        """Inside it this is the current device, of torch and of Triton."""
+        return nullcontext()
+
     def stream(self) -> int:
-        """Handle of the stream that launches go to."""
-        if self.memory.type == "cuda":
-            return int(torch.cuda.current_stream(self.memory).cuda_stream)
+        """Handle of this thread's current stream, to which launches and copies go."""
         return 0
 
-    def synchronize(self) -> None:
-        """Wait for everything launched so far."""
-        if self.memory.type == "cuda":
-            torch.cuda.synchronize(self.memory)
+    def copy(self, source: torch.Tensor, into: torch.Tensor) -> None:
+        """Copy a tensor on the current stream, converting dtype and device."""
+        into.copy_(source)
 
-    def forget(self, memory: torch.Tensor) -> None:
-        """Under the sanitizer: reading this memory is a fault until a kernel has written it."""
+    def record(self) -> Any:
+        """An event: what the current stream has been given so far."""
+        return None
+
+    def wait(self, event: Any) -> None:
+        """Let the current stream go on only after an event; the host does not wait."""
+
+    def hold(self, memory: torch.Tensor) -> None:
+        """Once freed, memory is not given away before the current stream is done with it."""
+
+    def finish(self) -> None:
+        """Wait for what the current stream has been given so far."""
+
+    def synchronize(self) -> None:
+        """Wait for everything launched so far, on any stream."""
+
+    def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> Shadow | None:
+        """What checks the use of an arena under the sanitizer; None elsewhere."""
         if settings.sanitize() and self.kind == "cpu":
-            cpu.unwritten(memory)
+            return cpu.shadow(nbytes, buffers)
+        return None
 
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock on the device; calling the result stops it and gives seconds."""
-        if self.memory.type == "cuda":
-            start, stop = _event(), _event()
-            start.record()
-
-            def elapsed() -> float:
-                stop.record()
-                stop.synchronize()
-                return float(start.elapsed_time(stop)) / 1e3
-
-            return elapsed
         begin = time.perf_counter()
         return lambda: time.perf_counter() - begin
+
+
+class CudaDevice(Device):
+    """One CUDA device of torch's. Launches and copies are queued on the caller's stream."""
+
+    @property
+    def name(self) -> str:
+        """The device as a user names it, with the product's name."""
+        return f"{self.memory} ({torch.cuda.get_device_name(self.memory)})"
+
+    def guard(self) -> AbstractContextManager[object]:
+        """Inside it this is the current device, of torch and of Triton."""
+        return torch.cuda.device(self.memory)
+
+    def _current(self) -> torch.cuda.Stream:
+        return torch.cuda.current_stream(self.memory)
+
+    def stream(self) -> int:
+        """Handle of this thread's current stream, to which launches and copies go."""
+        return int(self._current().cuda_stream)
+
+    def record(self) -> torch.cuda.Event:
+        """An event: what the current stream has been given so far."""
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's stub
+        event.record(self._current())
+        return event
+
+    def wait(self, event: torch.cuda.Event) -> None:
+        """Let the current stream go on only after an event; the host does not wait."""
+        self._current().wait_event(event)
+
+    def hold(self, memory: torch.Tensor) -> None:
+        """Once freed, memory is not given away before the current stream is done with it."""
+        memory.record_stream(self._current())
+
+    def finish(self) -> None:
+        """Wait for what the current stream has been given so far."""
+        self._current().synchronize()
+
+    def synchronize(self) -> None:
+        """Wait for everything launched so far, on any stream."""
+        torch.cuda.synchronize(self.memory)
+
+    def stopwatch(self) -> Callable[[], float]:
+        """Start a clock on the device; calling the result stops it and gives seconds."""
+        start, stop = _event(), _event()
+        start.record(self._current())
+
+        def elapsed() -> float:
+            stop.record(self._current())
+            stop.synchronize()
+            return float(start.elapsed_time(stop)) / 1e3
+
+        return elapsed
 
 
 def _event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch's stub
 
 
-def resolve_device(name: str) -> Device:
-    """The device meant by "auto", "cuda" or "cpu"; "auto" is CUDA where there is one.
+def resolve_device(name: str | torch.device) -> Device:
+    """The device meant by "auto", "cpu", "cuda", "cuda:1" or a torch.device.
+
+    "auto" is CUDA where there is one; "cuda" is torch's current CUDA device.
 
     Raises:
-        DeviceUnavailable: for CUDA on a machine without it, and for other names.
+        DeviceUnavailable: for CUDA on a machine without it, for an index that no device has, and
+            for other names.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if isinstance(name, str) and name == "auto":
+        name = "cuda" if count else "cpu"
+    try:
+        wanted = torch.device(name) if isinstance(name, str | torch.device) else None
+    except RuntimeError:  # torch's, for a name that it does not know
+        wanted = None
+    if wanted is not None and wanted.type == "cpu":
         return Device("cpu", torch.device("cpu"), cpu.driver())
-    if name == "cuda" and torch.cuda.is_available():
-        return Device("cuda", torch.device("cuda", torch.cuda.current_device()), None)
+    if wanted is not None and wanted.type == "cuda" and count:
+        index = torch.cuda.current_device() if wanted.index is None else wanted.index
+        if index < count:
+            return CudaDevice("cuda", torch.device("cuda", index), None)
+    there = ", ".join(('"auto"', '"cpu"', *(f'"cuda:{index}"' for index in range(count))))
     raise DeviceUnavailable(
         "this device is not available",
         where="the argument device",
-        got=name,
-        wanted='"auto", "cpu", or "cuda" on a machine whose torch finds a CUDA device',
+        got=shown(name),
+        wanted=f"{there}, or the same as a torch.device"
+        + ("" if count else "; CUDA needs a torch that finds a CUDA device"),
         remedy='compile(..., device="cpu") runs the same kernels natively on the CPU',
     )

@@ -18,6 +18,7 @@ from graphcnn.kernels import (
     conv_pressure,
     depthwise_conv2d,
     epilogue,
+    images_for_tile,
     linear,
 )
 from graphcnn.ops import (
@@ -80,11 +81,11 @@ def _linear(
     image, weight, *rest = node.inputs
     x = rows(lowering.view(image))
     batch, features = x.shape[0], lowering.graph.type_of(weight).shape[0]
-    # A matrix-vector product reads each weight once, along its row.
-    kind = "cuda" if batch == 1 else device.kind
     return linear(
         x,
-        _matrix(lowering, weight, kind),
+        # Its rows serve every batch size: a matrix-vector product reads each weight once, along
+        # them, and the CPU's tiles of 16 features transpose them as they go.
+        lowering.weight("plain", weight, shape=lowering.graph.type_of(weight).shape),
         lowering.weight("plain", rest[0], shape=(features,)) if rest else None,
         tuple(rows(view) for view in outputs),
         tail=tuple(_on_rows(step) for step in tail),
@@ -117,7 +118,7 @@ def _conv2d(
             device.kind,
             x.dtype,
             channels // op.groups,
-            images * out_size[0] * out_size[1],
+            images_for_tile(device.kind, images) * out_size[0] * out_size[1],
             group_channels,
             conv_pressure(x, outputs, tail, tuple(filter_size)),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,15 @@ def _call(node: Node) -> Callable[..., tuple[torch.Tensor]]:
         call = TABLE[type(node.op)](node.op)
     except UnsupportedOp as error:
         raise error.at(node.place) from None
-    return lambda *operands: (call(*operands),)
+
+    def run(*operands: torch.Tensor) -> tuple[torch.Tensor]:
+        device = operands[0].device.type
+        if not torch.is_autocast_enabled(device):
+            return (call(*operands),)
+        with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
+            return (call(*operands),)
+
+    return run
 
 
 def _sides(padding: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -100,35 +109,42 @@ def _conv2d(op: ops.Conv2d) -> Call:
     return call
 
 
-def _pool_padding(op: ops.MaxPool2d | ops.AvgPool2d) -> tuple[int, int]:
-    """What torch takes as a pool's padding.
+def _padded(op: ops.MaxPool2d | ops.AvgPool2d, fill: float, pads_alike: bool) -> tuple[Call, Any]:
+    """What pads a pool's input, and the padding that is left to torch's pool.
+
+    Args:
+        op: The pool.
+        fill: What its padding counts as.
+        pads_alike: Whether padding the input first gives the same windows and divisors.
 
     Raises:
-        UnsupportedOp: for a padding that torch's pools do not take.
+        UnsupportedOp: for a padding that torch's pools do not take, where that is not so.
     """
     top, left, bottom, right = op.padding
-    if (
-        (top, left) != (bottom, right)
-        or 2 * top > op.kernel_size[0]
-        or 2 * left > op.kernel_size[1]
-    ):
+    height, width = op.kernel_size
+    if (top, left) == (bottom, right) and 2 * top <= height and 2 * left <= width:
+        return lambda x: x, (top, left)
+    if not pads_alike:
         raise UnsupportedOp(
             f"torch's {op.name} pads both sides alike, by at most half its window",
-            got=f"padding={op.padding}, kernel_size={op.kernel_size}",
-            wanted="(top, left) equal to (bottom, right) and at most kernel_size / 2",
+            got=op,
+            wanted="(top, left) equal to (bottom, right) and at most kernel_size / 2; or no "
+            "ceil_mode, and count_include_pad",
             remedy='use target="triton" or "numpy" for this graph',
         )
-    return top, left
+    return lambda x: F.pad(x, _sides(op.padding), value=fill), (0, 0)
 
 
 def _max_pool2d(op: ops.MaxPool2d) -> Call:
-    options = (_pool_padding(op), op.dilation, op.ceil_mode)
-    return lambda x: F.max_pool2d(x, op.kernel_size, op.stride, *options)
+    pad, left = _padded(op, -inf, not op.ceil_mode)
+    options = (op.kernel_size, op.stride, left, op.dilation, op.ceil_mode)
+    return lambda x: F.max_pool2d(pad(x), *options)
 
 
 def _avg_pool2d(op: ops.AvgPool2d) -> Call:
-    options = (_pool_padding(op), op.ceil_mode, op.count_include_pad)
-    return lambda x: F.avg_pool2d(x, op.kernel_size, op.stride, *options)
+    pad, left = _padded(op, 0.0, not op.ceil_mode and op.count_include_pad)
+    options = (op.kernel_size, op.stride, left, op.ceil_mode, op.count_include_pad)
+    return lambda x: F.avg_pool2d(pad(x), *options)
 
 
 def _softmax(function: Call) -> Callable[[Any], Call]:

@@ -8,7 +8,7 @@ from math import prod
 
 from graphcnn.errors import TooLarge
 from graphcnn.ir import Graph, Node, Param, TensorType
-from graphcnn.kernels.launch import Launch, View
+from graphcnn.kernels.launch import MAX_OFFSET, Launch, View
 from graphcnn.plan import Buffer, Location, Lowered, PackedWeight, Step
 from graphcnn.targets.layout import broadcast_strides, contiguous, locate
 
@@ -27,6 +27,21 @@ class Lowering:
         """Start with every value located and no step."""
         return cls(graph, locate(graph))
 
+    def check_sizes(self) -> None:
+        """Check that kernels can address every value.
+
+        Raises:
+            TooLarge: naming the first that they cannot.
+        """
+        for name, location in self.locations.items():
+            if location.type.size > MAX_OFFSET:
+                raise TooLarge(
+                    f"kernels address at most {MAX_OFFSET} elements of one tensor",
+                    where=f"value '{name}'",
+                    got=f"{location.type}, which has {location.type.size}",
+                    remedy='make the input smaller; target="library" has no such limit',
+                )
+
     def view(self, name: str) -> View:
         """A value, or a param as it is, as kernels see it."""
         if name not in self.locations:
@@ -41,9 +56,15 @@ class Lowering:
         return all(self.locations[v.name].buffer.name != v.name for v in node.outputs)
 
     def operand(self, name: str, result: TensorType) -> View:
-        """A value broadcast against `result`: stride 0 where it repeats."""
+        """A value broadcast against `result`: stride 0 where it repeats.
+
+        A batch of one sample keeps its stride, so that it takes the same kernel as any other.
+        """
         view = self.view(name)
         strides = broadcast_strides(view.shape, view.strides, len(result.shape))
+        same_rank = len(view.shape) == len(result.shape)
+        if name in self.locations and same_rank and view.shape[:1] == result.shape[:1]:
+            strides = (*view.strides[:1], *strides[1:])
         return View(view.buffer, result.shape, strides, view.dtype)
 
     def weight(
@@ -86,20 +107,9 @@ class Lowering:
         self.steps.append(Step(node.name, kernel, read, written, launch, in_place))
 
     def lowered(self) -> Lowered:
-        """The finished product, with the size of every buffer that holds activations.
-
-        Raises:
-            TooLarge: for a value beyond what kernels can address.
-        """
+        """The finished product, with the size of every buffer that holds activations."""
         buffers: dict[str, int] = {}
-        for name, location in self.locations.items():
-            if location.type.size >= 2**31:
-                raise TooLarge(
-                    "kernels address at most 2^31 elements of one tensor",
-                    where=f"value '{name}'",
-                    got=location.type,
-                    remedy="run a smaller batch",
-                )
+        for location in self.locations.values():
             buffer = location.buffer.name
             buffers[buffer] = max(buffers.get(buffer, 0), location.type.nbytes)
         return Lowered(

@@ -65,9 +65,11 @@ class TritonTarget:
         """Steps for every node, in order.
 
         Raises:
+            TooLarge: for a value beyond what kernels can address.
             UnsupportedOp: naming the node that has no kernel, and why.
         """
         lowering = Lowering.of(graph)
+        lowering.check_sizes()
         for node in graph.nodes:
             _check_dtype(node)
             try:

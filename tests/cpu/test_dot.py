@@ -67,6 +67,18 @@ def test_tile_shapes_read_in_place(blocks, layout):
     check(blocks, blocks, torch.float32, layout, masked=False)
 
 
+@pytest.mark.parametrize("blocks", [(16, 16, 64), (4, 2, 64)])
+def test_a_long_product_is_two_short_chains(blocks):
+    """Equal numbers: every addition of a chain rounds the same way."""
+    M, N, K = *blocks[:2], 4096
+    a, b, c = torch.full((M, K), 0.1), torch.full((K, N), 0.1), torch.zeros(M, N)
+    with triton_api.using(cpu.driver(sanitize=False)):
+        product[(1, 1)](a, b, c, M, N, K, *a.stride(), *b.stride(), *c.stride(), *blocks, False)
+    want = a.double() @ b.double()
+    chain = blocks[2] + K // blocks[2]
+    assert ((c.double() - want).abs() <= want * (chain * 2**-24)).all()
+
+
 @triton.jit
 def half_accumulator(a, b, c, K, BLOCK: tl.constexpr):
     i = tl.arange(0, BLOCK)

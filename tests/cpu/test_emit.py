@@ -121,11 +121,12 @@ def test_exponentials_are_within_two_ulp(function, want):
 
 @pytest.mark.parametrize("function", [exp, exp2, silu, tanh, leaky, identity])
 def test_nan_and_infinity_pass_through(function):
-    x = torch.tensor([float("nan"), float("inf"), -float("inf"), 0.0])
-    y = torch.zeros(4)
-    run(unary, (1,), x, y, 4, FUNCTION=function, BLOCK=16)
+    x = torch.tensor([float("nan"), float("inf"), -float("inf"), 0.0, -0.0])
+    y = torch.ones(5)
+    run(unary, (1,), x, y, 5, FUNCTION=function, BLOCK=16)
     want = {identity: lambda v: v, **FUNCTIONS}[function](x)
     torch.testing.assert_close(y, want, equal_nan=True, rtol=0, atol=0)
+    assert torch.equal(y[1:].nan_to_num().signbit(), want[1:].nan_to_num().signbit())
 
 
 @pytest.mark.parametrize("source", [torch.float16, torch.bfloat16, torch.float32])

@@ -81,3 +81,55 @@ def test_loading_unwritten_memory_is_a_fault_until_a_kernel_writes_it():
     launch(planted.clean, x, middle, 100, 2)
     launch(planted.clean, middle, y, 100, 2)
     assert torch.equal(y, x.relu())
+
+
+def sharing(n, shift):
+    """Two buffers of `n` floats, the second `shift` bytes after the first, which is full."""
+    first, second = torch.randn(n), guarded(n)
+    shadow = cpu.shadow(4 * n + shift, {"first": (first, 0), "second": (second, shift)})
+    shadow.begin(["first"])
+    return first, second, shadow
+
+
+def test_a_buffer_loses_what_another_overwrites():
+    first, second, shadow = sharing(100, 396)
+    y = guarded(100)
+    launch(planted.clean, first, y, 100, 2)
+    shadow.check("first", first)
+    launch(planted.clean, torch.randn(100), second, 100, 2)
+    with pytest.raises(SanitizerFault, match="another buffer overwrote") as caught:
+        launch(planted.clean, first, y, 100, 2)
+    words = ["byte 396 ", "`x`", "buffer 'first', overwritten by 'second'", "planted.py:"]
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    shadow.check("second", second)
+    with pytest.raises(
+        SanitizerFault, match=r"'first' was overwritten: .* with 'second'"
+    ) as caught:
+        shadow.check("first", first)
+    assert caught.value.got == "1 of 100 elements, the first at [99]"
+    shadow.begin(["first"])
+    launch(planted.clean, first, y, 100, 2)
+    assert torch.equal(y, first.relu())
+
+
+def test_working_in_place_is_no_fault_and_a_shifted_copy_is_a_race():
+    first, second, shadow = sharing(100, 0)
+    launch(planted.clean, first, second, 100, 2)
+    assert torch.equal(second, first.relu())
+    shadow.check("second", second)
+    for shift, words in ((4, "another buffer overwrote"), (256, "reads what another writes")):
+        first, second, _ = sharing(128, shift)
+        with pytest.raises(SanitizerFault, match=words):
+            launch(planted.clean, first, second, 128, 2)
+
+
+def test_an_atomic_update_of_nothing_is_a_fault():
+    y = cpu.unwritten(torch.zeros(1))
+    with pytest.raises(SanitizerFault, match="nothing wrote"):
+        launch(planted.sum_with_atomics, torch.randn(100), y, 100, 2)
+
+
+def test_a_buffer_outside_its_arena_is_named():
+    with pytest.raises(SanitizerFault, match="outside the arena") as caught:
+        cpu.shadow(100, {"a": (torch.zeros(20), 0), "b": (torch.zeros(20), 24)})
+    assert caught.value.where == "buffer 'b'"

@@ -134,9 +134,10 @@ def test_weights_are_not_copied_where_the_dtype_allows():
         lambda: torch.randn(3, 4, 3, 3).bfloat16(),
         lambda: torch.nn.Parameter(torch.randn(3, 4, 3, 3)),
         lambda: torch.randn(4, 3, 3, 3).transpose(0, 1),
-        lambda: np.arange(108).reshape(3, 4, 3, 3),
+        lambda: torch.randn(3, 4, 3, 3, dtype=torch.complex64).conj().imag,
+        lambda: weight(3, 4, 3, 3).astype(">f4"),
     ],
-    ids=["f32", "f64", "torch", "torch bf16", "parameter", "strided", "integers"],
+    ids=["f32", "f64", "torch", "torch bf16", "parameter", "strided", "negative bit", "big endian"],
 )
 def test_weights_take_the_inputs_dtype(dtype, made):
     array = made()
@@ -201,6 +202,7 @@ MISTAKES = {
         errors.NonFiniteWeights,
     ),
     "number overflow": (lambda: image(dtype="f16") * 1e39, errors.NonFiniteWeights),
+    "huge number": (lambda: image() * 10**400, errors.NonFiniteWeights),
     "slope": (lambda: gx.leaky_relu(image(), 1e39), errors.InvalidAttribute),
     "pad value": (lambda: gx.pad(image(dtype="f16"), 1, 65520), errors.InvalidAttribute),
     "bool size": (lambda: gx.input("x", (True, 4)), errors.InvalidAttribute),

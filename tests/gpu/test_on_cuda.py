@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import graphcnn as gx
+from graphcnn.errors import InputDeviceError
 from graphcnn.models.vgg import vgg16
 from graphcnn.runtime.boundary import example_inputs
 from tests import networks
@@ -64,3 +65,39 @@ def test_another_stream():
         got = model(image=image)
     side.synchronize()
     assert torch.equal(got, wanted)
+
+
+def test_streams_take_turns():
+    """Each call overwrites the arena that the call before it, on another stream, still reads."""
+    graph = NETWORKS["vgg_block"]("float16")
+    model = gx.compile(graph, device="cuda:0")
+    generator = torch.Generator().manual_seed(0)
+    shape = (64, *graph.inputs[0].type.shape[1:])
+    images = [torch.randn(shape, generator=generator).half().cuda() for _ in range(8)]
+    wanted = [model(image=image) for image in images]
+    torch.cuda.synchronize()
+    streams = [torch.cuda.Stream() for _ in images]
+    got = []
+    for stream, image in zip(streams, images, strict=True):
+        with torch.cuda.stream(stream):
+            got.append(model(image=image))
+    torch.cuda.synchronize()
+    for mine, right in zip(got, wanted, strict=True):
+        assert torch.equal(mine, right)
+
+
+def test_a_tensor_of_the_host_is_refused():
+    model = gx.compile(NETWORKS["small"]("float16"), device=torch.device("cuda", 0))
+    with pytest.raises(InputDeviceError, match="cuda:0"):
+        model(image=torch.from_numpy(example_inputs(model.graph)["image"]))
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_another_device_than_the_current_one():
+    graph = NETWORKS["small"]("float16")
+    model = gx.compile(graph, device="cuda:1")
+    image = torch.from_numpy(example_inputs(graph)["image"]).to("cuda:1")
+    got = model(image=image)
+    assert got.device == image.device
+    assert gx.verify(model, image=image).ok
+    assert torch.cuda.current_device() == 0

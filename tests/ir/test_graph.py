@@ -43,6 +43,19 @@ def test_sole_user(net):
     assert net.sole_user("pool") is None
 
 
+def test_what_depends_on_an_input():
+    text = """graph g {
+      input x: f32[2]
+      param p: f32[2]
+      a: f32[2] = relu(p)
+      b: f32[2] = add(x, a)
+      c: f32[2] = add(a, p)
+      d: f32[2] = mul(b, c)
+      return d
+    }"""
+    assert parse(text).varying == {"x", "b", "d"}
+
+
 def test_unknown_node_lists_the_known(net):
     with pytest.raises(UnknownNode, match="conv, relu, sum, pool"):
         net["relu9"]

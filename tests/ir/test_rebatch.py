@@ -56,11 +56,13 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
-def test_what_fixes_the_batch_is_named(make):
+def test_what_fixes_the_batch_is_named(make, batch):
     graph = gx.graph("g", make())
+    assert rebatch(graph, 2) == graph
     with pytest.raises(BatchError) as caught:
-        rebatch(graph, 3)
+        rebatch(graph, batch)
     assert f"node '{graph.nodes[0].name}'" in caught.value.where
     assert __file__ in caught.value.where
     assert "-1" in caught.value.remedy

@@ -57,6 +57,28 @@ def test_global_avg_pool2d(run, dtype, layout):
     y.check(want, 66 * F32 * x.double().abs().mean((2, 3), keepdim=True))
 
 
+def equal_pixels(height, width, layout="nhwc"):
+    """Maps of one number each: every addition of a chain rounds the same way."""
+    numbers = torch.tensor([0.1, 0.3, 0.7])[None, :, None, None]
+    x = randn(1, 3, height, width, layout=layout)
+    return x.copy_(numbers.expand_as(x)), numbers.double()
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_the_mean_of_a_large_map_is_no_chain(run_native, layout):
+    x, want = equal_pixels(600, 701, layout)
+    y = Output((1, 3, 1, 1))
+    run_native(global_avg_pool2d(view_of(x), y.view))
+    y.check(want, F32 * want)
+
+
+def test_the_mean_of_a_large_window_is_two_short_chains(run_native):
+    x, want = equal_pixels(64, 65)
+    y = Output((1, 3, 2, 2))
+    run_native(avg_pool2d(view_of(x), y.view, kernel=(63, 64), stride=(1, 1)))
+    y.check(want.expand(1, 3, 2, 2), 2 * 64 * F32 * want)
+
+
 def test_refuses_a_window_of_padding_only():
     x, y = view_of(randn(1, 4, 4, 4)), view_of(randn(1, 4, 4, 4))
     with pytest.raises(ValueError, match="wholly outside"):

@@ -232,13 +232,20 @@ def test_other_pools_are_not_global(line: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("f64[1,256] = reshape(x, shape=(1, -1))", "f64[1,256] = flatten(x)"),
+        ("f64[1,256] = reshape(x, shape=(-1, 256))", "f64[1,256] = flatten(x)"),
         ("f64[1,4,64] = reshape(x, shape=(-1, 4, 64))", "f64[1,4,64] = flatten(x, start_dim=2)"),
-        ("f64[256] = reshape(x, shape=(256,))", "f64[256] = flatten(x, start_dim=0)"),
+        ("f64[256] = reshape(x, shape=(-1,))", "f64[256] = flatten(x, start_dim=0)"),
     ],
 )
 def test_reshape_that_flattens_is_flatten(before: str, after: str) -> None:
     becomes(Canonicalize(), f"y: {before}\nreturn y", f"y: {after}\nreturn y")
+
+
+@pytest.mark.parametrize("shape", ["(1, -1)", "(1, 256)", "(256,)", "(1, 4, -1)"])
+def test_a_reshape_to_a_fixed_batch_is_no_flatten(shape: str) -> None:
+    """It refuses other batch sizes, and a flatten would answer."""
+    type = {"(256,)": "f64[256]", "(1, 4, -1)": "f64[1,4,64]"}.get(shape, "f64[1,256]")
+    assert declines(Canonicalize(), f"y: {type} = reshape(x, shape={shape})\nreturn y") == []
 
 
 @pytest.mark.parametrize("shape", ["4,64", "1,8,32", "2,128", "1,4,8,2,4"])

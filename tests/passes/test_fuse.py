@@ -8,7 +8,7 @@ from graphcnn.errors import FusionRefused, UnknownNode
 from graphcnn.ir import CompileLog, Fused, Graph, Refusal, inline, verify
 from graphcnn.passes import Fuse, Supports, accept_every_body, default_pipeline, run_passes
 from tests.networks import resnet18
-from tests.passes.before_after import becomes, graph
+from tests.passes.before_after import becomes, declines, graph
 
 IMAGE = "f64[1,4,8,8]"
 HALF = "f64[1,4,4,4]"
@@ -460,6 +460,16 @@ NORMED = f"""{CONV}
     d: {IMAGE} = dropout(n)
     y: {IMAGE} = relu(d)
     return y"""
+
+
+def test_a_convolution_of_constants_takes_nothing() -> None:
+    """Its value has one sample at every batch size, and what is added to it has more."""
+    sources = "input x: f64[1,4,8,8]\nparam p: f64[1,4,8,8]\nparam v: f64[4,4,1,1]"
+    body = f"h: {IMAGE} = conv2d(p, v)\ny: {IMAGE} = add(h, x)\nreturn y"
+    (reason,) = declines(Fuse(), body, sources)
+    assert reason == (
+        "fuse: y: 'h' depends on no input and keeps its shape at other batch sizes [h]"
+    )
 
 
 def test_demands_understand_names_that_earlier_passes_absorbed() -> None:

@@ -16,7 +16,7 @@ IMAGE = "f64[1,4,8,8]"
 IDENTITIES = [
     "y: f64[1,4,8,8] = dropout(h)",
     "y: f64[1,4,8,8] = pad(h, padding=(0, 0, 0, 0), value=3.0)",
-    "y: f64[1,4,8,8] = reshape(h, shape=(1, 4, 8, -1))",
+    "y: f64[1,4,8,8] = reshape(h, shape=(-1, 4, 8, 8))",
     "y: f64[1,4,8,8] = flatten(h, start_dim=3)",
     "y: f64[1,4,8,8] = concat(h)",
     "y: f64[1,4,8,8] = max_pool2d(h, kernel_size=(1, 1), stride=(1, 1))",
@@ -41,6 +41,9 @@ def test_identity_is_dropped(line: str) -> None:
     [
         "y: f64[1,4,10,8] = pad(x, padding=(1, 0, 1, 0))",
         "y: f64[1,4,64] = reshape(x, shape=(1, 4, 64))",
+        # At another batch size these are refused, or another shape.
+        "y: f64[1,4,8,8] = reshape(x, shape=(1, 4, 8, 8))",
+        "y: f64[1,4,8,8] = reshape(x, shape=(1, 4, 8, -1))",
         "y: f64[1,8,8,8] = concat(x, r)",
         "y: f64[1,4,4,4] = max_pool2d(x, kernel_size=(1, 1), stride=(2, 2))",
         "y: f64[1,4,7,7] = avg_pool2d(x, kernel_size=(2, 2), stride=(1, 1))",
@@ -78,6 +81,15 @@ def test_a_neutral_constant_that_broadcasts_the_other_operand_stays() -> None:
     body = "h: f64[1,4,1,1] = global_avg_pool2d(x)\ny: f64[4,4,3,3] = mul(w, h)\nreturn y"
     given = with_constant(body.replace("(w, h)", "(h, w)"), "w", 1.0)
     assert declines(Simplify(), given) == []
+
+
+@pytest.mark.parametrize(("op", "value"), [("add", 0.0), ("mul", 1.0)])
+def test_a_neutral_constant_for_each_sample_stays(op: str, value: float) -> None:
+    """It fixes the batch size: a single sample would be broadcast against it."""
+    sources = "input x: f64[3,4]\nparam c: f64[3,4]"
+    given = graph(f"y: f64[3,4] = {op}(x, c)\nreturn y", sources)
+    filled = (replace(param, data=np.full((3, 4), value)) for param in given.params)
+    assert declines(Simplify(), given.replace(params=tuple(filled))) == []
 
 
 def test_leaky_relu_without_slope_is_relu() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import graphcnn as gx
 from graphcnn.errors import FileProblem
+from graphcnn.report import run_once
 from graphcnn.report.deviation import Deviation
 from graphcnn.report.result import Result
 
@@ -36,11 +37,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "sample.json"
     path.write_text("old")
 
-    def full(self, *_args, **_options):
-        self.touch()
+    def full(_descriptor):
         raise OSError("no space left")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(FileProblem, match="cannot be written") as caught:
         SAMPLE.save(path)
     assert str(path) in str(caught.value)
@@ -72,3 +72,19 @@ def test_every_report_saves(tmp_path):
         assert stored[field] == getattr(report, field)
         assert stored["model"] == "net"
         assert len(stored["rows"]) == 1
+
+
+def test_reports_of_numbers_that_json_lacks(tmp_path):
+    """A bare NaN is no JSON, and most readers refuse it."""
+    graph = gx.graph("net", gx.mul(gx.mul(gx.input("x", (1, 4)), 3e38), 3e38))
+    model = gx.compile(graph, target="numpy", device="cpu")
+    inputs = {"x": np.array([[np.nan, 1, 2, 3]], np.float32)}
+    reports = [
+        gx.verify(model, **inputs),
+        gx.compare({"only": model}, seconds=0, **inputs),
+        gx.profile(model, seconds=0, **inputs),
+        run_once(model),
+    ]
+    for report in reports:
+        json.dumps(report.to_json(), allow_nan=False)
+    assert reports[-1].to_json()["outputs"][0]["high"] == "inf"

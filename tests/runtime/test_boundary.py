@@ -9,6 +9,7 @@ import torch
 import graphcnn as gx
 from graphcnn.errors import (
     BatchError,
+    InputDeviceError,
     InputDTypeError,
     InputKindError,
     InputShapeError,
@@ -17,7 +18,8 @@ from graphcnn.errors import (
     UnexpectedInput,
 )
 from graphcnn.ir import evaluate
-from graphcnn.runtime.boundary import example_inputs
+from graphcnn.runtime.boundary import check_device, example_inputs
+from graphcnn.targets.device import Device
 
 TARGETS = ("triton", "library", "numpy")
 
@@ -342,3 +344,44 @@ def test_tensors_without_dense_data_are_refused(model, arrays, change):
     with pytest.raises(InputKindError, match="dense") as caught:
         model(**tensors)
     assert change in str(caught.value.got)
+
+
+def test_a_tensor_on_another_device_is_refused_with_both_named():
+    device = Device("cuda", torch.device("cuda", 1), None)
+    check_device({"x": np.ones(3)}, device)
+    with pytest.raises(InputDeviceError, match=r"input 'x'\n.*got: +cpu\n.*wanted: cuda:1"):
+        check_device({"x": torch.ones(3)}, device)
+
+
+def odd_strides(tensor):
+    """The same tensor with strides that mean nothing, for its dimensions of size 1."""
+    strides = zip(tensor.shape, tensor.stride(), strict=True)
+    return tensor.as_strided(tensor.shape, [step if n > 1 else 12345 for n, step in strides])
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 5, 5), (1, 4, 1, 1), (3, 1, 1, 7)], ids=str)
+@pytest.mark.parametrize("target", TARGETS)
+def test_strides_of_dimensions_of_size_1_do_not_matter(target, shape):
+    graph = gx.graph("g", gx.sigmoid(gx.input("x", shape), name="y"))
+    x = odd_strides(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+    assert 12345 in x.stride()
+    got = gx.compile(graph, target=target, device="cpu")(x=x)
+    np.testing.assert_allclose(got.numpy(), evaluate(graph, {"x": x.numpy()})["y"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        lambda x: x,
+        lambda x: x.to(memory_format=torch.channels_last),
+        lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+        lambda x: torch.stack([x, 2 * x], -1)[..., 0],
+    ],
+    ids=["plain", "channels last", "transposed", "every other"],
+)
+def test_pools_of_negative_values_in_any_memory_format(arrange):
+    """Padding never wins, whatever the strides."""
+    graph = gx.graph("g", gx.max_pool2d(gx.input("x", (2, 4, 8, 8)), 3, 2, 1))
+    x = arrange(-torch.rand(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.1)
+    wanted = torch.nn.functional.max_pool2d(x, 3, 2, 1)
+    assert torch.equal(gx.compile(graph, device="cpu")(x=x), wanted)

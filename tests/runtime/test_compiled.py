@@ -1,5 +1,7 @@
 """Compiled models: other batch sizes, threads, memory that is used again, the sanitizer."""
 
+import itertools
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,12 +11,14 @@ import pytest
 import torch
 
 import graphcnn as gx
-from graphcnn.errors import BatchError, SanitizerFault
-from graphcnn.ir import evaluate
+from graphcnn import triton_api
+from graphcnn.errors import BatchError, InputKindError, InvalidAttribute, SanitizerFault, TooLarge
+from graphcnn.ir import evaluate, with_he_weights
 from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.plan import Step
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
+from tests import networks
 from tests.runtime.small_networks import mixed, small
 from tests.stepwise import check_model
 
@@ -83,6 +87,35 @@ def test_a_graph_with_a_fixed_batch_size():
     np.testing.assert_allclose(model(x=x), evaluate(graph, {"x": x})["y"], rtol=1e-6)
 
 
+FIXED = """graph g {{
+  input x: f32[2,4,6,6]
+  h: f32[2,4,6,6] = relu(x)
+  {}
+  return {}
+}}"""
+
+
+@pytest.mark.parametrize("passes", [None, ()], ids=["all passes", "no pass"])
+@pytest.mark.parametrize(
+    ("line", "result"),
+    [
+        ("y: f32[2,144] = reshape(h, shape=(2, -1))", "y"),
+        ("y: f32[2,144] = reshape(h, shape=(2, 144))", "y"),
+        ("y: f32[288] = reshape(h, shape=(288,))", "y"),
+        ("y: f32[2,4,6,6] = reshape(h, shape=(2, 4, 6, -1))", "y"),
+        ("y: f32[2,144] = reshape(h, shape=(2, -1))", "h"),  # dead, and gone
+    ],
+)
+def test_no_pass_answers_for_a_batch_size_that_the_graph_refuses(line, result, passes):
+    model = gx.compile(gx.parse(FIXED.format(line, result)), device="cpu", passes=passes)
+    x = example_inputs(model.graph)["x"]
+    assert model(x=x).size == x.size
+    for wrong in (x[:1], np.concatenate([x, x])):
+        with pytest.raises(BatchError) as caught:
+            model(x=wrong)
+        assert "node 'y' = reshape" in caught.value.where
+
+
 @pytest.mark.parametrize("target", ["triton", "library"])
 def test_calls_from_several_threads(target):
     model = gx.compile(small(), target=target, device="cpu")
@@ -99,6 +132,152 @@ def test_calls_from_several_threads(target):
 
     with ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(call, range(6))) == list(range(6))
+
+
+def call_inside(model, image, monkeypatch):
+    """A call with another image inside each step of a call; all outputs, the outer one's first."""
+    within, other, found = [], images(len(image), seed=9), []
+    run = triton_api.Prepared.__call__
+
+    def interrupted(*launch):
+        run(*launch)
+        if not within:
+            within.append(True)
+            found.append(model(image=other))
+            within.pop()
+
+    monkeypatch.setattr(triton_api.Prepared, "__call__", interrupted)
+    outer = model(image=image)
+    monkeypatch.undo()
+    return outer, other, found
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+def test_a_call_inside_a_call_has_memory_of_its_own(batch, monkeypatch):
+    model = gx.compile(small(), device="cpu")
+    image = images(batch)
+    outer, other, found = call_inside(model, image, monkeypatch)
+    close(outer, wide(batch), image)
+    assert len(found) == len(model.plan.steps)
+    for inner in found:
+        close(inner, wide(batch), other)
+    close(model(image=other), wide(batch), other)
+
+
+@pytest.mark.parametrize("target", ["triton", "library", "numpy"])
+def test_a_call_between_the_steps_of_another(target):
+    model = gx.compile(small(), target=target, device="cpu")
+    with model.loaded({"image": images(2)}) as executor:
+        for _, run in executor.steps():
+            run()
+            close(model(image=images(2, seed=9)), wide(2), images(2, seed=9))
+        close(np.asarray(executor.value("fc")), wide(2), images(2))
+
+
+def test_a_call_from_a_signal_handler_at_any_moment():
+    """The timer's signal may come while the lock is taken, too."""
+    model = gx.compile(small(), device="cpu", batches=(3,))
+    image, other = images(2), images(3, seed=9)
+    wanted, inside = model(image=image), model(image=other)
+    wrong = []
+
+    def handler(*_):
+        if not np.array_equal(model(image=other), inside):
+            wrong.append("inner")
+        signal.setitimer(signal.ITIMER_REAL, next(pauses))
+
+    pauses = itertools.cycle(np.linspace(1e-5, 1e-3, 97))
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, next(pauses))
+    try:
+        wrong += [i for i in range(500) if not np.array_equal(model(image=image), wanted)]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not wrong
+
+
+def test_all_batch_sizes_share_one_arena(monkeypatch):
+    """The memory taken is what the largest batch needs, in whatever order they come."""
+    model = gx.compile(small(), device="cpu")
+    for batch in (1, 4, 9, 3, 8):
+        close(model(image=images(batch)), wide(batch), images(batch))
+    (workspace,) = model._idle
+    arena, largest = workspace.arena(0), model.executor(9).plan.arena_bytes
+    assert arena.nbytes == largest
+    storage = arena.untyped_storage().data_ptr()
+    for batch in (1, 9, None):
+        value = model.executor(batch).value("fc")
+        assert value.untyped_storage().data_ptr() == storage
+
+
+def classifier():
+    """Convolution, pool, linear layer and softmax."""
+    h = gx.input("image", (1, 3, 16, 16))
+    h = gx.max_pool2d(gx.relu(networks.conv(h, "conv", 8, 3)), 2, name="pool")
+    h = gx.linear(gx.flatten(h), gx.param("fc.weight", (10, 512)), name="fc")
+    return with_he_weights(gx.graph("classifier", gx.softmax(h)))
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("make", [classifier, small, mixed])
+def test_batch_sizes_share_their_kernels(make, fuse, monkeypatch):
+    """One sample, odd numbers and multiples of 16 are no reason to compile a kernel anew."""
+    prepare, kernels = triton_api.prepare, {}
+
+    def counting(kernel, args, meta, driver):
+        prepared = prepare(kernel, args, meta, driver)
+        kernels.setdefault(prepared.compiled.hash, kernel.__name__)
+        return prepared
+
+    monkeypatch.setattr(triton_api, "prepare", counting)
+    model = gx.compile(make(), device="cpu", fuse=fuse)
+    batch = model.graph.inputs[0].type.shape[0]
+    before = dict(kernels)
+    for size in {1, 2, 3, 7, 16, 17, 40} - {batch}:
+        model.executor(size)
+    new = [name for key, name in kernels.items() if key not in before]
+    # A linear layer of one row is another kernel than one of several.
+    assert new in ([], ["matvec_kernel"], ["conv2d_kernel"])
+
+
+def test_batch_sizes_share_the_weights_of_linear_layers():
+    model = gx.compile(classifier(), device="cpu", batches=(8, 100))
+    packed = sum(tensor.nbytes for tensor in model._weights.tensors.values())
+    assert packed == sum(param.type.nbytes for param in model.graph.params)
+
+
+@pytest.mark.parametrize("target", ["triton", "numpy"])
+def test_batches_are_prepared(target, monkeypatch):
+    model = gx.compile(small(), target=target, device="cpu", batches=(1, 2, 5))
+    monkeypatch.setattr(CompiledModel, "_plan", None)
+    monkeypatch.setattr("graphcnn.triton_api.prepare", None)
+    for batch in (5, 1, 2):
+        close(model(image=images(batch)), wide(batch), images(batch))
+
+
+@pytest.mark.parametrize("batches", [8, "8", (0,), (True,), (2.0,), None, [1, -1]], ids=repr)
+def test_batches_that_are_none(batches):
+    with pytest.raises((InputKindError, InvalidAttribute), match="the argument batches"):
+        gx.compile(small(), device="cpu", batches=batches)
+
+
+def test_a_batch_beyond_32_bit_offsets_says_the_largest_that_fits():
+    x = gx.input("x", (1, 3, 512, 512))
+    graph = gx.graph("g", gx.global_avg_pool2d(gx.conv2d(x, np.ones((16, 3, 1, 1), np.float32))))
+    model = gx.compile(graph, device="cpu")
+    most = (2**31 - 1) // (16 * 512 * 512)
+    with pytest.raises(TooLarge, match=f"wanted: at most {most} samples in a call") as caught:
+        model.executor(most + 1)
+    assert f"{most + 1} samples" in caught.value.got
+    with pytest.raises(TooLarge, match="2147483647 elements of one tensor"):
+        gx.compile(gx.graph("g", gx.relu(gx.input("x", (1, 32, 8192, 8192)))), device="cpu")
+
+
+def test_a_batch_beyond_the_grid_says_the_largest_that_fits():
+    model = gx.compile(gx.graph("g", gx.global_avg_pool2d(gx.input("x", (1, 1, 2, 2)))))
+    with pytest.raises(TooLarge, match="wanted: at most 65535 samples in a call"):
+        model.executor(65_536)
 
 
 def test_two_models_in_two_threads():
@@ -230,10 +409,7 @@ def test_the_sanitizer_sees_a_write_beyond_a_buffer(monkeypatch):
     made = gx.compile(gx.graph("g", gx.relu(gx.input("x", (7, 3)))), device="cpu")
     # Not bound to memory yet, so that the plan can be spoilt first.
     model = CompiledModel(made.source, made.graph, made.target, made.log)
-    model.plan = replace(
-        model.plan, slots=tuple(replace(slot, nbytes=slot.nbytes - 4) for slot in model.plan.slots)
-    )
-    executor = model.executor()
-    ((_, run),) = executor.steps()
-    with pytest.raises(SanitizerFault, match="outside the tensor"):
-        run()
+    x, y = model.plan.slots
+    model.plan = replace(model.plan, slots=(x, replace(y, nbytes=y.nbytes - 4)))
+    with pytest.raises(SanitizerFault, match="store outside the tensor"):
+        model(x=np.ones((7, 3), np.float32))

@@ -70,6 +70,59 @@ def test_digits_and_other_batch_sizes(gpu):
     np.testing.assert_allclose(model(image=images[:2]), got[:2], rtol=0, atol=2e-3)
 
 
+@pytest.mark.parametrize("batches", [(2, 2), (2, 5), (5, 2)], ids=str)
+def test_a_call_waits_for_the_one_before_on_another_stream(gpu, batches):
+    """The same batch size, one whose arena is larger, and one that shares the larger arena."""
+    model = gx.compile(NETWORKS["small"]("float32"))
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randn(batch, 3, 8, 8, generator=generator) for batch in batches]
+    wanted = [model(image=image) for image in images]
+    got = []
+    for stream, image in enumerate(images, start=1):
+        with gpu.on_stream(stream):
+            got.append(model(image=image))
+            got[-1].fill_(torch.nan)  # nothing has run yet
+    gpu.synchronize()
+    for mine, right in zip(got, wanted, strict=True):
+        assert right.std() > 0
+        assert torch.equal(mine, right)
+
+
+def test_a_call_with_numpy_waits_for_its_own_stream(gpu):
+    model = gx.compile(NETWORKS["small"]("float32"))
+    image = example_inputs(model.graph)["image"]
+    wanted = model(image=image)
+    with gpu.on_stream(1):
+        np.testing.assert_array_equal(model(image=image), wanted)
+
+
+def test_streams_that_do_not_wait_compute_wrong_numbers(gpu):
+    """The stand-in shows a missing wait."""
+    x, y = torch.zeros(2), torch.zeros(2)
+    device = stand_in_target(80)[0].on
+    for stream, value in ((1, 1.0), (2, 2.0)):
+        with device.driver.on_stream(stream):
+            device.copy(torch.full((1,), value), x[:1])
+            device.copy(x[:1], y[stream - 1 : stream])
+    device.synchronize()
+    assert y[0] == y[1]
+
+
+def test_each_model_runs_on_its_own_device(monkeypatch):
+    targets = [stand_in_target(80, index) for index in range(2)]
+    graph = NETWORKS["small"]("float32")
+    inputs = example_inputs(graph)
+    models = []
+    for target, _ in targets:
+        monkeypatch.setattr("graphcnn.compiler.resolve", lambda name, device, on=target: on)
+        models.append(gx.compile(graph))
+    first, second = (model(**inputs) for model in models)
+    np.testing.assert_array_equal(first, second)
+    assert [len(gpu.launches) for _, gpu in targets] == [len(models[0].plan.steps)] * 2
+    assert gx.verify(models[1], **inputs).ok
+    assert StandInGpu.current == 0
+
+
 @triton.jit
 def nothing_kernel(x_ptr):
     tl.store(x_ptr, 1.0)

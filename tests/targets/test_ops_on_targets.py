@@ -7,18 +7,21 @@ import torch
 import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, OpKind
-from graphcnn.ops import VIEWS
+from graphcnn.ops import VIEWS, AvgPool2d, MaxPool2d
 from graphcnn.targets import library, triton
 from tests.opinfo import INFO, SAMPLES, Sample
 from tests.stepwise import check_meaning, check_model
 from tests.targets.op_cases import CASES, case_id, check_sample, model_of
 
-# torch's pools pad both sides alike; the other targets compute these.
-UNEVEN = ("max_pool2d", "avg_pool2d")
 
-
-def is_uneven(sample):
-    return sample.op.name in UNEVEN and sample.op.padding[:2] != sample.op.padding[2:]
+def is_beyond_torch(sample):
+    """torch's pools pad both sides alike; padding the input first changes what these compute."""
+    match sample.op:
+        case MaxPool2d(ceil_mode=True) | AvgPool2d(ceil_mode=True):
+            return sample.op.padding[:2] != sample.op.padding[2:]
+        case AvgPool2d(count_include_pad=False):
+            return sample.op.padding[:2] != sample.op.padding[2:]
+    return False
 
 
 @pytest.mark.parametrize(("sample", "dtype"), CASES, ids=case_id)
@@ -29,7 +32,7 @@ def test_triton_on_the_cpu(sample, dtype):
 @pytest.mark.parametrize("dtype", [*(d for d in DType if d.is_float)])
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
 def test_library(sample, dtype):
-    if is_uneven(sample):
+    if is_beyond_torch(sample):
         with pytest.raises(UnsupportedOp, match="pads both sides alike") as caught:
             model_of(sample, dtype, "library", "cpu")
         assert "node 'y'" in caught.value.where
@@ -51,12 +54,27 @@ def test_every_op_has_a_row():
     assert set(VIEWS) <= set(triton.TABLE)
 
 
-def test_torch_refuses_padding_beyond_half_the_window():
-    pool = INFO["max_pool2d"].samples[1]
-    wide = Sample(type(pool.op)((3, 3), (1, 1), (2, 2, 2, 2)), ((1, 2, 5, 6),))
+@pytest.mark.parametrize("pool", [MaxPool2d, AvgPool2d])
+@pytest.mark.parametrize("padding", [(2, 2, 2, 2), (1, 0, 0, 2)])
+def test_torch_pools_with_padding_that_its_own_pools_refuse(pool, padding):
+    options = {"count_include_pad": False} if pool is AvgPool2d else {"ceil_mode": True}
+    plain, odd = (
+        Sample(pool((3, 3), (1, 1), padding, **more), ((1, 2, 5, 6),)) for more in ({}, options)
+    )
+    check_sample(plain, DType.F32, "library", "cpu")
     with pytest.raises(UnsupportedOp, match="half its window"):
-        model_of(wide, DType.F32, "library", "cpu")
-    check_sample(wide, DType.F32, "triton", "cpu")
+        model_of(odd, DType.F32, "library", "cpu")
+    check_sample(odd, DType.F32, "triton", "cpu")
+
+
+@pytest.mark.parametrize("value", [0.0, -float("inf"), 1.5])
+@pytest.mark.parametrize("options", [{}, {"fuse": False}, {"target": "library"}], ids=str)
+def test_a_pad_before_a_pool_that_pads(value, options):
+    x = np.random.default_rng(0).standard_normal((1, 3, 7, 8), np.float32)
+    for pool in (gx.avg_pool2d, gx.max_pool2d):
+        if value >= 0 or pool is gx.max_pool2d:
+            graph = gx.graph("g", pool(gx.pad(image(*x.shape), 1, value), 3, 2, 1))
+            check_model(gx.compile(graph, device="cpu", **options), {"image": x})
 
 
 NUMBERS = ((1000.0, 1e-7), (10000.0, 1e-8), (30000.0, 3e-8), (0.01, 1e5), (2.0, 0.1))
