@@ -28,7 +28,7 @@ def check_model(model, inputs):
             while waiting and waiting[0][0].node == node.name:
                 waiting.pop(0)[1]()
             inside = node.op.body.nodes if isinstance(node.op, Fused) else (node,)
-            leaving = [value.name for value in node.outputs]
+            leaving = {value.name: read(executor, value.name) for value in node.outputs}
             unit = model.target.unit(executor.graph)
             exact, errors = bounded(inside, operands, unit, leaving)
             for value in node.outputs:

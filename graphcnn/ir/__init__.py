@@ -1,6 +1,6 @@
 """The intermediate representation: a frozen, ordered graph of named values."""
 
-from graphcnn.ir.evaluate import bounded, evaluate, weights
+from graphcnn.ir.evaluate import bounded, estimated, evaluate, weights
 from graphcnn.ir.fused import Fused, inline, node_cost, outline
 from graphcnn.ir.graph import Graph, Node, Param, Value
 from graphcnn.ir.he_weights import with_he_weights
@@ -30,6 +30,7 @@ __all__ = [
     "bounded",
     "check_data",
     "check_graph",
+    "estimated",
     "evaluate",
     "fitting",
     "gamma",

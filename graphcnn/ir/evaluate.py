@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
 from graphcnn.ir.fused import Fused
 from graphcnn.ir.graph import Graph, Node, Param
-from graphcnn.ir.op import Array
+from graphcnn.ir.op import Array, Op
 from graphcnn.ir.types import DType
 
 
@@ -73,7 +73,7 @@ def bounded(
     nodes: tuple[Node, ...],
     values: Mapping[str, Array],
     unit: float,
-    stored: Collection[str] = (),
+    stored: Mapping[str, Array] | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Reference values of some nodes, with bounds on the error of computing them.
 
@@ -84,36 +84,86 @@ def bounded(
         nodes: In execution order.
         values: Arrays for everything the nodes read from outside.
         unit: Unit roundoff of the arithmetic.
-        stored: Names of the nodes whose values leave the kernel: later nodes read these as they
-            were stored, rounded to their dtype and infinite where they overflowed it.
+        stored: Values of the nodes that leave the kernel, as they are in memory: later nodes read
+            these, rounded to their dtype and infinite where they overflowed it.
 
     Returns:
         float64 values and absolute error bounds, by name: of computing a value, before it is
         stored. A bound is infinite where nothing is known.
     """
-    exact: dict[str, Array] = {}
-    errors: dict[str, Array] = {}
-    reads = {name: np.asarray(array, np.float64) for name, array in values.items()}
-    slack = {name: np.zeros(()) for name in reads}
-    for node in nodes:
-        operands = tuple(reads[name] for name in node.inputs)
-        errors_in = tuple(np.broadcast_to(slack[name], reads[name].shape) for name in node.inputs)
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = node.op.reference(*operands)
-            error = node.op.error(operands, errors_in, value, unit)
-        error = np.where(np.isnan(error), np.inf, error)
-        exact[node.name], errors[node.name] = value, error
-        if node.name in stored:
-            value, error = _as_stored(value, error, node.type.dtype)
-        reads[node.name], slack[node.name] = value, error
+    exact, (errors,) = _with_bounds(nodes, values, unit, stored or {}, (_proven,))
     return exact, errors
 
 
-def _as_stored(exact: Array, error: Array, dtype: DType) -> tuple[Array, Array]:
-    """A value and its error bound after rounding to a dtype, which is monotone."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        low = dtype.round(exact - error).astype(np.float64)
-        high = dtype.round(exact + error).astype(np.float64)
-        known = low == high
-        value = np.where(known, low, exact)
-        return value, np.where(known, 0.0, np.maximum(high - value, value - low))
+def estimated(
+    nodes: tuple[Node, ...], values: Mapping[str, Array], unit: float, stored: Mapping[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+    """As `bounded`, with what rounding stays within in practice (`Op.noise`) as a third result."""
+    exact, (errors, noises) = _with_bounds(nodes, values, unit, stored, (_proven, _in_practice))
+    return exact, errors, noises
+
+
+_Rule = Callable[[Op, tuple[Array, ...], tuple[Array, ...], Array, float], Array]
+
+
+def _proven(
+    op: Op, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+) -> Array:
+    return op.error(inputs, errors, output, unit)
+
+
+def _in_practice(
+    op: Op, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+) -> Array:
+    return op.noise(inputs, errors, output, unit)
+
+
+def _with_bounds(
+    nodes: tuple[Node, ...],
+    values: Mapping[str, Array],
+    unit: float,
+    stored: Mapping[str, Array],
+    rules: tuple[_Rule, ...],
+) -> tuple[dict[str, Array], tuple[dict[str, Array], ...]]:
+    """Reference values, and by each rule bounds on them."""
+    exact: dict[str, Array] = {}
+    bounds: tuple[dict[str, Array], ...] = tuple({} for _ in rules)
+    reads = {name: np.asarray(array, np.float64) for name, array in values.items()}
+    slacks = tuple({name: np.zeros(()) for name in reads} for _ in rules)
+    for node in nodes:
+        name, operands = node.name, tuple(reads[name] for name in node.inputs)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            value = exact[name] = node.op.reference(*operands)
+            for rule, made, slack in zip(rules, bounds, slacks, strict=True):
+                errors = tuple(np.broadcast_to(slack[n], reads[n].shape) for n in node.inputs)
+                bound = rule(node.op, operands, errors, value, unit)
+                bound = np.where(np.isnan(bound), np.inf, bound)
+                if not np.isfinite(value).all():
+                    # What operands that are NaN or infinite make is known, unless the others are
+                    # unknown or overflow beside them.
+                    others = tuple(np.where(np.isfinite(x), x, 0.0) for x in operands)
+                    rest = rule(node.op, others, errors, node.op.reference(*others), unit)
+                    known = np.where(np.isfinite(rest), 0.0, np.inf)
+                    bound = np.where(np.isfinite(value), bound, known)
+                made[name] = bound
+                slack[name] = np.zeros(()) if name in stored else _slack(value, bound, unit)
+            reads[name] = stored[name] if name in stored else _held(value, unit)
+    return exact, bounds
+
+
+def _held(value: Array, unit: float) -> Array:
+    """A value as the arithmetic holds it: infinite beyond its range."""
+    return np.where(np.abs(value) > _largest(unit), np.copysign(np.inf, value), value)
+
+
+def _slack(value: Array, bound: Array, unit: float) -> Array:
+    """The bound on a value as it is held; nothing is known at the edge of the range."""
+    size, largest = np.abs(value), _largest(unit)
+    outside = np.where(size - bound > largest, 0.0, np.inf)
+    return np.where(size + bound > largest, outside, bound)
+
+
+def _largest(unit: float) -> float:
+    """The largest number of an arithmetic: float64, or float32, whatever its operands are."""
+    wide = unit < DType.F32.unit_roundoff
+    return float(np.finfo(np.float64 if wide else np.float32).max)

@@ -99,6 +99,16 @@ class Op(ABC):
             unit: Unit roundoff of the arithmetic the op is computed in.
         """
 
+    def noise(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """What rounding stays within in practice: no proof, and much less for a long sum.
+
+        Arguments and result are those of `error`, which is the answer where an output element
+        takes only a few roundings.
+        """
+        return self.error(inputs, errors, output, unit)
+
     def attributes(self) -> dict[str, Attribute]:
         """Attributes that differ from their defaults, in field order."""
         return {

@@ -18,7 +18,7 @@ from graphcnn.ops.checks import (
     check_operands,
     check_rank,
 )
-from graphcnn.ops.rounding import product_error
+from graphcnn.ops.rounding import product_error, product_noise
 from graphcnn.ops.window import Window
 
 # Elements of the unrolled input that the reference holds at a time (128 MB of float64).
@@ -93,11 +93,16 @@ class Conv2d(Op):
     ) -> Array:
         """gamma(n) * sum |x||w|, in any order of summation, plus the operands' errors."""
         terms = prod(inputs[1].shape[1:]) + 2
-        column = [array[:, None, None] for array in inputs[2:]]
-        slack = [array[:, None, None] for array in errors[2:]]
-        return product_error(
-            self._convolve, (*inputs[:2], *column), (*errors[:2], *slack), terms, unit
-        )
+        operands, slack = _with_column(inputs), _with_column(errors)
+        return product_error(self._convolve, operands, slack, terms, unit)
+
+    def noise(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """That of a long sum, from a second pass over squares."""
+        terms = prod(inputs[1].shape[1:]) + 2
+        operands, slack = _with_column(inputs), _with_column(errors)
+        return product_noise(self._convolve, operands, slack, output, terms, unit)
 
     def _window(self, weight: tuple[int, ...]) -> Window:
         return Window((weight[2], weight[3]), self.stride, self.padding, self.dilation)
@@ -117,6 +122,11 @@ class Conv2d(Op):
                 taken = y[image, :, :, top : top + rows]
                 taken[:] = (matrices @ columns).reshape(taken.shape)
         return y.reshape(images, filters, height, width)
+
+
+def _with_column(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The operands with the bias, if there is one, as it is added to the product."""
+    return (*arrays[:2], *(bias[:, None, None] for bias in arrays[2:]))
 
 
 def _common_divisors(channels: int, filters: int) -> str:

@@ -9,7 +9,7 @@ from graphcnn.errors import ChannelMismatch, RankError
 from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import check_bias, check_operands, check_rank
-from graphcnn.ops.rounding import product_error
+from graphcnn.ops.rounding import product_error, product_noise
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Linear(Op):
 
     def reference(self, *inputs: Array) -> Array:
         """A matrix product."""
-        y: Array = inputs[0] @ inputs[1].T
+        y = _product(inputs[0], inputs[1])
         return y + inputs[2] if len(inputs) == 3 else y
 
     def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
@@ -64,4 +64,16 @@ class Linear(Op):
     ) -> Array:
         """gamma(n) * sum |x||w|, in any order of summation, plus the operands' errors."""
         terms = inputs[1].shape[1] + 2
-        return product_error(lambda x, weight: x @ weight.T, inputs, errors, terms, unit)
+        return product_error(_product, inputs, errors, terms, unit)
+
+    def noise(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """That of a long sum, from a second pass over squares."""
+        terms = inputs[1].shape[1] + 2
+        return product_noise(_product, inputs, errors, output, terms, unit)
+
+
+def _product(x: Array, weight: Array) -> Array:
+    y: Array = x @ weight.T
+    return y

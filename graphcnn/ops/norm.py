@@ -11,7 +11,7 @@ from graphcnn.errors import ChannelMismatch, InvalidAttribute, RankError
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import check_number, check_operands, check_range
-from graphcnn.ops.rounding import UNDERFLOW
+from graphcnn.ops.rounding import UNDERFLOW, beyond_range
 
 # Roundings in x*s + (b - m*s) with s = w / sqrt(v + eps), and in (x - m)*s + b: both forms stay
 # below this many.
@@ -94,8 +94,8 @@ class BatchNorm(Op):
         reach = x + _column(mean, x)
         slack = spread * _column(scale, x) + reach * _column(e_scale, x) + _column(e_bias, x)
         magnitude = (reach + spread) * _column(scale, x) + _column(bias + e_bias, x)
-        bound: Array = slack + gamma(_ROUNDINGS, unit) * magnitude + _ROUNDINGS * UNDERFLOW
-        return bound
+        bound = slack + gamma(_ROUNDINGS, unit) * magnitude + _ROUNDINGS * UNDERFLOW
+        return beyond_range(magnitude, bound)
 
 
 def _column(vector: Array, x: Array) -> Array:

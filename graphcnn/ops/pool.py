@@ -12,7 +12,7 @@ from graphcnn.errors import InputTooSmall, InvalidAttribute
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import check_flag, check_integers, check_operands, check_rank
-from graphcnn.ops.rounding import UNDERFLOW
+from graphcnn.ops.rounding import UNDERFLOW, beyond_range
 from graphcnn.ops.window import Window
 
 
@@ -146,7 +146,8 @@ class AvgPool2d(Op):
         """The mean of the errors, plus the rounding of a sum in any order and of a division."""
         terms = prod(self.kernel_size) + 2
         magnitude = self._mean(np.abs(inputs[0]) + errors[0])
-        return self._mean(errors[0]) + gamma(terms, unit) * magnitude + UNDERFLOW
+        bound = self._mean(errors[0]) + gamma(terms, unit) * magnitude + UNDERFLOW
+        return beyond_range(terms * magnitude, bound)
 
     def _mean(self, x: Array) -> Array:
         outputs = self._window.outputs(self, *x.shape[2:])
@@ -194,8 +195,8 @@ class GlobalAvgPool2d(Op):
         terms = min(pixels, 2 * isqrt(pixels) + 64) + 2
         slack = self.reference(errors[0])
         magnitude = self.reference(np.abs(inputs[0])) + slack
-        bound: Array = slack + gamma(terms, unit) * magnitude + UNDERFLOW
-        return bound
+        bound = slack + gamma(terms, unit) * magnitude + UNDERFLOW
+        return beyond_range(pixels * magnitude, bound)
 
 
 def _check_padding(op: Op, window: Window) -> None:

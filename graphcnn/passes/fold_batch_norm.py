@@ -57,11 +57,24 @@ class FoldBatchNorm(Pass):
 
     def run(self, graph: Graph, log: CompileLog) -> Graph:
         """The graph with every batch norm that can be folded gone."""
-        return apply_rules(graph, (partial(fold, taken=log.names),), log, self.name)
+        folded = apply_rules(graph, (partial(fold, taken=log.names),), log, self.name)
+        # Only now, so that a batch norm folded into folded weights is not folded into rounded ones.
+        params = tuple(
+            param if graph.defines(param.name) else replace(param, data=_rounded(param))
+            for param in folded.params
+        )
+        return folded.replace(params=params)
+
+
+def _rounded(param: Param) -> Array:
+    return param.type.dtype.round(param.values)
 
 
 def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal | None:
-    """batch_norm(anchor(x, W, b)) -> anchor(x, W', b'), whose params' names are not `taken`."""
+    """batch_norm(anchor(x, W, b)) -> anchor(x, W', b').
+
+    The params' names are not `taken`, and their data are in float64 whatever their dtype is.
+    """
     if not isinstance(node.op, BatchNorm):
         return None
 
@@ -108,7 +121,7 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
             )
             return refuse(because, value)
         name = new_name(f"{node.name}.folded_{role}", taken)
-        params[name] = Param(name, TensorType(data.shape, dtype), data)
+        params[name] = Param(name, TensorType(exact.shape, dtype), exact)
     merged = replace(node, op=anchor.op, inputs=(anchor.inputs[0], *params))
     return Rewrite(
         f"is folded into '{anchor.name}'",

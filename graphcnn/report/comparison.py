@@ -12,11 +12,11 @@ import torch
 from graphcnn import arguments
 from graphcnn.analysis import traffic
 from graphcnn.errors import DeviceUnavailable, InvalidAttribute
-from graphcnn.report.end_to_end import OutputCheck, References
+from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
 from graphcnn.report.tables import binary_size, interval, milliseconds, paragraph, scientific, table
-from graphcnn.report.verification import verify
+from graphcnn.report.verification import Verification, checked
 from graphcnn.runtime.boundary import given_inputs, to_tensor
 from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.executor import Executor
@@ -128,12 +128,10 @@ def compare(
 ) -> Comparison:
     """Check models and time them by turns on the same inputs.
 
-    First the outputs of each are checked against the float64 reference (see `report.end_to_end`),
-    with the memory of activations filled with NaN beforehand. A model that fails is not timed;
-    `verify` then names the node at fault. What is timed are the steps, with the inputs in
-    place and without gradients; each model is called once per round, so that what disturbs the
-    machine disturbs all alike. Ratios refer to the first model of target "library", or to the
-    first of all, and to the one called "unfused".
+    First each is verified; a model that fails is not timed. What is timed are the steps, with the
+    inputs in place and without gradients; each model is called once per round, so that what
+    disturbs the machine disturbs all alike. Ratios refer to the first model of target "library", or
+    to the first of all, and to the one called "unfused".
 
     Args:
         models: What to compare, by name; all for one device.
@@ -167,8 +165,8 @@ def compare(
     seconds = arguments.seconds(seconds)
     arrays = given_inputs(first.graph, arrays, inputs)
     references = References(arrays)
-    checks = {name: references.run(model) for name, model in models.items()}
-    sound = {name: m for name, m in models.items() if all(c.passed for c in checks[name])}
+    checks = {name: checked(model, references) for name, model in models.items()}
+    sound = {name: model for name, model in models.items() if checks[name].ok}
     samples = _time(sound, arrays, seconds) if sound else {}
     library = (name for name, model in models.items() if model.target.name == "library")
     baseline = next(library, next(iter(models)))
@@ -220,7 +218,7 @@ def _row(
     name: str,
     model: CompiledModel,
     arrays: Mapping[str, Any],
-    checks: tuple[OutputCheck, ...],
+    check: Verification,
     samples: Mapping[str, list[float]],
     baseline: str,
 ) -> ComparisonRow:
@@ -241,6 +239,6 @@ def _row(
         ratio(UNFUSED),
         traffic(graph).total * itemsize + sum(param.type.nbytes for param in graph.params),
         plan.arena_bytes,
-        max(check.relative for check in checks),
-        None if name in samples else verify(model, **arrays).verdict,
+        max(output.relative for output in check.outputs),
+        None if check.ok else check.verdict,
     )

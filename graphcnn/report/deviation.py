@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from graphcnn.ir import Array, DType, Node, bounded
+from graphcnn.ir import Array, DType, Node, estimated
 from graphcnn.runtime.boundary import torch_dtype
 
 
@@ -23,6 +23,8 @@ class Deviation:
         share: Largest ratio of error to bound over all elements; at most 1 when all is well.
         at: Position of that ratio.
         problem: What is wrong, in words, or None.
+        overflowed: Elements that are infinite because their values exceed the dtype's range.
+        unjudged: Elements of which nothing is known: their sums may overflow on the way.
     """
 
     value: str
@@ -31,6 +33,8 @@ class Deviation:
     share: float
     at: tuple[int, ...]
     problem: str | None
+    overflowed: int = 0
+    unjudged: int = 0
 
 
 def deviation(
@@ -42,8 +46,10 @@ def deviation(
 ) -> Deviation:
     """Compare what one kernel computed with the reference on the operands it read.
 
-    The bound is the running-error bound of the nodes, plus the rounding of the result to its
-    dtype. Elements whose reference is not finite are not judged.
+    There are two bounds, each with the rounding of the result to its dtype: the running-error bound
+    of the nodes, which is a proof, and what rounding stays within in practice (`Op.noise`), which
+    for long sums is much less. The smaller one counts; the words tell which was exceeded. Where the
+    reference is NaN, or infinite, the computed value has to be NaN, or the same infinity.
 
     Args:
         nodes: What the kernel computes, in order.
@@ -52,26 +58,39 @@ def deviation(
         dtypes: The dtype each of them is stored in.
         unit: Unit roundoff of the kernel's arithmetic.
     """
-    exact, bounds = bounded(nodes, operands, unit, computed)
+    exact, proofs, noises = estimated(nodes, operands, unit, computed)
     found = (
-        _worst(name, array, exact[name], bounds[name], dtypes[name])
+        _worst(name, array, exact[name], proofs[name], noises[name], dtypes[name])
         for name, array in computed.items()
     )
     return max(found, key=lambda worst: worst.share)
 
 
-def _worst(name: str, computed: Array, exact: Array, bound: Array, dtype: DType) -> Deviation:
-    stored = torch.finfo(torch_dtype(dtype))
-    smallest = stored.smallest_normal * stored.eps
-    bound = bound + dtype.unit_roundoff * (np.abs(exact) + bound) + smallest
+def share_of(computed: Array, exact: Array, bound: Array) -> tuple[Array, Array]:
+    """|computed - exact|, and its share of the bound; both are 0 where the bound is infinite.
+
+    NaN equals NaN and an infinity itself; otherwise, where one side is not finite, both results are
+    infinite.
+    """
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        same = (computed == exact) | (np.isnan(computed) & np.isnan(exact)) | np.isinf(bound)
+        error = np.where(same, 0.0, np.abs(computed - exact))
+        error = np.where(np.isnan(error), np.inf, error)
+        share = np.where(same, 0.0, np.where(np.isinf(error), np.inf, error / bound))
+    return error, share
+
+
+def _worst(
+    name: str, computed: Array, exact: Array, proof: Array, noise: Array, dtype: DType
+) -> Deviation:
+    proof, noise = (when_stored(exact, bound, dtype) for bound in (proof, noise))
+    bound = np.minimum(proof, noise)
+    # What lies beyond the dtype's range is rightly stored as infinity of its sign.
     with np.errstate(invalid="ignore"):
-        error = np.abs(computed - exact)
-        # What lies beyond the dtype's range is rightly stored as infinity of its sign.
-        overflow = np.isinf(computed) & (np.abs(exact) + bound > stored.max)
-        excused = overflow & (computed * exact > 0) | ~np.isfinite(exact)
-        error = np.where(excused, 0.0, error)
-        share = np.where(np.isnan(error), np.inf, error / bound)
-    largest = np.unravel_index(np.argmax(error), error.shape)  # the first NaN, if there is one
+        beyond = np.isfinite(exact) & (np.abs(exact) + bound > torch.finfo(torch_dtype(dtype)).max)
+        overflowed = beyond & np.isinf(computed) & (computed * exact > 0)
+    error, share = share_of(np.where(overflowed, exact, computed), exact, bound)
+    largest = np.unravel_index(np.argmax(error), error.shape)
     at = np.unravel_index(np.argmax(share), share.shape)
     return Deviation(
         name,
@@ -79,15 +98,32 @@ def _worst(name: str, computed: Array, exact: Array, bound: Array, dtype: DType)
         float(bound[largest]),
         float(share[at]),
         tuple(int(index) for index in at),
-        _problem(error, share),
+        _problem(error, share, exact, proof),
+        int(overflowed.sum()),
+        int((np.isinf(bound) & np.isfinite(exact)).sum()),
     )
 
 
-def _problem(error: Array, share: Array) -> str | None:
-    wrong = int((share > 1).sum())
-    if not wrong:
+def when_stored(exact: Array, bound: Array, dtype: DType) -> Array:
+    """A bound that allows for rounding the result to its dtype, denormal numbers included."""
+    stored = torch.finfo(torch_dtype(dtype))
+    smallest = stored.smallest_normal * stored.eps
+    size = np.where(np.isfinite(exact), np.abs(exact), 0.0)
+    allowed: Array = bound + dtype.unit_roundoff * (size + bound) + smallest
+    return allowed
+
+
+def _problem(error: Array, share: Array, exact: Array, proof: Array) -> str | None:
+    wrong = share > 1
+    if not wrong.any():
         return None
-    lost = int((~np.isfinite(error)).sum())
-    if lost:
-        return f"{lost} of {error.size} elements are NaN or infinite where the reference is finite"
-    return f"{wrong} of {error.size} elements exceed the bound"
+    known = np.isfinite(exact)
+    for where, words in (
+        (np.isinf(error) & known, "are NaN or infinite where the reference is finite"),
+        (np.isinf(error) & ~known, "differ where the reference is NaN or infinite"),
+        (error > proof, "exceed the bound"),
+        (wrong, "are further off than rounding takes them in practice"),
+    ):
+        if where.any():
+            return f"{int(where.sum())} of {error.size} elements {words}"
+    raise AssertionError("a share above 1 has a reason")

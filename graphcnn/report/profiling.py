@@ -18,7 +18,7 @@ from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, members, steps_of
 from graphcnn.report.tables import milliseconds, paragraph, table
-from graphcnn.report.verification import verify
+from graphcnn.report.verification import checked
 from graphcnn.runtime.boundary import given_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, median_ratio, timed
@@ -140,11 +140,11 @@ def profile(
     library = _library(model)
     models = (model,) if library is None else (model, library)
     references = References(arrays)
-    for checked in models:
-        if not all(check.passed for check in references.run(checked)):
-            problem = verify(checked, **arrays).verdict
+    for each in models:
+        found = checked(each, references)
+        if not found.ok:
             name = model.source.name
-            return Profile(name, target, environment, False, None, None, None, (), problem)
+            return Profile(name, target, environment, False, None, None, None, (), found.verdict)
     own, *others = _rounds(models, arrays, seconds)
     with model.loaded(arrays) as executor:
         graph, steps = executor.graph, steps_of(executor.plan)

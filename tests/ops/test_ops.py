@@ -143,6 +143,31 @@ def test_bound_holds_for_sequential_sums():
     assert (np.abs(computed - exact[0]) > gamma(1, F32) * np.abs(exact[0])).any()
 
 
+@pytest.mark.parametrize("count", [30, 500, 4000])
+@pytest.mark.parametrize("order", ["random", "sorted", "none negative"])
+def test_what_rounding_does_in_practice_to_sequential_sums(order, count):
+    """Sums in float32, term after term, stay within it; weights of 11 bits do not."""
+    rng = np.random.default_rng(2)
+    weight = rng.standard_normal((400, count)).astype(np.float32)
+    x = rng.standard_normal((1, count)).astype(np.float32)
+    if order != "random":
+        x, weight = np.sort(x), np.abs(weight)
+    if order == "none negative":
+        x = np.abs(x)
+    operands = (x.astype(np.float64), weight.astype(np.float64))
+    errors = tuple(np.zeros(array.shape) for array in operands)
+    exact = ops.Linear().reference(*operands)
+    allowed = ops.Linear().noise(operands, errors, exact, F32)
+    computed = np.cumsum(x * weight, axis=1, dtype=np.float32)[:, -1]
+    used = np.abs(computed - exact[0]) / allowed[0]
+    assert 0.02 < used.max() < 1
+    steps = np.ldexp(1.0, np.frexp(weight)[1] - 11)
+    rounded = np.round(weight / steps) * steps
+    off = np.abs(ops.Linear().reference(operands[0], rounded) - exact)
+    # Where no term is negative, long sums are large beside what rounding the weights changes.
+    assert (off > allowed).any() or (order, count) == ("none negative", 4000)
+
+
 def test_bound_of_a_large_map_is_that_of_blocks():
     """torch's cascade stays within it; one chain does not."""
     x = np.full((1, 1, 1000, 1000), np.float32(0.1)).astype(np.float64)

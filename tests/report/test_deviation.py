@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from graphcnn.ir import DType, Node, TensorType, Value
-from graphcnn.ops import Add, Mul
+from graphcnn.ops import Add, Linear, Mul
 from graphcnn.report.deviation import deviation
 from tests.tolerance import assert_equal_but_for_roundings
 
@@ -16,7 +16,8 @@ def judge(a, b, computed, dtype=DType.F32, op=None):
     node = Node("y", op or Add(), ("a", "b"), (Value("y", type),))
     operands = {"a": np.array(a, np.float64), "b": np.array(b, np.float64)}
     arrays = {"y": np.array(computed, np.float64)}
-    return deviation((node,), operands, arrays, {"y": dtype}, UNIT)
+    with np.errstate(all="raise"):
+        return deviation((node,), operands, arrays, {"y": dtype}, UNIT)
 
 
 def test_the_bound_is_that_of_the_sum_and_of_its_storage():
@@ -52,11 +53,57 @@ def test_overflow_is_infinity_of_the_right_sign():
     assert judge([6e4], [1e3], [np.inf], DType.F16).problem
 
 
-def test_what_the_reference_cannot_judge_is_left_out():
-    with np.errstate(invalid="ignore"):
-        found = judge([np.inf, 1.0], [-np.inf, 1.0], [np.nan, 2.0])
-    assert found.problem is None
-    assert found.error == 0
+def test_where_the_reference_is_not_finite_the_same_is_wanted():
+    """inf - inf is NaN, inf + 1 is inf, -inf - 1 is -inf; a finite value beside them is judged."""
+    a, b = [np.inf, np.inf, -np.inf, 1.0], [-np.inf, 1.0, -1.0, 1.0]
+    right = [np.nan, np.inf, -np.inf, 2.0]
+    found = judge(a, b, right)
+    assert (found.problem, found.error, found.share) == (None, 0, 0)
+    for at, wrong in ((0, 7.0), (0, np.inf), (1, np.nan), (1, 7.0), (1, -np.inf), (2, 0.0)):
+        found = judge(a, b, [*right[:at], wrong, *right[at + 1 :]])
+        assert (found.error, found.share, found.at) == (np.inf, np.inf, (at,))
+        assert found.problem == "1 of 4 elements differ where the reference is NaN or infinite"
+    assert judge(a, b, [*right[:3], 2.1]).problem == "1 of 4 elements exceed the bound"
+
+
+def test_what_overflows_is_counted():
+    found = judge([6e4, 1.0], [6e4, 1.0], [np.inf, 2.0], DType.F16)
+    assert (found.problem, found.overflowed) == (None, 1)
+
+
+def test_an_error_that_rounding_does_not_make_in_practice():
+    """A sum of 10,000 products of alternating signs is off by far less than it could be."""
+    ones = np.ones((1, 10000)) * np.resize([1.0, -1.0], 10000)
+    types = [TensorType(shape) for shape in ((1, 10000), (3, 10000), (1, 3))]
+    node = Node("y", Linear(), ("x", "w"), (Value("y", types[2]),))
+    rng = np.random.default_rng(1)
+    weight = rng.uniform(0.5, 1, (3, 10000))
+    operands = {"x": ones, "w": weight}
+    exact = ones @ weight.T
+    words = "are further off than rounding takes them in practice"
+    for error, problem in (
+        (1e-5, None),
+        (0.1, f"1 of 3 elements {words}"),
+        (10.0, "1 of 3 elements exceed the bound"),
+    ):
+        computed = exact + np.array([[0, error, 0]])
+        found = deviation((node,), operands, {"y": computed}, {"y": DType.F32}, UNIT)
+        assert found.problem == problem
+        assert found.bound < 0.1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sum_that_may_overflow_on_the_way_is_not_judged(sign):
+    """2^127 + 2^127 - 2^127 - 2^127 is 0, infinite or NaN in float32, in its order."""
+    x = np.array([[1.0, 1, -1, -1], [1, 0, 0, 0]]) * 2.0**127
+    node = Node("y", Linear(), ("x", "w"), (Value("y", TensorType((2, 1))),))
+    operands = {"x": sign * x, "w": np.ones((1, 4))}
+    for computed in (0.0, np.inf, np.nan):
+        arrays = {"y": np.array([[computed], [sign * 2.0**127]])}
+        found = deviation((node,), operands, arrays, {"y": DType.F32}, UNIT)
+        assert (found.problem, found.unjudged) == (None, 1)
+    arrays["y"][1] = 0
+    assert deviation((node,), operands, arrays, {"y": DType.F32}, UNIT).problem
 
 
 def test_underflow_is_allowed():

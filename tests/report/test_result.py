@@ -27,7 +27,8 @@ def test_saves_what_json_can_hold(tmp_path):
     path.write_text("old")
     SAMPLE.save(path)
     row = {"value": "y", "error": "nan", "bound": 0.5, "share": "inf", "at": [0, 1]}
-    assert json.loads(path.read_text()) == {"name": "x", "worst": [{**row, "problem": None}]}
+    row |= {"problem": None, "overflowed": 0, "unjudged": 0}
+    assert json.loads(path.read_text()) == {"name": "x", "worst": [row]}
     assert json.loads(path.read_text()) == SAMPLE.to_json()
     assert list(tmp_path.iterdir()) == [path]
 
