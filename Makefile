@@ -1,6 +1,7 @@
 # make demo       set up .venv and run the main job
 # make test       set up .venv and run the tests
 # make test-fast  the tests that compile no kernel, without a C compiler
+# make fuzz       random graphs, files and calls: make fuzz COUNT=100000 SEED=0
 # make lint       style, format and types
 # make clean      remove .venv and what tools left behind
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-fast lint clean
+.PHONY: demo test test-fast fuzz lint clean
 
 demo: $(READY)
 	$(BIN)/python -m graphcnn demo
@@ -19,6 +20,12 @@ test: $(READY)
 # A compiler that does not exist: a test that needs one fails.
 test-fast: $(READY)
 	CC=none $(BIN)/python -m pytest -n 2 -m "not kernels"
+
+COUNT ?= 1000
+SEED ?= 0
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz all --count $(COUNT) --seed $(SEED)
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -39,6 +39,16 @@ def count(value: object, argument: str, least: int = 0) -> int:
     return int(value)
 
 
+def batch_sizes(value: object) -> tuple[int, ...]:
+    """A list or tuple of batch sizes.
+
+    Raises:
+        InputKindError, InvalidAttribute: for anything else.
+    """
+    sizes = sequence(value, "batches", int, "batch sizes, such as batches=(1, 8, 32)")
+    return tuple(count(size, "batches", 1) for size in sizes)
+
+
 def seconds(value: object) -> float:
     """A time.
 

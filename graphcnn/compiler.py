@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from graphcnn.arguments import count, flag, sequence
+from graphcnn.arguments import batch_sizes, flag, sequence
 from graphcnn.errors import FusionRefused
 from graphcnn.ir import CompileLog, Graph, inline, verify
 from graphcnn.passes import Pass, default_pipeline, groups, run_passes
@@ -59,8 +59,7 @@ def compile(
     verify(graph)
     chosen = resolve(target, device)
     fuse = flag(fuse, "fuse")
-    sizes = sequence(batches, "batches", int, "batch sizes, such as (1, 8, 32)")
-    sizes = tuple(count(size, "batches", 1) for size in sizes)
+    sizes = batch_sizes(batches)
     if passes is not None:
         wanted = "passes, such as graphcnn.passes.Simplify()"
         passes = sequence(passes, "passes", Pass, wanted)  # type: ignore[type-abstract]

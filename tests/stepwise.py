@@ -7,10 +7,10 @@ derived from its actual operands, and a call returns exactly these values.
 
 import numpy as np
 
-from graphcnn.ir import Fused, bounded, evaluate
+from graphcnn.ir import Fused, bounded
 from graphcnn.ir.evaluate import weights
 from graphcnn.runtime.boundary import to_numpy
-from tests.tolerance import stored
+from tests.tolerance import assert_same_meaning, stored
 
 
 def check_model(model, inputs):
@@ -19,7 +19,7 @@ def check_model(model, inputs):
     Returns the number of checked values and the largest share of its bound that an error used.
     """
     check_meaning(model, inputs)
-    stored, used, checked = {}, 0.0, 0
+    kept, used, checked = {}, 0.0, 0
     with model.loaded(inputs, poison=True) as executor:
         waiting = list(executor.steps())
         for node in executor.graph.nodes:
@@ -38,29 +38,20 @@ def check_model(model, inputs):
                 checked += 1
         assert not waiting, "steps that belong to no node"
         for name, own in zip(model.source.outputs, executor.graph.outputs, strict=True):
-            stored[name] = model.graph.type_of(own).dtype.round(read(executor, own))
+            kept[name] = model.graph.type_of(own).dtype.round(read(executor, own))
     returned = model(**inputs)
     if len(model.source.outputs) == 1:
         returned = {model.source.outputs[0]: returned}
     assert list(returned) == list(dict.fromkeys(model.source.outputs))
     for name, array in returned.items():
-        np.testing.assert_array_equal(to_numpy(array).astype(np.float64), stored[name])
+        np.testing.assert_array_equal(to_numpy(array).astype(np.float64), kept[name])
     return checked, used
 
 
-def check_meaning(model, inputs, *, slack=None):
+def check_meaning(model, inputs):
     """The compiled graph and the source mean the same, rounding of folded weights aside."""
     exact = {name: to_numpy(array).astype(np.float64) for name, array in inputs.items()}
-    source, graph = evaluate(model.source, exact), evaluate(model.graph, exact)
-    for name, own in zip(model.source.outputs, model.graph.outputs, strict=True):
-        wanted, got = source[name], graph[own]
-        # Passes multiply weights once and round the product: one unit for each layer there is.
-        dtype = model.source.type_of(name).dtype
-        share = slack or 8 * len(model.source.nodes) * dtype.unit_roundoff
-        finite = np.isfinite(wanted)
-        assert np.array_equal(wanted[~finite], got[~finite])
-        scale = np.abs(wanted[finite]).max(initial=0)
-        assert np.abs(wanted[finite] - got[finite]).max(initial=0) <= share * scale
+    assert_same_meaning(model.source, model.graph, exact)
 
 
 def read(executor, name):

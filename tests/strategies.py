@@ -1,9 +1,10 @@
-"""Hypothesis strategies: small random CNN graphs that use every operator.
+"""Small random CNN graphs that use every operator, chosen by hypothesis or by a seed.
 
-`graphs()` draws a valid graph with weights; `inputs(graph, seed)` makes arrays to call it with. The
-graphs hold what compilers get wrong: residual adds (also of a value with itself), values with
-several readers, several outputs, some of them read again inside, tied weights, dead ends, awkward
-channel counts, uneven padding, partial last windows, 1x1 images.
+`graphs()` is a hypothesis strategy of valid graphs with weights, `Drawing` makes one from any
+source of choices, and `inputs(graph, seed)` makes arrays to call it with. They hold what compilers
+get wrong: residual adds (also of a value with itself), values with several readers, several
+outputs, some of them read again inside, tied weights, dead ends, awkward channel counts, uneven
+padding, partial last windows, 1x1 images.
 """
 
 import itertools
@@ -31,17 +32,22 @@ def inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
 @st.composite
 def graphs(draw: st.DrawFn, *, max_steps: int = 8, dtypes: tuple[str, ...] = ("float32",)) -> Graph:
     """A valid graph of up to `max_steps` layers; a layer is one to six nodes."""
-    return _Drawing(draw, draw(st.sampled_from(dtypes))).graph(max_steps)
+    return Drawing(lambda least, most: draw(st.integers(least, most)), dtypes).graph(max_steps)
 
 
-class _Drawing:
-    """One graph being drawn: the values so far, and a generator of weights."""
+class Drawing:
+    """One graph being drawn: the values so far, and a generator of weights.
 
-    def __init__(self, draw: st.DrawFn, dtype: str) -> None:
-        self.draw = draw
-        self.dtype = dtype
+    Args:
+        integer: The source of all choices: some integer from the first to the second, inclusive.
+        dtypes: What to choose the graph's dtype from.
+    """
+
+    def __init__(self, integer: Callable[[int, int], int], dtypes: tuple[str, ...]) -> None:
+        self.integer = integer
+        self.dtype = self.pick(dtypes)
         # Weights come from a seed: hypothesis has nothing to shrink in their digits.
-        self.rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+        self.rng = np.random.default_rng(integer(0, 2**16))
         self.values: list[Tensor] = []
         self.numbers = itertools.count()
 
@@ -51,15 +57,13 @@ class _Drawing:
         if self.chance():
             other = (shape[0], self.one_of(*_CHANNELS), *shape[2:])
             self.values.append(gx.input("second", other, self.dtype))
-        for _ in range(self.draw(st.integers(1, max_steps))):
+        for _ in range(self.integer(1, max_steps)):
             deeper = self.chance()
             self.values.append(self.layer(self.values[-1] if deeper else self.pick(self.values)))
         returned = [self.values[-1]]
         if self.chance():
             made = [v for v in self.values[:-1] if not isinstance(v, Input)]
-            returned += self.draw(
-                st.lists(st.sampled_from(made), max_size=2, unique_by=id) if made else st.just([])
-            )
+            returned += dict.fromkeys(self.some(made))
         return gx.graph("drawn", returned)
 
     def layer(self, x: Tensor) -> Tensor:
@@ -85,13 +89,17 @@ class _Drawing:
     # Choices
 
     def pick(self, items):
-        return self.draw(st.sampled_from(items))
+        return items[self.integer(0, len(items) - 1)]
+
+    def some(self, items):
+        """Up to two of them, not always different ones."""
+        return [self.pick(items) for _ in range(self.integer(0, 2) if items else 0)]
 
     def one_of(self, *items: int) -> int:
-        return self.draw(st.sampled_from(items))
+        return self.pick(items)
 
     def chance(self) -> bool:
-        return self.draw(st.booleans())
+        return bool(self.integer(0, 1))
 
     def image(self) -> tuple[int, int]:
         return self.one_of(*_SIZES), self.one_of(*_SIZES)
@@ -195,7 +203,7 @@ class _Drawing:
         function = self.pick((gx.max_pool2d, gx.avg_pool2d))
         kernel = tuple(min(self.one_of(1, 2, 2, 3), size) for size in x.shape[2:])
         stride = kernel if self.chance() else self.pair(1, 2, 3)
-        padding = tuple(self.draw(st.integers(0, k - 1)) for k in (*kernel, *kernel))
+        padding = tuple(self.integer(0, k - 1) for k in (*kernel, *kernel))
         options = {"padding": padding, "ceil_mode": self.chance()}
         if function is gx.avg_pool2d:
             options["count_include_pad"] = self.chance()
@@ -248,7 +256,7 @@ class _Drawing:
         ]
         if len(x.shape) < 2 or 2 * x.type.size > _LARGEST:
             return gx.relu(x)
-        return gx.concat([x, *self.draw(st.lists(st.sampled_from(near), max_size=2))])
+        return gx.concat([x, *self.some(near)])
 
     def pad(self, x: Tensor) -> Tensor:
         if x.type.size > _LARGEST:
@@ -278,4 +286,4 @@ class _Drawing:
 
     def softmax(self, x: Tensor) -> Tensor:
         function = self.pick((gx.softmax, gx.log_softmax))
-        return function(x, self.draw(st.integers(-1, len(x.shape) - 1)))
+        return function(x, self.integer(-1, len(x.shape) - 1))

@@ -131,7 +131,7 @@ def test_a_batch_norm_of_small_scale_behind_half_precision_weights(layer):
             model = gx.compile(graph, device="cpu", **options)
             assert any("normal range" in refusal.because for refusal in model.log.refusals)
             check_model(model, inputs)
-            check_meaning(model, inputs, slack=2.0**-52)
+            check_meaning(model, inputs)
 
 
 def normal(*shape):

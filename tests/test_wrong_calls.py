@@ -391,7 +391,9 @@ def functions(folder):
         gx.parse: {"text": str(NETWORK)},
         gx.save: {"graph": NETWORK, "path": folder / "net.gcn"},
         gx.load: {"path": saved},
-        gx.compile: {"graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": ()},
+        gx.compile: {
+            "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
+        },
         gx.explain: {"model": MODEL},
         gx.verify: {"model": MODEL, "x": ONES},
         gx.compare: {"models": {"a": MODEL}, "arrays": {"x": ONES}, "seconds": 0},
@@ -403,6 +405,7 @@ def functions(folder):
         MODEL.loaded: {"inputs": {"x": ONES}, "poison": False},
         MODEL.part: {"graph": NETWORK},
         MODEL.executor: {"batch": None},
+        MODEL.prepare: {"batches": ()},
         NETWORK.__getitem__: {"name": "relu"},
         NETWORK.type_of: {"name": "relu"},
         ir.rebatch: {"graph": NETWORK, "batch": 2},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -38,8 +38,7 @@ class Simplify(Pass):
     A graph that arrives fused is inlined first: how to group it is decided anew.
 
     Finite results are bit-identical, up to the sign of zero (x + 0 turns -0 into +0). NaN stays
-    NaN. The one difference is `leaky_relu(x, negative_slope=0)`, which is NaN at -inf, where
-    `relu` is 0.
+    NaN.
 
     Given:
         graph g {
@@ -75,7 +74,7 @@ class Simplify(Pass):
 
 
 def _simpler(graph: Graph, log: CompileLog) -> Graph:
-    rules = (drop_identity, relu_of_leaky_relu, fold_constant)
+    rules = (drop_identity, fold_constant)
     graph = apply_rules(graph, rules, log, Simplify.name)
     return _without_dead(_without_twins(graph, log), log)
 
@@ -124,13 +123,6 @@ def _operand_beside(node: Node, graph: Graph, neutral: float) -> str | None:
         if np.all(param.data == neutral):
             return kept
     return None
-
-
-def relu_of_leaky_relu(node: Node, _graph: Graph) -> Rewrite | None:
-    """leaky_relu(x, 0) -> relu(x)."""
-    if node.op != LeakyRelu(0.0):
-        return None
-    return Rewrite("a slope of 0 makes it a relu", {node.name: replace(node, op=Relu())})
 
 
 def fold_constant(node: Node, graph: Graph) -> Rewrite | Refusal | None:

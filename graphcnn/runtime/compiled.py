@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from graphcnn import forks, settings
-from graphcnn.arguments import count, flag
+from graphcnn.arguments import batch_sizes, count, flag
 from graphcnn.errors import BatchError, InputKindError, TooLarge, UnsupportedOp
 from graphcnn.ir import CompileLog, Graph, batch_of, check_graph, rebatch
 from graphcnn.plan import (
@@ -176,11 +176,12 @@ class CompiledModel:
         """Compile the kernels, and take the memory, for the graph's batch size and for others.
 
         Raises:
+            InputKindError, InvalidAttribute: for what is no sequence of batch sizes.
             MissingWeights: when a param has no data.
             BatchError: when the graph cannot be re-planned for one of them.
             TooLarge: for a batch beyond what the kernels can address.
         """
-        sizes = set(batches)
+        sizes = set(batch_sizes(batches))
         if sizes:
             sizes.discard(batch_of(self.graph))
         for batch in (*sorted(sizes, reverse=True), None):

@@ -25,15 +25,15 @@ def locate(graph: Graph) -> dict[str, Location]:
     """A location for every input and every value that a node defines.
 
     Rank-4 values are stored channels last, except those the caller sees and those that a flatten
-    or reshape reads or a linear layer touches: these are row-major, so that the caller's tensors
-    need no conversion, a reshape is an alias and a linear layer sees a matrix. Kernels read and
-    write either through strides.
+    or reshape reads or a linear layer, with what is fused to it, touches: these are row-major, so
+    that the caller's tensors need no conversion, a reshape is an alias and a linear layer sees a
+    matrix. Kernels read and write either through strides.
     """
     row_major = {value.name for value in graph.inputs} | set(graph.outputs)
     for node in graph.nodes:
         op = node.op.body.nodes[0].op if isinstance(node.op, Fused) else node.op
         if isinstance(op, (*VIEWS, Linear)):
-            row_major |= {node.inputs[0], *(value.name for value in node.outputs)}
+            row_major |= {*node.inputs, *(value.name for value in node.outputs)}
     locations: dict[str, Location] = {}
     for value in graph.inputs:
         locations[value.name] = _own(value, row_major=True)

@@ -63,6 +63,18 @@ def test_inner_images_are_channels_last_and_the_border_is_row_major():
         assert found[name].strides == contiguous(found[name].type.shape)
 
 
+def test_what_is_fused_to_a_linear_layer_is_read_row_by_row_too():
+    x = gx.input("image", (2, 3, 4, 5))
+    factor = gx.relu(gx.input("other", (2, 3, 4, 5)), name="factor")
+    product = gx.linear(x, np.eye(5, dtype=np.float32), name="fc") * factor
+    model = gx.compile(gx.graph("g", product), device="cpu")
+    assert [node.name for node in model.graph.nodes] == ["factor", "mul"]
+    arrays = {"image": np.arange(120.0).reshape(2, 3, 4, 5), "other": np.ones((2, 3, 4, 5))}
+    arrays["other"][1] = [[[2]], [[3]], [[-1]]]
+    got = model(**{name: array.astype(np.float32) for name, array in arrays.items()})
+    np.testing.assert_array_equal(got, arrays["image"] * np.maximum(arrays["other"], 0))
+
+
 def test_aliases_share_their_operands_memory():
     found = locate(network())
     assert found["reshape"].buffer == found["flatten"].buffer == found["last"].buffer
