@@ -266,3 +266,21 @@ def test_folds_where_nothing_more_is_lost(gamma: float, weight: float) -> None:
     norms = np.linalg.norm(filters.reshape(4, -1), axis=1)[:, None, None]
     bound = DType.F16.unit_roundoff * 1.01 * norms * np.linalg.norm(arrays["x"].astype(np.float64))
     assert (np.abs(got - exact) <= bound).all()
+
+
+def test_two_in_a_row_are_rounded_once() -> None:
+    """The second takes off what the first adds: the rounding of the first is all that is left."""
+    added = np.float64(-0.7) / np.sqrt(1 + 1e-5) + 0.1
+    x = gx.input("x", (1, 2, 4, 4))
+    h = gx.conv2d(x, np.ones((1, 2, 1, 1)))
+    first, second = (
+        [np.array([number]) for number in numbers]
+        for numbers in ((0.7, 1.0, 1.0, 0.1), (added, 1.0, 1.0, 0.0))
+    )
+    h = gx.batch_norm(gx.batch_norm(h, *first, name="first"), *second, name="second")
+    net = gx.graph("g", h)
+    folded = FoldBatchNorm().run(net, CompileLog())
+    wanted = evaluate(net, {"x": np.zeros((1, 2, 4, 4))})["second"].ravel()[0]
+    (bias,) = folded.param_by_name["second.folded_bias"].values
+    assert 0 < abs(wanted) < 1e-7
+    assert bias == np.float32(wanted)
