@@ -19,7 +19,7 @@ def check(run, rows, features, reduction, tile, *, dtype="f32", bias=True, reduc
     want, sizes = x.double() @ w.double().t(), x.double().abs() @ w.double().abs().t()
     if b is not None:
         want, sizes = want + b.double(), sizes + b.double().abs()
-    values = chain(want, product_bound(reduction, sizes), tail)
+    values = chain(want, product_bound(reduction, sizes), tail, exports=(0, 2), dtype=dtype)
     outputs = [Output((rows, features), dtype) for _ in range(2)]
     views = [o.view for o in outputs]
     bias_view = None if b is None else view_of(b)
