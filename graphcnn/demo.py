@@ -25,7 +25,7 @@ def demo(json_path: str | None = None) -> int:
         json_path: Where to write every result as JSON as well.
 
     Returns:
-        0, or 1 when a verification failed.
+        0, or 1 when a model is wrong.
     """
     images, labels = models.mnist_sample()
     batches = np.split(images, len(images) // DIGITS_PER_CALL)
@@ -41,11 +41,11 @@ def demo(json_path: str | None = None) -> int:
         f"\nLeNet on {len(images):,} MNIST digits that it was not trained on: "
         f"{100 * accuracy:.1f} % right\n"
     )
-    print(explanation := explain(lenet))
-    print(lenet_times := _compared(source, **digits))
-    print(_images_per_second(lenet_times))
+    print(explanation := explain(lenet), end="\n\n")
+    print(lenet_times := _compared(source, **digits), end="\n\n")
+    print(_images_per_second(lenet_times), end="\n\n")
     vgg16 = models.vgg16()
-    print(vgg16_check := verify(compile(vgg16)))
+    print(vgg16_check := verify(compile(vgg16)), end="\n\n")
     print(vgg16_times := _compared(vgg16))
     results = {
         "digits": {"images": len(images), "accuracy": accuracy},
@@ -55,7 +55,7 @@ def demo(json_path: str | None = None) -> int:
     }
     if json_path is not None:
         write(json_path, json.dumps(results, indent=2, allow_nan=False).encode())
-    return 0 if lenet_check.ok and vgg16_check.ok else 1
+    return 0 if all(r.ok for r in (lenet_check, lenet_times, vgg16_check, vgg16_times)) else 1
 
 
 def _compared(graph: Graph, **inputs: Any) -> Comparison:

@@ -94,7 +94,7 @@ class Comparison(Result):
         if self.environment.device == "cpu":
             notes.append("All kernels ran on the CPU: no GPU figure is shown.")
         notes += [f"FAIL {row.name}: not timed: {row.problem}" for row in self.rows if row.problem]
-        return "\n".join((times, memory, *map(paragraph, notes)))
+        return "\n\n".join((times, memory, "\n".join(map(paragraph, notes))))
 
 
 def _times(row: ComparisonRow) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ class Explanation(Result):
                 f"{count(self.moved)}, with one kernel per node {count(self.moved_unfused)}"
             )
         )
-        return "\n".join(parts)
+        return "\n\n".join(parts)
 
 
 def _cells(row: KernelRow) -> tuple[str, ...]:

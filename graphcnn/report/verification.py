@@ -129,7 +129,7 @@ class Verification(Result):
         )
         warnings = (f"warning: {text}" for text in self.warnings)
         verdicts = (self.verdict,) if self.ok else (f"FAIL: {text}" for text in self.problems)
-        return "\n".join((groups, outputs, *map(paragraph, (*warnings, *verdicts))))
+        return "\n\n".join((groups, outputs, "\n".join(map(paragraph, (*warnings, *verdicts)))))
 
     @property
     def verdict(self) -> str:
