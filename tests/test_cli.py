@@ -190,18 +190,30 @@ def test_an_interrupted_command_ends_without_a_traceback(capsys, saved, monkeypa
     assert run(capsys, "run", saved[1]) == (130, "", "")
 
 
-def test_a_reader_that_leaves_ends_the_command():
-    reader, writer = os.pipe()
-    os.close(reader)
+def printing_into(stdout):
     program = (
         "import sys; from graphcnn import cli;"
         "cli._demo = lambda options: print('a line' * 9999) or 0;"
         "sys.exit(cli.main(['demo']))"
     )
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, check=False, text=True)
+    return done.returncode, done.stderr
+
+
+def test_a_reader_that_leaves_ends_the_command():
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert printing_into(writer) == (141, "")
     os.close(writer)
-    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that Linux has")
+def test_a_full_disk_is_told():
+    with open("/dev/full", "w") as full:
+        status, told = printing_into(full)
+    assert status == 2
+    assert told == "error: the output cannot be written: No space left on device\n"
 
 
 def test_letters_that_the_terminal_lacks_are_escaped(monkeypatch, tmp_path):
