@@ -90,6 +90,15 @@ def test_bfloat16_passes():
     assert max(row.worst.error for row in verdict.rows) > 1e-3
 
 
+@pytest.mark.parametrize("target", ["triton", "library", "numpy"])
+def test_numbers_that_bfloat16_does_not_have_pass_as_they_are_rounded(target):
+    x = gx.input("x", (2, 3), "bfloat16")
+    net = gx.graph("net", gx.add(gx.relu(x, name="positive"), x, name="sum"))
+    model = gx.compile(net, target=target, device="cpu", fuse=False)
+    verdict = verify(model, x=np.linspace(-1, 2, 6, dtype=np.float32).reshape(2, 3))
+    assert verdict.ok, verdict.verdict
+
+
 def test_another_batch_size_and_given_inputs():
     model = gx.compile(chain_net(), device="cpu")
     verdict = verify(model, image=draw(3, 3, 12, 12))
