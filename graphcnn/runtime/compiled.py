@@ -249,16 +249,16 @@ class CompiledModel:
         return most
 
     def _bind(self, graph: Graph, plan: Plan, workspace: Workspace) -> Executor:
-        if not plan.locations:
-            target: OperatorTarget = self.target  # type: ignore[assignment]  # its plans have no locations
+        target = self.target
+        if isinstance(target, OperatorTarget):
             if self._constants is None:
                 self._constants = {
                     param.name: target.enter(param.values, param.type.dtype)
                     for param in graph.params
                 }
             return OperatorExecutor(graph, plan, target, self._constants)
-        kernels: KernelTarget = self.target  # type: ignore[assignment]  # its plans have locations
+        assert isinstance(target, KernelTarget)
         if self._weights is None:
-            self._weights = WeightStore(kernels, graph.param_by_name)
+            self._weights = WeightStore(target, graph.param_by_name)
         arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
-        return ArenaExecutor(graph, plan, kernels, self._weights, arena)
+        return ArenaExecutor(graph, plan, target, self._weights, arena)
