@@ -404,7 +404,7 @@ def functions(folder):
         MODEL.__call__: {"x": ONES},
         MODEL.loaded: {"inputs": {"x": ONES}, "poison": False},
         MODEL.part: {"graph": NETWORK},
-        MODEL.executor: {"batch": None},
+        MODEL.turn: {"batch": None},
         MODEL.prepare: {"batches": ()},
         NETWORK.__getitem__: {"name": "relu"},
         NETWORK.type_of: {"name": "relu"},

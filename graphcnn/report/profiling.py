@@ -191,7 +191,7 @@ def profile(
 def _library(model: CompiledModel) -> CompiledModel | None:
     """The nodes of a compiled graph through torch's operators; None where torch lacks one."""
     try:
-        target = resolve("library", str(model.target.on.memory))
+        target = resolve("library", model.target.on.memory)
         return CompiledModel(model.source, inline(model.graph), target, CompileLog())
     except UnsupportedOp:
         return None

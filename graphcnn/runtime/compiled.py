@@ -153,7 +153,11 @@ class CompiledModel:
 
         The current stream waits for the call before. The lock is reentrant, so that a call inside
         a call is not locked out for good; it finds no idle workspace, and makes one.
+
+        Raises:
+            The errors of `prepare`.
         """
+        batch = batch if batch is None else count(batch, "batch", 1)
         with self._lock, self.target.on.guard():
             workspace = self._idle.pop() if self._idle else Workspace(self.target.on)
             try:
@@ -185,12 +189,8 @@ class CompiledModel:
         if sizes:
             sizes.discard(batch_of(self.graph))
         for batch in (*sorted(sizes, reverse=True), None):
-            self.executor(batch)
-
-    def executor(self, batch: int | None = None) -> Executor:
-        """What runs the plan of a batch size (None: that of `graph`); made at first use."""
-        with self.turn(batch if batch is None else count(batch, "batch", 1)) as executor:
-            return executor
+            with self.turn(batch):
+                pass
 
     def _executor(self, workspace: Workspace, batch: int | None) -> Executor:
         if batch not in workspace.executors:
