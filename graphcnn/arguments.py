@@ -55,15 +55,15 @@ def seconds(value: object) -> float:
     Raises:
         InvalidAttribute: for what is not a number of at least 0, or unreasonably large.
     """
-    number = isinstance(value, int | float | np.integer | np.floating)
-    if isinstance(value, bool) or not number or not 0 <= value <= _LONGEST:  # type: ignore[operator]
+    number = value if isinstance(value, int | float | np.integer | np.floating) else -1
+    if isinstance(value, bool) or not 0 <= number <= _LONGEST:
         raise _invalid(
             value,
             "seconds",
             f"a number from 0 to {_LONGEST:g}",
             'seconds=5.0; an input of that name is passed as profile(model, {"seconds": array})',
         )
-    return float(value)  # type: ignore[arg-type]  # it is a number
+    return float(number)
 
 
 def sequence(value: object, argument: str, kind: type[T], wanted: str) -> tuple[T, ...]:

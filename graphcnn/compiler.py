@@ -62,7 +62,7 @@ def compile(
     sizes = batch_sizes(batches)
     if passes is not None:
         wanted = "passes, such as graphcnn.passes.Simplify()"
-        passes = sequence(passes, "passes", Pass, wanted)  # type: ignore[type-abstract]
+        passes = sequence(passes, "passes", Pass, wanted)  # type: ignore[type-abstract]  # for isinstance
     demanded = groups("must_fuse", must_fuse) + groups("must_not_fuse", must_not_fuse)
     if passes is not None and demanded:
         raise FusionRefused(

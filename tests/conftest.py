@@ -22,6 +22,7 @@ FAST = (
     "targets/test_chain.py",
     "targets/test_layout.py",
     "test_architecture.py",
+    "test_disk.py",
     "test_files.py",
     "test_import.py",
     "test_strategies.py",

@@ -16,6 +16,13 @@ def stored(exact, error, dtype):
     return error + dtype.unit_roundoff * (np.abs(exact) + error) + _TINY[dtype]
 
 
+def tf32(weight):
+    """float32 numbers rounded to the 11 significant bits of tf32."""
+    bits = weight.view(np.uint32)
+    rounded = (bits + 0xFFF + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)
+    return rounded.astype(np.uint32).view(np.float32)
+
+
 def bounds(graph, inputs, unit):
     """The running-error bound of every value of a graph, by name.
 

@@ -13,7 +13,7 @@ import torch
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
-from graphcnn.cpu import library, sanitize
+from graphcnn.cpu import loader, sanitize
 from graphcnn.cpu.backend import NAME
 from graphcnn.cpu.expressions import PARAMETERS
 
@@ -101,7 +101,7 @@ class _Utilities:
         device: object,  # Triton's signature
     ) -> tuple[None, ctypes.CDLL, int, int, int]:
         """The module is None, so that Triton never asks another driver to unload it."""
-        return None, library.load(binary), 0, 0, 1 << 20
+        return None, loader.load(binary), 0, 0, 1 << 20
 
     def unload_module(self, module: object) -> None:
         """A library is unloaded when nothing holds it any more."""

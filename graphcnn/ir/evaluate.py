@@ -91,7 +91,7 @@ def bounded(
         float64 values and absolute error bounds, by name: of computing a value, before it is
         stored. A bound is infinite where nothing is known.
     """
-    exact, (errors,) = _with_bounds(nodes, values, unit, stored or {}, (_proven,))
+    exact, (errors,) = _with_bounds(nodes, values, unit, stored or {}, (proven,))
     return exact, errors
 
 
@@ -99,16 +99,17 @@ def estimated(
     nodes: tuple[Node, ...], values: Mapping[str, Array], unit: float, stored: Mapping[str, Array]
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     """As `bounded`, with what rounding stays within in practice (`Op.noise`) as a third result."""
-    exact, (errors, noises) = _with_bounds(nodes, values, unit, stored, (_proven, _in_practice))
+    exact, (errors, noises) = _with_bounds(nodes, values, unit, stored, (proven, _in_practice))
     return exact, errors, noises
 
 
-_Rule = Callable[[Op, tuple[Array, ...], tuple[Array, ...], Array, float], Array]
+Rule = Callable[[Op, tuple[Array, ...], tuple[Array, ...], Array, float], Array]
 
 
-def _proven(
+def proven(
     op: Op, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
 ) -> Array:
+    """The rule of `Op.error`: a proof."""
     return op.error(inputs, errors, output, unit)
 
 
@@ -123,7 +124,7 @@ def _with_bounds(
     values: Mapping[str, Array],
     unit: float,
     stored: Mapping[str, Array],
-    rules: tuple[_Rule, ...],
+    rules: tuple[Rule, ...],
 ) -> tuple[dict[str, Array], tuple[dict[str, Array], ...]]:
     """Reference values, and by each rule bounds on them."""
     exact: dict[str, Array] = {}
@@ -136,19 +137,34 @@ def _with_bounds(
             value = exact[name] = node.op.reference(*operands)
             for rule, made, slack in zip(rules, bounds, slacks, strict=True):
                 errors = tuple(np.broadcast_to(slack[n], reads[n].shape) for n in node.inputs)
-                bound = rule(node.op, operands, errors, value, unit)
-                bound = np.where(np.isnan(bound), np.inf, bound)
-                if not np.isfinite(value).all():
-                    # What operands that are NaN or infinite make is known, unless the others are
-                    # unknown or overflow beside them.
-                    others = tuple(np.where(np.isfinite(x), x, 0.0) for x in operands)
-                    rest = rule(node.op, others, errors, node.op.reference(*others), unit)
-                    known = np.where(np.isfinite(rest), 0.0, np.inf)
-                    bound = np.where(np.isfinite(value), bound, known)
-                made[name] = bound
+                bound = made[name] = bound_by(rule, node.op, operands, errors, value, unit)
                 slack[name] = np.zeros(()) if name in stored else _slack(value, bound, unit)
             reads[name] = stored[name] if name in stored else _held(value, unit)
     return exact, bounds
+
+
+def bound_by(
+    rule: Rule,
+    op: Op,
+    inputs: tuple[Array, ...],
+    errors: tuple[Array, ...],
+    output: Array,
+    unit: float,
+) -> Array:
+    """An op's bound by a rule, also where operands are NaN or infinite.
+
+    What these make is known, and the bound 0, unless the others are unknown or overflow beside
+    them; where nothing is known it is infinite.
+    """
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        bound = rule(op, inputs, errors, output, unit)
+        bound = np.where(np.isnan(bound), np.inf, bound)
+        if np.isfinite(output).all():
+            return bound
+        others = tuple(np.where(np.isfinite(x), x, 0.0) for x in inputs)
+        rest = rule(op, others, errors, op.reference(*others), unit)
+    known = np.where(np.isfinite(rest), 0.0, np.inf)
+    return np.where(np.isfinite(output), bound, known)
 
 
 def _held(value: Array, unit: float) -> Array:

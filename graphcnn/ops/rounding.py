@@ -77,9 +77,10 @@ def product_noise(
     Arguments are those of `product_error`, and the exact output. The operands' errors are as
     likely of one sign as of the other: their squares add up.
     """
+    magnitude = product(np.abs(inputs[0]), np.abs(inputs[1]))
+    # Only now: a weight may take a gigabyte, and its sizes are gone.
     x, weight = inputs[0] ** 2, inputs[1] ** 2
     squares = product(x, weight)
-    magnitude = product(np.abs(inputs[0]), np.abs(inputs[1]))
     if len(inputs) == 3:
         # A term like the others: the accumulator may start from it.
         squares += inputs[2] ** 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from graphcnn.ir import Array, DType, Graph, Param, Refusal
 from graphcnn.plan.plan import Buffer, Lowered, PackedWeight
@@ -99,6 +99,7 @@ class Target(Protocol):
         """
 
 
+@runtime_checkable
 class KernelTarget(Target, Protocol):
     """A target whose steps are kernels that read and write one planned arena."""
 
@@ -109,6 +110,7 @@ class KernelTarget(Target, Protocol):
         """Compile a launch for the memory its buffers resolve to."""
 
 
+@runtime_checkable
 class OperatorTarget(Target, Protocol):
     """A target whose steps are calls that allocate their results: `step.launch(*operands)`."""
 

@@ -229,7 +229,7 @@ def _row(
 
     with model.loaded(arrays) as executor:
         graph, plan = executor.graph, executor.plan
-    itemsize = graph.nodes[0].type.dtype.itemsize
+    itemsize = graph.type_of(graph.outputs[0]).dtype.itemsize
     return ComparisonRow(
         name,
         model.target.name,

@@ -63,11 +63,11 @@ class Profile(Result):
         target: What it was compiled for.
         environment: Where it ran.
         ok: Whether the outputs are right.
-        seconds: Sum of the medians; None for a model whose outputs are wrong.
+        seconds: Sum of the medians; None for a model whose outputs are wrong, or that runs nothing.
         torch_seconds: The same of torch's operators; None likewise, and where torch lacks one.
         gflops: Rate of the whole; None likewise.
         rows: In order of execution; none likewise.
-        problem: What is wrong, or None.
+        problem: Why nothing was timed, or None.
     """
 
     model: str
@@ -145,9 +145,13 @@ def profile(
         if not found.ok:
             name = model.source.name
             return Profile(name, target, environment, False, None, None, None, (), found.verdict)
-    own, *others = _rounds(models, arrays, seconds)
     with model.loaded(arrays) as executor:
         graph, steps = executor.graph, steps_of(executor.plan)
+    if not steps:
+        nothing = "no kernel runs: the outputs are inputs or params, perhaps reshaped"
+        name = model.source.name
+        return Profile(name, target, environment, True, None, None, None, (), nothing)
+    own, *others = _rounds(models, arrays, seconds)
     ran = [node for node in graph.nodes if node.name in steps]
     beside = {
         node.name: _sums([nodes[part.name] for part in members(node)])
@@ -187,7 +191,7 @@ def profile(
 def _library(model: CompiledModel) -> CompiledModel | None:
     """The nodes of a compiled graph through torch's operators; None where torch lacks one."""
     try:
-        target = resolve("library", str(model.target.on.memory))
+        target = resolve("library", model.target.on.memory)
         return CompiledModel(model.source, inline(model.graph), target, CompileLog())
     except UnsupportedOp:
         return None

@@ -153,7 +153,11 @@ class CompiledModel:
 
         The current stream waits for the call before. The lock is reentrant, so that a call inside
         a call is not locked out for good; it finds no idle workspace, and makes one.
+
+        Raises:
+            The errors of `prepare`.
         """
+        batch = batch if batch is None else count(batch, "batch", 1)
         with self._lock, self.target.on.guard():
             workspace = self._idle.pop() if self._idle else Workspace(self.target.on)
             try:
@@ -185,12 +189,8 @@ class CompiledModel:
         if sizes:
             sizes.discard(batch_of(self.graph))
         for batch in (*sorted(sizes, reverse=True), None):
-            self.executor(batch)
-
-    def executor(self, batch: int | None = None) -> Executor:
-        """What runs the plan of a batch size (None: that of `graph`); made at first use."""
-        with self.turn(batch if batch is None else count(batch, "batch", 1)) as executor:
-            return executor
+            with self.turn(batch):
+                pass
 
     def _executor(self, workspace: Workspace, batch: int | None) -> Executor:
         if batch not in workspace.executors:
@@ -249,16 +249,16 @@ class CompiledModel:
         return most
 
     def _bind(self, graph: Graph, plan: Plan, workspace: Workspace) -> Executor:
-        if not plan.locations:
-            target: OperatorTarget = self.target  # type: ignore[assignment]  # its plans have no locations
+        target = self.target
+        if isinstance(target, OperatorTarget):
             if self._constants is None:
                 self._constants = {
                     param.name: target.enter(param.values, param.type.dtype)
                     for param in graph.params
                 }
             return OperatorExecutor(graph, plan, target, self._constants)
-        kernels: KernelTarget = self.target  # type: ignore[assignment]  # its plans have locations
+        assert isinstance(target, KernelTarget)
         if self._weights is None:
-            self._weights = WeightStore(kernels, graph.param_by_name)
+            self._weights = WeightStore(target, graph.param_by_name)
         arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
-        return ArenaExecutor(graph, plan, kernels, self._weights, arena)
+        return ArenaExecutor(graph, plan, target, self._weights, arena)

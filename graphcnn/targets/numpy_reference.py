@@ -38,10 +38,10 @@ class NumpyTarget:
         return Lowered(steps, {}, {}, ())
 
     def enter(self, array: Any, dtype: DType) -> Array:
-        """An array as float64."""
+        """An array as float64, of numbers that the dtype has."""
         if not isinstance(array, np.ndarray):
             array = array.detach().cpu().double().numpy()
-        return np.asarray(array, np.float64)
+        return dtype.round(array).astype(np.float64)
 
 
 def _call(node: Node) -> Callable[..., tuple[Array]]:

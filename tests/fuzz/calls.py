@@ -19,7 +19,7 @@ import graphcnn as gx
 from graphcnn.errors import GraphCNNError
 from graphcnn.ir import DType, Graph, parse, verify
 from graphcnn.runtime.compiled import CompiledModel
-from tests.test_wrong_calls import ODD, call, functions
+from tests.odd_calls import ODD, call, functions
 
 NUMBERS = (-2, 0, 1, 2, 3, 7, 2**31 - 1, 2**31, 0.0, -0.0, 0.5, -1.5, 1e-45, 65520.0, 3e38, 1e39)
 WORDS = (

@@ -5,7 +5,7 @@ import re
 
 from graphcnn.errors import GraphCNNError
 from graphcnn.frontend.from_text import parse
-from graphcnn.ir import CompileLog, Graph
+from graphcnn.ir import CompileLog
 from graphcnn.passes import default_pipeline, run_passes
 from graphcnn.targets import resolve
 from tests.fuzz.drawing import drawn
@@ -95,11 +95,3 @@ def _other_word(text: str, choice: random.Random) -> str:
     else:
         words[choice.randrange(0, len(words), 2)] = choice.choice(words[::2])
     return "".join(words)
-
-
-def outcome(text: str) -> Graph | str:
-    """The graph, or the message of graphcnn's own error; any other error passes through."""
-    try:
-        return parse(text)
-    except GraphCNNError as error:
-        return str(error)

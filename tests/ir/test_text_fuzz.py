@@ -4,9 +4,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from graphcnn.errors import ParseError
-from graphcnn.ir import Graph, parse
-from tests.fuzz.texts import outcome
+from graphcnn.errors import GraphCNNError, ParseError
+from graphcnn.frontend.from_text import parse
+from graphcnn.ir import Graph
+
+
+def outcome(text: str) -> Graph | str:
+    """The graph, or the message of graphcnn's own error; any other error passes through."""
+    try:
+        return parse(text)
+    except GraphCNNError as error:
+        return str(error)
 
 
 @settings(max_examples=200, deadline=None)

@@ -93,6 +93,14 @@ def test_user_mistakes(models):
         compare(models, image=np.zeros((1, 3, 16, 17), np.float32))
 
 
+@pytest.mark.parametrize("target", ["triton", "library", "numpy"])
+def test_a_network_without_nodes_moves_nothing(target):
+    net = gx.parse("graph g {\n  input x: f16[2,3]\n  return x\n}")
+    found = compare({"only": gx.compile(net, target=target, device="cpu")}, seconds=0.01)
+    assert found.ok
+    assert (found.rows[0].kernels, found.rows[0].moved_bytes) == (0, 0)
+
+
 def test_another_batch_size_moves_more(models):
     image = DRAW.standard_normal((2, 3, 16, 16), np.float32)
     fused = models["fused"]

@@ -74,6 +74,14 @@ def test_figures_of_a_wrong_torch_are_not_shown(monkeypatch):
     assert found.rows == ()
 
 
+def test_a_network_that_runs_no_kernel_has_nothing_to_time():
+    net = gx.graph("net", gx.flatten(gx.input("image", (1, 4, 8, 8))))
+    found = profile(gx.compile(net, device="cpu"), seconds=0.05)
+    assert found.ok
+    assert found.rows == ()
+    assert "not timed: no kernel runs" in str(found)
+
+
 def test_a_wrong_model_is_not_timed():
     x = gx.input("image", (1, 4, 8, 8))
     net = gx.graph("net", gx.conv2d(x, DRAW.standard_normal((4, 4, 1, 1), np.float32), name="conv"))

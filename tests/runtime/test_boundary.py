@@ -296,6 +296,8 @@ def test_a_graph_without_inputs(target):
     params = (type(graph.params[0])("p", graph.params[0].type, data),)
     model = gx.compile(graph.replace(params=params), target=target, device="cpu", passes=())
     np.testing.assert_array_equal(model(), np.maximum(data, 0))
+    alone = graph.replace(params=params, nodes=(), outputs=("p",))
+    np.testing.assert_array_equal(gx.compile(alone, target=target, device="cpu")(), data)
 
 
 @pytest.mark.parametrize("target", TARGETS)

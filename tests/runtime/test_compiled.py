@@ -203,11 +203,13 @@ def test_all_batch_sizes_share_one_arena(monkeypatch):
     for batch in (1, 4, 9, 3, 8):
         close(model(image=images(batch)), wide(batch), images(batch))
     (workspace,) = model._idle
-    arena, largest = workspace.arena(0), model.executor(9).plan.arena_bytes
-    assert arena.nbytes == largest
+    arena = workspace.arena(0)
+    with model.turn(9) as largest:
+        assert arena.nbytes == largest.plan.arena_bytes
     storage = arena.untyped_storage().data_ptr()
     for batch in (1, 9, None):
-        value = model.executor(batch).value("fc")
+        with model.turn(batch) as executor:
+            value = executor.value("fc")
         assert value.untyped_storage().data_ptr() == storage
 
 
@@ -234,8 +236,7 @@ def test_batch_sizes_share_their_kernels(make, fuse, monkeypatch):
     model = gx.compile(make(), device="cpu", fuse=fuse)
     batch = model.graph.inputs[0].type.shape[0]
     before = dict(kernels)
-    for size in {1, 2, 3, 7, 16, 17, 40} - {batch}:
-        model.executor(size)
+    model.prepare(sorted({1, 2, 3, 7, 16, 17, 40} - {batch}))
     new = [name for key, name in kernels.items() if key not in before]
     # A linear layer of one row is another kernel than one of several.
     assert new in ([], ["matvec_kernel"], ["conv2d_kernel"])
@@ -268,7 +269,7 @@ def test_a_batch_beyond_32_bit_offsets_says_the_largest_that_fits():
     model = gx.compile(graph, device="cpu")
     most = (2**31 - 1) // (16 * 512 * 512)
     with pytest.raises(TooLarge, match=f"wanted: at most {most} samples in a call") as caught:
-        model.executor(most + 1)
+        model.prepare([most + 1])
     assert f"{most + 1} samples" in caught.value.got
     with pytest.raises(TooLarge, match="2147483647 elements of one tensor"):
         gx.compile(gx.graph("g", gx.relu(gx.input("x", (1, 32, 8192, 8192)))), device="cpu")
@@ -277,7 +278,7 @@ def test_a_batch_beyond_32_bit_offsets_says_the_largest_that_fits():
 def test_a_batch_beyond_the_grid_says_the_largest_that_fits():
     model = gx.compile(gx.graph("g", gx.global_avg_pool2d(gx.input("x", (1, 1, 2, 2)))))
     with pytest.raises(TooLarge, match="wanted: at most 65535 samples in a call"):
-        model.executor(65_536)
+        model.prepare([65_536])
 
 
 def test_two_models_in_two_threads():
@@ -305,7 +306,7 @@ def test_numbers_do_not_depend_on_the_batch_or_the_caller(model):
 
 
 def test_memory_is_used_again_and_the_values_stay_right(model):
-    plan = model.executor().plan
+    plan = model.plan
     activations = sum(slot.nbytes for slot in plan.slots)
     assert plan.arena_bytes - 2 * 65536 < activations
     checked, used = check_model(model, {"image": images(2)})

@@ -4,32 +4,32 @@ import tempfile
 
 import pytest
 
-from graphcnn.cpu import library, toolchain
+from graphcnn.cpu import loader, toolchain
 from graphcnn.errors import FileProblem
 
 
 @pytest.fixture(scope="module")
 def sealed():
     return {
-        n: library.seal(toolchain.shared_object(f"int answer(void) {{ return {n}; }}\n"))
+        n: loader.seal(toolchain.shared_object(f"int answer(void) {{ return {n}; }}\n"))
         for n in (1, 2)
     }
 
 
 def test_what_was_sealed_loads_and_runs_as_long_as_it_is_held(sealed):
-    first, second = library.load(sealed[1]), library.load(sealed[2])
+    first, second = loader.load(sealed[1]), loader.load(sealed[2])
     assert (first.answer(), second.answer()) == (1, 2)
-    assert library.load(bytes(sealed[1])) is first
+    assert loader.load(bytes(sealed[1])) is first
     del second
     assert first.answer() == 1
-    assert library.load(sealed[2]).answer() == 2
+    assert loader.load(sealed[2]).answer() == 2
 
 
 def test_a_path_that_is_in_use_is_not_taken_for_another_library(sealed):
     """The loader compares paths: the same descriptor must not find the library loaded before."""
-    held = library.load(sealed[1])
+    held = loader.load(sealed[1])
     for n in (2, 1, 2):
-        assert library._open(sealed[n][: -library._DIGEST_BYTES]).answer() == n
+        assert loader._open(sealed[n][: -loader._DIGEST_BYTES]).answer() == n
     assert held.answer() == 1
 
 
@@ -48,7 +48,7 @@ def test_a_path_that_is_in_use_is_not_taken_for_another_library(sealed):
 def test_damaged_bytes_are_never_mapped(damage, sealed, monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", None)
     with pytest.raises(ValueError, match="damaged"):
-        library.load(damage(sealed[1]))
+        loader.load(damage(sealed[1]))
 
 
 def refuse(*_):
@@ -58,7 +58,7 @@ def refuse(*_):
 def test_where_memory_may_not_be_executed_a_file_is(sealed, monkeypatch):
     monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
     before = set(os.listdir(tempfile.gettempdir()))
-    opened = library._open(sealed[1][: -library._DIGEST_BYTES])
+    opened = loader._open(sealed[1][: -loader._DIGEST_BYTES])
     assert opened.answer() == 1
     left = set(os.listdir(tempfile.gettempdir())) - before
     assert not [name for name in left if name.endswith(".so")]
@@ -67,6 +67,6 @@ def test_where_memory_may_not_be_executed_a_file_is(sealed, monkeypatch):
 def test_where_nothing_may_be_executed_the_folder_is_named(sealed, monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", refuse)
     with pytest.raises(FileProblem, match="folder for temporary files") as caught:
-        library._open(sealed[1])
+        loader._open(sealed[1])
     assert tempfile.gettempdir() in caught.value.where
     assert "map segment" in str(caught.value.got)

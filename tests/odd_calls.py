@@ -1,0 +1,238 @@
+"""Odd arguments of every kind, and every public function with arguments that fit."""
+
+import enum
+import inspect
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import graphcnn as gx
+from graphcnn import ir, models, report
+from graphcnn.runtime.boundary import example_inputs
+
+IMAGE = (1, 3, 4, 4)
+ONES = np.ones(IMAGE, np.float32)
+
+
+def image():
+    return gx.input("x", IMAGE)
+
+
+def network():
+    weight = np.random.default_rng(0).standard_normal((2, 3, 3, 3))
+    return gx.graph("net", gx.relu(gx.conv2d(image(), weight, name="conv"), name="relu"))
+
+
+NETWORK = network()
+MODEL = gx.compile(NETWORK, target="numpy", device="cpu")
+
+
+def freed():
+    tensor = torch.ones(IMAGE)
+    tensor.untyped_storage().resize_(0)
+    return tensor
+
+
+def fake():
+    with FakeTensorMode():
+        return torch.ones(IMAGE)
+
+
+class Subclass(torch.Tensor):
+    pass
+
+
+# What is more, or less, than an array of numbers: how it is made, and what the message calls it.
+NO_ARRAYS = {
+    "masked": (lambda: np.ma.masked_array(ONES, ONES > 0), "a masked array"),
+    "matrix": (lambda: np.matrix([[1.0]]), "matrix"),
+    "records": (lambda: np.rec.array([(1.0,)], dtype=[("a", "f4")]), "recarray"),
+    "list": (lambda: [1.0], "list"),
+    "nested": (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(1)]), "nested"),
+    "jagged": (
+        lambda: torch.nested.nested_tensor([torch.ones(2)], layout=torch.jagged),
+        "NestedTensor",
+    ),
+    "quantized": (
+        lambda: torch.quantize_per_tensor(torch.ones(IMAGE), 0.1, 0, torch.qint8),
+        "quantized",
+    ),
+    "meta": (lambda: torch.ones(IMAGE, device="meta"), "meta"),
+    "sparse": (lambda: torch.ones(IMAGE).to_sparse(), "sparse"),
+    "fake": (fake, "FakeTensor"),
+    "freed": (freed, "freed"),
+    "subclass": (lambda: torch.ones(IMAGE).as_subclass(Subclass), "Subclass"),
+}
+
+
+NO_FLOATS = {
+    "int8": lambda: np.ones(3, np.int8),
+    "int64": lambda: np.arange(3),
+    "bool": lambda: np.ones(3, bool),
+    "complex": lambda: np.ones(3, np.complex64),
+    "longdouble": lambda: np.ones(3, np.longdouble),
+    "object": lambda: np.array([None] * 3),
+    "text": lambda: np.array(["a"] * 3),
+    "record": lambda: np.zeros(3, [("a", "f4")]),
+    "torch int8": lambda: torch.ones(3, dtype=torch.int8),
+    "conj": lambda: torch.ones(3, dtype=torch.complex64).conj(),
+    "float8": lambda: torch.ones(3).to(torch.float8_e4m3fn),
+}
+
+
+class Hostile:
+    """Fails at whatever it is asked for."""
+
+    __hash__ = None
+
+    def fail(self, *_):
+        raise RuntimeError("hostile")
+
+    __repr__ = __eq__ = __bool__ = __len__ = __iter__ = __index__ = __float__ = fail
+    name = property(fail)
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+def nest(depth):
+    nested = []
+    for _ in range(depth):
+        nested = [nested]
+    return nested
+
+
+ODD = {
+    "None": lambda: None,
+    "object": object,
+    "class": lambda: int,
+    "hostile": Hostile,
+    "function": lambda: image,
+    "module": lambda: np,
+    "generator": lambda: (i for i in range(3)),
+    "True": lambda: True,
+    "numpy bool": lambda: np.True_,
+    "-1": lambda: -1,
+    "0": lambda: 0,
+    "enum": lambda: Number.ONE,
+    "2**63": lambda: 2**63,
+    "long int": lambda: 10**5000,
+    "-long int": lambda: -(10**5000),
+    "nan": lambda: math.nan,
+    "inf": lambda: math.inf,
+    "1e308": lambda: 1e308,
+    "1j": lambda: 1j,
+    "numpy int": lambda: np.int64(3),
+    "numpy float": lambda: np.float64(0.5),
+    "longdouble": lambda: np.longdouble(1) * 10**300 * 10**300,
+    "date": lambda: np.datetime64("2020"),
+    "empty string": lambda: "",
+    "surrogate": lambda: "\ud800",
+    "NUL": lambda: "a\0",
+    "bytes": lambda: b"a",
+    "path": lambda: Path("/no such folder/net.gcn"),
+    "empty tuple": lambda: (),
+    "list": lambda: [1, [2, "a"]],
+    "long ints": lambda: [10**5000] * 4,
+    "nested": lambda: nest(2000),
+    "range": lambda: range(3),
+    "set": lambda: {1},
+    "dict": lambda: {"a": 1},
+    "dict of ints": lambda: {1: 2},
+    "scalar": lambda: np.ones(()),
+    "vector": lambda: np.ones(3),
+    "empty array": lambda: np.ones(0),
+    "object array": lambda: np.array([None, {}]),
+    "tensor": lambda: torch.ones(3),
+    "0-d tensor": lambda: torch.tensor(1),
+    "dtype": lambda: np.dtype("f4"),
+    "torch dtype": lambda: torch.float32,
+    "symbolic": image,
+    "symbolics": lambda: [image(), image()],
+    "graph": network,
+    "model": lambda: MODEL,
+    **{f"a {kind} array": make for kind, (make, _) in NO_ARRAYS.items()},
+    **{f"{kind} array": make for kind, make in NO_FLOATS.items()},
+}
+
+
+def functions(folder):
+    """Every public function with arguments that fit, by parameter."""
+    vector = np.ones(3, np.float32)
+    saved = folder / "saved.gcn"
+    gx.save(NETWORK, saved)
+    window = {"kernel_size": 2, "stride": 2, "padding": 0, "ceil_mode": False}
+    given = {"target": "numpy", "device": "cpu", "fuse": True, "passes": None}
+    cases = {
+        gx.input: {"name": "a", "shape": (1, 2), "dtype": "f32"},
+        gx.param: {"name": "a", "shape": (1, 2), "dtype": "f32"},
+        gx.graph: {"name": "g", "outputs": image()},
+        gx.conv2d: {
+            "input": image(), "weight": np.ones((2, 3, 3, 3)), "bias": np.ones(2),
+            "stride": 1, "padding": 0, "dilation": 1, "groups": 1,
+        },
+        gx.linear: {"input": gx.input("v", (2, 3)), "weight": np.ones((4, 3)), "bias": np.ones(4)},
+        gx.max_pool2d: {"input": image(), **window, "dilation": 1},
+        gx.avg_pool2d: {"input": image(), **window, "count_include_pad": True},
+        gx.batch_norm: {
+            "input": image(), "running_mean": vector, "running_var": vector,
+            "weight": vector, "bias": vector, "eps": 1e-5,
+        },
+        gx.leaky_relu: {"input": image(), "negative_slope": 0.1},
+        gx.dropout: {"input": image(), "p": 0.1},
+        gx.softmax: {"input": image(), "dim": 1},
+        gx.log_softmax: {"input": image(), "dim": 1},
+        gx.add: {"input": image(), "other": vector[0]},
+        gx.mul: {"input": image(), "other": vector[0]},
+        gx.flatten: {"input": image(), "start_dim": 1},
+        gx.reshape: {"input": image(), "shape": (1, -1)},
+        gx.concat: {"tensors": [image(), image()], "dim": 1},
+        gx.pad: {"input": image(), "padding": 1, "value": 0.0},
+        gx.parse: {"text": str(NETWORK)},
+        gx.save: {"graph": NETWORK, "path": folder / "net.gcn"},
+        gx.load: {"path": saved},
+        gx.compile: {
+            "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
+        },
+        gx.explain: {"model": MODEL},
+        gx.verify: {"model": MODEL, "x": ONES},
+        gx.compare: {"models": {"a": MODEL}, "arrays": {"x": ONES}, "seconds": 0},
+        gx.profile: {"model": MODEL, "arrays": {"x": ONES}, "seconds": 0},
+        report.inspect: {"graph": NETWORK},
+        report.run_once: {"model": MODEL, "seed": 0},
+        report.inspect(NETWORK).save: {"path": folder / "report.json"},
+        MODEL.__call__: {"x": ONES},
+        MODEL.loaded: {"inputs": {"x": ONES}, "poison": False},
+        MODEL.part: {"graph": NETWORK},
+        MODEL.turn: {"batch": None},
+        MODEL.prepare: {"batches": ()},
+        NETWORK.__getitem__: {"name": "relu"},
+        NETWORK.type_of: {"name": "relu"},
+        ir.rebatch: {"graph": NETWORK, "batch": 2},
+        ir.with_he_weights: {"graph": NETWORK, "seed": 0},
+        example_inputs: {"graph": NETWORK, "seed": 0},
+        models.lenet: {"batch": 1, "dtype": "f32"},
+        models.vgg11: {"batch": 1, "dtype": "f32", "size": 32, "classes": 3, "seed": 0},
+        models.build: {"name": "lenet", "batch": 1, "dtype": "f32"},
+    }  # fmt: skip
+    for function in (gx.global_avg_pool2d, gx.relu, gx.sigmoid, gx.tanh, gx.silu):
+        cases[function] = {"input": image()}
+    for function, arguments in cases.items():
+        if "name" in inspect.signature(function).parameters:
+            arguments.setdefault("name", "a")
+    return cases
+
+
+def call(function, arguments):
+    """Call by name where a parameter may be named, else by position."""
+    parameters = inspect.signature(function).parameters.values()
+    first = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.name in arguments]
+    named = {name: value for name, value in arguments.items() if name not in first}
+    result = function(*(arguments[name] for name in first), **named)
+    if hasattr(result, "__enter__"):
+        with result:
+            pass

@@ -1,0 +1,157 @@
+"""What a pass changed in the meaning of a value is found, however little it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+import graphcnn as gx
+from graphcnn.ir import CompileLog, Graph
+from graphcnn.passes import Pass
+from graphcnn.report import Verification, verify
+from tests.tolerance import tf32
+
+DRAW = np.random.default_rng(0)
+
+
+def draw(*shape: int) -> np.ndarray:
+    return DRAW.standard_normal(shape, np.float32)
+
+
+@dataclass(frozen=True)
+class Edit(Pass):
+    """A pass that changes one thing in a graph."""
+
+    name: ClassVar[str] = "edit"
+    edit: Callable[[Graph], Graph]
+
+    def run(self, graph: Graph, log: CompileLog) -> Graph:
+        return self.edit(graph)
+
+
+def without(name: str) -> Callable[[Graph], Graph]:
+    """The graph without a node; its operand stands for it."""
+
+    def edit(graph: Graph) -> Graph:
+        kept = tuple(node for node in graph.nodes if node.name != name)
+        return graph.replace(nodes=kept).renamed({name: graph[name].inputs[0]})
+
+    return edit
+
+
+def with_op(name: str, **attributes: object) -> Callable[[Graph], Graph]:
+    """The graph with other attributes at one node."""
+
+    def edit(graph: Graph) -> Graph:
+        op = replace(graph[name].op, **attributes)
+        nodes = (replace(n, op=op) if n.name == name else n for n in graph.nodes)
+        return graph.replace(nodes=tuple(nodes))
+
+    return edit
+
+
+def with_weight(
+    name: str, change: Callable[[np.ndarray], np.ndarray], new: str = "new"
+) -> Callable[[Graph], Graph]:
+    """The graph with another weight at one node, as a param of another name or of the same."""
+
+    def edit(graph: Graph) -> Graph:
+        old = graph.param_by_name[graph[name].inputs[1]]
+        called = new or old.name
+        param = replace(old, name=called, data=change(old.values).astype(old.values.dtype))
+        nodes = (
+            replace(n, inputs=tuple(called if i == old.name else i for i in n.inputs))
+            for n in graph.nodes
+        )
+        params = (p for p in graph.params if p.name != called)
+        return graph.replace(params=(*params, param), nodes=tuple(nodes))
+
+    return edit
+
+
+def small_net() -> Graph:
+    x = gx.input("image", (2, 3, 9, 9))
+    h = gx.conv2d(x, draw(4, 3, 3, 3), draw(4), name="conv")
+    h = gx.leaky_relu(h, 0.1, name="leaky")
+    scale = [draw(4), 1 + DRAW.random(4, np.float32), 1 + draw(4), draw(4)]
+    h = gx.batch_norm(gx.max_pool2d(h, 2, name="pool"), *scale, name="norm")
+    return gx.graph("small", [gx.linear(gx.flatten(h), draw(5, 36), name="fc"), h])
+
+
+def changed_by_a_pass(verdict: Verification, node: str) -> None:
+    """The passes fail at a node and the kernels do nothing wrong."""
+    assert not verdict.ok
+    assert all(row.problem is None for row in verdict.rows)
+    assert [value.name for value in verdict.values if value.problem] == [node]
+    assert verdict.first_bad is not None
+    assert (verdict.first_bad.node, verdict.first_bad.group) == (node, None)
+    (line,) = verdict.problems
+    assert line.startswith(f"node '{node}' ({__file__}:")
+    assert "a pass changed its meaning" in line
+    assert f"FAIL: node '{node}'" in str(verdict)
+
+
+def test_a_pass_that_changes_the_meaning_is_seen():
+    passes = [Edit(without("leaky"))]
+    changed_by_a_pass(verify(gx.compile(small_net(), device="cpu", passes=passes)), "pool")
+
+
+@pytest.mark.parametrize("new", ["new", ""])
+@pytest.mark.parametrize("target", ["triton", "library"])
+@pytest.mark.parametrize("node", ["conv", "fc"])
+@pytest.mark.parametrize("change", [lambda w: w * 1.0001, tf32], ids=["1.0001", "tf32"])
+def test_weights_that_a_pass_changed_a_little_are_seen(change, node, target, new):
+    """Under a name of its own a new weight may be off by its rounding, else by nothing."""
+    passes = [Edit(with_weight(node, change, new))]
+    verdict = verify(gx.compile(small_net(), device="cpu", target=target, passes=passes))
+    if new:
+        changed_by_a_pass(verdict, node)
+    else:
+        assert "a pass changed its meaning" in verdict.verdict
+
+
+@pytest.mark.parametrize(
+    ("node", "attributes"),
+    [("leaky", {"negative_slope": 0.1001}), ("norm", {"eps": 1.1e-5})],
+)
+def test_attributes_that_a_pass_changed_a_little_are_seen(node, attributes):
+    passes = [Edit(with_op(node, **attributes))]
+    changed_by_a_pass(verify(gx.compile(small_net(), device="cpu", passes=passes)), node)
+
+
+def test_an_infinity_of_the_other_sign_is_seen():
+    """No finite value shows it: -inf * 0.1 and -inf * -0.1."""
+    net = gx.graph("g", gx.leaky_relu(gx.input("x", (1, 2)), 0.1, name="y"))
+    edit = Edit(with_op("y", negative_slope=-0.1))
+    for passes, right in (((), True), ((edit,), False)):
+        model = gx.compile(net, target="numpy", passes=passes)
+        verdict = verify(model, x=np.array([[np.inf, -np.inf]], np.float32))
+        assert verdict.ok is right
+    assert verdict.first_bad.node == "y"
+
+
+def test_outputs_that_a_pass_exchanged_are_seen():
+    x = gx.input("x", (1, 6))
+    net = gx.graph("pair", [gx.relu(x, name="a"), gx.tanh(x, name="b")])
+    swap = Edit(lambda graph: graph.replace(outputs=graph.outputs[::-1]))
+    verdict = verify(gx.compile(net, device="cpu", passes=[swap]))
+    assert [value.name for value in verdict.values if value.problem] == ["a", "b"]
+    assert "node 'a'" in verdict.verdict
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_folded_batch_norms_are_within_the_rounding_of_their_weights(dtype):
+    x = gx.input("image", (2, 3, 8, 8), dtype)
+    h = gx.conv2d(gx.relu(x), draw(4, 3, 1, 1), name="conv")
+    scale = [draw(4), 1 + DRAW.random(4, np.float32), 1 + DRAW.random(4, np.float32), draw(4)]
+    h = gx.batch_norm(gx.batch_norm(h, *scale), *scale, name="norm")
+    model = gx.compile(gx.graph("net", h), device="cpu")
+    assert [node.op.name for node in model.graph.nodes] == ["relu", "conv2d"]
+    verdict = verify(model)
+    assert verdict.ok, verdict.verdict
+    (value,) = verdict.values
+    assert (value.name, value.problem) == ("norm", None)
+    assert 0 < value.share <= 1
+    assert value.error > 1e-9
