@@ -1,7 +1,7 @@
 """Every kernel in every configuration the choosers return, compiled for GPUs that are not here.
 
-No registers spilled in a loop, shared memory within a block's limit, and no shuffle in the pooled
-epilogue. Outside of loops ptxas parks a few registers to fit another block: 32 bytes at most.
+No spilled registers, shared memory within a block's limit, and no shuffle in the pooled epilogue.
+Two tiles may park a few bytes outside of their loops.
 """
 
 import re
@@ -36,7 +36,9 @@ from tests.kernels.buffers import DTYPES, RELU
 from tests.stand_in_gpu import SHARED_BYTES
 
 CAPABILITIES = (80, 90, 100)
-FEW_BYTES = 32
+# Bytes per thread, by channels, pixels and reduction of a convolution's tile, and capability: what
+# an exponential that is accurate everywhere, and a relu that keeps the sign of zero, cost there.
+PARKED = {(128, 256, 64, 80): 24, (32, 64, 16, 90): 16}
 MAX2 = Pool("max", (2, 2))
 SILU = Stage(epilogue.silu)
 
@@ -68,7 +70,8 @@ def compiled(launch, capability):
     binary = triton_api.compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability)
     if binary.spills:
         told = f"{binary.spills} bytes spilled, {binary.registers} registers"
-        assert binary.spills <= FEW_BYTES, told
+        tile = (launch.meta.get(name) for name in ("BLOCK_CH", "BLOCK_PIX", "BLOCK_K"))
+        assert binary.spills <= PARKED.get((*tile, capability), 0), told
         assert not spilled_in_loops(binary.sass()), told
     assert binary.shared_bytes <= SHARED_BYTES[capability]
     return binary
