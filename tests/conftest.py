@@ -1,4 +1,4 @@
-"""Settings that have to stand before torch is imported, and the marker `kernels`."""
+"""Settings that have to stand before torch is imported, the marker `kernels`, our options."""
 
 import os
 from pathlib import Path
@@ -24,9 +24,14 @@ FAST = (
     "test_architecture.py",
     "test_disk.py",
     "test_files.py",
+    "test_golden.py",
     "test_import.py",
     "test_strategies.py",
 )
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden/ anew")
 
 
 def pytest_collection_modifyitems(items):
