@@ -1,131 +1,136 @@
 """2-D convolution as an implicit matrix product, with a composable tail."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
 
-from .epilogue import Pool, Stage, Tail, epilogue
-from .finish import finish, tile_pixels
+from .epilogue import Epilogue, Tail, epilogue
+from .finish import finish, load_bias, tile_pixels
 from .launch import (
     BATCH,
     Launch,
     View,
     ceil_div,
+    constants,
     grid_refusal,
     offset_refusal,
     reach_refusal,
     require,
 )
-from .tile import ConvTile, Pressure
+from .tile import ConvTile
 
 # Taps whose validity fits the bits of one int32.
 MASK_TAPS = tl.constexpr(32)
 
 
+class Sizes(NamedTuple):
+    """Height and width of the input, and of the output before any pool."""
+
+    H: int
+    W: int
+    OH: int
+    OW: int
+
+
+class Geometry(NamedTuple):
+    """A filter as constexprs: channels and filters of one group, R x S taps, and their steps."""
+
+    C: Any
+    K: Any
+    R: Any
+    S: Any
+    STRIDE_H: Any
+    STRIDE_W: Any
+    PAD_TOP: Any
+    PAD_LEFT: Any
+    DILATION_H: Any
+    DILATION_W: Any
+
+
 @triton.jit(do_not_specialize=BATCH)
 def conv2d_kernel(
-    x_ptr,
-    w_ptr,
-    bias_ptr,
-    outputs,
-    operands,
+    x,
+    w,
+    bias,
     N,
-    H,
-    W,
-    OH,
-    OW,
-    x_strides,
-    w_strides,
-    stride_bias,
-    output_strides,
-    operand_strides,
-    STAGES,
-    PARAMS: tl.constexpr,
-    SLOTS: tl.constexpr,
-    PER_CHANNEL: tl.constexpr,
-    STORES: tl.constexpr,
-    POOL_AT: tl.constexpr,
-    POOL_MAX: tl.constexpr,
-    POOL_H: tl.constexpr,
-    POOL_W: tl.constexpr,
-    PARTIAL_WINDOWS: tl.constexpr,
-    C: tl.constexpr,
-    K: tl.constexpr,
-    R: tl.constexpr,
-    S: tl.constexpr,
-    STRIDE_H: tl.constexpr,
-    STRIDE_W: tl.constexpr,
-    PAD_TOP: tl.constexpr,
-    PAD_LEFT: tl.constexpr,
-    DILATION_H: tl.constexpr,
-    DILATION_W: tl.constexpr,
+    sizes,
+    geometry,
+    tail,
     PRECISION: tl.constexpr,
     BLOCK_CH: tl.constexpr,
     BLOCK_PIX: tl.constexpr,
-    BLOCK_K: tl.constexpr,
+    BLOCK_RED: tl.constexpr,
 ):
     """Compute BLOCK_CH output channels of one group at BLOCK_PIX output pixels.
 
-    acc[BLOCK_CH, BLOCK_PIX] += W[BLOCK_CH, BLOCK_K] @ X[BLOCK_PIX, BLOCK_K]^T in float32, over the
-    R * S taps of all C channels of the group. The weight is the first operand, so pixels lie on
-    the accumulator's columns (see `finish` for their order). Where BLOCK_K divides C, a step is
-    BLOCK_K channels of one tap, taps innermost: neighbouring taps read mostly the same input, which
-    then still is in L1. Otherwise the reduction index (r * S + s) * C + c is cut into blocks.
+    acc[BLOCK_CH, BLOCK_PIX] += W[BLOCK_CH, BLOCK_RED] @ X[BLOCK_PIX, BLOCK_RED]^T in float32, over
+    the R * S taps of all C channels of the group. The weight is the first operand, so pixels lie on
+    the accumulator's columns (see `finish` for their order). Where BLOCK_RED divides C, a step is
+    BLOCK_RED channels of one tap, taps innermost: neighbouring taps read mostly the same input,
+    which then still is in L1. Otherwise the reduction index (r * S + s) * C + c is cut into blocks.
     Which taps of a pixel lie inside the image is one bit mask, computed once, up to 32 taps.
     Programs with the same pixels follow one another, so their input is in L2.
     """
-    TAPS: tl.constexpr = R * S
+    C: tl.constexpr = geometry.C
+    K: tl.constexpr = geometry.K
+    S: tl.constexpr = geometry.S
+    TAPS: tl.constexpr = geometry.R * S
     CHANNEL_TILES: tl.constexpr = (K + BLOCK_CH - 1) // BLOCK_CH
+    H = sizes.H
+    W = sizes.W
     pid = tl.program_id(0)
     group = tl.program_id(1)
     tile = pid // CHANNEL_TILES
     channel = (pid % CHANNEL_TILES) * BLOCK_CH + tl.arange(0, BLOCK_CH)
     channel_live = channel < K
-    n, oh, ow, live = tile_pixels(tile, N, OH, OW, POOL_H, POOL_W, PARTIAL_WINDOWS, BLOCK_PIX)
-    ih = oh * STRIDE_H - PAD_TOP
-    iw = ow * STRIDE_W - PAD_LEFT
-    x_pixel = n * x_strides[0] + ih * x_strides[2] + iw * x_strides[3] + group * C * x_strides[1]
-    w_channel = (group * K + channel) * w_strides[0]
+    n, oh, ow, live = tile_pixels(tile, N, sizes.OH, sizes.OW, tail.pool, BLOCK_PIX)
+    ih = oh * geometry.STRIDE_H - geometry.PAD_TOP
+    iw = ow * geometry.STRIDE_W - geometry.PAD_LEFT
+    x_pixel = n * x.strides[0] + ih * x.strides[2] + iw * x.strides[3] + group * C * x.strides[1]
+    w_channel = (group * K + channel) * w.strides[0]
     if TAPS <= MASK_TAPS:
         inside = tl.zeros((BLOCK_PIX,), dtype=tl.int32)
-        for i in tl.static_range(R):
-            row_inside = live & (ih + i * DILATION_H >= 0) & (ih + i * DILATION_H < H)
+        for i in tl.static_range(geometry.R):
+            row = ih + i * geometry.DILATION_H
+            row_inside = live & (row >= 0) & (row < H)
             for j in tl.static_range(S):
-                column_inside = (iw + j * DILATION_W >= 0) & (iw + j * DILATION_W < W)
+                column = iw + j * geometry.DILATION_W
+                column_inside = (column >= 0) & (column < W)
                 inside |= (row_inside & column_inside).to(tl.int32) << (i * S + j)
     acc = tl.zeros((BLOCK_CH, BLOCK_PIX), dtype=tl.float32)
-    block = tl.arange(0, BLOCK_K)
-    if C % BLOCK_K == 0:
-        x_block = x_ptr + (x_pixel[:, None] + (block * x_strides[1])[None, :])
-        w_block = w_ptr + (w_channel[:, None] + (block * w_strides[1])[None, :])
-        for step in range(TAPS * (C // BLOCK_K)):
+    block = tl.arange(0, BLOCK_RED)
+    if C % BLOCK_RED == 0:
+        x_block = x.ptr + (x_pixel[:, None] + (block * x.strides[1])[None, :])
+        w_block = w.ptr + (w_channel[:, None] + (block * w.strides[1])[None, :])
+        for step in range(TAPS * (C // BLOCK_RED)):
             tap = step % TAPS
-            c = step // TAPS * BLOCK_K
-            r = tap // S * DILATION_H
-            s = tap % S * DILATION_W
+            c = step // TAPS * BLOCK_RED
+            r = tap // S * geometry.DILATION_H
+            s = tap % S * geometry.DILATION_W
             if TAPS <= MASK_TAPS:
                 valid = ((inside >> tap) & 1) != 0
             else:
                 valid = live & (ih + r >= 0) & (ih + r < H) & (iw + s >= 0) & (iw + s < W)
-            x = tl.load(
-                x_block + (r * x_strides[2] + s * x_strides[3] + c * x_strides[1]),
+            pixels = tl.load(
+                x_block + (r * x.strides[2] + s * x.strides[3] + c * x.strides[1]),
                 mask=valid[:, None],
                 other=0.0,
                 cache_modifier=".ca",
-            )  # [BLOCK_PIX, BLOCK_K]
-            w_step = w_block + (tap * C + c) * w_strides[1]
+            )  # [BLOCK_PIX, BLOCK_RED]
+            w_step = w_block + (tap * C + c) * w.strides[1]
             if K % BLOCK_CH == 0:
-                w = tl.load(w_step)  # [BLOCK_CH, BLOCK_K]
+                filters = tl.load(w_step)  # [BLOCK_CH, BLOCK_RED]
             else:
-                w = tl.load(w_step, mask=channel_live[:, None], other=0.0)
-            acc = tl.dot(w, tl.trans(x), acc, input_precision=PRECISION)
+                filters = tl.load(w_step, mask=channel_live[:, None], other=0.0)
+            acc = tl.dot(filters, tl.trans(pixels), acc, input_precision=PRECISION)
     else:
-        for start in range(0, TAPS * C, BLOCK_K):
+        for start in range(0, TAPS * C, BLOCK_RED):
             k = start + block
             tap = tl.minimum(k // C, TAPS - 1)
-            r = tap // S * DILATION_H
-            s = tap % S * DILATION_W
+            r = tap // S * geometry.DILATION_H
+            s = tap % S * geometry.DILATION_W
             k_live = k < TAPS * C
             if TAPS <= MASK_TAPS:
                 valid = ((inside[:, None] >> tap[None, :]) & 1) != 0
@@ -133,62 +138,58 @@ def conv2d_kernel(
                 row = ih[:, None] + r[None, :]
                 column = iw[:, None] + s[None, :]
                 valid = live[:, None] & (row >= 0) & (row < H) & (column >= 0) & (column < W)
-            x_step = r * x_strides[2] + s * x_strides[3] + (k % C) * x_strides[1]
-            x = tl.load(
-                x_ptr + (x_pixel[:, None] + x_step[None, :]),
+            x_step = r * x.strides[2] + s * x.strides[3] + (k % C) * x.strides[1]
+            pixels = tl.load(
+                x.ptr + (x_pixel[:, None] + x_step[None, :]),
                 mask=valid & k_live[None, :],
                 other=0.0,
-            )  # [BLOCK_PIX, BLOCK_K]
-            w = tl.load(
-                w_ptr + (w_channel[:, None] + (k * w_strides[1])[None, :]),
+            )  # [BLOCK_PIX, BLOCK_RED]
+            filters = tl.load(
+                w.ptr + (w_channel[:, None] + (k * w.strides[1])[None, :]),
                 mask=channel_live[:, None] & k_live[None, :],
                 other=0.0,
-            )  # [BLOCK_CH, BLOCK_K]
-            acc = tl.dot(w, tl.trans(x), acc, input_precision=PRECISION)
+            )  # [BLOCK_CH, BLOCK_RED]
+            acc = tl.dot(filters, tl.trans(pixels), acc, input_precision=PRECISION)
     channel += group * K
-    if bias_ptr is None:
-        bias = tl.zeros((BLOCK_CH,), dtype=tl.float32)
-    else:
-        bias = tl.load(bias_ptr + channel * stride_bias, mask=channel_live, other=0.0)
     finish(
         tl.trans(acc),
-        bias.to(tl.float32),
+        load_bias(bias, channel, channel_live),
         tile,
         N,
-        OH,
-        OW,
+        sizes.OH,
+        sizes.OW,
         channel,
         channel_live,
-        outputs,
-        output_strides,
-        operands,
-        operand_strides,
-        STAGES,
-        PARAMS,
-        SLOTS,
-        PER_CHANNEL,
-        STORES,
-        POOL_AT,
-        POOL_MAX,
-        POOL_H,
-        POOL_W,
-        PARTIAL_WINDOWS,
+        tail,
     )
 
 
-def conv_pressure(
-    x: View, outputs: Sequence[View], tail: Tail, kernel: tuple[int, int]
-) -> Pressure:
-    """Register pressure of a convolution with these views (see `Pressure`)."""
-    operands = [s.operand for s in tail if isinstance(s, Stage) and s.operand is not None]
-    full_size = [v for v in operands if v.shape[2:] != (1, 1) and any(v.strides[2:])]
-    if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *outputs, *full_size)):
-        return Pressure.HIGH
-    pooled = any(isinstance(step, Pool) for step in tail)
-    light = (
-        len(outputs) == 1 and (pooled or not full_size) and kernel[0] * kernel[1] <= MASK_TAPS.value
+def conv_arguments(
+    x: View,
+    w: View,
+    bias: View | None,
+    end: Epilogue,
+    geometry: Geometry,
+    out_size: tuple[int, int],
+) -> tuple[Any, ...]:
+    """The arguments that kernels of convolutions share.
+
+    Raises:
+        ValueError: for a bias of another shape.
+        Refused: for what 32-bit offsets cannot address.
+    """
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ValueError(f"bias {bias.shape}, wanted {w.shape[:1]}")
+    require(offset_refusal(x, w))
+    return (
+        x.argument,
+        w.argument,
+        bias and bias.argument,
+        x.shape[0],
+        Sizes(x.shape[2], x.shape[3], *out_size),
+        constants(geometry),
+        end.argument,
     )
-    return Pressure.LOW if light else Pressure.NORMAL
 
 
 def conv2d(
@@ -212,25 +213,22 @@ def conv2d(
     `w` is packed to [K, R * S * C / groups] with reduction index (r * S + s) * C / groups + c;
     `bias` is [K]. `padding` is (top, left); the bottom and right follow from `out_size`, the size
     before any pool. `exports` (default: the last value) names the stored values, one output each.
-    Raises ValueError for shapes that disagree and for what 32-bit offsets or the grid cannot hold.
+
+    Raises:
+        ValueError: for shapes that disagree.
+        Refused: for a tail that no kernel takes, and what 32-bit offsets or the grid cannot hold.
     """
-    images, channels, height, width = x.shape
+    images, channels = x.shape[:2]
     out_channels = w.shape[0]
     if channels % groups or out_channels % groups:
         raise ValueError(f"{groups} groups do not divide {channels} and {out_channels} channels")
     reduction = kernel[0] * kernel[1] * channels // groups
     if w.shape != (out_channels, reduction):
         raise ValueError(f"packed weight {w.shape}, wanted {(out_channels, reduction)}")
-    if bias is not None and bias.shape != (out_channels,):
-        raise ValueError(f"bias {bias.shape}, wanted {(out_channels,)}")
-    end = epilogue(
-        (images, out_channels, *out_size),
-        tail,
-        (len(tail),) if exports is None else exports,
-        outputs,
-    )
-    require(offset_refusal(x, w))
+    end = epilogue((images, out_channels, *out_size), tail, exports, outputs)
     group_channels = out_channels // groups
+    geometry = Geometry(channels // groups, group_channels, *kernel, *stride, *padding, *dilation)
+    args = conv_arguments(x, w, bias, end, geometry, out_size)
     past = [
         max(0, (out - 1) * step + (taps - 1) * spread - before - (size - 1))
         for out, step, taps, spread, before, size in zip(
@@ -240,44 +238,14 @@ def conv2d(
     for rows, columns in (padding, past):
         require(reach_refusal(x, rows * x.strides[2] + columns * x.strides[3]))
     require(reach_refusal(w, -group_channels % tile.channels * w.strides[0]))
-    windows = tile.pixels // (end.window[0] * end.window[1])
-    grid = (
-        ceil_div(end.windows(images, *out_size), windows) * ceil_div(group_channels, tile.channels),
-        groups,
-        1,
-    )
+    tiles = ceil_div(end.windows, tile.pixels // (end.window[0] * end.window[1]))
+    grid = (tiles * ceil_div(group_channels, tile.channels), groups, 1)
     require(grid_refusal(grid))
-    args = (
-        x.buffer,
-        w.buffer,
-        None if bias is None else bias.buffer,
-        end.outputs,
-        end.operands,
-        images,
-        height,
-        width,
-        *out_size,
-        x.strides,
-        w.strides,
-        1 if bias is None else bias.strides[0],
-        end.output_strides,
-        end.operand_strides,
-    )
-    meta = end.meta | {
-        "C": channels // groups,
-        "K": group_channels,
-        "R": kernel[0],
-        "S": kernel[1],
-        "STRIDE_H": stride[0],
-        "STRIDE_W": stride[1],
-        "PAD_TOP": padding[0],
-        "PAD_LEFT": padding[1],
-        "DILATION_H": dilation[0],
-        "DILATION_W": dilation[1],
+    meta = {
         "PRECISION": "tf32x3" if x.dtype == "f32" else "ieee",
         "BLOCK_CH": tile.channels,
         "BLOCK_PIX": tile.pixels,
-        "BLOCK_K": tile.reduction,
+        "BLOCK_RED": tile.reduction,
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
     }

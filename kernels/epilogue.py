@@ -1,110 +1,45 @@
 """What follows a convolution or a linear product inside its own kernel.
 
-The tail is a chain of values. Value 0 is the product plus its bias; value i follows from value
-i - 1 by `tail[i - 1]`, a pointwise `Stage` or one `Pool`. Any of the values may be exported. The
-chain reaches the kernel as a tuple of `@triton.jit` functions, so one kernel serves every chain.
-Values are float32. One that is exported is read on as it was stored: rounded to its output's type,
-and infinite where it overflowed. A stage function takes the value and its operand, or the value and
-its parameter.
+The tail is a list of steps in single-assignment form. Value 0 is the product plus its bias; value
+i + 1 is made by `tail[i]`, a pointwise `Stage` of earlier values and of operands in memory, or one
+`Pool`. Any of the values may be exported. The list reaches the kernel as a tuple of `@triton.jit`
+functions and indices, so one kernel serves every tail. Values are float32. One that is exported is
+read on as it was stored: rounded to its output's type, and infinite where it overflowed.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-import triton
-import triton.language as tl
-from triton.language.extra import libdevice
-
-from .launch import Strides, View, offset_refusal, require
-
-
-@triton.jit
-def relu(value, _: tl.constexpr):
-    """0 where negative, value elsewhere: NaN stays NaN and -0 stays -0, as in torch."""
-    return tl.where(value < 0.0, 0.0, value)
-
-
-@triton.jit
-def leaky_relu(value, PARAM: tl.constexpr):
-    """Value where positive, PARAM * value elsewhere."""
-    return tl.where(value > 0.0, value, value * PARAM)
-
-
-@triton.jit
-def sigmoid(value, _: tl.constexpr):
-    """1 / (1 + exp(-value)).
-
-    `libdevice.exp` is within 2 units in the last place everywhere. `tl.exp` is not on a GPU: it is
-    an exponential of base 2 of a rounded product, off by up to |value| units.
-    """
-    return 1.0 / (1.0 + libdevice.exp(-value))
-
-
-@triton.jit
-def tanh(value, _: tl.constexpr):
-    """Hyperbolic tangent, of small relative error everywhere; -0 stays -0.
-
-    Below 0.625 in size, where 1 - exp(-2 |value|) would cancel, the odd polynomial of Cephes' tanhf
-    (S. L. Moshier, Methods and Programs for Mathematical Functions, 1989).
-    """
-    square = value * value
-    series = -5.70498872745e-3 * square + 2.06390887954e-2
-    series = series * square - 5.37397155531e-2
-    series = series * square + 1.33314422036e-1
-    series = series * square - 3.33332819422e-1
-    small = value * (1.0 + series * square)
-    decay = libdevice.exp(-2.0 * tl.abs(value))
-    size = (1.0 - decay) / (1.0 + decay)
-    large = tl.where(value < 0.0, -size, size)
-    return tl.where(tl.abs(value) < 0.625, small, large)
-
-
-@triton.jit
-def silu(value, _: tl.constexpr):
-    """Value * sigmoid(value)."""
-    return value / (1.0 + libdevice.exp(-value))
-
-
-@triton.jit
-def add(value, operand):
-    """Value + operand."""
-    return value + operand
-
-
-@triton.jit
-def mul(value, operand):
-    """Value * operand."""
-    return value * operand
-
-
-BINARY = (add, mul)
+from .launch import Refused, Strided, Strides, View, ceil_div, constants, offset_refusal, require
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One pointwise step: `fn(value, operand)` for add and mul; else `fn(value, param)`.
+    """One pointwise step: `fn(*reads, *params)`.
 
-    `operand` broadcasts to the value at that point (stride 0 or size 1 in broadcast dimensions).
+    Attributes:
+        fn: A function of `stages`.
+        reads: What it is applied to: indices of values, negative ones counted back from this step;
+            or operands in memory, views that broadcast to the value at this point.
+        params: Numbers, known when the kernel is compiled.
+        non_decreasing: Whether the result never falls where the first read value rises.
     """
 
     fn: Any
-    operand: View | None = None
-    param: float = 0.0
-
-    def __post_init__(self) -> None:
-        if (self.fn in BINARY) != (self.operand is not None):
-            wants = "an operand" if self.fn in BINARY else "no operand"
-            raise ValueError(f"stage {self.fn.__name__} takes {wants}")
+    reads: tuple[int | Any, ...] = (-1,)
+    params: tuple[float, ...] = ()
+    non_decreasing: bool = False
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A pooling step whose windows tile the image: stride equals kernel, no padding, floor mode."""
+    """A pool whose windows tile the image: stride equals kernel, no padding, floor mode."""
 
     kind: Literal["max", "avg"]
     kernel: tuple[int, int]
+    reads: tuple[int] = (-1,)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Pooled height and width."""
@@ -115,13 +50,13 @@ Tail = tuple[Stage | Pool, ...]
 
 
 def pool_refusal(
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
     padding: tuple[int, ...] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
+    dilation: tuple[int, ...] = (1, 1),
     *,
     ceil_mode: bool = False,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
 ) -> str | None:
     """Why a pool cannot be the tail of a convolution whose output has `size`, or None.
 
@@ -130,136 +65,237 @@ def pool_refusal(
     divide).
     """
     if stride != kernel:
-        return f"pool windows overlap or leave gaps: kernel {kernel}, stride {stride}"
+        how = "overlap" if any(s < k for s, k in zip(stride, kernel, strict=True)) else "leave gaps"
+        return f"its windows {how}: kernel {_by(kernel)}, stride {_by(stride)}"
     if any(padding):
-        return f"the pool pads its input by {padding}"
-    if dilation != (1, 1):
-        return f"the pool's windows are dilated by {dilation}"
+        return f"its windows reach into the padding {padding}"
+    if any(d != 1 for d in dilation):
+        return f"its windows are dilated by {dilation}"
     if any(k < 1 or k & (k - 1) for k in kernel):
-        return f"the pool window {kernel} is not made of powers of two"
-    if not 2 <= kernel[0] * kernel[1] <= 16:
-        return f"the pool window {kernel} does not have 2 to 16 elements"
+        return f"its window {_by(kernel)} is not made of powers of two"
+    if not 2 <= math.prod(kernel) <= 16:
+        return f"its window {_by(kernel)} does not have 2 to 16 elements"
     if size is not None:
-        if size[0] < kernel[0] or size[1] < kernel[1]:
-            return f"no whole pool window {kernel} fits in an output of {size}"
-        if ceil_mode and (size[0] % kernel[0] or size[1] % kernel[1]):
-            return f"ceil mode needs partial windows: {size} is no multiple of {kernel}"
+        if any(s < k for s, k in zip(size, kernel, strict=True)):
+            return f"no whole window {_by(kernel)} fits in an output of {_by(size)}"
+        if ceil_mode and any(s % k for s, k in zip(size, kernel, strict=True)):
+            return f"ceil mode needs partial windows: {_by(size)} is no multiple of {_by(kernel)}"
     return None
 
 
-def _is_non_decreasing(stage: Stage) -> bool:
-    if stage.fn is add:
-        assert stage.operand is not None
-        flat = zip(stage.operand.shape[2:], stage.operand.strides[2:], strict=True)
-        return all(d == 1 or s == 0 for d, s in flat)
-    if stage.fn is leaky_relu:
-        return stage.param >= 0
-    return stage.fn in (relu, sigmoid, tanh)
+def _by(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def tail_refusal(tail: Tail, size: tuple[int, int] | None) -> Refused | None:
+    """Why no kernel can end in a tail, or None: the one statement of what a tail may hold.
+
+    It depends on types only, not on where values lie.
+
+    Args:
+        tail: The steps.
+        size: Height and width of value 0; None for a linear layer, whose values have no pixels.
+    """
+    first_pooled = 0
+    for index, step in enumerate(tail):
+        if isinstance(step, Pool):
+            if size is None:
+                return Refused("a linear layer has no pixels to pool", index)
+            if first_pooled:
+                return Refused("a kernel holds at most one pool", index)
+            if refusal := pool_refusal(step.kernel, step.kernel, size=size):
+                return Refused(refusal, index)
+        values = [index + 1 + r if r < 0 else r for r in step.reads if isinstance(r, int)]
+        if min(values, default=index) < first_pooled:
+            return Refused("it reads a value from before the kernel's pool", index)
+        first_pooled = index + 1 if isinstance(step, Pool) else first_pooled
+    return None
 
 
 def commute_pool(tail: Tail, exports: Sequence[int]) -> Tail:
     """Move a max pool before the non-decreasing stages that precede it.
 
     max(f(a), f(b)) = f(max(a, b)) for every non-decreasing f, so the values after the pool stay
-    the same and f runs on the pooled tile only. No exported value may lie between. Value indices
-    keep their meaning for every exported value.
+    the same and f runs on the pooled tile only. Nothing else may read the values between, and
+    none be exported. Indices keep their meaning for every value that is read or exported.
     """
-    chain = list(tail)
-    at = next((i for i, step in enumerate(chain) if isinstance(step, Pool)), 0)
-    if not chain or not isinstance(chain[at], Pool) or chain[at].kind != "max":
-        return tail
-    while at > 0 and at not in exports and _is_non_decreasing(chain[at - 1]):
-        step = chain[at - 1]
-        if step.operand is not None:
-            view = step.operand
-            narrow = View(
-                view.buffer, (*view.shape[:2], 1, 1), (*view.strides[:2], 0, 0), view.dtype
-            )
-            step = Stage(step.fn, narrow, step.param)
-        chain[at - 1], chain[at] = chain[at], step
+    steps = list(_counted_from_the_front(tail))
+    at = next((i for i, step in enumerate(steps) if isinstance(step, Pool)), 0)
+    while at > 0:
+        pool, stage = steps[at], steps[at - 1]
+        assert isinstance(pool, Pool)
+        if pool.kind != "max" or not isinstance(stage, Stage) or not _commutes(stage):
+            break
+        readers = [step for step in steps if at in step.reads]
+        if pool.reads != (at,) or readers != [pool] or at in exports:
+            break
+        value, *operands = stage.reads
+        steps[at - 1] = replace(pool, reads=(value,))
+        steps[at] = replace(stage, reads=(at, *map(_one_pixel, operands)))
         at -= 1
-    return tuple(chain)
+    return tuple(steps)
+
+
+def _counted_from_the_front(tail: Tail) -> Tail:
+    return tuple(
+        replace(
+            step,
+            reads=tuple(at + 1 + r if isinstance(r, int) and r < 0 else r for r in step.reads),
+        )
+        for at, step in enumerate(tail)
+    )
+
+
+def _commutes(stage: Stage) -> bool:
+    """Whether a stage does the same before and after a max pool."""
+    value, *others = stage.reads
+    flat = all(not isinstance(other, int) and _is_flat(other) for other in others)
+    return stage.non_decreasing and isinstance(value, int) and flat
+
+
+def _is_flat(view: View) -> bool:
+    """Whether a view is the same for all pixels of a channel."""
+    return all(d == 1 or s == 0 for d, s in zip(view.shape[2:], view.strides[2:], strict=True))
+
+
+def _one_pixel(view: View) -> View:
+    return View(view.buffer, (*view.shape[:2], 1, 1), (*view.strides[:2], 0, 0), view.dtype)
+
+
+class Operand(NamedTuple):
+    """An operand of a stage as an argument of a kernel; PER_CHANNEL: it is the same for all pixels.
+
+    Strides are in the order of a tile's coordinates: N, H, W, C.
+    """
+
+    ptr: Any
+    strides: Strides
+    PER_CHANNEL: Any
+
+
+class Step(NamedTuple):
+    """A step as an argument of a kernel.
+
+    READS holds indices of values, and -1 - i for operand i; STORE is the output that takes the
+    result, or -1.
+    """
+
+    fn: Any
+    READS: Any
+    PARAMS: Any
+    STORE: Any
+
+
+class Window(NamedTuple):
+    """The pool of a tail: AT its step (-1: there is none), its window H x W, and whether windows
+    that reach beyond the output are visited too, because their pixels are stored."""
+
+    AT: Any = -1
+    MAX: Any = False
+    H: Any = 1
+    W: Any = 1
+    PARTIAL: Any = False
+
+
+class TailArgument(NamedTuple):
+    """A tail as an argument of a kernel; STORE is the output that takes value 0, or -1."""
+
+    steps: tuple[Step, ...]
+    outputs: tuple[Strided, ...]
+    operands: tuple[Operand, ...]
+    pool: Window
+    STORE: Any
+
+
+def tail_argument(
+    tail: Tail,
+    exports: Sequence[int],
+    outputs: Sequence[Strided],
+    operands: Sequence[Strided],
+    pool: Window,
+) -> TailArgument:
+    """A tail as an argument of a kernel, its views as strides in the kernel's own order."""
+
+    def store(value: int) -> int:
+        return exports.index(value) if value in exports else -1
+
+    slots = iter(range(-1, -1 - len(operands), -1))
+    steps = [
+        Step(
+            getattr(step, "fn", None),
+            constants(tuple(r if isinstance(r, int) else next(slots) for r in step.reads)),
+            constants(getattr(step, "params", ())),
+            constants(store(index + 1)),
+        )
+        for index, step in enumerate(_counted_from_the_front(tail))
+    ]
+    placed = [Operand(*v, constants(not any(v.strides[:3]))) for v in operands]
+    return TailArgument(
+        tuple(steps), tuple(outputs), tuple(placed), constants(pool), constants(store(0))
+    )
 
 
 class Epilogue(NamedTuple):
-    """A checked chain, ready to be a kernel's arguments."""
+    """How a kernel ends: its argument, the pool's window, and how many windows it visits in all."""
 
-    pool: Pool | None
-    outputs: tuple[Any, ...]
-    output_strides: tuple[Strides, ...]
-    operands: tuple[Any, ...]
-    operand_strides: tuple[Strides, ...]
-    meta: dict[str, Any]
-
-    @property
-    def window(self) -> tuple[int, int]:
-        """Height and width of the pool's window; (1, 1) without a pool."""
-        return self.pool.kernel if self.pool else (1, 1)
-
-    def windows(self, images: int, height: int, width: int) -> int:
-        """Pool windows (pixels without a pool) that the kernel has to visit."""
-        rows, cols = self.window
-        if self.meta["PARTIAL_WINDOWS"]:
-            return images * math.ceil(height / rows) * math.ceil(width / cols)
-        return images * (height // rows) * (width // cols)
+    argument: TailArgument
+    window: tuple[int, int]
+    windows: int
 
 
 def epilogue(
     shape: tuple[int, int, int, int],
     tail: Tail,
-    exports: Sequence[int],
+    exports: Sequence[int] | None,
     outputs: Sequence[View],
 ) -> Epilogue:
-    """Check a chain against the shape of its value 0 and prepare the kernel's arguments.
+    """Check a tail against the shape [N, C, H, W] of its value 0, and prepare it for a kernel.
 
-    Raises ValueError when an export has no such value, an output or operand has the wrong shape,
-    a second pool follows, or `pool_refusal` speaks.
+    Args:
+        shape: Of the product.
+        tail: The steps; a max pool is moved ahead where that changes nothing.
+        exports: The stored values, one output each; None is the last one.
+        outputs: Views of the shapes of these values.
+
+    Raises:
+        ValueError: when an export has no such value, or an output or operand has the wrong shape.
+        Refused: where `tail_refusal` speaks, or 32-bit offsets cannot address a view.
     """
+    exports = (len(tail),) if exports is None else exports
     if len(exports) != len(outputs) or len(set(exports)) != len(exports) or not exports:
         raise ValueError(f"{len(exports)} exports {tuple(exports)} and {len(outputs)} outputs")
     if not all(0 <= e <= len(tail) for e in exports):
-        raise ValueError(f"exports {tuple(exports)} name no value of a tail of {len(tail)} stages")
-    pool_at, pool, stages = -1, None, []
-    shapes = [shape]
-    operands: list[View] = []
-    slots: list[int] = []
-    for step in tail:
-        n, c, h, w = shapes[-1]
-        if isinstance(step, Pool):
-            if pool is not None:
-                raise ValueError("a tail holds at most one pool")
-            require(pool_refusal(step.kernel, step.kernel, size=(h, w)))
-            pool_at, pool = len(stages), step
-            shapes.append((n, c, *step.size(h, w)))
-            continue
-        stages.append(step)
-        shapes.append(shapes[-1])
-        slots.append(-1 if step.operand is None else len(operands))
-        if step.operand is not None:
-            operands.append(step.operand.expand(shapes[-1]))
-    for view, index in zip(outputs, exports, strict=True):
-        if view.shape != shapes[index]:
-            raise ValueError(f"value {index} has shape {shapes[index]}, its output {view.shape}")
-    require(offset_refusal(*outputs, *operands))
-    before = [e for e in exports if pool is not None and e <= pool_at]
-    divides = pool is None or not (shape[2] % pool.kernel[0] or shape[3] % pool.kernel[1])
-    meta = {
-        "STAGES": tuple(s.fn for s in stages),
-        "PARAMS": tuple(float(s.param) for s in stages),
-        "SLOTS": tuple(slots),
-        "PER_CHANNEL": tuple(v.strides[0] == v.strides[2] == v.strides[3] == 0 for v in operands),
-        "STORES": tuple(exports.index(i) if i in exports else -1 for i in range(len(tail) + 1)),
-        "POOL_AT": pool_at,
-        "POOL_MAX": pool is not None and pool.kind == "max",
-        "POOL_H": pool.kernel[0] if pool else 1,
-        "POOL_W": pool.kernel[1] if pool else 1,
-        "PARTIAL_WINDOWS": bool(before) and not divides,
-    }
-    return Epilogue(
-        pool,
-        tuple(v.buffer for v in outputs),
-        tuple(v.strides for v in outputs),
-        tuple(v.buffer for v in operands),
-        tuple(v.strides for v in operands),
-        meta,
+        raise ValueError(f"exports {tuple(exports)} name no value of a tail of {len(tail)} steps")
+    n, c, *size = shape
+    if refused := tail_refusal(tail, (size[0], size[1])):
+        raise refused
+    tail = commute_pool(tail, exports)
+    pool = next((step for step in tail if isinstance(step, Pool)), None)
+    at = tail.index(pool) if pool else len(tail)
+    window = pool.kernel if pool else (1, 1)
+    partial = min(exports) <= at < len(tail) and (size[0] % window[0], size[1] % window[1]) != (
+        0,
+        0,
     )
+    small = (n, c, size[0] // window[0], size[1] // window[1])
+    for view, index in zip(outputs, exports, strict=True):
+        if view.shape != (shape if index <= at else small):
+            raise ValueError(f"value {index} of {shape} has another shape than output {view.shape}")
+    operands = [
+        read.expand(shape if index < at else small)
+        for index, step in enumerate(tail)
+        for read in step.reads
+        if not isinstance(read, int)
+    ]
+    require(offset_refusal(*outputs, *operands))
+    argument = tail_argument(
+        tail,
+        exports,
+        [view.permuted(0, 2, 3, 1).argument for view in outputs],
+        [view.permuted(0, 2, 3, 1).argument for view in operands],
+        Window(at, pool.kind == "max", *window, partial) if pool else Window(),
+    )
+    rows, cols = small[2:]
+    if partial:
+        rows, cols = ceil_div(size[0], window[0]), ceil_div(size[1], window[1])
+    return Epilogue(argument, window, n * rows * cols)

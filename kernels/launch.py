@@ -1,7 +1,10 @@
 """What a kernel function takes and gives: strided views in, one launch out."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import triton.language as tl
 
 Strides = tuple[int, ...]
 
@@ -13,6 +16,26 @@ MAX_GRID = (2**31 - 1, 65_535, 65_535)
 # Bytes past either end of a tensor that masked lanes may address. On a GPU the mask of an
 # asynchronous copy does not keep its address from being translated, so that much has to be mapped.
 MASKED_REACH = 4 << 20
+
+
+class Refused(Exception):
+    """What no kernel can do, though its arguments are legal.
+
+    Attributes:
+        because: The reason, in words.
+        step: Index of the step of a tail that is at fault; None for the launch as a whole.
+    """
+
+    def __init__(self, because: str, step: int | None = None) -> None:
+        super().__init__(because)
+        self.because, self.step = because, step
+
+
+class Strided(NamedTuple):
+    """A view as an argument of a kernel: its first element, and strides in elements."""
+
+    ptr: Any
+    strides: Strides
 
 
 @dataclass(frozen=True)
@@ -30,9 +53,19 @@ class View:
     dtype: str
 
     @property
+    def size(self) -> int:
+        """Number of elements, repeated ones included."""
+        return math.prod(self.shape)
+
+    @property
     def reach(self) -> int:
         """Elements from the first one to the last, both included."""
         return 1 + sum((d - 1) * abs(s) for d, s in zip(self.shape, self.strides, strict=True))
+
+    @property
+    def argument(self) -> Strided:
+        """What a kernel gets of it."""
+        return Strided(self.buffer, self.strides)
 
     def expand(self, shape: tuple[int, ...]) -> "View":
         """Broadcast to `shape`: every dimension is equal or 1; those that grow get stride 0.
@@ -47,17 +80,18 @@ class View:
         strides = tuple(s if d == want else 0 for d, want, s in sizes)
         return View(self.buffer, shape, strides, self.dtype)
 
-    def lift(self) -> "View":
-        """Pad to four dimensions with trailing ones: [M, N] becomes [M, N, 1, 1]."""
-        extra = 4 - len(self.shape)
-        return View(self.buffer, self.shape + (1,) * extra, self.strides + (0,) * extra, self.dtype)
+    def permuted(self, *order: int) -> "View":
+        """Dimensions in another order; -1 stands for a new one of size 1."""
+        shape = tuple(1 if d < 0 else self.shape[d] for d in order)
+        strides = tuple(0 if d < 0 else self.strides[d] for d in order)
+        return View(self.buffer, shape, strides, self.dtype)
 
 
 class Launch(NamedTuple):
     """One kernel launch: `kernel[grid](*args, **meta)`.
 
-    `args` holds buffers, ints, None and (nested) tuples of these, positional in kernel order;
-    `meta` the compile-time values, num_warps and num_stages.
+    `args` holds buffers, ints, constexprs, `@triton.jit` functions, None and (nested, named) tuples
+    of these, positional in kernel order; `meta` the tile, num_warps and num_stages.
     """
 
     kernel: Any
@@ -68,6 +102,14 @@ class Launch(NamedTuple):
     def run(self) -> None:
         """Launch on the active Triton driver; the buffers must be tensors."""
         self.kernel[self.grid](*self.args, **self.meta)
+
+
+def constants(value: Any) -> Any:
+    """A number as a constexpr; of a (named) tuple, every number in it."""
+    if not isinstance(value, tuple):
+        return tl.constexpr(value)
+    parts = tuple(map(constants, value))
+    return type(value)(*parts) if hasattr(value, "_fields") else parts
 
 
 def offset_refusal(*views: View) -> str | None:
@@ -101,9 +143,9 @@ def grid_refusal(grid: tuple[int, int, int]) -> str | None:
 
 
 def require(refusal: str | None) -> None:
-    """Raise ValueError with the refusal's text, if there is one."""
+    """Raise Refused with the refusal's text, if there is one."""
     if refusal is not None:
-        raise ValueError(refusal)
+        raise Refused(refusal)
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -1,90 +1,52 @@
 """Linear layer: a matrix product through the convolution kernel, or a matrix-vector product."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import prod
 
 import triton
 import triton.language as tl
 
 from .conv2d import conv2d
-from .epilogue import Stage, epilogue
-from .finish import finish
-from .launch import Launch, View, ceil_div, grid_refusal, offset_refusal, require
+from .epilogue import Tail, epilogue, tail_refusal
+from .finish import finish, load_bias
+from .launch import (
+    Launch,
+    Refused,
+    View,
+    ceil_div,
+    constants,
+    grid_refusal,
+    offset_refusal,
+    require,
+)
 from .tile import ConvTile, LinearTile
 
 
 @triton.jit
-def matvec_kernel(
-    x_ptr,
-    w_ptr,
-    bias_ptr,
-    outputs,
-    operands,
-    x_strides,
-    w_strides,
-    stride_bias,
-    output_strides,
-    operand_strides,
-    STAGES,
-    PARAMS: tl.constexpr,
-    SLOTS: tl.constexpr,
-    PER_CHANNEL: tl.constexpr,
-    STORES: tl.constexpr,
-    POOL_AT: tl.constexpr,
-    POOL_MAX: tl.constexpr,
-    POOL_H: tl.constexpr,
-    POOL_W: tl.constexpr,
-    PARTIAL_WINDOWS: tl.constexpr,
-    K: tl.constexpr,
-    FEATURES: tl.constexpr,
-    BLOCK_F: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-):
-    """Compute BLOCK_F outputs of one row: y = W[BLOCK_F, K] @ x[K].
+def matvec_kernel(x, w, bias, sizes, tail, BLOCK_F: tl.constexpr, BLOCK_RED: tl.constexpr):
+    """Compute BLOCK_F outputs of one row: y = W[BLOCK_F, RED] @ x[RED]; sizes is (features, RED).
 
-    Bound by reading W once. Products are kept as [BLOCK_F, BLOCK_K] float32 partial sums, which
-    are reduced after the loop over K.
+    Bound by reading W once. Products are kept as [BLOCK_F, BLOCK_RED] float32 partial sums, which
+    are reduced after the loop over RED.
     """
+    RED: tl.constexpr = sizes[1]
     feature = tl.program_id(0) * BLOCK_F + tl.arange(0, BLOCK_F)
-    feature_live = feature < FEATURES
-    block = tl.arange(0, BLOCK_K)
-    sums = tl.zeros((BLOCK_F, BLOCK_K), dtype=tl.float32)
-    for start in range(0, K, BLOCK_K):
+    feature_live = feature < sizes[0]
+    block = tl.arange(0, BLOCK_RED)
+    sums = tl.zeros((BLOCK_F, BLOCK_RED), dtype=tl.float32)
+    for start in range(0, RED, BLOCK_RED):
         k = start + block
-        x = tl.load(x_ptr + k * x_strides[1], mask=k < K, other=0.0)
-        w = tl.load(
-            w_ptr + (feature * w_strides[0])[:, None] + (k * w_strides[1])[None, :],
-            mask=feature_live[:, None] & (k < K)[None, :],
+        row = tl.load(x.ptr + k * x.strides[1], mask=k < RED, other=0.0)
+        weight = tl.load(
+            w.ptr + (feature * w.strides[0])[:, None] + (k * w.strides[1])[None, :],
+            mask=feature_live[:, None] & (k < RED)[None, :],
             other=0.0,
-        )  # [BLOCK_F, BLOCK_K]
-        sums += w.to(tl.float32) * x.to(tl.float32)[None, :]
-    if bias_ptr is None:
-        bias = tl.zeros((BLOCK_F,), dtype=tl.float32)
-    else:
-        bias = tl.load(bias_ptr + feature * stride_bias, mask=feature_live, other=0.0)
-    finish(
-        tl.sum(sums, axis=1)[None, :],
-        bias.to(tl.float32),
-        0,
-        1,
-        1,
-        1,
-        feature,
-        feature_live,
-        outputs,
-        output_strides,
-        operands,
-        operand_strides,
-        STAGES,
-        PARAMS,
-        SLOTS,
-        PER_CHANNEL,
-        STORES,
-        POOL_AT,
-        POOL_MAX,
-        POOL_H,
-        POOL_W,
-        PARTIAL_WINDOWS,
-    )
+        )  # [BLOCK_F, BLOCK_RED]
+        sums += weight.to(tl.float32) * row.to(tl.float32)[None, :]
+    bias_row = load_bias(bias, feature, feature_live)
+    finish(tl.sum(sums, axis=1)[None, :], bias_row, 0, 1, 1, 1, feature, feature_live, tail)
 
 
 def linear(
@@ -93,28 +55,41 @@ def linear(
     bias: View | None,
     outputs: Sequence[View],
     *,
-    tail: tuple[Stage, ...] = (),
+    tail: Tail = (),
     exports: Sequence[int] | None = None,
     tile: LinearTile,
 ) -> Launch:
-    """Launch y = x @ w^T + bias with its tail: x [M, K], w [N, K], bias [N], outputs [M, N].
+    """Launch y = x @ w^T + bias with its tail: x [..., K], w [N, K], bias [N], outputs [..., N].
 
-    Stage operands are 2-D and broadcast to [M, N]. A tile of one row takes the matrix-vector form
-    and needs M == 1; the others run as a 1x1 convolution of M images of one pixel.
-    Raises ValueError for shapes that disagree and for what 32-bit offsets or the grid cannot hold.
+    Operands of stages have the rank of the outputs. A tile of one row takes the matrix-vector form
+    and needs a single row; the others run as a 1x1 convolution over the leading dimensions.
+
+    Raises:
+        ValueError: for shapes that disagree.
+        Refused: for a pool, for more than four dimensions whose strides do not follow one another,
+            and for what 32-bit offsets or the grid cannot hold.
     """
-    rows, reduction = x.shape
-    features = w.shape[0]
-    if w.shape != (features, reduction):
+    features, reduction = w.shape
+    if x.shape[-1] != reduction:
         raise ValueError(f"weight {w.shape} does not fit an input of {x.shape}")
-    lifted = tuple(
-        Stage(s.fn, None if s.operand is None else s.operand.lift(), s.param) for s in tail
+    operands = [
+        read.expand(outputs[0].shape)
+        for step in tail
+        for read in step.reads
+        if not isinstance(read, int)
+    ]
+    image, *rest = _as_images([x, *outputs, *operands])
+    views = iter(rest)
+    out_views = [next(views) for _ in outputs]
+    tail = tuple(
+        replace(step, reads=tuple(r if isinstance(r, int) else next(views) for r in step.reads))
+        for step in tail
     )
-    exports = (len(tail),) if exports is None else exports
-    out_views = [v.lift() for v in outputs]
+    if refused := tail_refusal(tail, None):
+        raise refused
     if tile.rows > 1:
         return conv2d(
-            x.lift(),
+            image,
             w,
             bias,
             out_views,
@@ -123,39 +98,55 @@ def linear(
             padding=(0, 0),
             dilation=(1, 1),
             groups=1,
-            out_size=(1, 1),
-            tail=lifted,
+            out_size=(image.shape[2], image.shape[3]),
+            tail=tail,
             exports=exports,
             tile=ConvTile(
                 tile.features, tile.rows, tile.reduction, tile.num_warps, tile.num_stages
             ),
         )
-    if rows != 1:
-        raise ValueError(f"a matrix-vector tile cannot serve {rows} rows")
+    if image.shape != (1, reduction, 1, 1):
+        raise ValueError(f"a matrix-vector tile cannot serve {x.shape}")
     if bias is not None and bias.shape != (features,):
         raise ValueError(f"bias {bias.shape}, wanted {(features,)}")
-    end = epilogue((1, features, 1, 1), lifted, exports, out_views)
+    end = epilogue((1, features, 1, 1), tail, exports, out_views)
     require(offset_refusal(x, w))
     grid = (ceil_div(features, tile.features), 1, 1)
     require(grid_refusal(grid))
     args = (
-        x.buffer,
-        w.buffer,
-        None if bias is None else bias.buffer,
-        end.outputs,
-        end.operands,
-        x.strides,
-        w.strides,
-        1 if bias is None else bias.strides[0],
-        end.output_strides,
-        end.operand_strides,
+        image.argument,
+        w.argument,
+        bias and bias.argument,
+        constants((features, reduction)),
+        end.argument,
     )
-    meta = end.meta | {
-        "K": reduction,
-        "FEATURES": features,
+    meta = {
         "BLOCK_F": tile.features,
-        "BLOCK_K": tile.reduction,
+        "BLOCK_RED": tile.reduction,
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
     }
     return Launch(matvec_kernel, grid, args, meta)
+
+
+def _as_images(views: list[View]) -> list[View]:
+    """Views [..., C] as [N, C, H, W]: rows as images of one pixel where the strides of all allow
+    it, and otherwise the second and third dimension as height and width."""
+    rows = [merged for view in views if (merged := _rows(view))]
+    if len(rows) == len(views):
+        return [view.permuted(0, 1, -1, -1) for view in rows]
+    rank = len(views[0].shape)
+    if rank > 4:
+        raise Refused(f"the rows of {views[0].shape} do not follow one another in memory")
+    return [view.permuted(0, rank - 1, 1, 2 if rank == 4 else -1) for view in views]
+
+
+def _rows(view: View) -> View | None:
+    """A view [..., C] as [rows, C]; None where its leading dimensions do not follow one another."""
+    *leading, channels = view.shape
+    *steps, last = view.strides
+    counted = [(d, s) for d, s in zip(leading, steps, strict=True) if d > 1]
+    if any(s != inner[0] * inner[1] for (_, s), inner in pairwise(counted)):
+        return None
+    step = counted[-1][1] if counted else steps[-1]
+    return View(view.buffer, (prod(leading), channels), (step, last), view.dtype)

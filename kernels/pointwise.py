@@ -1,15 +1,18 @@
 """Elementwise chains, strided copies and fills."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
 
-from .epilogue import Stage
+from .epilogue import Stage, Window, tail_argument
+from .finish import run_steps, store_tile, tile_offset
 from .launch import (
     BATCH,
     Launch,
+    Refused,
+    Strided,
     Strides,
     View,
     ceil_div,
@@ -23,8 +26,8 @@ BLOCK_ELEMENTS = 1024
 
 
 @triton.jit
-def block_coordinates(N, sizes, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr):
-    """Coordinates (i, j, k) of a block's rows, its columns, and which of both exist.
+def block_place(N, sizes, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr):
+    """The place of a block: coordinates of its rows and columns, and which of both exist.
 
     The iteration space has N * sizes[0] * sizes[1] rows of sizes[2] columns.
     """
@@ -37,65 +40,29 @@ def block_coordinates(N, sizes, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr
     return rest // sizes[0], rest % sizes[0], k, column, row_live, column < sizes[2]
 
 
-@triton.jit
-def block_offset(strides, i, j, k, column):
-    """Offsets [BLOCK_ROW, BLOCK_COL] of a block in one view."""
-    row_offset = i * strides[0] + j * strides[1] + k * strides[2]
-    return row_offset[:, None] + (column * strides[3])[None, :]
-
-
 @triton.jit(do_not_specialize=BATCH)
-def pointwise_kernel(
-    x_ptr,
-    y_ptr,
-    operands,
-    N,
-    sizes,
-    x_strides,
-    y_strides,
-    operand_strides,
-    STAGES,
-    PARAMS: tl.constexpr,
-    SLOTS: tl.constexpr,
-    BLOCK_ROW: tl.constexpr,
-    BLOCK_COL: tl.constexpr,
-):
-    """Apply a chain of stages to BLOCK_ROW x BLOCK_COL elements, in float32.
+def pointwise_kernel(x, N, sizes, tail, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr):
+    """Apply the steps of a tail to BLOCK_ROW x BLOCK_COL elements of x, in float32.
 
-    Columns run along y's fastest dimension, rows over the other three. Without stages the values
-    are converted straight to y's type.
+    Columns run along the output's fastest dimension, rows over the other three. Without steps the
+    values are converted straight to the output's type.
     """
-    i, j, k, column, row_live, column_live = block_coordinates(N, sizes, BLOCK_ROW, BLOCK_COL)
+    place = block_place(N, sizes, BLOCK_ROW, BLOCK_COL)
+    _, _, _, _, row_live, column_live = place
     mask = row_live[:, None] & column_live[None, :]
-    value = tl.load(x_ptr + block_offset(x_strides, i, j, k, column), mask=mask)
-    if len(PARAMS) > 0:
-        value = value.to(tl.float32)
-    for stage in tl.static_range(len(PARAMS)):
-        if SLOTS[stage] >= 0:
-            offset = block_offset(operand_strides[SLOTS[stage]], i, j, k, column)
-            operand = tl.load(operands[SLOTS[stage]] + offset, mask=mask)
-            value = STAGES[stage](value, operand.to(tl.float32))
-        else:
-            value = STAGES[stage](value, PARAMS[stage])
-    y = y_ptr + block_offset(y_strides, i, j, k, column)
-    tl.store(y, value.to(y_ptr.dtype.element_ty), mask=mask)
+    value = tl.load(x.ptr + tile_offset(x.strides, place), mask=mask)
+    if len(tail.steps) == 0:
+        store_tile(tail.outputs[0], value, place)
+    else:
+        run_steps((value.to(tl.float32),), place, tail, 0, len(tail.steps))
 
 
 @triton.jit(do_not_specialize=BATCH)
-def fill_kernel(
-    y_ptr,
-    N,
-    sizes,
-    y_strides,
-    VALUE: tl.constexpr,
-    BLOCK_ROW: tl.constexpr,
-    BLOCK_COL: tl.constexpr,
-):
+def fill_kernel(y, N, sizes, VALUE: tl.constexpr, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr):
     """Store VALUE to BLOCK_ROW x BLOCK_COL elements."""
-    i, j, k, column, row_live, column_live = block_coordinates(N, sizes, BLOCK_ROW, BLOCK_COL)
-    value = tl.full((BLOCK_ROW, BLOCK_COL), VALUE, dtype=y_ptr.dtype.element_ty)
-    y = y_ptr + block_offset(y_strides, i, j, k, column)
-    tl.store(y, value, mask=row_live[:, None] & column_live[None, :])
+    place = block_place(N, sizes, BLOCK_ROW, BLOCK_COL)
+    value = tl.full((BLOCK_ROW, BLOCK_COL), VALUE, dtype=y.ptr.dtype.element_ty)
+    store_tile(y, value, place)
 
 
 class _Space(NamedTuple):
@@ -107,7 +74,7 @@ class _Space(NamedTuple):
     sizes: tuple[int, ...]
     strides: tuple[Strides, ...]
     grid: tuple[int, int, int]
-    meta: dict[str, int]
+    meta: dict[str, Any]
 
 
 def _iteration_space(shape: tuple[int, ...], strides: Sequence[Strides]) -> _Space:
@@ -115,8 +82,6 @@ def _iteration_space(shape: tuple[int, ...], strides: Sequence[Strides]) -> _Spa
 
     A batch of one sample is treated as any other, so that it takes the same kernel.
     """
-    if len(shape) > 4:
-        raise ValueError(f"at most four dimensions, got {shape}")
     counted = (d for d in range(len(shape)) if shape[d] > 1 or d == 0)
     order = sorted(counted, key=lambda d: -strides[0][d])
     sizes: list[int] = []
@@ -129,6 +94,8 @@ def _iteration_space(shape: tuple[int, ...], strides: Sequence[Strides]) -> _Spa
         else:
             sizes.append(shape[d])
             steps.append(step)
+    if len(sizes) > 4:
+        raise Refused(f"kernels run over at most four dimensions, not over {shape}")
     merged = len(sizes) == 1
     missing, first = 4 - len(sizes), 0 if merged else 1
     full = (*sizes[:first], *(1,) * missing, *sizes[first:])
@@ -145,38 +112,28 @@ def _iteration_space(shape: tuple[int, ...], strides: Sequence[Strides]) -> _Spa
 def pointwise(x: View, y: View, stages: tuple[Stage, ...]) -> Launch:
     """Launch y = stages(x), elementwise over up to four dimensions; x and operands broadcast to y.
 
-    Raises ValueError for shapes that do not broadcast and for what 32-bit offsets cannot hold.
+    Raises:
+        ValueError: for shapes that do not broadcast.
+        Refused: for more dimensions, and for what 32-bit offsets or the grid cannot hold.
     """
-    operands = [s.operand.expand(y.shape) for s in stages if s.operand is not None]
-    x = x.expand(y.shape)
-    require(offset_refusal(y, x, *operands))
-    space = _iteration_space(y.shape, [y.strides, x.strides, *(v.strides for v in operands)])
-    slots, used = [], 0
-    for stage in stages:
-        slots.append(-1 if stage.operand is None else used)
-        used += stage.operand is not None
-    args = (
-        x.buffer,
-        y.buffer,
-        tuple(v.buffer for v in operands),
-        space.sizes[0],
-        space.sizes[1:],
-        space.strides[1],
-        space.strides[0],
-        space.strides[2:],
+    x, *operands = (
+        view.expand(y.shape)
+        for view in (x, *(r for s in stages for r in s.reads if not isinstance(r, int)))
     )
-    meta = space.meta | {
-        "STAGES": tuple(s.fn for s in stages),
-        "PARAMS": tuple(float(s.param) for s in stages),
-        "SLOTS": tuple(slots),
-    }
-    return Launch(pointwise_kernel, space.grid, args, meta)
+    require(offset_refusal(y, x, *operands))
+    space = _iteration_space(y.shape, [v.strides for v in (y, x, *operands)])
+    y_view, x_view, *placed = (
+        Strided(v.buffer, s) for v, s in zip((y, x, *operands), space.strides, strict=True)
+    )
+    tail = tail_argument(stages, (len(stages),), (y_view,), placed, Window())
+    args = (x_view, space.sizes[0], space.sizes[1:], tail)
+    return Launch(pointwise_kernel, space.grid, args, space.meta)
 
 
 def copy(x: View, y: View) -> Launch:
     """Launch y = x, converting layout and dtype; concatenation and padding copy into a slice of y.
 
-    Raises ValueError as `pointwise` does.
+    Raises as `pointwise` does.
     """
     return pointwise(x, y, ())
 
@@ -185,5 +142,5 @@ def fill(y: View, value: float) -> Launch:
     """Launch y = value."""
     require(offset_refusal(y))
     space = _iteration_space(y.shape, [y.strides])
-    args = (y.buffer, space.sizes[0], space.sizes[1:], space.strides[0])
+    args = (Strided(y.buffer, space.strides[0]), space.sizes[0], space.sizes[1:])
     return Launch(fill_kernel, space.grid, args, space.meta | {"VALUE": value})

@@ -1,16 +1,19 @@
 """Pooling over windows and over whole images."""
 
 import math
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
 
+from .conv2d import Sizes
 from .finish import larger, split_index
 from .launch import (
     BATCH,
     Launch,
     View,
     ceil_div,
+    constants,
     grid_refusal,
     next_power_of_2,
     offset_refusal,
@@ -22,28 +25,29 @@ BLOCK_ELEMENTS = 1024
 FEW_TAPS = 64
 
 
+class PoolGeometry(NamedTuple):
+    """A window as constexprs: R x S taps, their steps, and the padding on all sides."""
+
+    R: Any
+    S: Any
+    STRIDE_H: Any
+    STRIDE_W: Any
+    PAD_TOP: Any
+    PAD_LEFT: Any
+    PAD_BOTTOM: Any
+    PAD_RIGHT: Any
+    DILATION_H: Any
+    DILATION_W: Any
+
+
 @triton.jit(do_not_specialize=BATCH)
 def pool2d_kernel(
-    x_ptr,
-    y_ptr,
+    x,
+    y,
     N,
     C,
-    H,
-    W,
-    OH,
-    OW,
-    x_strides,
-    y_strides,
-    R: tl.constexpr,
-    S: tl.constexpr,
-    STRIDE_H: tl.constexpr,
-    STRIDE_W: tl.constexpr,
-    PAD_TOP: tl.constexpr,
-    PAD_LEFT: tl.constexpr,
-    PAD_BOTTOM: tl.constexpr,
-    PAD_RIGHT: tl.constexpr,
-    DILATION_H: tl.constexpr,
-    DILATION_W: tl.constexpr,
+    sizes,
+    geometry,
     POOL_MAX: tl.constexpr,
     COUNT_INCLUDE_PAD: tl.constexpr,
     BLOCK_TAPS: tl.constexpr,
@@ -56,37 +60,40 @@ def pool2d_kernel(
     Padding counts as -inf for a maximum and as 0 for an average. An average divides by the window's
     elements inside the padded input, or inside the input where COUNT_INCLUDE_PAD is false.
     """
+    TAPS: tl.constexpr = geometry.R * geometry.S
+    H = sizes.H
+    W = sizes.W
     pixel = tl.program_id(0) * BLOCK_PIX + tl.arange(0, BLOCK_PIX)
-    live = pixel < N * OH * OW
-    n, oh, ow = split_index(tl.where(live, pixel, 0), OH, OW)
+    live = pixel < N * sizes.OH * sizes.OW
+    n, oh, ow = split_index(tl.where(live, pixel, 0), sizes.OH, sizes.OW)
     c = tl.program_id(1) * BLOCK_CH + tl.arange(0, BLOCK_CH)
     c_live = c < C
-    ih = oh * STRIDE_H - PAD_TOP
-    iw = ow * STRIDE_W - PAD_LEFT
-    x_pixel = n * x_strides[0] + ih * x_strides[2] + iw * x_strides[3]
-    x_block = x_ptr + (x_pixel[:, None] + (c * x_strides[1])[None, :])
+    ih = oh * geometry.STRIDE_H - geometry.PAD_TOP
+    iw = ow * geometry.STRIDE_W - geometry.PAD_LEFT
+    x_pixel = n * x.strides[0] + ih * x.strides[2] + iw * x.strides[3]
+    x_block = x.ptr + (x_pixel[:, None] + (c * x.strides[1])[None, :])
     if POOL_MAX:
         value = tl.full((BLOCK_PIX, BLOCK_CH), float("-inf"), dtype=tl.float32)
     else:
         value = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float32)
     count = tl.zeros((BLOCK_PIX,), dtype=tl.float32)
-    for start in range(0, R * S, BLOCK_TAPS):
+    for start in range(0, TAPS, BLOCK_TAPS):
         total = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float32)
-        for tap in range(start, tl.minimum(start + BLOCK_TAPS, R * S)):
-            r = tap // S * DILATION_H
-            s = tap % S * DILATION_W
+        for tap in range(start, tl.minimum(start + BLOCK_TAPS, TAPS)):
+            r = tap // geometry.S * geometry.DILATION_H
+            s = tap % geometry.S * geometry.DILATION_W
             row = ih + r
             column = iw + s
             inside = live & (row >= 0) & (row < H) & (column >= 0) & (column < W)
             mask = inside[:, None] & c_live[None, :]
-            step = x_block + (r * x_strides[2] + s * x_strides[3])
+            step = x_block + (r * x.strides[2] + s * x.strides[3])
             if POOL_MAX:
-                x = tl.load(step, mask=mask, other=float("-inf")).to(tl.float32)
-                value = larger(value, x)
+                tapped = tl.load(step, mask=mask, other=float("-inf")).to(tl.float32)
+                value = larger(value, tapped)
             else:
                 total += tl.load(step, mask=mask, other=0.0).to(tl.float32)
                 if COUNT_INCLUDE_PAD:
-                    counted = (row < H + PAD_BOTTOM) & (column < W + PAD_RIGHT)
+                    counted = (row < H + geometry.PAD_BOTTOM) & (column < W + geometry.PAD_RIGHT)
                 else:
                     counted = inside
                 count += counted.to(tl.float32)
@@ -94,21 +101,19 @@ def pool2d_kernel(
             value += total
     if not POOL_MAX:
         value = value / tl.where(live, count, 1.0)[:, None]
-    offset = (n * y_strides[0] + oh * y_strides[2] + ow * y_strides[3])[:, None]
-    offset += (c * y_strides[1])[None, :]
+    offset = (n * y.strides[0] + oh * y.strides[2] + ow * y.strides[3])[:, None]
+    offset += (c * y.strides[1])[None, :]
     mask = live[:, None] & c_live[None, :]
-    tl.store(y_ptr + offset, value.to(y_ptr.dtype.element_ty), mask=mask)
+    tl.store(y.ptr + offset, value.to(y.ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
 def global_avg_pool2d_kernel(
-    x_ptr,
-    y_ptr,
+    x,
+    y,
     C,
     H,
     W,
-    x_strides,
-    y_strides,
     BLOCK_PIX: tl.constexpr,
     BLOCK_CH: tl.constexpr,
 ):
@@ -119,17 +124,17 @@ def global_avg_pool2d_kernel(
     n = tl.program_id(1)
     c = tl.program_id(0) * BLOCK_CH + tl.arange(0, BLOCK_CH)
     c_live = c < C
-    x_image = x_ptr + n * x_strides[0]
+    x_image = x.ptr + n * x.strides[0]
     sums = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float64)
     for start in range(0, H * W, BLOCK_PIX):
         pixel = start + tl.arange(0, BLOCK_PIX)
-        offset = (pixel // W * x_strides[2] + pixel % W * x_strides[3])[:, None]
-        offset += (c * x_strides[1])[None, :]
+        offset = (pixel // W * x.strides[2] + pixel % W * x.strides[3])[:, None]
+        offset += (c * x.strides[1])[None, :]
         mask = (pixel < H * W)[:, None] & c_live[None, :]
         sums += tl.load(x_image + offset, mask=mask, other=0.0).to(tl.float64)
     mean = (tl.sum(sums, axis=0) / (H * W)).to(tl.float32)
-    y = y_ptr + n * y_strides[0] + c * y_strides[1]
-    tl.store(y, mean.to(y_ptr.dtype.element_ty), mask=c_live)
+    mean_ptr = y.ptr + n * y.strides[0] + c * y.strides[1]
+    tl.store(mean_ptr, mean.to(y.ptr.dtype.element_ty), mask=c_live)
 
 
 def _pool2d(
@@ -159,19 +164,11 @@ def _pool2d(
     pixels = images * y.shape[2] * y.shape[3]
     grid = (ceil_div(pixels, block_pix), ceil_div(channels, block_ch), 1)
     require(grid_refusal(grid))
-    args = (x.buffer, y.buffer, *x.shape, *y.shape[2:], x.strides, y.strides)
+    sizes = Sizes(x.shape[2], x.shape[3], y.shape[2], y.shape[3])
+    geometry = constants(PoolGeometry(*kernel, *stride, *padding, *dilation))
+    args = (x.argument, y.argument, images, channels, sizes, geometry)
     taps = kernel[0] * kernel[1]
     meta = {
-        "R": kernel[0],
-        "S": kernel[1],
-        "STRIDE_H": stride[0],
-        "STRIDE_W": stride[1],
-        "PAD_TOP": padding[0],
-        "PAD_LEFT": padding[1],
-        "PAD_BOTTOM": padding[2],
-        "PAD_RIGHT": padding[3],
-        "DILATION_H": dilation[0],
-        "DILATION_W": dilation[1],
         "POOL_MAX": pool_max,
         "COUNT_INCLUDE_PAD": count_include_pad,
         "BLOCK_TAPS": taps if pool_max or taps <= FEW_TAPS else math.isqrt(taps),
@@ -229,7 +226,7 @@ def global_avg_pool2d(x: View, y: View) -> Launch:
     block_ch = min(next_power_of_2(channels), 64)
     grid = (ceil_div(channels, block_ch), images, 1)
     require(grid_refusal(grid))
-    args = (x.buffer, y.buffer, channels, height, width, x.strides, y.strides)
+    args = (x.argument, y.argument, channels, height, width)
     meta = {
         "BLOCK_PIX": BLOCK_ELEMENTS // block_ch,
         "BLOCK_CH": block_ch,

@@ -1,5 +1,7 @@
 """Softmax and log-softmax along any axis."""
 
+import math
+
 import triton
 import triton.language as tl
 from triton.language.extra import libdevice
@@ -7,6 +9,7 @@ from triton.language.extra import libdevice
 from .launch import (
     BATCH,
     Launch,
+    Refused,
     View,
     ceil_div,
     grid_refusal,
@@ -20,22 +23,19 @@ BLOCK_ELEMENTS = 1024
 
 @triton.jit(do_not_specialize=BATCH)
 def softmax_kernel(
-    x_ptr,
-    y_ptr,
+    x,
+    y,
     N,
     sizes,
     length,
-    x_strides,
-    y_strides,
-    stride_x,
-    stride_y,
     LOG: tl.constexpr,
     BLOCK_ROW: tl.constexpr,
     BLOCK_COL: tl.constexpr,
 ):
     """Normalise BLOCK_ROW rows of `length` elements, BLOCK_COL at a time, in float32.
 
-    There are N * sizes[0] * sizes[1] rows.
+    There are N * sizes[0] * sizes[1] rows; strides are those of their three dimensions, and of the
+    elements of a row.
     The first pass keeps each row's running maximum and the sum of exponentials relative to it
     (Milakov and Gimelshein 2018), the second writes.
     """
@@ -44,61 +44,58 @@ def softmax_kernel(
     k = row % sizes[1]
     j = row // sizes[1] % sizes[0]
     i = row // sizes[1] // sizes[0]
-    x_row = x_ptr + (i * x_strides[0] + j * x_strides[1] + k * x_strides[2])[:, None]
-    y_row = y_ptr + (i * y_strides[0] + j * y_strides[1] + k * y_strides[2])[:, None]
+    x_row = x.ptr + (i * x.strides[0] + j * x.strides[1] + k * x.strides[2])[:, None]
+    y_row = y.ptr + (i * y.strides[0] + j * y.strides[1] + k * y.strides[2])[:, None]
     block = tl.arange(0, BLOCK_COL)
     largest = tl.full((BLOCK_ROW,), float("-inf"), dtype=tl.float32)
     total = tl.zeros((BLOCK_ROW,), dtype=tl.float32)
     for start in range(0, length, BLOCK_COL):
         column = start + block
         mask = live[:, None] & (column < length)[None, :]
-        x = tl.load(x_row + (column * stride_x)[None, :], mask=mask, other=float("-inf"))
-        x = x.to(tl.float32)
-        new_largest = tl.maximum(largest, tl.max(x, axis=1))
+        part = tl.load(x_row + (column * x.strides[3])[None, :], mask=mask, other=float("-inf"))
+        part = part.to(tl.float32)
+        new_largest = tl.maximum(largest, tl.max(part, axis=1))
         base = tl.where(new_largest == float("-inf"), 0.0, new_largest)
         total = total * libdevice.exp(largest - base) + tl.sum(
-            libdevice.exp(x - base[:, None]), axis=1
+            libdevice.exp(part - base[:, None]), axis=1
         )
         largest = new_largest
     for start in range(0, length, BLOCK_COL):
         column = start + block
         mask = live[:, None] & (column < length)[None, :]
-        x = tl.load(x_row + (column * stride_x)[None, :], mask=mask, other=float("-inf"))
-        shifted = x.to(tl.float32) - largest[:, None]
-        y = shifted - tl.log(total)[:, None] if LOG else libdevice.exp(shifted) / total[:, None]
-        tl.store(y_row + (column * stride_y)[None, :], y.to(y_ptr.dtype.element_ty), mask=mask)
+        part = tl.load(x_row + (column * x.strides[3])[None, :], mask=mask, other=float("-inf"))
+        shifted = part.to(tl.float32) - largest[:, None]
+        result = (
+            shifted - tl.log(total)[:, None] if LOG else libdevice.exp(shifted) / total[:, None]
+        )
+        tl.store(
+            y_row + (column * y.strides[3])[None, :], result.to(y.ptr.dtype.element_ty), mask=mask
+        )
 
 
 def softmax(x: View, y: View, *, axis: int, log: bool = False) -> Launch:
     """Launch softmax (or its logarithm) of x along `axis`, for up to four dimensions.
 
-    Raises ValueError for shapes that disagree and for what 32-bit offsets or the grid cannot hold.
+    Raises:
+        ValueError: for shapes that disagree.
+        Refused: for more dimensions, and for what 32-bit offsets or the grid cannot hold.
     """
     rank = len(x.shape)
-    if x.shape != y.shape or not 1 <= rank <= 4 or not -rank <= axis < rank:
+    if x.shape != y.shape or not -rank <= axis < rank:
         raise ValueError(f"softmax over axis {axis} of {x.shape} cannot fill {y.shape}")
+    if rank > 4:
+        raise Refused(f"kernels run over at most four dimensions, not over {x.shape}")
     require(offset_refusal(x, y))
     axis %= rank
     rows = sorted((d for d in range(rank) if d != axis), key=lambda d: -x.strides[d])
-    missing = 3 - len(rows)
-    sizes = tuple(x.shape[d] for d in rows) + (1,) * missing
-    x_strides = tuple(x.strides[d] for d in rows) + (0,) * missing
-    y_strides = tuple(y.strides[d] for d in rows) + (0,) * missing
-    block_col = min(next_power_of_2(x.shape[axis]), BLOCK_ELEMENTS)
+    order = (*rows, *(-1,) * (3 - len(rows)), axis)
+    x, y = x.permuted(*order), y.permuted(*order)
+    length = x.shape[3]
+    block_col = min(next_power_of_2(length), BLOCK_ELEMENTS)
     block_row = BLOCK_ELEMENTS // block_col
-    grid = (ceil_div(sizes[0] * sizes[1] * sizes[2], block_row), 1, 1)
+    grid = (ceil_div(math.prod(x.shape[:3]), block_row), 1, 1)
     require(grid_refusal(grid))
-    args = (
-        x.buffer,
-        y.buffer,
-        sizes[0],
-        sizes[1:],
-        x.shape[axis],
-        x_strides,
-        y_strides,
-        x.strides[axis],
-        y.strides[axis],
-    )
+    args = (x.argument, y.argument, x.shape[0], x.shape[1:3], length)
     meta = {
         "LOG": log,
         "BLOCK_ROW": block_row,

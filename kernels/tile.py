@@ -1,11 +1,9 @@
-"""Tile shapes: the finite lists, and the rules that pick from them."""
+"""Tile shapes: the finite lists of each device."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal, NamedTuple
-
-from .launch import ceil_div
-
-Device = Literal["cpu", "cuda"]
 
 
 class Pressure(IntEnum):
@@ -75,7 +73,7 @@ _CPU = {
     ConvTile(32, 64, 32): Pressure.HIGH,
     ConvTile(16, 64, 32): Pressure.HIGH,
 }
-_DEPTHWISE = (
+DEPTHWISE = (
     ConvTile(64, 32, 1),
     ConvTile(32, 64, 1),
     ConvTile(16, 128, 1),
@@ -97,95 +95,50 @@ _LINEAR_CPU = (
     LinearTile(8, 1, 64),
 )
 
-# Programs that keep a device busy: about one wave on a large GPU, four a thread on two threads.
-_ENOUGH_PROGRAMS = {"cuda": 128, "cpu": 8}
 
+@dataclass(frozen=True)
+class DeviceTraits:
+    """What choosing a kernel for a device depends on.
 
-def _conv_table(device: Device, dtype: str) -> dict[ConvTile, Pressure]:
-    if device == "cpu":
-        return _CPU
-    return _CUDA_F32 if dtype == "f32" else _CUDA_HALF
-
-
-def conv_tiles(
-    device: Device, dtype: str, pressure: Pressure = Pressure.LOW
-) -> tuple[ConvTile, ...]:
-    """Every tile that `choose_conv_tile` can return under this pressure."""
-    table = _conv_table(device, dtype)
-    return tuple(tile for tile, bears in table.items() if bears >= pressure)
-
-
-def depthwise_tiles() -> tuple[ConvTile, ...]:
-    """Every tile that `choose_depthwise_tile` can return."""
-    return _DEPTHWISE
-
-
-def linear_tiles(device: Device, dtype: str) -> tuple[LinearTile, ...]:
-    """Every tile that `choose_linear_tile` can return."""
-    if device == "cpu":
-        return _LINEAR_CPU
-    return _LINEAR_CUDA_F32 if dtype == "f32" else _LINEAR_CUDA_HALF
-
-
-def choose_conv_tile(
-    device: Device,
-    dtype: str,
-    out_channels: int,
-    pixels: int,
-    reduction: int,
-    pressure: Pressure,
-) -> ConvTile:
-    """Pick the tile of a convolution.
-
-    `out_channels` and `reduction` count one group's output and input channels, `pixels` the
-    output pixels of all images before pooling; `conv_pressure` tells the pressure. The rules, in
-    order: the largest reduction block that divides the input channels (the smallest of at least
-    32, if there is one, where none does: the reduction then runs flattened over the taps, whose
-    scattered addresses are HIGH pressure); less than twice the channels there are; the largest
-    tile whose grid still fills the device, else the tile with the most programs.
+    Attributes:
+        conv: Tiles of a convolution, each with the highest pressure it bears.
+        conv_f32: Those of float32.
+        linear: Tiles of a linear layer.
+        linear_f32: Those of float32.
+        weights: The order of a filter in memory: tensor cores take both operands with the reduction
+            contiguous; the vectors of a CPU lie along the output channels.
+        programs: How many keep the device busy.
+        batches: Batch sizes that have kernels of their own; others share those of the largest below
+            them. Empty where each has its own.
     """
-    tiles = conv_tiles(device, dtype, pressure)
-    block = max((t.reduction for t in tiles if reduction % t.reduction == 0), default=0)
-    if not block:
-        tiles = conv_tiles(device, dtype, Pressure.HIGH)
-        block = min(t.reduction for t in tiles if t.reduction >= 32 or dtype == "f32")
-    tiles = tuple(t for t in tiles if t.reduction == block)
-    narrowest = min(t.channels for t in tiles)
-    tiles = tuple(t for t in tiles if t.channels < 2 * out_channels or t.channels == narrowest)
 
-    def programs(tile: ConvTile) -> int:
-        return ceil_div(out_channels, tile.channels) * ceil_div(pixels, tile.pixels)
+    conv: Mapping[ConvTile, Pressure]
+    conv_f32: Mapping[ConvTile, Pressure]
+    linear: tuple[LinearTile, ...]
+    linear_f32: tuple[LinearTile, ...]
+    weights: Literal["reduction_major", "channel_major"]
+    programs: int
+    batches: tuple[int, ...] = ()
 
-    filling = [t for t in tiles if programs(t) >= _ENOUGH_PROGRAMS[device]]
-    if filling:
-        return max(filling, key=lambda t: (t.channels * t.pixels, t.channels))
-    return max(tiles, key=lambda t: (programs(t), t.channels))
+    def images(self, batch: int) -> int:
+        """The batch size whose kernels serve another."""
+        return max((size for size in self.batches if size <= batch), default=batch)
 
+    def conv_tiles(self, dtype: str) -> Mapping[ConvTile, Pressure]:
+        """Tiles of a convolution with operands of this dtype."""
+        return self.conv_f32 if dtype == "f32" else self.conv
 
-def images_for_tile(device: Device, images: int) -> int:
-    """The batch size that `choose_conv_tile` gets to see.
-
-    On the CPU, tiles differ by a few percent and a kernel takes a second to compile: small batches
-    share the kernels of one image, larger ones those of eight.
-    """
-    if device == "cpu":
-        return 8 if images >= 8 else 1
-    return images
+    def linear_tiles(self, dtype: str) -> tuple[LinearTile, ...]:
+        """Tiles of a linear layer likewise."""
+        return self.linear_f32 if dtype == "f32" else self.linear
 
 
-def choose_depthwise_tile(out_channels: int) -> ConvTile:
-    """Pick the tile of a depthwise convolution: the widest below twice the output channels."""
-    return next((t for t in _DEPTHWISE if t.channels < 2 * out_channels), _DEPTHWISE[-1])
-
-
-def choose_linear_tile(device: Device, dtype: str, rows: int) -> LinearTile:
-    """Pick the tile of a linear layer.
-
-    One row takes the matrix-vector form; more rows the tile with the most rows that they fill, or
-    the 16-row tile.
-    """
-    tiles = linear_tiles(device, dtype)
-    if rows == 1:
-        return next(t for t in tiles if t.rows == 1)
-    fitting = [t for t in tiles if t.rows > 1 and (t.rows <= rows or t.rows == 16)]
-    return max(fitting, key=lambda t: t.rows)
+# Programs: about one wave on a large GPU.
+CUDA = DeviceTraits(
+    _CUDA_HALF, _CUDA_F32, _LINEAR_CUDA_HALF, _LINEAR_CUDA_F32, "reduction_major", programs=128
+)
+# Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
+# to compile, so most batch sizes share kernels.
+CPU = DeviceTraits(
+    _CPU, _CPU, _LINEAR_CPU, _LINEAR_CPU, "channel_major", programs=8, batches=(1, 8)
+)

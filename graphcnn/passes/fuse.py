@@ -1,9 +1,10 @@
 """Outline chains into groups: one kernel each, anchored at a convolution or linear layer.
 
 A chain is an anchor, then pointwise ops with params, scalars or other activations (residuals) as
-second operands, and at most one pool with non-overlapping windows. It follows one reader of each
-value; a value with other readers is exported. Where a value's paths meet again after pointwise ops
-only (a diamond such as x * tanh(x)), the chain takes the whole diamond.
+second operands, and pools. It follows one reader of each value; a value with other readers is
+exported. Where a value's paths meet again after pointwise ops only (a diamond such as x * tanh(x)),
+the chain takes the whole diamond. What is decided here is what the graph allows; what a kernel can
+do is the target's to say, of every chain as it grows.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import ClassVar
 
 from graphcnn.analysis import dag
 from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, outline
-from graphcnn.ops import Add, AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d, Mul
+from graphcnn.ops import Arithmetic, Conv
 from graphcnn.passes.base import Pass
 from graphcnn.passes.demands import Demands, Names
 
@@ -31,8 +32,7 @@ class Fuse(Pass):
     """Group nodes into kernels.
 
     A residual add that two anchors could absorb goes to one of them, by maximum-weight matching
-    over the bytes saved; the later one on a tie. The target is asked about every body and the
-    chain is cut at its end until it agrees.
+    over the bytes saved; the later one on a tie.
 
     Attributes:
         supports: The target's answer to a body: None, or why not.
@@ -97,13 +97,10 @@ class Fuse(Pass):
         missed: set[tuple[str, str]] = set()
         while True:
             log = CompileLog()
-            owners = _assign_residuals(graph, anchors, meets, demands, missed)
-            grower = _Grower(graph, demands, meets, owners, log)
+            owners = _assign_residuals(graph, self.supports, anchors, meets, demands, missed)
+            grower = _Grower(graph, self.supports, demands, meets, owners, log)
             for anchor in anchors:
                 chain = grower.grow(anchor)
-                while len(chain) > 1 and (refusal := self._refused(graph, chain)):
-                    log.refuse(refusal)
-                    chain = chain[:-1]
                 if len(chain) > 1:
                     grower.groups.append(chain)
                     names = " + ".join(node.name for node in chain)
@@ -113,11 +110,6 @@ class Fuse(Pass):
             if owners.items() <= taken:
                 return grower.groups, log
             missed.update(owners.items() - taken)
-
-    def _refused(self, graph: Graph, chain: tuple[Node, ...]) -> Refusal | None:
-        """The target's answer to a chain."""
-        op = _outlined(graph, chain).op
-        return self.supports(op.body) if isinstance(op, Fused) else None
 
 
 @dataclass
@@ -132,6 +124,7 @@ class _Grower:
     """
 
     graph: Graph
+    supports: Supports
     demands: Demands
     meets: Mapping[str, str]
     owners: Mapping[str, str]
@@ -187,41 +180,36 @@ class _Grower:
         def refuse(because: str, *blame: str) -> Refusal:
             return Refusal(Fuse.name, node.name, because, blame)
 
-        anchor, end = chain[0], chain[-1]
+        anchor = chain[0]
         names = {inner.name for inner in chain}
         for group in self.groups:
             if node in group:
                 return refuse(f"is in the kernel of '{group[0].name}' already", group[0].name)
         if rivals := self.demands.separated(node.name, names):
             return refuse(f"must_not_fuse keeps it from {', '.join(rivals)}", *rivals)
-        if isinstance(node.op, Conv2d):
-            return refuse("a depthwise conv2d reads its neighbours and anchors its own kernel")
-        if node.op.kind is OpKind.WINDOW:
-            because = _pool_refusal(node, chain)
-            return refuse(because, end.name) if because else None
-        if node.type != end.type:
-            return refuse(f"its broadcast grows {end.type} to {node.type}", *node.inputs)
-        outside = _outside(node, names, self.graph)
-        if not outside:
-            return None
-        if not isinstance(node.op, Add | Mul):
-            return refuse(f"'{outside[0]}' is computed by the graph, not a param", *outside)
-        owner = self.owners.get(node.name, anchor.name)
-        if owner != anchor.name:
-            return refuse(f"the kernel of '{owner}' takes it and saves no less", owner)
-        others = [[inner.name for inner in group] for group in self.groups]
-        grown = [*(inner.name for inner in chain), node.name]
-        if obstacles := dag.obstacles(self.graph, grown, others):
-            because = f"'{outside[0]}' needs the kernel of '{anchor.name}', which would need it"
-            return refuse(because, *obstacles)
-        return None
+        if node.op.kind is OpKind.ANCHOR:
+            return refuse(f"a depthwise {node.op.name} reads neighbours and anchors its own kernel")
+        if outside := _outside(node, names, self.graph):
+            if not isinstance(node.op, Arithmetic):
+                return refuse(f"'{outside[0]}' is computed by the graph, not a param", *outside)
+            owner = self.owners.get(node.name, anchor.name)
+            if owner != anchor.name:
+                return refuse(f"the kernel of '{owner}' takes it and saves no less", owner)
+            others = [[inner.name for inner in group] for group in self.groups]
+            grown = [*(inner.name for inner in chain), node.name]
+            if obstacles := dag.obstacles(self.graph, grown, others):
+                because = f"'{outside[0]}' needs the kernel of '{anchor.name}', which would need it"
+                return refuse(because, *obstacles)
+        fused = _outlined(self.graph, (*chain, node)).op
+        assert isinstance(fused, Fused)
+        return self.supports(fused.body)
 
 
 def _is_candidate(node: Node, graph: Graph) -> bool:
     """Whether a node is of a kind that a chain takes, or nearly."""
-    if isinstance(node.op, Conv2d):
+    if isinstance(node.op, Conv):
         return 1 < node.op.groups == graph.type_of(node.inputs[0]).shape[1]
-    return node.op.kind <= OpKind.BROADCAST or node.op.kind is OpKind.WINDOW
+    return node.op.kind <= OpKind.BROADCAST or node.op.kind in (OpKind.WINDOW, OpKind.REDUCTION)
 
 
 def _outside(node: Node, names: set[str], graph: Graph) -> tuple[str, ...]:
@@ -229,29 +217,9 @@ def _outside(node: Node, names: set[str], graph: Graph) -> tuple[str, ...]:
     return tuple(name for name in node.inputs if name not in names and not graph.is_param(name))
 
 
-def _pool_refusal(node: Node, chain: tuple[Node, ...]) -> str | None:
-    """Why a pool cannot follow a chain, or None."""
-    op = node.op
-    if isinstance(op, GlobalAvgPool2d):
-        return "it averages over whole maps, and a kernel's program holds a tile of one"
-    if not isinstance(op, MaxPool2d | AvgPool2d):
-        return f"{op.name} is no pool that a kernel's tail can take"
-    for other in chain:
-        if other.op.kind is OpKind.WINDOW:
-            return f"a kernel holds one pool, and '{other.name}' is in it already"
-    (height, width), (down, right) = op.kernel_size, op.stride
-    if op.kernel_size != op.stride:
-        how = "overlap" if down < height or right < width else "leave gaps"
-        return f"its windows {how}: kernel {height}x{width}, stride {down}x{right}"
-    if any(op.padding):
-        return f"its windows reach into the padding {op.padding}"
-    if isinstance(op, MaxPool2d) and op.dilation != (1, 1):
-        return f"its windows are dilated by {op.dilation}"
-    return None
-
-
 def _assign_residuals(
     graph: Graph,
+    supports: Supports,
     anchors: list[Node],
     meets: Mapping[str, str],
     demands: Demands,
@@ -265,13 +233,14 @@ def _assign_residuals(
 
     Args:
         graph: The graph.
-        anchors: Its anchors, in order.
+        supports: The target's answer to a body.
+        anchors: The graph's anchors, in order.
         meets: Immediate post-dominators.
         demands: What the user demands.
         missed: Pairs (residual, anchor) that were tried in vain.
     """
     nobody = dict.fromkeys((node.name for node in graph.nodes), "")
-    probe = _Grower(graph, demands, meets, nobody, CompileLog())
+    probe = _Grower(graph, supports, demands, meets, nobody, CompileLog())
     # Positions only break ties, demands outweigh everything.
     scale = len(anchors) ** 2 + 1
     demanded = 2 * scale * (1 + sum(node.type.nbytes for node in graph.nodes))
@@ -284,7 +253,7 @@ def _assign_residuals(
                 others = _outside(reader, {value.name}, graph)
                 if (
                     not others
-                    or not isinstance(reader.op, Add | Mul)
+                    or not isinstance(reader.op, Arithmetic)
                     or reader.type != value.type
                     or demands.separated(reader.name, names)
                     or (reader.name, anchor.name) in missed

@@ -1,101 +1,135 @@
-"""Reading a fused group's body as the chain one kernel computes: anchor, then a tail."""
+"""Reading nodes as steps of a kernel, and a group's body as an anchor with a tail of steps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from graphcnn.ir import Graph, Node, Op, Refusal
-from graphcnn.kernels import epilogue
-from graphcnn.ops import (
-    Add,
-    AvgPool2d,
-    BatchNorm,
-    Conv2d,
-    LeakyRelu,
-    Linear,
-    MaxPool2d,
-    Mul,
-    Relu,
-    Sigmoid,
-    Silu,
-    Tanh,
+from graphcnn.ir import Graph, Node, OpKind, Refusal
+from graphcnn.kernels import (
+    Pool,
+    Refused,
+    Stage,
+    Tail,
+    View,
+    pool_refusal,
+    stages,
+    tail_refusal,
 )
+from graphcnn.ops import Add, Anchor, BatchNorm, Linear, MaxPool, Pooling, Unary
+from graphcnn.targets.lowering import Lowering, image_size
+from graphcnn.targets.pack import scale_and_shift
 
 RULE = "triton"
-UNARY: dict[type[Op], Any] = {
-    Relu: epilogue.relu,
-    LeakyRelu: epilogue.leaky_relu,
-    Sigmoid: epilogue.sigmoid,
-    Tanh: epilogue.tanh,
-    Silu: epilogue.silu,
-}
-BINARY: dict[type[Op], Any] = {Add: epilogue.add, Mul: epilogue.mul}
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A body as a kernel sees it.
+    """What one kernel computes.
 
     Attributes:
         anchor: The convolution or linear layer.
-        tail: The nodes after it, each reading the one before.
-        exports: For each output of the body, its position: 0 is the anchor's value.
+        links: The nodes after it.
+        tail: A step for each of them. An operand in memory is a function from a `Lowering` to its
+            view: where it lies is known for a whole graph only.
+        exports: For each stored value, its index: 0 is the anchor's.
     """
 
     anchor: Node
-    tail: tuple[Node, ...]
-    exports: tuple[int, ...]
+    links: tuple[Node, ...] = ()
+    tail: Tail = ()
+    exports: tuple[int, ...] = (0,)
+
+
+def placed(
+    tail: Tail, lowering: Lowering, form: Callable[[View], View] = lambda view: view
+) -> Tail:
+    """The steps with views, in some form, for operands in memory."""
+
+    def place(read: Any) -> int | View:
+        return read if isinstance(read, int) else form(read(lowering))
+
+    return tuple(replace(step, reads=tuple(map(place, step.reads))) for step in tail)
 
 
 def chain_of(body: Graph) -> Chain | Refusal:
-    """The chain a body forms, or why it is none."""
-    anchor, *tail = body.nodes
-    if not isinstance(anchor.op, Conv2d | Linear):
-        return Refusal(RULE, anchor.name, f"a group starts with conv2d or linear, not {anchor.op}")
-    previous = anchor.name
-    pools = 0
-    for node in tail:
-        if node.inputs.count(previous) != 1:
-            times = "twice" if previous in node.inputs else "not"
-            return Refusal(
-                RULE, node.name, f"the chain's value {previous} is read {times}", (previous,)
-            )
-        earlier = tuple(n for n in node.inputs if n != previous and body.producer(n))
-        if earlier:
-            because = f"it reads '{earlier[0]}', which the chain has left behind"
-            return Refusal(RULE, node.name, because, earlier)
-        if refusal := _link_refusal(node, body, previous, anchor):
-            return refusal
-        pools += isinstance(node.op, MaxPool2d | AvgPool2d)
-        if pools > 1:
-            return Refusal(RULE, node.name, "a kernel holds at most one pool", (node.name,))
-        previous = node.name
-    order = [node.name for node in body.nodes]
-    return Chain(anchor, tuple(tail), tuple(order.index(name) for name in body.outputs))
+    """What a body is to a kernel, or why none computes it. Types decide, not places in memory."""
+    anchor, *links = body.nodes
+    if not isinstance(anchor.op, Anchor):
+        because = f"a group starts with a convolution or linear layer, not {anchor.op}"
+        return Refusal(RULE, anchor.name, because)
+    for name in anchor.inputs[1:]:
+        if not body.is_param(name):
+            because = f"'{name}' is computed in the graph; it must be a param"
+            return Refusal(RULE, anchor.name, because, (name,))
+    values = {anchor.name: 0}
+    tail: list[Stage | Pool] = []
+    for link in links:
+        try:
+            tail.append(step_of(link, values, body))
+            _check_shape(link, values, body)
+        except Refused as refused:
+            return Refusal(RULE, link.name, refused.because, link.inputs)
+        values[link.name] = len(tail)
+    size = None if isinstance(anchor.op, Linear) else image_size(anchor.type.shape)
+    if refused := tail_refusal(tuple(tail), size):
+        link = links[refused.step or 0]
+        return Refusal(RULE, link.name, refused.because, link.inputs)
+    return Chain(anchor, tuple(links), tuple(tail), tuple(values[name] for name in body.outputs))
 
 
-def _link_refusal(node: Node, body: Graph, previous: str, anchor: Node) -> Refusal | None:
-    """Why a node cannot follow `previous` in the tail, or None."""
-    op: Op = node.op
-    if isinstance(op, MaxPool2d | AvgPool2d):
-        if isinstance(anchor.op, Linear):
-            return Refusal(RULE, node.name, "a linear layer has no pixels to pool", (anchor.name,))
-        dilation = op.dilation if isinstance(op, MaxPool2d) else (1, 1)
-        because = epilogue.pool_refusal(
-            op.kernel_size,
-            op.stride,
-            op.padding,
-            dilation,
-            ceil_mode=op.ceil_mode,
-            size=body.type_of(previous).shape[2:],
-        )
-        return Refusal(RULE, node.name, because, (previous,)) if because else None
-    if isinstance(op, Add | Mul):
-        if node.type.shape != body.type_of(previous).shape:
-            grown = f"{body.type_of(previous)} grows to {node.type}"
-            return Refusal(RULE, node.name, f"the broadcast changes the shape: {grown}", ())
-        return None
-    if type(op) in UNARY or isinstance(op, BatchNorm):
-        return None
-    return Refusal(RULE, node.name, f"{op.name} is not a step that a kernel's tail can take", ())
+def _check_shape(link: Node, values: Mapping[str, int], body: Graph) -> None:
+    """Raise Refused unless a link takes values of the kernel's tile to another such value."""
+    read = [body.type_of(name) for name in link.inputs if name in values]
+    if not read:
+        raise Refused("it reads none of the kernel's values")
+    if not isinstance(link.op, Pooling) and (grown := set(read) - {link.type}):
+        raise Refused(f"its broadcast grows {grown.pop()} to {link.type}")
+
+
+def step_of(node: Node, values: Mapping[str, int], graph: Graph) -> Stage | Pool:
+    """A node as a step of a kernel.
+
+    Args:
+        node: The node.
+        values: Indices of the kernel's values, by name; what else it reads is in memory.
+        graph: Where it stands.
+
+    Raises:
+        Refused: when it is none.
+    """
+    op, read = node.op, [values[name] for name in node.inputs if name in values]
+    if isinstance(op, Pooling):
+        window = op.window.lifted(2)
+        size = image_size(graph.type_of(node.inputs[0]).shape)
+        padding = (*window.begins, *window.ends)
+        if because := pool_refusal(
+            window.kernel, window.stride, padding, window.dilation, ceil_mode=window.ceil, size=size
+        ):
+            raise Refused(because)
+        return Pool("max" if isinstance(op, MaxPool) else "avg", window.kernel, tuple(read))
+    if op.kind is OpKind.REDUCTION:
+        raise Refused("it reduces whole dimensions, and a kernel's program holds a tile")
+    if op.kind > OpKind.BROADCAST or not hasattr(stages, op.name):
+        raise Refused(f"{op.name} is not a step that a kernel's tail can take")
+    if isinstance(op, BatchNorm):
+        return _batch_norm(node, values, graph)
+    reads = tuple(
+        values[name] if name in values else partial(Lowering.operand, name=name, result=node.type)
+        for name in node.inputs
+    )
+    rises = op.monotone if isinstance(op, Unary) else isinstance(op, Add)
+    params = op.params if isinstance(op, Unary) else ()
+    return Stage(getattr(stages, op.name), reads, params, rises)
+
+
+def _batch_norm(node: Node, values: Mapping[str, int], graph: Graph) -> Stage:
+    """A scale and a shift for each channel, which are known beforehand."""
+    value, *statistics = node.inputs
+    for name in statistics:
+        if not graph.is_param(name):
+            raise Refused(f"'{name}' is computed in the graph; it must be a param")
+    vectors = (partial(Lowering.weight, packing=vector) for vector in scale_and_shift(node))
+    return Stage(stages.batch_norm, (values[value], *vectors))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from graphcnn.ir import Fused, Graph, Value
-from graphcnn.ops import VIEWS, Linear
+from graphcnn.ir import Graph, OpKind, Value
+from graphcnn.ops import Linear
 from graphcnn.plan import Buffer, Location
 
 
@@ -16,30 +16,31 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """NHWC strides of a shape in NCHW order, in elements."""
-    _, channels, height, width = shape
-    return (height * width * channels, 1, width * channels, channels)
+    """Strides of [N, C, sizes] that lie in memory as [N, sizes, C], in elements."""
+    images, channels, *sizes = shape
+    first, *rest, _ = contiguous((images, *sizes, channels))
+    return (first, 1, *rest)
 
 
 def locate(graph: Graph) -> dict[str, Location]:
     """A location for every input and every value that a node defines.
 
-    Rank-4 values are stored channels last, except those the caller sees and those that a flatten
+    Maps [N, C, sizes] are stored channels last, except those the caller sees and those that a flatten
     or reshape reads or a linear layer, with what is fused to it, touches: these are row-major, so
     that the caller's tensors need no conversion, a reshape is an alias and a linear layer sees a
     matrix. Kernels read and write either through strides.
     """
     row_major = {value.name for value in graph.inputs} | set(graph.outputs)
     for node in graph.nodes:
-        op = node.op.body.nodes[0].op if isinstance(node.op, Fused) else node.op
-        if isinstance(op, (*VIEWS, Linear)):
+        op = node.members[0].op
+        if op.kind is OpKind.VIEW or isinstance(op, Linear):
             row_major |= {*node.inputs, *(value.name for value in node.outputs)}
     locations: dict[str, Location] = {}
     for value in graph.inputs:
         locations[value.name] = _own(value, row_major=True)
     for node in graph.nodes:
         for value in node.outputs:
-            if isinstance(node.op, VIEWS) and node.inputs[0] in locations:
+            if node.op.kind is OpKind.VIEW and node.inputs[0] in locations:
                 source = locations[node.inputs[0]].buffer
                 location = Location(source, value.type, contiguous(value.type.shape))
             else:
@@ -50,8 +51,8 @@ def locate(graph: Graph) -> dict[str, Location]:
 
 def _own(value: Value, *, row_major: bool) -> Location:
     shape = value.type.shape
-    nhwc = len(shape) == 4 and not row_major
-    strides = channels_last(shape) if nhwc else contiguous(shape)
+    maps = len(shape) in (3, 4) and not row_major
+    strides = channels_last(shape) if maps else contiguous(shape)
     return Location(Buffer(value.name), value.type, strides)
 
 

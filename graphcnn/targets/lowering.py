@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from math import prod
 
 from graphcnn.errors import TooLarge
-from graphcnn.ir import Graph, Node, Param, TensorType
-from graphcnn.kernels.launch import MAX_OFFSET, Launch, View
-from graphcnn.plan import Buffer, Location, Lowered, PackedWeight, Step
-from graphcnn.targets.layout import broadcast_strides, contiguous, locate
+from graphcnn.ir import Graph, Node, Param, Refusal, TensorType
+from graphcnn.kernels import Launch, Refused, View
+from graphcnn.kernels.launch import MAX_OFFSET
+from graphcnn.plan import Buffer, Location, Lowered, Packing, Step
+from graphcnn.targets.device import Device
+from graphcnn.targets.layout import broadcast_strides, locate
+from graphcnn.targets.pack import plain
 
 
 @dataclass
 class Lowering:
-    """One graph on its way to steps."""
+    """One graph on its way to steps.
+
+    Attributes:
+        graph: The graph, where the groups to be lowered node by node are taken apart.
+        device: Where the steps are to run.
+        locations: Where its values live.
+        owners: The group that a node was taken from, by name.
+    """
 
     graph: Graph
+    device: Device
     locations: Mapping[str, Location]
+    owners: Mapping[str, str]
     steps: list[Step] = field(default_factory=list)
-    weights: dict[str, PackedWeight] = field(default_factory=dict)
+    weights: dict[str, Packing] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, graph: Graph) -> Lowering:
-        """Start with every value located and no step."""
-        return cls(graph, locate(graph))
+    def of(cls, graph: Graph, device: Device, apart: Collection[str]) -> Lowering:
+        """Start with every value located and no step; some groups are taken apart."""
+        owners = {
+            member.name: node.name
+            for node in graph.nodes
+            if node.name in apart
+            for member in node.members
+        }
+        nodes = (node.members if node.name in apart else (node,) for node in graph.nodes)
+        graph = graph.replace(nodes=tuple(node for part in nodes for node in part))
+        return cls(graph, device, locate(graph), owners)
 
     def check_sizes(self) -> None:
         """Check that kernels can address every value.
@@ -45,7 +64,7 @@ class Lowering:
     def view(self, name: str) -> View:
         """A value, or a param as it is, as kernels see it."""
         if name not in self.locations:
-            return self.weight("plain", name, shape=self.graph.type_of(name).shape)
+            return self.weight(plain(self.graph.param_by_name[name]))
         location = self.locations[name]
         return View(
             location.buffer, location.type.shape, location.strides, location.type.dtype.value
@@ -67,33 +86,25 @@ class Lowering:
             strides = (*view.strides[:1], *strides[1:])
         return View(view.buffer, result.shape, strides, view.dtype)
 
-    def weight(
-        self,
-        layout: str,
-        *sources: str,
-        shape: tuple[int, ...],
-        strides: tuple[int, ...] | None = None,
-        options: tuple[float, ...] = (),
-        dtype: str | None = None,
-    ) -> View:
-        """A packed weight, made from params when the plan is bound.
+    def param(self, name: str) -> Param:
+        """A param that a kernel wants in a layout of its own.
 
         Raises:
-            ValueError: when a source is not a param.
+            Refused: when the graph computes it.
         """
-        for source in sources:
-            if not self.graph.is_param(source):
-                raise ValueError(f"{source} is computed in the graph; it must be a param")
-        param: Param = self.graph.param_by_name[sources[0]]
-        name = "@".join(("+".join(sources), layout, *map(repr, options)))
-        self.weights[name] = PackedWeight(name, layout, sources, options)
-        dtype = dtype or param.type.dtype.value
-        return View(Buffer(name), shape, strides or contiguous(shape), dtype)
+        if not self.graph.is_param(name):
+            raise Refused(f"'{name}' is computed in the graph; it must be a param")
+        return self.graph.param_by_name[name]
+
+    def weight(self, packing: Packing) -> View:
+        """A packed weight, made from params when the plan is bound."""
+        self.weights[packing.name] = packing
+        return View(Buffer(packing.name), packing.shape, packing.strides, packing.dtype.value)
 
     def emit(
         self,
         node: Node,
-        kernel: str,
+        label: str,
         launch: Launch,
         reads: tuple[View, ...],
         writes: tuple[View, ...],
@@ -104,16 +115,22 @@ class Lowering:
         buffers = {location.buffer.name for location in self.locations.values()}
         read = tuple(view.buffer.name for view in reads if view.buffer.name in buffers)
         written = tuple(view.buffer.name for view in writes)
-        self.steps.append(Step(node.name, kernel, read, written, launch, in_place))
+        arithmetic = self.device.arithmetic(node.type.dtype)
+        name = self.owners.get(node.name, node.name)
+        self.steps.append(Step(name, label, launch, read, written, arithmetic, in_place))
 
-    def lowered(self) -> Lowered:
+    def lowered(self, refusals: tuple[Refusal, ...]) -> Lowered:
         """The finished product, with the size of every buffer that holds activations."""
         buffers: dict[str, int] = {}
         for location in self.locations.values():
             buffer = location.buffer.name
             buffers[buffer] = max(buffers.get(buffer, 0), location.type.nbytes)
         return Lowered(
-            tuple(self.steps), dict(self.locations), buffers, tuple(self.weights.values())
+            tuple(self.steps),
+            dict(self.locations),
+            buffers,
+            tuple(self.weights.values()),
+            refusals,
         )
 
 
@@ -124,18 +141,12 @@ def window(view: View, starts: tuple[int, ...], shape: tuple[int, ...]) -> View:
     return View(buffer, shape, view.strides, view.dtype)
 
 
-def rows(view: View) -> View:
-    """A view of any rank as [rows, features]: its leading dimensions as one.
+def image_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of maps [N, C, sizes]; those of one dimension are one pixel high."""
+    height, width = (1, *shape[2:])[-2:]
+    return height, width
 
-    Raises:
-        ValueError: when their strides do not follow one another.
-    """
-    *leading, features = view.shape
-    *steps, last = view.strides
-    inner = steps[-1] if steps else 0
-    count = prod(leading)
-    for size, stride in zip(reversed(leading), reversed(steps), strict=True):
-        if stride != inner and size != 1:
-            raise ValueError(f"the rows of {view.shape} with strides {view.strides} are no matrix")
-        inner = stride * size
-    return View(view.buffer, (count, features), (steps[-1] if steps else 0, last), view.dtype)
+
+def as_image(view: View) -> View:
+    """Maps of one dimension [N, C, L] as images [N, C, 1, L]; images as they are."""
+    return view.permuted(0, 1, -1, 2) if len(view.shape) == 3 else view

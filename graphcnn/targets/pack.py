@@ -1,59 +1,79 @@
-"""Weight layouts: how each constant is arranged, once, for the kernel that reads it."""
+"""Weights in the layouts that kernels read: each arranged once, when a model is bound."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from functools import partial
+from math import prod
 
 import numpy as np
 
-from graphcnn.ir import Array, DType, Param
-from graphcnn.plan import PackedWeight
+from graphcnn.ir import Array, DType, Node, Param
+from graphcnn.ops import BatchNorm
+from graphcnn.plan import Packing
+from graphcnn.targets.layout import contiguous
 
 
-def pack(weight: PackedWeight, params: Mapping[str, Param]) -> tuple[Array, DType]:
-    """The packed array, contiguous, and the dtype it is stored in.
+def plain(param: Param, shape: tuple[int, ...] | None = None) -> Packing:
+    """A param as it is, perhaps under another shape."""
+    shape = param.type.shape if shape is None else shape
+    name = f"{param.name}@plain"
+    return Packing(name, (param.name,), shape, contiguous(shape), param.type.dtype, np.asarray)
 
-    Raises:
-        MissingWeights: when a source has no data.
+
+def filters(param: Param, order: str) -> Packing:
+    """A filter [K, C, taps] as the matrix [K, taps * C] of an implicit GEMM.
+
+    Args:
+        param: The filter.
+        order: "reduction_major" or "channel_major": what is contiguous (see `DeviceTraits`).
     """
-    arrays = [params[name].values for name in weight.sources]
-    packed, dtype = LAYOUTS[weight.layout](*arrays, *weight.options), DType.F32
-    if weight.layout not in _STATISTICS:
-        dtype = params[weight.sources[0]].type.dtype
-    return np.ascontiguousarray(dtype.round(packed)), dtype
+    channels, *inner = param.type.shape
+    shape = (channels, prod(inner))
+    by_channel = order == "channel_major"
+    return Packing(
+        f"{param.name}@{order}",
+        (param.name,),
+        shape,
+        (1, channels) if by_channel else contiguous(shape),
+        param.type.dtype,
+        channel_major if by_channel else reduction_major,
+    )
 
 
-def _plain(weight: Array) -> Array:
-    return weight
-
-
-def _reduction_major(weight: Array) -> Array:
-    """[K, C, R, S] to [K, R * S * C]: each output channel's reduction is contiguous."""
+def reduction_major(weight: Array) -> Array:
+    """[K, C, taps] to [K, taps * C]: each output channel's reduction is contiguous."""
     channels, inner = weight.shape[:2]
     return weight.reshape(channels, inner, -1).transpose(0, 2, 1).reshape(channels, -1)
 
 
-def _channel_major(weight: Array) -> Array:
-    """[K, C, R, S] to [R * S * C, K]: the output channels of one tap and channel are contiguous."""
-    return _reduction_major(weight).T
+def channel_major(weight: Array) -> Array:
+    """[K, C, taps] to [taps * C, K]: the output channels of one tap and channel are contiguous."""
+    return reduction_major(weight).T
 
 
-def _batch_norm_scale(var: Array, weight: Array, eps: float) -> Array:
+def scale_and_shift(norm: Node) -> tuple[Packing, Packing]:
+    """A batch norm as a factor and a summand per channel, that broadcast to its value.
+
+    In float32 whatever the graph's dtype: rounding a scale would cost more than it saves.
+    """
+    assert isinstance(norm.op, BatchNorm)
+    eps = norm.op.eps
+    _, mean, var, weight, bias = norm.inputs
+    strides = (0, 1, *(0,) * (len(norm.type.shape) - 2))
+
+    def vector(kind: str, *sources: str) -> Packing:
+        name = f"{'+'.join(sources)}@batch_norm_{kind}@{eps!r}"
+        arrange = partial({"scale": _scale, "shift": _shift}[kind], eps=eps)
+        return Packing(name, sources, norm.type.shape, strides, DType.F32, arrange)
+
+    return vector("scale", var, weight), vector("shift", mean, var, weight, bias)
+
+
+def _scale(var: Array, weight: Array, *, eps: float) -> Array:
     scale: Array = weight.astype(np.float64) / np.sqrt(var.astype(np.float64) + eps)
     return scale
 
 
-def _batch_norm_shift(mean: Array, var: Array, weight: Array, bias: Array, eps: float) -> Array:
-    shift: Array = bias - mean * _batch_norm_scale(var, weight, eps)
+def _shift(mean: Array, var: Array, weight: Array, bias: Array, *, eps: float) -> Array:
+    shift: Array = bias - mean * _scale(var, weight, eps=eps)
     return shift
-
-
-LAYOUTS: dict[str, Callable[..., Array]] = {
-    "plain": _plain,
-    "reduction_major": _reduction_major,
-    "channel_major": _channel_major,
-    "batch_norm_scale": _batch_norm_scale,
-    "batch_norm_shift": _batch_norm_shift,
-}
-# Kept in float32 whatever the graph's dtype: rounding a scale would cost more than it saves.
-_STATISTICS = {"batch_norm_scale", "batch_norm_shift"}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from graphcnn import triton_api
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import Array, DType, Fused, Graph, Node, Op, Param, Refusal
+from graphcnn.ir import DType, Fused, Graph, Node, Op, Refusal
 from graphcnn.kernels import (
-    Launch,
+    Policy,
+    Refused,
+    Stage,
     avg_pool2d,
+    by_rule,
     copy,
     fill,
     global_avg_pool2d,
@@ -19,106 +20,89 @@ from graphcnn.kernels import (
     softmax,
 )
 from graphcnn.ops import (
-    VIEWS,
-    AvgPool2d,
-    BatchNorm,
+    Anchor,
+    AvgPool,
     Concat,
-    Conv2d,
+    Dropout,
+    Flatten,
     GlobalAvgPool2d,
-    Linear,
     LogSoftmax,
-    MaxPool2d,
+    MaxPool,
     Pad,
+    Pooling,
+    Reshape,
     Softmax,
 )
-from graphcnn.plan import Buffer, Lowered, PackedWeight
-from graphcnn.targets.chain import BINARY, RULE, UNARY, Chain, chain_of
+from graphcnn.plan import Lowered
+from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of
 from graphcnn.targets.device import Device
-from graphcnn.targets.groups import lower_group, steps_of
-from graphcnn.targets.lowering import Lowering, window
-from graphcnn.targets.pack import pack
+from graphcnn.targets.groups import lower_group
+from graphcnn.targets.lowering import Lowering, as_image, window
+from graphcnn.targets.pack import plain
 
 
 class TritonTarget:
-    """Kernels of `graphcnn.kernels` on a CUDA device, or compiled natively for the CPU."""
+    """Kernels of `graphcnn.kernels` on a CUDA device, or compiled natively for the CPU.
+
+    `policy` picks the kernel and the tile of every convolution and linear layer.
+    """
 
     name = "triton"
     fuses = True
 
-    def __init__(self, device: Device) -> None:
-        self.on = device
+    def __init__(self, device: Device, policy: Policy = by_rule) -> None:
+        self.on, self.policy = device, policy
 
     def supports(self, body: Graph) -> Refusal | None:
         """Whether one kernel can compute a group; the reason when not."""
         chain = chain_of(body)
-        if isinstance(chain, Refusal):
-            return chain
-        try:
-            lower_group(Lowering.of(body), chain, self.on)
-        except ValueError as error:
-            return Refusal(RULE, chain.anchor.name, str(error))
-        except UnsupportedOp as error:
-            return Refusal(RULE, chain.anchor.name, error.what)
-        return None
+        return chain if isinstance(chain, Refusal) else None
 
     def lower(self, graph: Graph) -> Lowered:
-        """Steps for every node, in order.
+        """Steps for every node, in order; a group that no kernel can take as its values lie is
+        lowered node by node.
 
         Raises:
             TooLarge: for a value beyond what kernels can address.
             UnsupportedOp: naming the node that has no kernel, and why.
         """
-        lowering = Lowering.of(graph)
-        lowering.check_sizes()
-        for node in graph.nodes:
-            _check_dtype(node)
-            try:
-                self._lower_node(lowering, node)
-            except ValueError as error:
-                raise UnsupportedOp(
-                    f"no kernel computes this {node.op.name}",
-                    where=node.place,
-                    got=str(error),
-                    remedy='target="library" runs every operator through torch',
-                ) from None
-        return lowering.lowered()
+        refusals: list[Refusal] = []
+        while True:
+            apart = {refusal.node for refusal in refusals}
+            lowering = Lowering.of(graph, self.on, apart)
+            lowering.check_sizes()
+            for node in lowering.graph.nodes:
+                _check_dtype(node)
+                try:
+                    self._lower_node(lowering, node)
+                except Refused as refused:
+                    if not isinstance(node.op, Fused):
+                        raise _unsupported(node, refused.because) from None
+                    refusals.append(Refusal(RULE, node.name, refused.because))
+                    break
+            else:
+                return lowering.lowered(tuple(refusals))
 
     def _lower_node(self, lowering: Lowering, node: Node) -> None:
         if isinstance(node.op, Fused):
             chain = chain_of(node.op.body)
             if isinstance(chain, Refusal):
-                raise ValueError(chain.because)
-            lower_group(lowering, chain, self.on, node)
-        elif isinstance(node.op, Conv2d | Linear):
-            lower_group(lowering, Chain(node, (), (0,)), self.on)
+                raise Refused(chain.because)
+            lower_group(lowering, chain, node, self.policy)
+        elif isinstance(node.op, Anchor):
+            lower_group(lowering, Chain(node), node, self.policy)
         elif not lowering.is_alias(node):
-            if type(node.op) not in TABLE:
-                raise ValueError(f"{node.op.name} is not in the lowering table")
-            TABLE[type(node.op)](lowering, node)
+            rows = (TABLE[family] for family in type(node.op).__mro__ if family in TABLE)
+            next(rows, _pointwise)(lowering, node)
 
-    def pack(self, weight: PackedWeight, params: Mapping[str, Param]) -> tuple[Array, DType]:
-        """A weight's numbers in the layout its kernel reads."""
-        return pack(weight, params)
 
-    def prepare(self, launch: object, resolve: Callable[[Buffer], Any]) -> Callable[[], None]:
-        """Compile a launch for the memory its buffers resolve to."""
-        assert isinstance(launch, Launch)
-        args = tuple(_substitute(arg, resolve) for arg in launch.args)
-        prepared = triton_api.prepare(launch.kernel, args, launch.meta, self.on.driver)
-        grid, stream = launch.grid, self.on.stream
-        return lambda: prepared(grid, stream(), args)
-
-    def unit(self, graph: Graph) -> float:
-        """Unit roundoff of the arithmetic that computes this graph's values.
-
-        The CPU accumulates in float32. Tensor cores truncate where they add (Fasi et al.,
-        Numerical behavior of NVIDIA tensor cores, 2021), which doubles it; float32 operands are
-        split in two tf32 parts of 11 bits each.
-        """
-        if self.on.kind == "cpu":
-            return 2.0**-24
-        f32 = all(value.type.dtype is DType.F32 for value in graph.inputs)
-        return 2.0**-21 if f32 else 2.0**-23
+def _unsupported(node: Node, because: str) -> UnsupportedOp:
+    return UnsupportedOp(
+        f"no kernel computes this {node.op.name}",
+        where=node.place,
+        got=because,
+        remedy='target="library" runs every operator through torch',
+    )
 
 
 def _check_dtype(node: Node) -> None:
@@ -140,71 +124,58 @@ def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
     return arg
 
 
-def _lower_pointwise(lowering: Lowering, node: Node) -> None:
+def _pointwise(lowering: Lowering, node: Node) -> None:
     before = node.inputs[0]
     if lowering.graph.type_of(before).shape != node.type.shape:
         before = node.inputs[-1]
-    stages = steps_of(lowering, node, before)
+    (stage,) = placed((step_of(node, {before: 0}, lowering.graph),), lowering)
+    assert isinstance(stage, Stage)
     x, y = lowering.operand(before, node.type), lowering.view(node.name)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     reads = (x, *(view for view in reads if view.buffer != x.buffer))
-    launch = pointwise(x, y, tuple(stages))
     same = x.strides == y.strides and before in lowering.locations
-    lowering.emit(node, node.op.name, launch, reads, (y,), in_place=same)
+    lowering.emit(node, node.op.name, pointwise(x, y, (stage,)), reads, (y,), in_place=same)
 
 
-def _lower_pool(lowering: Lowering, node: Node) -> None:
-    x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
-    op = node.op
-    if isinstance(op, MaxPool2d):
-        launch = max_pool2d(
-            x,
-            y,
-            kernel=op.kernel_size,
-            stride=op.stride,
-            padding=op.padding[:2],
-            dilation=op.dilation,
-        )
+def _pool(lowering: Lowering, node: Node) -> None:
+    assert isinstance(node.op, MaxPool | AvgPool)
+    x, y = (as_image(lowering.view(name)) for name in (node.inputs[0], node.name))
+    window = node.op.window.lifted(2)
+    taps = {"kernel": window.kernel, "stride": window.stride}
+    if isinstance(node.op, MaxPool):
+        launch = max_pool2d(x, y, **taps, padding=window.begins, dilation=window.dilation)
     else:
-        assert isinstance(op, AvgPool2d)
-        launch = avg_pool2d(
-            x,
-            y,
-            kernel=op.kernel_size,
-            stride=op.stride,
-            padding=op.padding,
-            count_include_pad=op.count_include_pad,
-        )
-    lowering.emit(node, op.name, launch, (x,), (y,))
+        padding = (*window.begins, *window.ends)
+        counts = node.op.count_include_pad
+        launch = avg_pool2d(x, y, **taps, padding=padding, count_include_pad=counts)
+    lowering.emit(node, node.op.name, launch, (x,), (y,))
 
 
-def _lower_global_pool(lowering: Lowering, node: Node) -> None:
+def _global_pool(lowering: Lowering, node: Node) -> None:
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
     lowering.emit(node, node.op.name, global_avg_pool2d(x, y), (x,), (y,))
 
 
-def _lower_softmax(lowering: Lowering, node: Node) -> None:
+def _softmax(lowering: Lowering, node: Node) -> None:
     assert isinstance(node.op, Softmax | LogSoftmax)
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
-    axis = node.op.dim % len(x.shape)
-    launch = softmax(x, y, axis=axis, log=isinstance(node.op, LogSoftmax))
+    launch = softmax(x, y, axis=node.op.dim, log=isinstance(node.op, LogSoftmax))
     lowering.emit(node, node.op.name, launch, (x,), (y,))
 
 
-def _lower_concat(lowering: Lowering, node: Node) -> None:
+def _concat(lowering: Lowering, node: Node) -> None:
     assert isinstance(node.op, Concat)
     y = lowering.view(node.name)
-    axis = node.op.dim % len(y.shape)
     start = 0
     for name in node.inputs:
         x = lowering.view(name)
-        starts = tuple(start if dim == axis else 0 for dim in range(len(y.shape)))
+        starts = tuple(start if dim == node.op.dim else 0 for dim in range(len(y.shape)))
         part = window(y, starts, x.shape)
         lowering.emit(node, "copy", copy(x, part), (x,), (y,))
-        start += x.shape[axis]
+        start += x.shape[node.op.dim]
 
 
-def _lower_pad(lowering: Lowering, node: Node) -> None:
+def _pad(lowering: Lowering, node: Node) -> None:
     assert isinstance(node.op, Pad)
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
     top, left, *_ = node.op.padding
@@ -213,21 +184,22 @@ def _lower_pad(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, "copy", copy(x, inside), (x,), (y,))
 
 
-def _lower_alias(lowering: Lowering, node: Node) -> None:
+def _view(lowering: Lowering, node: Node) -> None:
     """A param under a new shape: its packed data are not the value's own memory."""
     y = lowering.view(node.name)
-    x = lowering.weight("plain", node.inputs[0], shape=node.type.shape)
+    x = lowering.weight(plain(lowering.param(node.inputs[0]), node.type.shape))
     lowering.emit(node, "copy", copy(x, y), (), (y,))
 
 
+# How an op, or a family of them, becomes steps; any other is a stage of a pointwise kernel.
 TABLE: dict[type[Op], Callable[[Lowering, Node], None]] = {
-    **dict.fromkeys(VIEWS, _lower_alias),
-    **dict.fromkeys((*UNARY, *BINARY, BatchNorm), _lower_pointwise),
-    MaxPool2d: _lower_pool,
-    AvgPool2d: _lower_pool,
-    GlobalAvgPool2d: _lower_global_pool,
-    Softmax: _lower_softmax,
-    LogSoftmax: _lower_softmax,
-    Concat: _lower_concat,
-    Pad: _lower_pad,
+    Pooling: _pool,
+    GlobalAvgPool2d: _global_pool,
+    Softmax: _softmax,
+    LogSoftmax: _softmax,
+    Concat: _concat,
+    Pad: _pad,
+    Dropout: _view,
+    Flatten: _view,
+    Reshape: _view,
 }

@@ -7,7 +7,7 @@ products, is carried through the tail, and gains one rounding of the output's ty
 import torch
 import torch.nn.functional as F
 
-from graphcnn.kernels import Pool, View, epilogue
+from graphcnn.kernels import Pool, Stage, View, stages
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -58,23 +58,39 @@ class Output:
         assert excess <= 1.0, f"error is {excess:.3g} times its bound"
 
 
-def _stage(step, value, bound):
+MONOTONE = ("add", "relu", "sigmoid", "tanh")
+
+
+def stage(name, operand=None, param=None):
+    """A step of one operator on the value before it, with an operand view or an attribute."""
+    reads = (-1,) if operand is None else (-1, operand)
+    rises = name in MONOTONE or (name == "leaky_relu" and param >= 0)
+    return Stage(getattr(stages, name), reads, () if param is None else (param,), rises)
+
+
+def _stage(step, reads, bounds):
     """One stage in float64, and the bound after it: stages lose at most four roundings."""
-    operand = None if step.operand is None else step.operand.buffer.double()
+    value, *others = reads
     name = step.fn.__name__
     if name == "mul":
-        result, bound = value * operand, bound * operand.abs()
+        (other,) = others
+        result = value * other
+        bound = bounds[0] * (other.abs() + bounds[1]) + value.abs() * bounds[1]
+    elif name == "add":
+        result, bound = value + others[0], bounds[0] + bounds[1]
     else:
+        slope = abs(step.params[0]) if name == "leaky_relu" else 0.0
         result = {
-            "add": lambda: value + operand,
             "relu": value.relu,
-            "leaky_relu": lambda: F.leaky_relu(value, step.param),
+            "leaky_relu": lambda: F.leaky_relu(value, step.params[0]),
             "sigmoid": value.sigmoid,
             "tanh": value.tanh,
             "silu": lambda: F.silu(value),
+            "hardswish": lambda: F.hardswish(value),
+            "gelu": lambda: F.gelu(value, approximate="tanh" if step.params[0] else "none"),
         }[name]()
-        # The steepest of them but for leaky_relu, silu, has slope 1.0998.
-        bound = bound * max(1.1, abs(step.param))
+        # The steepest of them but for leaky_relu, hardswish, has slope 1.5.
+        bound = bounds[0] * max(1.5, slope)
     return result, bound + 4 * F32 * (result.abs() + value.abs() + 1)
 
 
@@ -83,17 +99,22 @@ def chain(value, bound, tail, exports=(), dtype="f32"):
 
     Values in `exports` are read on as they were stored, with the rounding of `dtype`.
     """
-    values = [(value, bound)]
-    for index, step in enumerate(tail):
-        if index in exports:
+
+    def stored(index, value, bound):
+        if index in exports and index < len(tail):
             bound = bound + ROUNDING[dtype] * (value.abs() + bound) + 2.0**-25
+        return value, bound
+
+    values = [stored(0, value, bound)]
+    for index, step in enumerate(tail, 1):
+        reads = [(r.buffer.double(), 0.0) if isinstance(r, View) else values[r] for r in step.reads]
         if isinstance(step, Pool):
             pool = F.max_pool2d if step.kind == "max" else F.avg_pool2d
-            value, bound = pool(value, step.kernel), pool(bound, step.kernel)
+            value, bound = (pool(part, step.kernel) for part in reads[0])
             bound = bound + 16 * F32 * value.abs()
         else:
-            value, bound = _stage(step, value, bound)
-        values.append((value, bound))
+            value, bound = _stage(step, *zip(*reads, strict=True))
+        values.append(stored(index, value, bound))
     return values
 
 
@@ -102,4 +123,4 @@ def product_bound(length, sum_of_sizes):
     return (length + 2) * F32 * sum_of_sizes
 
 
-RELU = epilogue.Stage(epilogue.relu)
+RELU = stage("relu")

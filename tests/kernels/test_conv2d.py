@@ -6,14 +6,14 @@ import torch.nn.functional as F
 from graphcnn.kernels import (
     ConvTile,
     Pool,
+    Refused,
     Stage,
     View,
-    commute_pool,
     conv2d,
     depthwise_conv2d,
-    epilogue,
+    stages,
 )
-from tests.kernels.buffers import RELU, Output, chain, product_bound, randn, view_of
+from tests.kernels.buffers import RELU, Output, chain, product_bound, randn, stage, view_of
 
 TILE = ConvTile(32, 64, 16)
 MAX2 = Pool("max", (2, 2))
@@ -68,7 +68,7 @@ def check(
         dilation=dilation,
         groups=groups,
         out_size=tuple(want.shape[2:]),
-        tail=commute_pool(tail, exports),
+        tail=tail,
         exports=exports,
         tile=tile,
     )
@@ -127,27 +127,34 @@ def test_layouts(run, layouts):
 
 
 SHAPE, WEIGHT = (2, 16, 9, 7), (20, 16, 3, 3)
-RESIDUAL = Stage(epilogue.add, view_of(randn(2, 20, 9, 7, seed=5)))
-PER_CHANNEL_SCALE = Stage(epilogue.mul, view_of(randn(1, 20, 1, 1, seed=6)))
-PER_CHANNEL_SHIFT = Stage(epilogue.add, view_of(randn(1, 20, 1, 1, seed=7)))
-GATE = Stage(epilogue.mul, view_of(randn(2, 20, 1, 1, seed=8)))
-POOLED_RESIDUAL = Stage(epilogue.add, view_of(randn(2, 20, 4, 3, seed=9)))
-SILU = Stage(epilogue.silu)
+RESIDUAL = stage("add", view_of(randn(2, 20, 9, 7, seed=5)))
+PER_CHANNEL_SCALE = stage("mul", view_of(randn(1, 20, 1, 1, seed=6)))
+PER_CHANNEL_SHIFT = stage("add", view_of(randn(1, 20, 1, 1, seed=7)))
+GATE = stage("mul", view_of(randn(2, 20, 1, 1, seed=8)))
+POOLED_RESIDUAL = stage("add", view_of(randn(2, 20, 4, 3, seed=9)))
+SILU = stage("silu")
 TAILS = {
     "relu": ((RELU,), (1,)),
     "before and after relu": ((RELU,), (0, 1)),
     "residual": ((RESIDUAL, RELU), (2,)),
     "scale and shift": ((PER_CHANNEL_SCALE, PER_CHANNEL_SHIFT, RELU), (3,)),
-    "gate per image and channel": ((Stage(epilogue.sigmoid), GATE), (2,)),
+    "gate per image and channel": ((stage("sigmoid"), GATE), (2,)),
     "activations": (
         (
-            Stage(epilogue.leaky_relu, param=0.1),
-            Stage(epilogue.tanh),
-            Stage(epilogue.leaky_relu, param=-1.5),
+            stage("leaky_relu", param=0.1),
+            stage("tanh"),
+            stage("leaky_relu", param=-1.5),
             SILU,
         ),
         (1, 4),
     ),
+    "diamond": ((stage("tanh"), Stage(stages.mul, (-2, -1)), RELU), (2, 3)),
+    "two branches": (
+        (stage("tanh"), Stage(stages.sigmoid, (0,)), Stage(stages.mul, (1, 2)), RESIDUAL),
+        (4,),
+    ),
+    "twice the same": ((RELU, Stage(stages.add, (-1, -1))), (2,)),
+    "diamond after a pool": ((RELU, MAX2, stage("tanh"), Stage(stages.mul, (-2, -1))), (1, 4)),
     "max pool": ((RELU, MAX2), (2,)),
     "bare pool": ((MAX2,), (1,)),
     "export before and after the pool": ((RELU, MAX2), (1, 2)),
@@ -207,26 +214,34 @@ def launch_of(x, w, y, **options):
     [
         ({"groups": 3}, "3 groups do not divide"),
         ({"kernel": (2, 2)}, "packed weight"),
-        ({"out_size": (7, 8)}, "its output"),
-        ({"tail": (MAX2,)}, "its output"),
-        ({"tail": (MAX2, MAX2)}, "at most one pool"),
-        ({"tail": (Pool("max", (3, 3)),)}, "powers of two"),
+        ({"out_size": (7, 8)}, "another shape than output"),
+        ({"tail": (MAX2,)}, "another shape than output"),
         ({"tail": (RESIDUAL,)}, "does not broadcast"),
         ({"exports": (1,)}, "name no value"),
     ],
 )
-def test_refusals(options, message):
+def test_shapes_that_disagree(options, message):
     x, w = view_of(randn(1, 16, 8, 8)), view_of(randn(16, 144))
     with pytest.raises(ValueError, match=message):
         launch_of(x, w, x, **options)
 
 
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [((MAX2, MAX2), "at most one pool"), ((Pool("max", (3, 3)),), "powers of two")],
+)
+def test_refuses_tails_that_no_kernel_takes(tail, message):
+    x, w = view_of(randn(1, 16, 8, 8)), view_of(randn(16, 144))
+    with pytest.raises(Refused, match=message):
+        launch_of(x, w, x, tail=tail)
+
+
 def test_refuses_what_int32_offsets_cannot_address():
     far = View(None, (1, 16, 8, 8), (0, 1, 16, 2**29), "f32")
     near, w = view_of(randn(1, 16, 8, 8)), view_of(randn(16, 144))
-    with pytest.raises(ValueError, match="address at most"):
+    with pytest.raises(Refused, match="address at most"):
         launch_of(far, w, near)
-    with pytest.raises(ValueError, match="address at most"):
+    with pytest.raises(Refused, match="address at most"):
         launch_of(near, w, far)
 
 
@@ -235,10 +250,10 @@ def test_refuses_masked_loads_beyond_what_is_kept_mapped():
     just = View(None, (1, 16, 8, 8), (0, 1, 2**20 - 16, 16), "f32")
     launch_of(just, w, y)  # a row and a pixel of padding: 4 MiB
     above = View(None, (1, 16, 8, 8), (0, 1, 2**20 - 15, 16), "f32")
-    with pytest.raises(ValueError, match="bytes past its end"):
+    with pytest.raises(Refused, match="bytes past its end"):
         launch_of(above, w, y)
     tail = View(None, (16, 144), (2**18, 1), "f32")
-    with pytest.raises(ValueError, match="bytes past its end"):
+    with pytest.raises(Refused, match="bytes past its end"):
         launch_of(view_of(randn(1, 16, 8, 8)), tail, y, tile=ConvTile(64, 64, 16))
 
 
@@ -259,7 +274,7 @@ def test_what_follows_an_export_reads_it_as_it_was_stored(run, dtype):
     x = randn(1, 16, 8, 8, dtype=dtype)
     x[0, :, 3, 4] = 6e4 if dtype == "f16" else 3e38
     w = randn(20, 144, dtype=dtype, seed=1)
-    shrink = Stage(epilogue.mul, view_of(torch.full((1, 20, 1, 1), 0.0013)))
+    shrink = stage("mul", view_of(torch.full((1, 20, 1, 1), 0.0013)))
     tail, exports = (RELU, shrink, MAX2, shrink), (1, 4)
     outputs = [Output((1, 20, 8, 8), dtype), Output((1, 20, 4, 4), dtype)]
     attributes = {"kernel": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
@@ -269,6 +284,6 @@ def test_what_follows_an_export_reads_it_as_it_was_stored(run, dtype):
     stored, result = (output.tensor for output in outputs)
     assert stored.isinf().any()
     assert stored.isfinite().any()
-    factor = shrink.operand.buffer[0, 0]
+    factor = shrink.reads[1].buffer[0, 0]
     want = F.max_pool2d(stored.float() * factor, 2) * factor
     np.testing.assert_array_equal(result.float(), want.to(result.dtype).float())

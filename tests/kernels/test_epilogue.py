@@ -1,13 +1,13 @@
 import pytest
 
-from graphcnn.kernels import Pool, Stage, commute_pool, epilogue, pool_refusal
-from tests.kernels.buffers import RELU, randn, view_of
+from graphcnn.kernels import Pool, Stage, commute_pool, pool_refusal, stages, tail_refusal
+from tests.kernels.buffers import RELU, randn, stage, view_of
 
 MAX2 = Pool("max", (2, 2))
-BIAS = Stage(epilogue.add, view_of(randn(1, 8, 1, 1)))
-RESIDUAL = Stage(epilogue.add, view_of(randn(2, 8, 6, 6)))
-SCALE = Stage(epilogue.mul, view_of(randn(1, 8, 1, 1)))
-LEAKY = Stage(epilogue.leaky_relu, param=0.1)
+BIAS = stage("add", view_of(randn(1, 8, 1, 1)))
+RESIDUAL = stage("add", view_of(randn(2, 8, 6, 6)))
+SCALE = stage("mul", view_of(randn(1, 8, 1, 1)))
+LEAKY = stage("leaky_relu", param=0.1)
 
 
 def names(tail):
@@ -23,9 +23,12 @@ def names(tail):
         ((RELU, LEAKY, MAX2), (1, 3), ["relu", "max", "leaky_relu"]),
         ((RELU, MAX2), (1, 2), ["relu", "max"]),
         ((SCALE, MAX2), (2,), ["mul", "max"]),
-        ((Stage(epilogue.silu), MAX2), (2,), ["silu", "max"]),
-        ((Stage(epilogue.leaky_relu, param=-1.0), MAX2), (2,), ["leaky_relu", "max"]),
+        ((stage("silu"), MAX2), (2,), ["silu", "max"]),
+        ((stage("leaky_relu", param=-1.0), MAX2), (2,), ["leaky_relu", "max"]),
         ((RELU, Pool("avg", (2, 2))), (2,), ["relu", "avg"]),
+        ((stage("tanh"), Stage(stages.mul, (0, 1)), MAX2), (3,), ["tanh", "mul", "max"]),
+        ((RELU, Stage(stages.sigmoid, (0,), (), True), MAX2), (1, 3), ["relu", "max", "sigmoid"]),
+        ((RELU, stage("silu"), Pool("max", (2, 2), (1,))), (2, 3), ["relu", "silu", "max"]),
         ((RELU,), (1,), ["relu"]),
         ((), (0,), []),
     ],
@@ -38,12 +41,12 @@ def test_commute_pool(tail, exports, order):
     ("arguments", "options", "reason"),
     [
         (((3, 3), (2, 2)), {}, "overlap"),
-        (((2, 2), (2, 2)), {"padding": (1, 0)}, "pads"),
+        (((2, 2), (2, 2)), {"padding": (1, 0)}, "into the padding"),
         (((2, 2), (2, 2)), {"dilation": (2, 1)}, "dilated"),
         (((3, 3), (3, 3)), {}, "powers of two"),
         (((8, 4), (8, 4)), {}, "2 to 16"),
         (((2, 2), (2, 2)), {"ceil_mode": True, "size": (7, 8)}, "partial windows"),
-        (((4, 4), (4, 4)), {"size": (3, 8)}, "no whole pool window"),
+        (((4, 4), (4, 4)), {"size": (3, 8)}, "no whole window"),
     ],
 )
 def test_pool_refusal(arguments, options, reason):
@@ -53,3 +56,24 @@ def test_pool_refusal(arguments, options, reason):
 def test_pool_refusal_accepts_whole_windows():
     assert pool_refusal((2, 2), (2, 2), size=(7, 9)) is None
     assert pool_refusal((2, 4), (2, 4), ceil_mode=True, size=(8, 8)) is None
+
+
+@pytest.mark.parametrize(
+    ("tail", "size", "step", "reason"),
+    [
+        ((RELU, MAX2), None, 1, "no pixels to pool"),
+        ((MAX2, RELU, MAX2), (8, 8), 2, "at most one pool"),
+        ((RELU, MAX2, Stage(stages.add, (-1, 1))), (8, 8), 2, "from before the kernel's pool"),
+        ((RELU, MAX2), (1, 8), 1, "no whole window"),
+    ],
+)
+def test_tail_refusal(tail, size, step, reason):
+    refused = tail_refusal(tail, size)
+    assert reason in refused.because
+    assert refused.step == step
+
+
+def test_any_tail_without_a_pool_is_taken():
+    tail = (RELU, RESIDUAL, Stage(stages.mul, (0, 2)), stage("silu"))
+    assert tail_refusal(tail, None) is None
+    assert tail_refusal((*tail, MAX2, RESIDUAL), (6, 6)) is None

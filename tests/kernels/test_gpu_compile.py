@@ -11,28 +11,24 @@ import torch
 
 from graphcnn import triton_api
 from graphcnn.kernels import (
+    CUDA,
+    DEPTHWISE,
     Pool,
     Pressure,
-    Stage,
     View,
     avg_pool2d,
-    commute_pool,
     conv2d,
     conv_pressure,
-    conv_tiles,
     copy,
     depthwise_conv2d,
-    depthwise_tiles,
-    epilogue,
     fill,
     global_avg_pool2d,
     linear,
-    linear_tiles,
     max_pool2d,
     pointwise,
     softmax,
 )
-from tests.kernels.buffers import DTYPES, RELU
+from tests.kernels.buffers import DTYPES, RELU, stage
 from tests.stand_in_gpu import SHARED_BYTES
 
 CAPABILITIES = (80, 90, 100)
@@ -40,7 +36,7 @@ CAPABILITIES = (80, 90, 100)
 # an exponential that is accurate everywhere, and a relu that keeps the sign of zero, cost there.
 PARKED = {(128, 256, 64, 80): 24, (32, 64, 16, 90): 16}
 MAX2 = Pool("max", (2, 2))
-SILU = Stage(epilogue.silu)
+SILU = stage("silu")
 
 
 def view(shape, dtype, layout="nhwc"):
@@ -70,7 +66,7 @@ def compiled(launch, capability):
     binary = triton_api.compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability)
     if binary.spills:
         told = f"{binary.spills} bytes spilled, {binary.registers} registers"
-        tile = (launch.meta.get(name) for name in ("BLOCK_CH", "BLOCK_PIX", "BLOCK_K"))
+        tile = (launch.meta.get(name) for name in ("BLOCK_CH", "BLOCK_PIX", "BLOCK_RED"))
         assert binary.spills <= PARKED.get((*tile, capability), 0), told
         assert not spilled_in_loops(binary.sass()), told
     assert binary.shared_bytes <= SHARED_BYTES[capability]
@@ -98,7 +94,7 @@ def convolution(tile, dtype, tail, exports, *, channels, kernel, layout):
         dilation=(1, 1),
         groups=1,
         out_size=(size, size),
-        tail=commute_pool(tail, exports),
+        tail=tail,
         exports=exports,
         tile=tile,
     )
@@ -106,7 +102,7 @@ def convolution(tile, dtype, tail, exports, *, channels, kernel, layout):
 
 
 def residual(dtype, layout="nhwc"):
-    return Stage(epilogue.add, view((32, 256, 57, 57), dtype, layout))
+    return stage("add", view((32, 256, 57, 57), dtype, layout))
 
 
 def hardest(pressure, dtype):
@@ -127,7 +123,7 @@ def hardest(pressure, dtype):
     ]
 
 
-CONV_CASES = [(dtype, tile) for dtype in DTYPES for tile in conv_tiles("cuda", dtype, Pressure.LOW)]
+CONV_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.conv_tiles(dtype)]
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
@@ -135,7 +131,7 @@ CONV_CASES = [(dtype, tile) for dtype in DTYPES for tile in conv_tiles("cuda", d
     ("dtype", "tile"), CONV_CASES, ids=lambda v: str(v).removeprefix("ConvTile")
 )
 def test_conv2d(dtype, tile, capability):
-    bears = max(p for p in Pressure if tile in conv_tiles("cuda", dtype, p))
+    bears = CUDA.conv_tiles(dtype)[tile]
     for (tail, exports), layout, channels, kernel in hardest(bears, dtype):
         launch, pressure = convolution(
             tile, dtype, tail, exports, channels=channels, kernel=kernel, layout=layout
@@ -155,14 +151,14 @@ def test_pooled_epilogue_stays_in_registers(dtype, tile, capability):
     assert all(("TF32" in product) == (dtype == "f32") for product in products)
 
 
-LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in linear_tiles("cuda", dtype)]
+LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.linear_tiles(dtype)]
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize(("dtype", "tile"), LINEAR_CASES, ids=str)
 def test_linear(dtype, tile, capability):
     for reduction in (4096, 1001):
-        tail = (Stage(epilogue.add, view((tile.rows, 1000), dtype)), SILU)
+        tail = (stage("add", view((tile.rows, 1000), dtype)), SILU)
         launch = linear(
             view((tile.rows, reduction), dtype),
             view((1000, reduction), dtype),
@@ -176,7 +172,7 @@ def test_linear(dtype, tile, capability):
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
-@pytest.mark.parametrize("tile", depthwise_tiles(), ids=str)
+@pytest.mark.parametrize("tile", DEPTHWISE, ids=str)
 def test_depthwise_conv2d(tile, capability):
     for dtype, layout in (("f32", "nhwc"), ("f16", "nchw")):
         launch = depthwise_conv2d(
@@ -200,7 +196,7 @@ def test_depthwise_conv2d(tile, capability):
 def others(dtype, layout):
     x = view((8, 96, 57, 57), dtype, layout)
     half = view((8, 96, 28, 28), dtype, layout)
-    scale = Stage(epilogue.mul, view((1, 96, 1, 1), dtype))
+    scale = stage("mul", view((1, 96, 1, 1), dtype))
     window = {"kernel": (3, 3), "stride": (2, 2)}
     return {
         "max_pool2d": max_pool2d(x, half, **window),
@@ -208,7 +204,7 @@ def others(dtype, layout):
         "global_avg_pool2d": global_avg_pool2d(x, view((8, 96, 1, 1), dtype)),
         "softmax": softmax(x, x, axis=1),
         "log_softmax": softmax(view((8, 1000), dtype), view((8, 1000), dtype), axis=1, log=True),
-        "pointwise": pointwise(x, x, (scale, Stage(epilogue.tanh), Stage(epilogue.add, x))),
+        "pointwise": pointwise(x, x, (scale, stage("tanh"), stage("add", x))),
         "copy": copy(x, view(x.shape, dtype, "nchw")),
         "fill": fill(x, 0.0),
     }

@@ -1,7 +1,7 @@
 import pytest
 
-from graphcnn.kernels import LinearTile, Stage, epilogue, linear, linear_tiles
-from tests.kernels.buffers import RELU, Output, chain, product_bound, randn, view_of
+from graphcnn.kernels import CPU, LinearTile, linear
+from tests.kernels.buffers import RELU, Output, chain, product_bound, randn, stage, view_of
 
 TILES = {
     "dot": LinearTile(32, 16, 16),
@@ -15,7 +15,7 @@ def check(run, rows, features, reduction, tile, *, dtype="f32", bias=True, reduc
     if not reduction_major:
         w = w.t().contiguous().t()
     b = randn(features, dtype=dtype, seed=3) if bias else None
-    tail = (Stage(epilogue.add, view_of(randn(rows, features, dtype=dtype, seed=4))), RELU)
+    tail = (stage("add", view_of(randn(rows, features, dtype=dtype, seed=4))), RELU)
     want, sizes = x.double() @ w.double().t(), x.double().abs() @ w.double().abs().t()
     if b is not None:
         want, sizes = want + b.double(), sizes + b.double().abs()
@@ -34,7 +34,7 @@ def test_dtypes(run, rows, tile, dtype):
     check(run, rows, 37, 100, TILES[tile], dtype=dtype)
 
 
-@pytest.mark.parametrize("tile", linear_tiles("cpu", "f32"))
+@pytest.mark.parametrize("tile", CPU.linear_tiles("f32"))
 def test_tiles_of_the_cpu(run, tile):
     check(run, 1 if tile.rows == 1 else 19, 70, 192, tile, bias=False)
 
@@ -46,7 +46,7 @@ def test_weight_may_be_stored_either_way(run, tile):
 
 def test_matrix_vector_tile_refuses_more_rows():
     x, w = view_of(randn(2, 8)), view_of(randn(4, 8))
-    with pytest.raises(ValueError, match="cannot serve 2 rows"):
+    with pytest.raises(ValueError, match="cannot serve"):
         linear(x, w, None, [view_of(randn(2, 4))], tile=TILES["matrix-vector"])
 
 

@@ -1,0 +1,59 @@
+"""Which dtypes the kernels compute in, and from which device on: one table, read by one check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphcnn.errors import UnsupportedOp
+from graphcnn.ir import DType, Graph
+from graphcnn.targets.device import Device
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """Where a dtype is computed.
+
+    Attributes:
+        cpu: Whether the CPU does.
+        cuda: Least compute capability of a CUDA device, ten times: 80 is 8.0; None is no device.
+        because: The reason, in words.
+    """
+
+    cpu: bool
+    cuda: int | None
+    because: str
+
+
+_NO_KERNEL = "kernels compute in float32"
+# Of every operator: what an operator does not take, its own shape rule refuses beforehand.
+CAPABILITIES: dict[DType, Capability] = {
+    DType.F32: Capability(True, 80, "a product is three products of tf32, which is new in 8.0"),
+    DType.F16: Capability(True, 80, "the kernels are compiled and checked for 8.0 and later"),
+    DType.BF16: Capability(True, 80, "bfloat16 products are new in 8.0"),
+    DType.F64: Capability(False, None, _NO_KERNEL),
+    DType.I8: Capability(False, None, _NO_KERNEL),
+    DType.I32: Capability(False, None, _NO_KERNEL),
+    DType.I64: Capability(False, None, _NO_KERNEL),
+}
+
+
+def check_capability(graph: Graph, device: Device) -> None:
+    """Check that a device computes every node in its dtype.
+
+    Raises:
+        UnsupportedOp: naming the first node, and what would compute it.
+    """
+    for node in graph.nodes:
+        for value in node.outputs:
+            need = CAPABILITIES[value.type.dtype]
+            least = need.cuda if device.capability is not None else 0 if need.cpu else None
+            if least is not None and (device.capability or 0) >= least:
+                continue
+            able = ", ".join(dtype for dtype, row in CAPABILITIES.items() if row.cuda)
+            raise UnsupportedOp(
+                f"no kernel for {device.name} computes in {value.type.dtype.long_name}",
+                where=node.place,
+                got=f"{value}: {need.because}",
+                wanted=able if least is None else f"compute capability {least / 10} or later",
+                remedy='build the graph with another dtype, or pass target="library"',
+            )

@@ -1,0 +1,119 @@
+"""Every kernel that can serve a layer, as values, and the rule that picks one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from .conv2d import MASK_TAPS, conv2d
+from .depthwise import depthwise_conv2d
+from .epilogue import Pool, Tail
+from .launch import Launch, View, ceil_div
+from .linear import linear
+from .tile import DEPTHWISE, ConvTile, DeviceTraits, Pressure
+
+
+class Choice(NamedTuple):
+    """A kernel and its tile: `launch(..., tile=tile)`."""
+
+    launch: Callable[..., Launch]
+    tile: Any
+
+
+class ConvProblem(NamedTuple):
+    """A convolution, as far as the choice of its kernel goes.
+
+    Attributes:
+        dtype: Of its operands.
+        filters: Output channels of a group.
+        channels: Input channels of a group.
+        groups: How many there are.
+        pixels: Output pixels of all images before pooling.
+        pressure: On registers.
+    """
+
+    dtype: str
+    filters: int
+    channels: int
+    groups: int
+    pixels: int
+    pressure: Pressure
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every group reads one channel."""
+        return self.channels == 1 and self.groups > 1
+
+
+class LinearProblem(NamedTuple):
+    """A linear layer likewise: the dtype of its operands, and its rows."""
+
+    dtype: str
+    rows: int
+
+
+Problem = ConvProblem | LinearProblem
+# Picks one of the choices for a problem on a device.
+Policy = Callable[[Problem, Sequence[Choice], DeviceTraits], Choice]
+
+
+def conv_pressure(
+    x: View, outputs: Sequence[View], tail: Tail, kernel: tuple[int, int]
+) -> Pressure:
+    """Register pressure of a convolution with these views (see `Pressure`)."""
+    operands = [r for step in tail for r in step.reads if not isinstance(r, int)]
+    full_size = [v for v in operands if v.shape[2:] != (1, 1) and any(v.strides[2:])]
+    if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *outputs, *full_size)):
+        return Pressure.HIGH
+    pooled = any(isinstance(step, Pool) for step in tail)
+    light = (
+        len(outputs) == 1 and (pooled or not full_size) and kernel[0] * kernel[1] <= MASK_TAPS.value
+    )
+    return Pressure.LOW if light else Pressure.NORMAL
+
+
+def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
+    """Every kernel and tile that computes a layer without spilling registers in its loop."""
+    if isinstance(problem, LinearProblem):
+        tiles = device.linear_tiles(problem.dtype)
+        return tuple(Choice(linear, t) for t in tiles if (t.rows == 1) == (problem.rows == 1))
+    direct = (Choice(depthwise_conv2d, tile) for tile in DEPTHWISE if problem.depthwise)
+
+    def bears(tile: ConvTile, most: Pressure) -> bool:
+        # A reduction that runs on from tap to tap has scattered addresses.
+        divides = problem.channels % tile.reduction == 0
+        return most >= (problem.pressure if divides else Pressure.HIGH)
+
+    tiles = device.conv_tiles(problem.dtype).items()
+    return (*direct, *(Choice(conv2d, tile) for tile, most in tiles if bears(tile, most)))
+
+
+def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> Choice:
+    """The default policy.
+
+    A linear layer takes the tile with the most rows that it fills, or the one with the fewest. A
+    depthwise convolution the direct kernel, the widest below twice its output channels. For any
+    other the rules are, in order: the largest reduction block that divides the input channels (the
+    smallest of at least 32, if there is one, where none does); less than twice the channels there
+    are; the largest tile whose grid still fills the device, else the tile with the most programs.
+    """
+    if isinstance(problem, LinearProblem):
+        least = min(choice.tile.rows for choice in found)
+        filled = (c for c in found if c.tile.rows <= max(problem.rows, least))
+        return max(filled, key=lambda choice: choice.tile.rows)
+    if problem.depthwise:
+        direct = [choice for choice in found if choice.launch is depthwise_conv2d]
+        width = 2 * problem.filters * problem.groups
+        return next((choice for choice in direct if choice.tile.channels < width), direct[-1])
+    blocks = {choice.tile.reduction for choice in found}
+    block = max((b for b in blocks if problem.channels % b == 0), default=0)
+    block = block or min(b for b in blocks if b >= 32 or problem.dtype == "f32")
+    fitting = [choice for choice in found if choice.tile.reduction == block]
+    narrowest = min(choice.tile.channels for choice in fitting)
+
+    def merit(choice: Choice) -> tuple[bool, bool, int, int]:
+        channels, pixels = choice.tile.channels, choice.tile.pixels
+        programs = ceil_div(problem.filters, channels) * ceil_div(problem.pixels, pixels)
+        fills = programs >= device.programs
+        narrow = channels < 2 * problem.filters or channels == narrowest
+        return narrow, fills, channels * pixels if fills else programs, channels
+
+    return max(fitting, key=merit)

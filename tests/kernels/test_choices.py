@@ -1,0 +1,58 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphcnn.kernels import (
+    CPU,
+    CUDA,
+    ConvProblem,
+    LinearProblem,
+    Pressure,
+    by_rule,
+    choices,
+    depthwise_conv2d,
+)
+
+DEVICES = st.sampled_from([CPU, CUDA])
+TYPES = st.sampled_from(["f32", "f16", "bf16"])
+COUNTS = st.integers(1, 5000)
+
+
+@given(DEVICES, TYPES, COUNTS, COUNTS, st.integers(1, 10**7), st.sampled_from(Pressure))
+def test_conv_choice_is_listed_and_bears_the_pressure(device, dtype, k, c, pixels, pressure):
+    problem = ConvProblem(dtype, k, c, 1, pixels, pressure)
+    tile = by_rule(problem, choices(problem, device), device).tile
+    if c % tile.reduction:  # flattened: the most scattered addresses
+        pressure = Pressure.HIGH
+    assert device.conv_tiles(dtype)[tile] >= pressure
+
+
+@given(DEVICES, TYPES, COUNTS)
+def test_linear_choice_is_listed_and_serves_the_rows(device, dtype, rows):
+    problem = LinearProblem(dtype, rows)
+    tile = by_rule(problem, choices(problem, device), device).tile
+    assert tile in device.linear_tiles(dtype)
+    assert (tile.rows == 1) == (rows == 1)
+
+
+@pytest.mark.parametrize(
+    ("problem", "tile"),
+    [
+        ((512, 256, 1, 32 * 28 * 28, Pressure.LOW), (128, 256, 64)),
+        ((512, 256, 1, 32 * 28 * 28, Pressure.NORMAL), (128, 128, 64)),
+        ((512, 512, 1, 14 * 14, Pressure.LOW), (64, 64, 64)),
+        ((64, 3, 1, 224 * 224, Pressure.HIGH), (64, 64, 32)),
+        ((10, 96, 1, 224 * 224, Pressure.NORMAL), (32, 64, 32)),
+        ((1, 1, 40, 56 * 56, Pressure.LOW), (64, 32, 1)),
+    ],
+)
+def test_choices_of_the_rule_on_cuda(problem, tile):
+    problem = ConvProblem("f16", *problem)
+    assert by_rule(problem, choices(problem, CUDA), CUDA).tile[:3] == tile
+
+
+def test_a_depthwise_convolution_may_be_a_grouped_product():
+    problem = ConvProblem("f32", 1, 1, 40, 56 * 56, Pressure.LOW)
+    launches = {choice.launch for choice in choices(problem, CPU)}
+    assert len(launches) == 2
+    assert by_rule(problem, choices(problem, CPU), CPU).launch is depthwise_conv2d
