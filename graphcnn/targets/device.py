@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import torch
 
-from graphcnn import cpu, settings
+from graphcnn import cpu, settings, triton_api
 from graphcnn.errors import DeviceUnavailable, shown
-from graphcnn.plan import Shadow
+from graphcnn.ir import DType
+from graphcnn.plan import Arithmetic, Buffer, Launch, Shadow
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,24 @@ class Device:
     def stream(self) -> int:
         """Handle of this thread's current stream, to which launches and copies go."""
         return 0
+
+    def arithmetic(self, dtype: DType) -> Arithmetic:
+        """What kernels compute values of a dtype in.
+
+        The CPU accumulates in float32. Tensor cores truncate where they add (Fasi et al.,
+        Numerical behavior of NVIDIA tensor cores, 2021), which doubles it; float32 operands are
+        split in two tf32 parts of 11 bits each.
+        """
+        if self.kind == "cpu":
+            return Arithmetic(2.0**-24)
+        return Arithmetic(2.0**-21 if dtype is DType.F32 else 2.0**-23)
+
+    def prepare(self, launch: Launch, resolve: Callable[[Buffer], Any]) -> Callable[[], None]:
+        """Compile a launch for the memory its buffers resolve to."""
+        args = tuple(_substitute(arg, resolve) for arg in launch.args)
+        prepared = triton_api.prepare(launch.kernel, args, launch.meta, self.driver)
+        grid, stream = launch.grid, self.stream
+        return lambda: prepared(grid, stream(), args)
 
     def copy(self, source: torch.Tensor, into: torch.Tensor) -> None:
         """Copy a tensor on the current stream, converting dtype and device."""
@@ -126,6 +145,14 @@ class CudaDevice(Device):
             return float(start.elapsed_time(stop)) / 1e3
 
         return elapsed
+
+
+def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
+    if isinstance(arg, Buffer):
+        return resolve(arg)
+    if isinstance(arg, tuple):
+        return tuple(_substitute(part, resolve) for part in arg)
+    return arg
 
 
 def _event() -> torch.cuda.Event:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 
 from graphcnn.errors import TooLarge
 from graphcnn.ir import Graph, Node, Param, TensorType
 from graphcnn.kernels.launch import MAX_OFFSET, Launch, View
 from graphcnn.plan import Buffer, Location, Lowered, PackedWeight, Step
+from graphcnn.targets.device import Device
 from graphcnn.targets.layout import broadcast_strides, contiguous, locate
+from graphcnn.targets.pack import pack
 
 
 @dataclass
@@ -19,13 +22,14 @@ class Lowering:
 
     graph: Graph
     locations: Mapping[str, Location]
+    device: Device
     steps: list[Step] = field(default_factory=list)
     weights: dict[str, PackedWeight] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, graph: Graph) -> Lowering:
+    def of(cls, graph: Graph, device: Device) -> Lowering:
         """Start with every value located and no step."""
-        return cls(graph, locate(graph))
+        return cls(graph, locate(graph), device)
 
     def check_sizes(self) -> None:
         """Check that kernels can address every value.
@@ -86,14 +90,14 @@ class Lowering:
                 raise ValueError(f"{source} is computed in the graph; it must be a param")
         param: Param = self.graph.param_by_name[sources[0]]
         name = "@".join(("+".join(sources), layout, *map(repr, options)))
-        self.weights[name] = PackedWeight(name, layout, sources, options)
+        self.weights[name] = PackedWeight(name, sources, partial(pack, layout, sources, options))
         dtype = dtype or param.type.dtype.value
         return View(Buffer(name), shape, strides or contiguous(shape), dtype)
 
     def emit(
         self,
         node: Node,
-        kernel: str,
+        label: str,
         launch: Launch,
         reads: tuple[View, ...],
         writes: tuple[View, ...],
@@ -104,7 +108,8 @@ class Lowering:
         buffers = {location.buffer.name for location in self.locations.values()}
         read = tuple(view.buffer.name for view in reads if view.buffer.name in buffers)
         written = tuple(view.buffer.name for view in writes)
-        self.steps.append(Step(node.name, kernel, read, written, launch, in_place))
+        arithmetic = self.device.arithmetic(node.type.dtype)
+        self.steps.append(Step(node.name, label, launch, read, written, arithmetic, in_place))
 
     def lowered(self) -> Lowered:
         """The finished product, with the size of every buffer that holds activations."""

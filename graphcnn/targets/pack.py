@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from graphcnn.ir import Array, DType, Param
-from graphcnn.plan import PackedWeight
 
 
-def pack(weight: PackedWeight, params: Mapping[str, Param]) -> tuple[Array, DType]:
+def pack(
+    layout: str, sources: Sequence[str], options: Sequence[float], params: Mapping[str, Param]
+) -> tuple[Array, DType]:
     """The packed array, contiguous, and the dtype it is stored in.
+
+    Args:
+        layout: A key of `LAYOUTS`.
+        sources: Names of the params it is made from.
+        options: Numbers the layout needs, such as a batch norm's eps.
+        params: By name.
 
     Raises:
         MissingWeights: when a source has no data.
     """
-    arrays = [params[name].values for name in weight.sources]
-    packed, dtype = LAYOUTS[weight.layout](*arrays, *weight.options), DType.F32
-    if weight.layout not in _STATISTICS:
-        dtype = params[weight.sources[0]].type.dtype
+    arrays = [params[name].values for name in sources]
+    packed, dtype = LAYOUTS[layout](*arrays, *options), DType.F32
+    if layout not in _STATISTICS:
+        dtype = params[sources[0]].type.dtype
     return np.ascontiguousarray(dtype.round(packed)), dtype
 
 

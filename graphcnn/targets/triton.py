@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from graphcnn import triton_api
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import Array, DType, Fused, Graph, Node, Op, Param, Refusal
+from graphcnn.ir import DType, Fused, Graph, Node, Op, Refusal
 from graphcnn.kernels import (
-    Launch,
     avg_pool2d,
     copy,
     fill,
@@ -31,12 +28,11 @@ from graphcnn.ops import (
     Pad,
     Softmax,
 )
-from graphcnn.plan import Buffer, Lowered, PackedWeight
+from graphcnn.plan import Lowered
 from graphcnn.targets.chain import BINARY, RULE, UNARY, Chain, chain_of
 from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group, steps_of
 from graphcnn.targets.lowering import Lowering, window
-from graphcnn.targets.pack import pack
 
 
 class TritonTarget:
@@ -54,7 +50,7 @@ class TritonTarget:
         if isinstance(chain, Refusal):
             return chain
         try:
-            lower_group(Lowering.of(body), chain, self.on)
+            lower_group(Lowering.of(body, self.on), chain, self.on)
         except ValueError as error:
             return Refusal(RULE, chain.anchor.name, str(error))
         except UnsupportedOp as error:
@@ -68,7 +64,7 @@ class TritonTarget:
             TooLarge: for a value beyond what kernels can address.
             UnsupportedOp: naming the node that has no kernel, and why.
         """
-        lowering = Lowering.of(graph)
+        lowering = Lowering.of(graph, self.on)
         lowering.check_sizes()
         for node in graph.nodes:
             _check_dtype(node)
@@ -96,30 +92,6 @@ class TritonTarget:
                 raise ValueError(f"{node.op.name} is not in the lowering table")
             TABLE[type(node.op)](lowering, node)
 
-    def pack(self, weight: PackedWeight, params: Mapping[str, Param]) -> tuple[Array, DType]:
-        """A weight's numbers in the layout its kernel reads."""
-        return pack(weight, params)
-
-    def prepare(self, launch: object, resolve: Callable[[Buffer], Any]) -> Callable[[], None]:
-        """Compile a launch for the memory its buffers resolve to."""
-        assert isinstance(launch, Launch)
-        args = tuple(_substitute(arg, resolve) for arg in launch.args)
-        prepared = triton_api.prepare(launch.kernel, args, launch.meta, self.on.driver)
-        grid, stream = launch.grid, self.on.stream
-        return lambda: prepared(grid, stream(), args)
-
-    def unit(self, graph: Graph) -> float:
-        """Unit roundoff of the arithmetic that computes this graph's values.
-
-        The CPU accumulates in float32. Tensor cores truncate where they add (Fasi et al.,
-        Numerical behavior of NVIDIA tensor cores, 2021), which doubles it; float32 operands are
-        split in two tf32 parts of 11 bits each.
-        """
-        if self.on.kind == "cpu":
-            return 2.0**-24
-        f32 = all(value.type.dtype is DType.F32 for value in graph.inputs)
-        return 2.0**-21 if f32 else 2.0**-23
-
 
 def _check_dtype(node: Node) -> None:
     if node.type.dtype not in (DType.F32, DType.F16, DType.BF16):
@@ -130,14 +102,6 @@ def _check_dtype(node: Node) -> None:
             wanted="f32, f16 or bf16",
             remedy='build the graph with one of these, or pass target="library"',
         )
-
-
-def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
-    if isinstance(arg, Buffer):
-        return resolve(arg)
-    if isinstance(arg, tuple):
-        return tuple(_substitute(part, resolve) for part in arg)
-    return arg
 
 
 def _lower_pointwise(lowering: Lowering, node: Node) -> None:
