@@ -97,7 +97,7 @@ def kernel_fault(model: CompiledModel, layer: str, fault: str, param: Param) -> 
 
 def plant(store, packed, params) -> None:
     for weight in packed:
-        array, _ = store.target.pack(weight, params)
+        array, _ = weight.pack(params)
         store.tensors[weight.name].numpy()[:] = array.reshape(-1)
 
 

@@ -98,9 +98,11 @@ _LINEAR_CPU = (
 
 @dataclass(frozen=True)
 class DeviceTraits:
-    """What choosing a kernel for a device depends on.
+    """What the choice of kernels, and the bounds on their errors, depend on: a row for each device.
 
     Attributes:
+        unit: Unit roundoff of products and sums of half-precision operands.
+        unit_f32: The same of float32 operands.
         conv: Tiles of a convolution, each with the highest pressure it bears.
         conv_f32: Those of float32.
         linear: Tiles of a linear layer.
@@ -112,6 +114,8 @@ class DeviceTraits:
             them. Empty where each has its own.
     """
 
+    unit: float
+    unit_f32: float
     conv: Mapping[ConvTile, Pressure]
     conv_f32: Mapping[ConvTile, Pressure]
     linear: tuple[LinearTile, ...]
@@ -133,12 +137,29 @@ class DeviceTraits:
         return self.linear_f32 if dtype == "f32" else self.linear
 
 
+# Tensor cores truncate where they add (Fasi et al., Numerical behavior of NVIDIA tensor cores, 2021),
+# which doubles the unit of float32; float32 operands are split in two tf32 parts of 11 bits each.
 # Programs: about one wave on a large GPU.
 CUDA = DeviceTraits(
-    _CUDA_HALF, _CUDA_F32, _LINEAR_CUDA_HALF, _LINEAR_CUDA_F32, "reduction_major", programs=128
+    unit=2.0**-23,
+    unit_f32=2.0**-21,
+    conv=_CUDA_HALF,
+    conv_f32=_CUDA_F32,
+    linear=_LINEAR_CUDA_HALF,
+    linear_f32=_LINEAR_CUDA_F32,
+    weights="reduction_major",
+    programs=128,
 )
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels.
 CPU = DeviceTraits(
-    _CPU, _CPU, _LINEAR_CPU, _LINEAR_CPU, "channel_major", programs=8, batches=(1, 8)
+    unit=2.0**-24,
+    unit_f32=2.0**-24,
+    conv=_CPU,
+    conv_f32=_CPU,
+    linear=_LINEAR_CPU,
+    linear_f32=_LINEAR_CPU,
+    weights="channel_major",
+    programs=8,
+    batches=(1, 8),
 )

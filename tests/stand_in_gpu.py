@@ -20,6 +20,7 @@ from triton.backends.driver import DriverBase
 
 from graphcnn import cpu, triton_api
 from graphcnn.targets.device import Device
+from graphcnn.kernels import CUDA
 from graphcnn.targets.triton import TritonTarget
 
 # Shared memory that a block may ask for, by compute capability (CUDA C++ Programming Guide,
@@ -183,6 +184,13 @@ class _Loader:
 class StandInDevice(Device):
     """What `CudaDevice` is to torch's streams, to those of the driver."""
 
+    @property
+    def capability(self):
+        return self.driver.capability
+
+    def shadow(self, nbytes, buffers):
+        return None
+
     @contextmanager
     def guard(self):
         before, StandInGpu.current = StandInGpu.current, self.driver.index
@@ -218,4 +226,4 @@ class StandInDevice(Device):
 def stand_in_target(capability, index=0):
     """The Triton target on a CUDA device of this capability whose memory is the CPU's."""
     driver = StandInGpu(capability, index)
-    return TritonTarget(StandInDevice("cuda", torch.device("cpu"), driver)), driver
+    return TritonTarget(StandInDevice(CUDA, torch.device("cpu"), driver)), driver

@@ -9,6 +9,7 @@ import numpy as np
 
 from graphcnn.ir import Fused, bounded
 from graphcnn.ir.evaluate import weights
+from graphcnn.report import schedule
 from graphcnn.runtime.boundary import to_numpy
 from tests.tolerance import assert_same_meaning, stored
 
@@ -21,7 +22,7 @@ def check_model(model, inputs):
     check_meaning(model, inputs)
     kept, used, checked = {}, 0.0, 0
     with model.loaded(inputs, poison=True) as executor:
-        waiting = list(executor.steps())
+        waiting, steps = list(executor.steps()), schedule.steps_of(executor.plan)
         for node in executor.graph.nodes:
             # In-place steps destroy their operands.
             operands = {name: read(executor, name) for name in dict.fromkeys(node.inputs)}
@@ -29,8 +30,8 @@ def check_model(model, inputs):
                 waiting.pop(0)[1]()
             inside = node.op.body.nodes if isinstance(node.op, Fused) else (node,)
             leaving = {value.name: read(executor, value.name) for value in node.outputs}
-            unit = model.target.unit(executor.graph)
-            exact, errors = bounded(inside, operands, unit, leaving)
+            arithmetic = schedule.arithmetic(steps.get(node.name, ()))
+            exact, errors = bounded(inside, operands, arithmetic.unit, leaving)
             for value in node.outputs:
                 got = read(executor, value.name)
                 used = max(used, excess(got, exact[value.name], errors[value.name], value.type))

@@ -68,7 +68,7 @@ def tile(launch):
 
 
 def planned(plan):
-    launches = (step.launch for step in plan.steps)
+    launches = (step.work for step in plan.steps)
     lines = [
         str(plan),
         *(f"{n:3} {x.kernel.__name__} grid {x.grid} {tile(x)}" for n, x in enumerate(launches)),
@@ -115,5 +115,5 @@ def test_networks(name, golden):
         golden(f"{name}/{device}-{dtype}.plan", planned(plan))
         lines = []
         for step in plan.steps:
-            lines += [f"{step.node}: {step.launch.kernel.__name__}", *arguments(step.launch)]
+            lines += [f"{step.node}: {step.work.kernel.__name__}", *arguments(step.work)]
         golden(f"{name}/{device}-{dtype}.launches", "\n".join(lines))

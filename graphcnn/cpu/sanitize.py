@@ -30,7 +30,7 @@ class Shadow:
 
     A kernel's store to a buffer takes those bytes of the arena from all others; a load of bytes
     that the buffer does not hold is a fault, and so is a race over bytes that two buffers share.
-    Stores by other means (torch operations) are not seen.
+    Stores by other means (torch operations) are not seen: `fill` tells of them.
 
     Args:
         nbytes: Size of the arena.
@@ -63,9 +63,13 @@ class Shadow:
         for place in self._places.values():
             place.stored.fill(0)
         for name in filled:
-            place = self._places[name]
-            place.holder.fill(place.number)
-            place.stored.fill(1)
+            self.fill(name)
+
+    def fill(self, name: str) -> None:
+        """A buffer has been written by other means than kernels, as far as it reaches."""
+        place = self._places[name]
+        place.holder.fill(place.number)
+        place.stored.fill(1)
 
     def check(self, name: str, tensor: torch.Tensor) -> None:
         """Check that a tensor inside one of the buffers holds what kernels stored there.
@@ -85,7 +89,7 @@ class Shadow:
             remedy = _KINDS[7][1]
         raise SanitizerFault(
             what,
-            where=f"output '{name}'",
+            where=f"value '{name}'",
             got=f"{int(missing.sum())} of {tensor.numel()} elements, the first at {list(at)}",
             remedy=remedy,
         )

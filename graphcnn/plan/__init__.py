@@ -1,17 +1,29 @@
 """Steps, where their values live, and the arena that holds them."""
 
 from graphcnn.plan.memory import plan_memory
-from graphcnn.plan.plan import Buffer, Location, Lowered, PackedWeight, Plan, Slot, Step
-from graphcnn.plan.target import Device, KernelTarget, OperatorTarget, Shadow, Target
+from graphcnn.plan.plan import (
+    Arithmetic,
+    Buffer,
+    Call,
+    Launch,
+    Location,
+    Lowered,
+    Packing,
+    Plan,
+    Slot,
+    Step,
+)
+from graphcnn.plan.target import Device, Shadow, Target
 
 __all__ = [
+    "Arithmetic",
     "Buffer",
+    "Call",
     "Device",
-    "KernelTarget",
+    "Launch",
     "Location",
     "Lowered",
-    "OperatorTarget",
-    "PackedWeight",
+    "Packing",
     "Plan",
     "Shadow",
     "Slot",

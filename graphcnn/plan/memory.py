@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from itertools import product
 
 from graphcnn.analysis import LiveRange, live_ranges
 from graphcnn.errors import SanitizerFault
-from graphcnn.plan.plan import Lowered, Plan, Slot
+from graphcnn.plan.plan import Location, Lowered, Plan, Slot
 
 # Vector loads of 16 bytes and a DRAM burst both divide it.
 ALIGNMENT = 256
 
 
-def plan_memory(lowered: Lowered, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Plan:
-    """Give every buffer an address.
+def plan_memory(lowered: Lowered, inputs: Iterable[str], outputs: Iterable[str]) -> Plan:
+    """Give every buffer an address. Values without one are none of the arena's.
 
     Greedy by size: the largest buffer first, at the lowest offset where it meets no buffer that is
     alive at the same time (Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net
@@ -21,12 +22,16 @@ def plan_memory(lowered: Lowered, inputs: tuple[str, ...], outputs: tuple[str, .
 
     Args:
         lowered: Steps and buffers of a target.
-        inputs: Buffers that hold the graph's inputs: alive from before the first step.
-        outputs: Buffers that hold its outputs: alive after the last step.
+        inputs: The graph's inputs: alive from before the first step.
+        outputs: Its outputs: alive after the last step.
     """
-    reads = [step.reads for step in lowered.steps]
-    writes = [step.writes for step in lowered.steps]
-    ranges = live_ranges(reads, writes, inputs=inputs, outputs=outputs)
+
+    def planned(names: Iterable[str]) -> list[str]:
+        return [name for name in buffers_of(names, lowered.locations) if name in lowered.buffers]
+
+    reads = [planned(step.reads) for step in lowered.steps]
+    writes = [planned(step.writes) for step in lowered.steps]
+    ranges = live_ranges(reads, writes, inputs=planned(inputs), outputs=planned(outputs))
     owners = _share_in_place(lowered, ranges)
     groups: dict[str, list[str]] = {}
     for name in ranges:
@@ -47,6 +52,11 @@ def plan_memory(lowered: Lowered, inputs: tuple[str, ...], outputs: tuple[str, .
     )
     end = max((slot.offset + slot.nbytes for slot in slots), default=0)
     return Plan(lowered.steps, lowered.locations, slots, _align(end), lowered.weights)
+
+
+def buffers_of(names: Iterable[str], locations: Mapping[str, Location]) -> list[str]:
+    """The buffers that hold some values; those that have no location stand for themselves."""
+    return [locations[name].buffer.name if name in locations else name for name in names]
 
 
 def _share_in_place(lowered: Lowered, ranges: dict[str, LiveRange]) -> dict[str, str]:
@@ -78,7 +88,8 @@ def check_sharing(plan: Plan) -> None:
     """
     slots = {slot.name: slot for slot in plan.slots}
     for step in plan.steps:
-        for read, written in product(step.reads, step.writes):
+        names = (buffers_of(side, plan.locations) for side in (step.reads, step.writes))
+        for read, written in product(*names):
             if read == written or not {read, written} <= slots.keys():
                 continue
             x, y = slots[read], slots[written]
@@ -88,7 +99,7 @@ def check_sharing(plan: Plan) -> None:
                 raise SanitizerFault(
                     f"step '{step.node}' writes over what it reads: '{written}' shares memory "
                     f"with '{read}'",
-                    where=f"kernel {step.kernel}",
+                    where=f"kernel {step.label}",
                     got=f"bytes {y.offset} to {y.offset + y.nbytes} of the arena, "
                     f"and {x.offset} to {x.offset + x.nbytes}",
                     remedy="plan each its own bytes while both live",

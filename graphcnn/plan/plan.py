@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from graphcnn.ir import TensorType
+import numpy as np
+
+from graphcnn.ir import Array, DType, Param, Refusal, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +32,79 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
-class PackedWeight:
-    """A constant in the layout a kernel reads, made from params when the model is bound.
+class Packing:
+    """A constant in the layout that a kernel reads, made from params when the model is bound.
 
     Attributes:
         name: Name of the buffer.
-        layout: Name of the packing function.
         sources: Params it is made from.
-        options: Numbers the packing needs, such as a batch norm's eps.
+        shape: As the kernel sees it.
+        strides: Likewise, in elements.
+        dtype: Of its numbers.
+        arrange: From the data of the sources to the numbers as they lie in memory.
     """
 
     name: str
-    layout: str
     sources: tuple[str, ...]
-    options: tuple[float, ...] = ()
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: DType
+    arrange: Callable[..., Array]
+
+    def pack(self, params: Mapping[str, Param]) -> Array:
+        """The numbers, contiguous.
+
+        Raises:
+            MissingWeights: when a source has no data.
+        """
+        arranged = self.arrange(*(params[name].values for name in self.sources))
+        return np.ascontiguousarray(self.dtype.round(arranged))
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """What a step computes in, and so how far its results may be from the reference.
+
+    Attributes:
+        unit: Unit roundoff; 0 where nothing is rounded.
+        growth: What the algorithm multiplies the error bound of its op with: 1 for a sum of
+            products as it is written.
+    """
+
+    unit: float
+    growth: float = 1.0
+
+
+class Launch(Protocol):
+    """`kernel[grid](*args, **meta)` as `graphcnn.kernels` describes it, on buffers of the plan."""
+
+    @property
+    def kernel(self) -> Any:
+        """The Triton function."""
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Programs along each axis."""
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Positional arguments, tuples of them among these; a `Buffer` stands for its memory."""
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """Compile-time values by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of torch or NumPy: `function(*operands)`, in the order of the step's reads.
+
+    It returns one array of its own, which is copied to the value's place in the arena, or kept
+    until its last reader has run where the value has no place. Operands are tensors, or what an
+    earlier call returned.
+    """
+
+    function: Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +113,21 @@ class Step:
 
     Attributes:
         node: The graph's node this step belongs to.
-        kernel: What is launched, for people.
-        reads: Buffers, or values for a target without an arena, that it reads.
-        writes: Likewise what it writes.
-        launch: The target's own description of the launch.
-        in_place: Whether the first buffer written may be the first one read.
+        label: What it runs, for people.
+        work: The launch or the call.
+        reads: Values, or buffers, which bear the name of the value they were made for. A call
+            reads params as well; those of a launch are packed weights, and not listed.
+        writes: Likewise what it writes; one value for a call.
+        arithmetic: What it computes in.
+        in_place: Whether the first buffer that a launch writes may be the first one it reads.
     """
 
     node: str
-    kernel: str
+    label: str
+    work: Launch | Call
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    launch: object
+    arithmetic: Arithmetic
     in_place: bool = False
 
 
@@ -79,12 +144,21 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """What a target makes of a graph: steps and where values live, before memory is planned."""
+    """What a target makes of a graph: steps and where values live, before memory is planned.
+
+    Attributes:
+        steps: In order.
+        locations: Where values live, by name; calls keep those that are not here.
+        buffers: Bytes of each buffer that the arena has to hold.
+        weights: What the launches read beside these.
+        refusals: Groups whose nodes run one by one, and why.
+    """
 
     steps: tuple[Step, ...]
     locations: Mapping[str, Location]
     buffers: Mapping[str, int]
-    weights: tuple[PackedWeight, ...]
+    weights: tuple[Packing, ...]
+    refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +169,7 @@ class Plan:
     locations: Mapping[str, Location]
     slots: tuple[Slot, ...]
     arena_bytes: int
-    weights: tuple[PackedWeight, ...]
+    weights: tuple[Packing, ...]
 
     def __str__(self) -> str:
         where = {slot.name: slot for slot in self.slots}
@@ -106,5 +180,5 @@ class Plan:
                 for name in (*step.reads, *step.writes)
                 if name in where
             )
-            lines.append(f"{index:3} {step.node:20} {step.kernel:28} {places}")
+            lines.append(f"{index:3} {step.node:20} {step.label:28} {places}")
         return "\n".join(lines)

@@ -1,13 +1,13 @@
-"""What a target is to the rest of the compiler, and what the runtime makes of its plans."""
+"""What a target and its device are to the rest of the compiler."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
-from graphcnn.ir import Array, DType, Graph, Param, Refusal
-from graphcnn.plan.plan import Buffer, Lowered, PackedWeight
+from graphcnn.ir import Graph, Refusal
+from graphcnn.plan.plan import Buffer, Launch, Lowered
 
 
 class Shadow(Protocol):
@@ -15,6 +15,9 @@ class Shadow(Protocol):
 
     def begin(self, filled: Collection[str]) -> None:
         """From now on these buffers hold data, and no others."""
+
+    def fill(self, name: str) -> None:
+        """A buffer has been written by other means than kernels."""
 
     def check(self, name: str, tensor: Any) -> None:
         """Check that a tensor inside one of the buffers holds what kernels stored there.
@@ -37,6 +40,9 @@ class Device(Protocol):
 
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device."""
+
+    def prepare(self, launch: Launch, resolve: Callable[[Buffer], Any]) -> Callable[[], None]:
+        """Compile a launch for the memory its buffers resolve to."""
 
     def copy(self, source: Any, into: Any) -> None:
         """Copy a tensor on the current stream, converting dtype and device."""
@@ -87,9 +93,6 @@ class Target(Protocol):
     def supports(self, body: Graph) -> Refusal | None:
         """Whether one kernel can compute a group; the reason when not."""
 
-    def unit(self, graph: Graph) -> float:
-        """Unit roundoff of the arithmetic that computes this graph's values."""
-
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order.
 
@@ -97,22 +100,3 @@ class Target(Protocol):
             TooLarge: for a value beyond what the steps can address.
             UnsupportedOp: naming the node for which there is no lowering.
         """
-
-
-@runtime_checkable
-class KernelTarget(Target, Protocol):
-    """A target whose steps are kernels that read and write one planned arena."""
-
-    def pack(self, weight: PackedWeight, params: Mapping[str, Param]) -> tuple[Array, DType]:
-        """A weight's numbers in the layout its kernel reads."""
-
-    def prepare(self, launch: object, resolve: Callable[[Buffer], Any]) -> Callable[[], None]:
-        """Compile a launch for the memory its buffers resolve to."""
-
-
-@runtime_checkable
-class OperatorTarget(Target, Protocol):
-    """A target whose steps are calls that allocate their results: `step.launch(*operands)`."""
-
-    def enter(self, array: Any, dtype: DType) -> Any:
-        """A caller's array (NumPy or torch) or a param's data, as the steps take it."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from graphcnn.ir import Array, DType, Node, estimated
+from graphcnn.plan import Arithmetic
 from graphcnn.runtime.boundary import torch_dtype
 
 
@@ -42,7 +43,7 @@ def deviation(
     operands: Mapping[str, Array],
     computed: Mapping[str, Array],
     dtypes: Mapping[str, DType],
-    unit: float,
+    arithmetic: Arithmetic,
 ) -> Deviation:
     """Compare what one kernel computed with the reference on the operands it read.
 
@@ -56,11 +57,12 @@ def deviation(
         operands: float64 arrays of everything the nodes read from outside.
         computed: float64 arrays of the values the kernel stored.
         dtypes: The dtype each of them is stored in.
-        unit: Unit roundoff of the kernel's arithmetic.
+        arithmetic: What the kernel computes in.
     """
-    exact, proofs, noises = estimated(nodes, operands, unit, computed)
+    exact, proofs, noises = estimated(nodes, operands, arithmetic.unit, computed)
+    growth = arithmetic.growth
     found = (
-        _worst(name, array, exact[name], proofs[name], noises[name], dtypes[name])
+        _worst(name, array, exact[name], growth * proofs[name], growth * noises[name], dtypes[name])
         for name, array in computed.items()
     )
     return max(found, key=lambda worst: worst.share)

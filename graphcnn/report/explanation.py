@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from graphcnn.analysis import traffic
 from graphcnn.ir import Graph, Node, Refusal, inline
-from graphcnn.kernels import Launch
-from graphcnn.plan import Step
+from graphcnn.plan import Call, Step
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, members, steps_of
 from graphcnn.report.tables import binary_size, count, dimensions, paragraph, table
@@ -145,12 +144,12 @@ def explain(model: CompiledModel, /) -> Explanation:
 
 
 def _row(node: Node, graph: Graph, steps: tuple[Step, ...]) -> KernelRow:
-    launch = steps[0].launch
+    work = steps[0].work
     tile: tuple[int, ...] = ()
     grid: tuple[int, ...] = ()
-    if isinstance(launch, Launch):
-        tile = tuple(size for name, size in launch.meta.items() if name.startswith("BLOCK_"))
-        grid = tuple(launch.grid)
+    if not isinstance(work, Call):
+        tile = tuple(size for name, size in work.meta.items() if name.startswith("BLOCK_"))
+        grid = tuple(work.grid)
     values = (name for name in dict.fromkeys(node.inputs) if not graph.is_param(name))
     return KernelRow(
         node.name,

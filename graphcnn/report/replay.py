@@ -10,6 +10,7 @@ import torch
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import Array, Graph, Node, Value, inline, outline
 from graphcnn.report.deviation import deviation
+from graphcnn.report.schedule import arithmetic
 from graphcnn.runtime.boundary import to_tensor
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.runtime.executor import Executor
@@ -33,16 +34,16 @@ def first_bad_member(
     if len(nodes) == 1:
         return nodes[0]
     flat = inline(graph)
-    unit = model.target.unit(graph)
     for length in range(1, len(nodes) + 1):
         prefix = nodes[:length]
         last = prefix[-1]
         try:
-            computed = _run(model.part(_graph_of(prefix, flat)), operands)
+            part = model.part(_graph_of(prefix, flat))
         except UnsupportedOp:
             continue
+        computed = {last.name: _run(part, operands)}
         dtypes = {last.name: last.type.dtype}
-        if deviation(prefix, operands, {last.name: computed}, dtypes, unit).problem:
+        if deviation(prefix, operands, computed, dtypes, arithmetic(part.plan.steps)).problem:
             return last
     return None
 
@@ -69,6 +70,5 @@ def _run(model: CompiledModel, operands: Mapping[str, Array]) -> Array:
     tensors = {value.name: to_tensor(operands[value.name]) for value in model.graph.inputs}
     with model.turn() as executor:
         executor.load(tensors)
-        for _, run in executor.steps():
-            run()
+        executor.run()
         return read(executor, model.graph.outputs[0])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from graphcnn.ir import Fused, Node
-from graphcnn.plan import Plan, Step
+from graphcnn.plan import Arithmetic, Plan, Step
 
 
 def members(node: Node) -> tuple[Node, ...]:
@@ -24,5 +24,12 @@ def steps_of(plan: Plan) -> dict[str, tuple[Step, ...]]:
 
 def kernels(steps: Iterable[Step]) -> str:
     """What the steps of one node launch: "conv2d+relu", "fill, copy", "copy x3"; "-" for none."""
-    times = Counter(step.kernel for step in steps)
+    times = Counter(step.label for step in steps)
     return ", ".join(f"{name} x{n}" if n > 1 else name for name, n in times.items()) or "-"
+
+
+def arithmetic(steps: Sequence[Step]) -> Arithmetic:
+    """The loosest that the steps of one node compute in; exact for none, which move no number."""
+    units = (step.arithmetic.unit for step in steps)
+    growths = (step.arithmetic.growth for step in steps)
+    return Arithmetic(max(units, default=0.0), max(growths, default=1.0))

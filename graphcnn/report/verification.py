@@ -23,7 +23,7 @@ from graphcnn.report.end_to_end import OutputError, References, source_for
 from graphcnn.report.equivalence import ValueCheck, equivalence
 from graphcnn.report.replay import first_bad_member, read
 from graphcnn.report.result import Result
-from graphcnn.report.schedule import kernels, members, steps_of
+from graphcnn.report.schedule import arithmetic, kernels, members, steps_of
 from graphcnn.report.tables import paragraph, scientific, table
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
@@ -260,8 +260,7 @@ def _check_groups(
             run()
         computed = {value.name: read(executor, value.name) for value in node.outputs}
         dtypes = {value.name: value.type.dtype for value in node.outputs}
-        unit = model.target.unit(graph)
-        worst = deviation(members(node), operands, computed, dtypes, unit)
+        worst = deviation(members(node), operands, computed, dtypes, arithmetic(own))
         lost = [n for n, crc in stored.items() if n in operands and crc != _checksum(operands[n])]
         problem = f"operand '{lost[0]}' was overwritten before it was read" if lost else None
         problem = problem or worst.problem

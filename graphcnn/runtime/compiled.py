@@ -12,23 +12,9 @@ from graphcnn import forks, settings
 from graphcnn.arguments import batch_sizes, count, flag
 from graphcnn.errors import BatchError, InputKindError, TooLarge, UnsupportedOp
 from graphcnn.ir import CompileLog, Graph, batch_of, check_graph, rebatch
-from graphcnn.plan import (
-    Device,
-    KernelTarget,
-    Lowered,
-    OperatorTarget,
-    Plan,
-    Target,
-    plan_memory,
-)
+from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
 from graphcnn.runtime.boundary import check_device, check_inputs, give_back, to_tensor
-from graphcnn.runtime.executor import (
-    ArenaExecutor,
-    Executor,
-    OperatorExecutor,
-    WeightStore,
-    allocate,
-)
+from graphcnn.runtime.executor import Executor, WeightStore, allocate
 
 
 def check_model(model: object) -> None:
@@ -93,8 +79,7 @@ class CompiledModel:
         self.source, self.graph, self.target, self.log = source, graph, target, log
         self._lock = forks.lock()
         self._idle: list[Workspace] = []
-        self._weights: WeightStore | None = None
-        self._constants: Mapping[str, Any] | None = None
+        self._weights = WeightStore(target.on, graph.param_by_name)
         self._plans: dict[int, tuple[Graph, Plan]] = {}
         self.plan = self._plan(graph)
 
@@ -116,8 +101,7 @@ class CompiledModel:
                 remedy=f"call model({names})",
             )
         with self.loaded(inputs) as executor:
-            for _, run in executor.steps():
-                run()
+            executor.run()
             like, device = next(iter(inputs.values()), None), self.target.on
             results = {
                 name: give_back(
@@ -201,17 +185,13 @@ class CompiledModel:
                     graph = rebatch(self.graph, batch)
                     self._plans[batch] = graph, self._plan(graph)
                 graph, plan = self._plans[batch]
-            workspace.executors[batch] = self._bind(graph, plan, workspace)
+            arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
+            workspace.executors[batch] = Executor(graph, plan, self.target.on, self._weights, arena)
         return workspace.executors[batch]
 
     def _plan(self, graph: Graph) -> Plan:
-        lowered = self._lower(graph)
-        where = lowered.locations
-        if not where:
-            return Plan(lowered.steps, {}, (), 0, ())
-        inputs = tuple(where[value.name].buffer.name for value in graph.inputs)
-        outputs = tuple(where[name].buffer.name for name in graph.outputs if name in where)
-        return plan_memory(lowered, inputs, outputs)
+        inputs = tuple(value.name for value in graph.inputs)
+        return plan_memory(self._lower(graph), inputs, graph.outputs)
 
     def _lower(self, graph: Graph) -> Lowered:
         try:
@@ -247,18 +227,3 @@ class CompiledModel:
             most, beyond = (middle, beyond) if fits(middle) else (most, middle)
             middle = (most + beyond) // 2
         return most
-
-    def _bind(self, graph: Graph, plan: Plan, workspace: Workspace) -> Executor:
-        target = self.target
-        if isinstance(target, OperatorTarget):
-            if self._constants is None:
-                self._constants = {
-                    param.name: target.enter(param.values, param.type.dtype)
-                    for param in graph.params
-                }
-            return OperatorExecutor(graph, plan, target, self._constants)
-        assert isinstance(target, KernelTarget)
-        if self._weights is None:
-            self._weights = WeightStore(target, graph.param_by_name)
-        arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
-        return ArenaExecutor(graph, plan, target, self._weights, arena)

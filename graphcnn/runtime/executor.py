@@ -1,17 +1,17 @@
-"""Plans bound to memory: the same loop over steps, on an arena or on operators' own results."""
+"""Plans bound to memory: an arena for what kernels read and write, results kept beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from graphcnn import settings
 from graphcnn.ir import Graph, Param
-from graphcnn.plan import Buffer, KernelTarget, OperatorTarget, PackedWeight, Plan, Shadow, Step
+from graphcnn.plan import Buffer, Call, Device, Packing, Plan, Step
 from graphcnn.plan.memory import ALIGNMENT, check_sharing
 from graphcnn.runtime.boundary import to_tensor, torch_dtype
 
@@ -20,42 +20,21 @@ from graphcnn.runtime.boundary import to_tensor, torch_dtype
 GUARD_BYTES = 4 << 20
 
 
-class Executor(Protocol):
-    """A plan that is ready to run. Not safe for two threads at once.
+class WeightStore:
+    """A model's constants on its device, shared by the plans of all batch sizes.
 
     Attributes:
-        graph: What it computes, for its own batch size.
-        plan: Its steps.
+        tensors: Packed weights, by name.
+        params: Params as calls read them, by name.
     """
 
-    graph: Graph
-    plan: Plan
-
-    def load(self, inputs: Mapping[str, Any], *, poison: bool = False) -> None:
-        """Put a call's arrays where the steps read them.
-
-        Args:
-            inputs: An array per graph input.
-            poison: Whether to fill the memory of all activations with NaN first, so that reading
-                what no step has written shows. Nothing happens where steps allocate their results.
-        """
-
-    def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
-        """The steps in order, each with what runs it."""
-
-    def value(self, name: str) -> Any:
-        """A value of the graph as it is now, in its logical shape; later steps may overwrite it."""
-
-
-class WeightStore:
-    """Packed weights on the device, shared by the plans of all batch sizes."""
-
-    def __init__(self, target: KernelTarget, params: Mapping[str, Param]) -> None:
-        self.target, self.params = target, params
+    def __init__(self, device: Device, given: Mapping[str, Param]) -> None:
+        self._device, self._given = device, given
         self.tensors: dict[str, torch.Tensor] = {}
+        self.params: dict[str, torch.Tensor] = {}
         self._homes: list[torch.Tensor] = []
 
-    def add(self, weights: tuple[PackedWeight, ...]) -> None:
+    def pack(self, weights: Iterable[Packing]) -> None:
         """Pack what is not there yet.
 
         Raises:
@@ -64,54 +43,83 @@ class WeightStore:
         missing = [weight for weight in weights if weight.name not in self.tensors]
         if not missing:
             return
-        packed = [self.target.pack(weight, self.params) for weight in missing]
-        sizes = [array.size * dtype.itemsize for array, dtype in packed]
-        homes = allocate(sizes, self.target.on.memory)
+        packed = [weight.pack(self._given) for weight in missing]
+        sizes = [array.size * weight.dtype.itemsize for weight, array in zip(missing, packed, strict=True)]
+        homes = allocate(sizes, self._device.memory)
         # All share one block of memory; under the sanitizer, which has no streams, they do not.
         self._homes.append(homes[0])
-        for weight, (array, dtype), home in zip(missing, packed, homes, strict=True):
-            tensor = home.view(torch_dtype(dtype))
+        for weight, array, home in zip(missing, packed, homes, strict=True):
+            tensor = home.view(torch_dtype(weight.dtype))
             tensor.copy_(torch.from_numpy(array.reshape(-1)))
             self.tensors[weight.name] = tensor
 
+    def enter(self, names: Iterable[str]) -> None:
+        """Take the params among some names as they are.
+
+        Raises:
+            MissingWeights: when one has no data.
+        """
+        for name in self._given.keys() & set(names) - self.params.keys():
+            param = self._given[name]
+            dtype = torch_dtype(param.type.dtype)
+            self.params[name] = to_tensor(param.values).to(self._device.memory, dtype)
+
     def hold(self) -> None:
         """Keep the memory, once freed, for the work of the current stream."""
-        for home in self._homes:
-            self.target.on.hold(home)
+        for home in (*self._homes, *self.params.values()):
+            self._device.hold(home)
 
 
-class ArenaExecutor:
-    """Kernels that read and write an arena, or, under the sanitizer, buffers of exact size.
+class Executor:
+    """A plan that is ready to run. Not safe for two threads at once.
 
-    `arena` may be larger than the plan's, and other executors may use it in their turn.
+    Kernels read and write an arena, or, under the sanitizer, buffers of exact size. What a call
+    returns is copied there where it has a place, and otherwise freed after its last reader.
+
+    Args:
+        graph: What it computes, for its own batch size.
+        plan: Its steps.
+        device: Where they run.
+        weights: The constants of the graph.
+        arena: At least as large as the plan's; other executors may use it in their turn.
+
+    Raises:
+        MissingWeights: when a param has no data.
     """
 
     def __init__(
-        self,
-        graph: Graph,
-        plan: Plan,
-        target: KernelTarget,
-        weights: WeightStore,
-        arena: torch.Tensor,
+        self, graph: Graph, plan: Plan, device: Device, weights: WeightStore, arena: torch.Tensor
     ) -> None:
-        self.graph, self.plan, self._weights, self._arena = graph, plan, weights, arena
-        weights.add(plan.weights)
-        self._device = target.on
+        self.graph, self.plan = graph, plan
+        self._device, self._weights, self._arena = device, weights, arena
+        weights.pack(plan.weights)
         if settings.sanitize():
-            homes = allocate([slot.nbytes for slot in plan.slots], target.on.memory)
+            homes = allocate([slot.nbytes for slot in plan.slots], device.memory)
         else:
             homes = [arena[slot.offset :][: slot.nbytes] for slot in plan.slots]
         self._slots = {slot.name: home for slot, home in zip(plan.slots, homes, strict=True)}
         self._types = {location.buffer.name: location.type for location in plan.locations.values()}
+        calls = (step for step in plan.steps if isinstance(step.work, Call))
+        weights.enter((*graph.outputs, *(name for step in calls for name in step.reads)))
+        self._values: dict[str, Any] = dict(weights.params)
         places = {slot.name: (self._slots[slot.name], slot.offset) for slot in plan.slots}
-        self._shadow = target.on.shadow(plan.arena_bytes, places)
+        self._shadow = device.shadow(plan.arena_bytes, places)
+        if self._shadow is not None:
+            check_sharing(plan)
+        last = {name: index for index, step in enumerate(plan.steps) for name in step.reads}
+        stay = {*graph.outputs, *plan.locations, *weights.params}
         self._steps = tuple(
-            (step, target.prepare(step.launch, self._resolve)) for step in plan.steps
+            (step, self._bind(step, {n for n in step.reads if last[n] == index} - stay))
+            for index, step in enumerate(plan.steps)
         )
         if self._shadow is not None and self._steps:
-            check_sharing(plan)
-            *before, (step, launch) = self._steps
-            self._steps = (*before, (step, partial(self._finish, launch, self._shadow)))
+            *before, (step, run) = self._steps
+            self._steps = (*before, (step, partial(self._finish, run)))
+
+    def _bind(self, step: Step, dying: set[str]) -> Callable[[], None]:
+        if isinstance(step.work, Call):
+            return partial(self._call, step, step.work.function, dying)
+        return self._device.prepare(step.work, self._resolve)
 
     def _resolve(self, buffer: Buffer) -> torch.Tensor:
         if buffer.name in self._slots:
@@ -121,82 +129,71 @@ class ArenaExecutor:
             tensor = self._weights.tensors[buffer.name]
         return tensor[buffer.offset :]
 
-    def _finish(self, launch: Callable[[], None], shadow: Shadow) -> None:
-        """The last step under the sanitizer, which then looks at the outputs."""
-        launch()
-        for name in self.graph.outputs:
-            location = self.plan.locations.get(name)
-            if location is not None and location.buffer.name in self._slots:
-                shadow.check(name, self.value(name))
+    def _call(self, step: Step, function: Callable[..., Any], dying: set[str]) -> None:
+        """Run a call, and let go of the values that no later step reads."""
+        self._check(step.reads)
+        result = function(*map(self.value, step.reads))
+        (written,) = step.writes
+        if written in self.plan.locations:
+            self._device.copy(to_tensor(result), self.value(written))
+            if self._shadow is not None:
+                self._shadow.fill(self.plan.locations[written].buffer.name)
+        else:
+            self._values[written] = result
+        for name in dying:
+            del self._values[name]
 
-    def load(self, inputs: Mapping[str, Any], *, poison: bool = False) -> None:
-        """Copy a call's tensors into their slots, converting dtype and device."""
+    def _finish(self, run: Callable[[], None]) -> None:
+        """The last step under the sanitizer, which then looks at the outputs."""
+        run()
+        self._check(self.graph.outputs)
+
+    def _check(self, names: Iterable[str]) -> None:
+        """Let the sanitizer look at those of some values that live in the arena."""
+        if self._shadow is not None:
+            for name in names:
+                if name in self.plan.locations:
+                    self._shadow.check(name, self.value(name))
+
+    def load(self, inputs: Mapping[str, torch.Tensor], *, poison: bool = False) -> None:
+        """Put a call's tensors where the steps read them, converting dtype and device.
+
+        Args:
+            inputs: A tensor per graph input.
+            poison: Whether to fill the memory of all activations with NaN first, so that reading
+                what no step has written shows. Values that calls keep have no memory to fill.
+        """
         self._device.hold(self._arena)
         self._weights.hold()
         if self._shadow is not None:
             self._shadow.begin([name for name in inputs if name in self._slots])
         for slot in self._slots.values() if poison else ():
             slot.fill_(-1)  # all bits set: NaN in every floating-point format
+        self._values = dict(self._weights.params)
         for name, tensor in inputs.items():
             if name in self._slots:
                 self._device.copy(tensor, self.value(name))
+            else:
+                dtype = torch_dtype(self.graph.type_of(name).dtype)
+                self._values[name] = tensor.to(self._device.memory, dtype)
+
+    def run(self) -> None:
+        """Run all steps."""
+        for _, run in self.steps():
+            run()
 
     def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
-        """The steps in order, each with its launch."""
+        """The steps in order, each with what runs it."""
         return iter(self._steps)
 
-    def value(self, name: str) -> torch.Tensor:
-        """A view of a value as it is in memory now, in its logical shape; a param's own data."""
-        if name not in self.plan.locations:
-            return to_tensor(self.graph.param_by_name[name].values)
-        location = self.plan.locations[name]
-        return self._resolve(location.buffer).as_strided(location.type.shape, location.strides)
-
-
-class OperatorExecutor:
-    """Calls that allocate their results, each freed after its last reader.
-
-    `constants` are the params as the operators take them.
-    """
-
-    def __init__(
-        self, graph: Graph, plan: Plan, target: OperatorTarget, constants: Mapping[str, Any]
-    ) -> None:
-        self.graph, self.plan, self._target, self._constants = graph, plan, target, constants
-        self._values: dict[str, Any] = {}
-        last = {name: step.node for step in plan.steps for name in step.reads}
-        self._dying = {
-            step.node: [
-                name
-                for name in dict.fromkeys(step.reads)
-                if last[name] == step.node and name not in graph.outputs
-            ]
-            for step in plan.steps
-        }
-
-    def load(self, inputs: Mapping[str, Any], *, poison: bool = False) -> None:
-        """Take a call's arrays as they are, in the form the operators want."""
-        types = {value.name: value.type.dtype for value in self.graph.inputs}
-        for constant in self._constants.values():
-            self._target.on.hold(constant)
-        self._values = dict(self._constants)
-        for name, array in inputs.items():
-            self._values[name] = self._target.enter(array, types[name])
-
-    def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
-        """The steps in order, each with its call."""
-        for step in self.plan.steps:
-            yield step, lambda step=step: self._run(step)  # type: ignore[misc]  # bound per step
-
-    def _run(self, step: Step) -> None:
-        assert callable(step.launch)
-        results = step.launch(*(self._values[name] for name in step.reads))
-        self._values.update(zip(step.writes, results, strict=True))
-        for name in self._dying[step.node]:
-            del self._values[name]
-
     def value(self, name: str) -> Any:
-        """A value, as long as a later step reads it or it is an output."""
+        """A value as it is now, in its logical shape: later steps may overwrite what is a view of
+        the arena, and free what a call has kept, unless it is an output.
+        """
+        if name not in self._values:
+            at = self.plan.locations[name]
+            view = self._resolve(at.buffer).as_strided(at.type.shape, at.strides)
+            self._values[name] = view
         return self._values[name]
 
 

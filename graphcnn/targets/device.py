@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from graphcnn import cpu, settings
+from graphcnn import cpu, settings, triton_api
 from graphcnn.errors import DeviceUnavailable, shown
-from graphcnn.plan import Shadow
+from graphcnn.ir import DType
+from graphcnn.kernels import CPU, CUDA, DeviceTraits
+from graphcnn.plan import Arithmetic, Buffer, Launch, Shadow
 
 
 @dataclass(frozen=True)
@@ -20,19 +22,24 @@ class Device:
     """Where kernels run. This class is the CPU, which finishes each launch before the next.
 
     Attributes:
-        kind: Which tables of tiles and weight layouts apply.
+        traits: What the choice of kernels depends on.
         memory: The torch device whose tensors the kernels read.
         driver: Triton's driver; None is Triton's own default, CUDA.
     """
 
-    kind: Literal["cuda", "cpu"]
+    traits: DeviceTraits
     memory: torch.device
     driver: object | None
 
     @property
     def name(self) -> str:
         """The device as a user names it, with the product's name where there is one."""
-        return self.kind
+        return str(self.memory)
+
+    @property
+    def capability(self) -> int | None:
+        """Compute capability of a CUDA device, ten times; None for the CPU."""
+        return None
 
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device, of torch and of Triton."""
@@ -41,6 +48,18 @@ class Device:
     def stream(self) -> int:
         """Handle of this thread's current stream, to which launches and copies go."""
         return 0
+
+    def arithmetic(self, dtype: DType) -> Arithmetic:
+        """What kernels compute values of a dtype in."""
+        traits = self.traits
+        return Arithmetic(traits.unit_f32 if dtype is DType.F32 else traits.unit)
+
+    def prepare(self, launch: Launch, resolve: Callable[[Buffer], Any]) -> Callable[[], None]:
+        """Compile a launch for the memory its buffers resolve to."""
+        args = tuple(_substitute(arg, resolve) for arg in launch.args)
+        prepared = triton_api.prepare(launch.kernel, args, launch.meta, self.driver)
+        grid, stream = launch.grid, self.stream
+        return lambda: prepared(grid, stream(), args)
 
     def copy(self, source: torch.Tensor, into: torch.Tensor) -> None:
         """Copy a tensor on the current stream, converting dtype and device."""
@@ -64,9 +83,7 @@ class Device:
 
     def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> Shadow | None:
         """What checks the use of an arena under the sanitizer; None elsewhere."""
-        if settings.sanitize() and self.kind == "cpu":
-            return cpu.shadow(nbytes, buffers)
-        return None
+        return cpu.shadow(nbytes, buffers) if settings.sanitize() else None
 
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock on the device; calling the result stops it and gives seconds."""
@@ -81,6 +98,15 @@ class CudaDevice(Device):
     def name(self) -> str:
         """The device as a user names it, with the product's name."""
         return f"{self.memory} ({torch.cuda.get_device_name(self.memory)})"
+
+    @property
+    def capability(self) -> int:
+        """Compute capability, ten times."""
+        major, minor = torch.cuda.get_device_capability(self.memory)
+        return 10 * major + minor
+
+    def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> None:
+        """The sanitizer sees kernels on the CPU only."""
 
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device, of torch and of Triton."""
@@ -128,6 +154,15 @@ class CudaDevice(Device):
         return elapsed
 
 
+def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
+    if isinstance(arg, Buffer):
+        return resolve(arg)
+    if isinstance(arg, tuple):
+        parts = [_substitute(part, resolve) for part in arg]
+        return type(arg)(*parts) if hasattr(arg, "_fields") else tuple(parts)
+    return arg
+
+
 def _event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch's stub
 
@@ -149,11 +184,11 @@ def resolve_device(name: str | torch.device) -> Device:
     except RuntimeError:  # torch's, for a name that it does not know
         wanted = None
     if wanted is not None and wanted.type == "cpu":
-        return Device("cpu", torch.device("cpu"), cpu.driver())
+        return Device(CPU, torch.device("cpu"), cpu.driver())
     if wanted is not None and wanted.type == "cuda" and count:
         index = torch.cuda.current_device() if wanted.index is None else wanted.index
         if index < count:
-            return CudaDevice("cuda", torch.device("cuda", index), None)
+            return CudaDevice(CUDA, torch.device("cuda", index), None)
     there = ", ".join(('"auto"', '"cpu"', *(f'"cuda:{index}"' for index in range(count))))
     raise DeviceUnavailable(
         "this device is not available",

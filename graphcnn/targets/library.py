@@ -6,17 +6,16 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
 from graphcnn import ops
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, Fused, Graph, Node, Op, Refusal
-from graphcnn.plan import Lowered, Step
+from graphcnn.plan import Arithmetic, Call, Lowered, Step
 from graphcnn.targets.device import Device
 
-Call = Callable[..., torch.Tensor]
+Torch = Callable[..., torch.Tensor]
 
 
 class LibraryTarget:
@@ -32,42 +31,34 @@ class LibraryTarget:
         """No group: each operator is a call of its own."""
         return Refusal("library", body.nodes[0].name, "torch runs one operator at a time")
 
-    def unit(self, graph: Graph) -> float:
-        """Unit roundoff of torch's arithmetic: float32, or float64 if the graph is float64.
-
-        On CUDA, torch may multiply float32 matrices and images in tf32, as its own settings say.
-        """
-        dtypes = {value.type.dtype for value in graph.inputs}
-        if dtypes == {DType.F64}:
-            return DType.F64.unit_roundoff
-        tf32 = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
-        if dtypes == {DType.F32} and self.on.kind == "cuda" and tf32:
-            return 2.0**-11
-        return DType.F32.unit_roundoff
-
     def lower(self, graph: Graph) -> Lowered:
         """One call per node.
 
         Raises:
             UnsupportedOp: for a fused node, or an op or padding that torch does not have.
         """
-        steps = tuple(
-            Step(node.name, node.op.name, node.inputs, (node.name,), _call(node))
-            for node in graph.nodes
-        )
-        return Lowered(steps, {}, {}, ())
+        return Lowered(tuple(map(self._step, graph.nodes)), {}, {}, ())
 
-    def enter(self, array: Any, dtype: DType) -> torch.Tensor:
-        """An array as a tensor on the device, without a copy where it is there already."""
-        tensor = array
-        if not isinstance(array, torch.Tensor):
-            # torch warns of memory that it must not write to.
-            tensor = torch.from_numpy(np.require(array, requirements=("C", "W")))
-        wanted: torch.Tensor = tensor.to(self.on.memory, getattr(torch, dtype.long_name))
-        return wanted
+    def _step(self, node: Node) -> Step:
+        work, arithmetic = Call(_function(node)), self._arithmetic(node)
+        return Step(node.name, node.op.name, work, node.inputs, (node.name,), arithmetic)
+
+    def _arithmetic(self, node: Node) -> Arithmetic:
+        """Float32, or float64 for float64.
+
+        On CUDA, torch may multiply float32 matrices and images in tf32, as its own settings say
+        when a graph is compiled.
+        """
+        dtype = node.type.dtype
+        if dtype is DType.F32 and self.on.kind == "cuda":
+            images = isinstance(node.op, ops.Conv2d) and torch.backends.cudnn.allow_tf32
+            matrices = isinstance(node.op, ops.Linear) and torch.backends.cuda.matmul.allow_tf32
+            if images or matrices:
+                return Arithmetic(2.0**-11)
+        return Arithmetic((DType.F64 if dtype is DType.F64 else DType.F32).unit_roundoff)
 
 
-def _call(node: Node) -> Callable[..., tuple[torch.Tensor]]:
+def _function(node: Node) -> Torch:
     if isinstance(node.op, Fused) or type(node.op) not in TABLE:
         raise UnsupportedOp(
             f"torch has no single operator for {node.op.name}",
@@ -81,12 +72,12 @@ def _call(node: Node) -> Callable[..., tuple[torch.Tensor]]:
     except UnsupportedOp as error:
         raise error.at(node.place) from None
 
-    def run(*operands: torch.Tensor) -> tuple[torch.Tensor]:
+    def run(*operands: torch.Tensor) -> torch.Tensor:
         device = operands[0].device.type
         if not torch.is_autocast_enabled(device):
-            return (call(*operands),)
+            return call(*operands)
         with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
-            return (call(*operands),)
+            return call(*operands)
 
     return run
 
@@ -96,7 +87,7 @@ def _sides(padding: tuple[int, ...]) -> tuple[int, int, int, int]:
     return (left, right, top, bottom)
 
 
-def _conv2d(op: ops.Conv2d) -> Call:
+def _conv2d(op: ops.Conv2d) -> Torch:
     top, left, bottom, right = op.padding
     even = (top, left) == (bottom, right)
 
@@ -109,7 +100,7 @@ def _conv2d(op: ops.Conv2d) -> Call:
     return call
 
 
-def _padded(op: ops.MaxPool2d | ops.AvgPool2d, fill: float, pads_alike: bool) -> tuple[Call, Any]:
+def _padded(op: ops.MaxPool2d | ops.AvgPool2d, fill: float, pads_alike: bool) -> tuple[Torch, Any]:
     """What pads a pool's input, and the padding that is left to torch's pool.
 
     Args:
@@ -135,22 +126,22 @@ def _padded(op: ops.MaxPool2d | ops.AvgPool2d, fill: float, pads_alike: bool) ->
     return lambda x: F.pad(x, _sides(op.padding), value=fill), (0, 0)
 
 
-def _max_pool2d(op: ops.MaxPool2d) -> Call:
+def _max_pool2d(op: ops.MaxPool2d) -> Torch:
     pad, left = _padded(op, -inf, not op.ceil_mode)
     options = (op.kernel_size, op.stride, left, op.dilation, op.ceil_mode)
     return lambda x: F.max_pool2d(pad(x), *options)
 
 
-def _avg_pool2d(op: ops.AvgPool2d) -> Call:
+def _avg_pool2d(op: ops.AvgPool2d) -> Torch:
     pad, left = _padded(op, 0.0, not op.ceil_mode and op.count_include_pad)
     options = (op.kernel_size, op.stride, left, op.ceil_mode, op.count_include_pad)
     return lambda x: F.avg_pool2d(pad(x), *options)
 
 
-def _softmax(function: Call) -> Callable[[Any], Call]:
+def _softmax(function: Torch) -> Callable[[Any], Torch]:
     """torch rounds to half precision on the way unless it is asked for float32."""
 
-    def make(op: ops.Softmax | ops.LogSoftmax) -> Call:
+    def make(op: ops.Softmax | ops.LogSoftmax) -> Torch:
         def call(x: torch.Tensor) -> torch.Tensor:
             wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
             return function(x, op.dim, dtype=wide).to(x.dtype)
@@ -160,10 +151,10 @@ def _softmax(function: Call) -> Callable[[Any], Call]:
     return make
 
 
-def _arithmetic(function: Call) -> Callable[[Any], Call]:
+def _arithmetic(function: Torch) -> Callable[[Any], Torch]:
     """A number beside half precision is float32, and so is the arithmetic."""
 
-    def make(_op: ops.Add | ops.Mul) -> Call:
+    def make(_op: ops.Add | ops.Mul) -> Torch:
         def call(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             if x.dtype == y.dtype:
                 return function(x, y)
@@ -175,7 +166,7 @@ def _arithmetic(function: Call) -> Callable[[Any], Call]:
     return make
 
 
-TABLE: dict[type[Op], Callable[[Any], Call]] = {
+TABLE: dict[type[Op], Callable[[Any], Torch]] = {
     ops.Add: _arithmetic(torch.add),
     ops.AvgPool2d: _avg_pool2d,
     ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
+import torch
 
 from graphcnn.ir import Array, DType, Graph, Node, Refusal
-from graphcnn.plan import Lowered, Step
+from graphcnn.plan import Arithmetic, Call, Lowered, Step
 from graphcnn.targets.device import Device
 
 
@@ -25,24 +24,20 @@ class NumpyTarget:
         """No group: the reference computes what was written."""
         return Refusal("numpy", body.nodes[0].name, "the reference computes one node at a time")
 
-    def unit(self, graph: Graph) -> float:
-        """Unit roundoff of float64."""
-        return DType.F64.unit_roundoff
-
     def lower(self, graph: Graph) -> Lowered:
         """One call of the op's reference per node."""
-        steps = tuple(
-            Step(node.name, node.op.name, node.inputs, (node.name,), _call(node))
-            for node in graph.nodes
-        )
-        return Lowered(steps, {}, {}, ())
-
-    def enter(self, array: Any, dtype: DType) -> Array:
-        """An array as float64, of numbers that the dtype has."""
-        if not isinstance(array, np.ndarray):
-            array = array.detach().cpu().double().numpy()
-        return dtype.round(array).astype(np.float64)
+        return Lowered(tuple(map(_step, graph.nodes)), {}, {}, ())
 
 
-def _call(node: Node) -> Callable[..., tuple[Array]]:
-    return lambda *operands: (node.op.reference(*operands),)
+def _step(node: Node) -> Step:
+    work, arithmetic = Call(_function(node)), Arithmetic(DType.F64.unit_roundoff)
+    return Step(node.name, node.op.name, work, node.inputs, (node.name,), arithmetic)
+
+
+def _function(node: Node) -> Callable[..., Array]:
+    return lambda *operands: node.op.reference(*map(_float64, operands))
+
+
+def _float64(operand: Array | torch.Tensor) -> Array:
+    """What another call returned as it is, inputs and params widened."""
+    return operand.double().numpy() if isinstance(operand, torch.Tensor) else operand

@@ -24,7 +24,7 @@ from graphcnn.ir import (
     with_he_weights,
 )
 from graphcnn.passes import PASSES, Fuse, Pass, default_pipeline, run_passes
-from graphcnn.plan import KernelTarget, OperatorTarget
+from graphcnn.plan import Target
 from graphcnn.targets import resolve
 from tests.strategies import graphs, inputs
 
@@ -132,7 +132,7 @@ def test_a_new_param_takes_no_name_that_was_freed() -> None:
     assert_one_meaning(graph, after, 0)
 
 
-def accepted(graph: Graph, target: KernelTarget | OperatorTarget) -> bool:
+def accepted(graph: Graph, target: Target) -> bool:
     try:
         target.lower(graph)
     except UnsupportedOp:

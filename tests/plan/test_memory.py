@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphcnn.ir import TensorType
-from graphcnn.plan import Buffer, Location, Lowered, Plan, Step, plan_memory
+from graphcnn.plan import Arithmetic, Buffer, Location, Lowered, Plan, Step, plan_memory
 from graphcnn.plan.memory import ALIGNMENT
+
+EXACT = Arithmetic(0.0)
 
 
 def step(reads, writes, in_place=False):
-    return Step(f"to_{writes[0]}", "kernel", tuple(reads), tuple(writes), None, in_place)
+    return Step(f"to_{writes[0]}", "kernel", None, tuple(reads), tuple(writes), EXACT, in_place)
 
 
 def plan(steps, sizes, inputs=("x",), outputs=()):
@@ -163,7 +165,7 @@ def test_an_empty_plan():
 def test_a_plan_prints_its_steps_and_addresses():
     type = TensorType((1, 4))
     location = {name: Location(Buffer(name), type, (4, 1)) for name in "xy"}
-    steps = (Step("y", "relu", ("x",), ("y", "not planned"), None),)
+    steps = (Step("y", "relu", None, ("x",), ("y", "not planned"), EXACT),)
     made = plan_memory(
         Lowered(steps, location, {"x": 16, "y": 16, "not planned": 0}, ()), ("x",), ("y",)
     )

@@ -5,6 +5,7 @@ import pytest
 
 from graphcnn.ir import DType, Node, TensorType, Value
 from graphcnn.ops import Add, Linear, Mul
+from graphcnn.plan import Arithmetic
 from graphcnn.report.deviation import deviation
 from tests.tolerance import assert_equal_but_for_roundings
 
@@ -17,7 +18,7 @@ def judge(a, b, computed, dtype=DType.F32, op=None):
     operands = {"a": np.array(a, np.float64), "b": np.array(b, np.float64)}
     arrays = {"y": np.array(computed, np.float64)}
     with np.errstate(all="raise"):
-        return deviation((node,), operands, arrays, {"y": dtype}, UNIT)
+        return deviation((node,), operands, arrays, {"y": dtype}, Arithmetic(UNIT))
 
 
 def test_the_bound_is_that_of_the_sum_and_of_its_storage():
@@ -87,7 +88,7 @@ def test_an_error_that_rounding_does_not_make_in_practice():
         (10.0, "1 of 3 elements exceed the bound"),
     ):
         computed = exact + np.array([[0, error, 0]])
-        found = deviation((node,), operands, {"y": computed}, {"y": DType.F32}, UNIT)
+        found = deviation((node,), operands, {"y": computed}, {"y": DType.F32}, Arithmetic(UNIT))
         assert found.problem == problem
         assert found.bound < 0.1
 
@@ -100,10 +101,10 @@ def test_a_sum_that_may_overflow_on_the_way_is_not_judged(sign):
     operands = {"x": sign * x, "w": np.ones((1, 4))}
     for computed in (0.0, np.inf, np.nan):
         arrays = {"y": np.array([[computed], [sign * 2.0**127]])}
-        found = deviation((node,), operands, arrays, {"y": DType.F32}, UNIT)
+        found = deviation((node,), operands, arrays, {"y": DType.F32}, Arithmetic(UNIT))
         assert (found.problem, found.unjudged) == (None, 1)
     arrays["y"][1] = 0
-    assert deviation((node,), operands, arrays, {"y": DType.F32}, UNIT).problem
+    assert deviation((node,), operands, arrays, {"y": DType.F32}, Arithmetic(UNIT)).problem
 
 
 def test_underflow_is_allowed():
@@ -116,6 +117,8 @@ def test_a_single_number_without_dimensions():
     node = Node("y", Add(), ("a", "b"), (Value("y", type),))
     operands = {"a": np.array(1.0), "b": np.array(2.0)}
     for computed, problem in ((3.0, None), (3.1, "1 of 1 elements exceed the bound")):
-        found = deviation((node,), operands, {"y": np.array(computed)}, {"y": DType.F32}, UNIT)
+        found = deviation(
+            (node,), operands, {"y": np.array(computed)}, {"y": DType.F32}, Arithmetic(UNIT)
+        )
         assert found.problem == problem
         assert found.at == ()

@@ -12,8 +12,7 @@ DRAW = np.random.default_rng(4)
 
 def errors(net, model, arrays):
     with model.loaded(arrays) as executor:
-        for _, run in executor.steps():
-            run()
+        executor.run()
         return References(arrays).errors(model, executor)
 
 

@@ -55,7 +55,7 @@ def test_an_output_that_no_kernel_wrote_is_named():
     model = gx.compile(small(), device="cpu")
     *before, last = model.plan.steps
     with pytest.raises(SanitizerFault, match="'fc' holds elements that no kernel stored") as caught:
-        run(spoilt(model, steps=(*before[:-1], replace(last, launch=before[0].launch))))
+        run(spoilt(model, steps=(*before[:-1], replace(last, work=before[0].work))))
     assert caught.value.got == "10 of 10 elements, the first at [0, 0]"
 
 
@@ -64,7 +64,7 @@ def test_a_part_of_an_output_that_no_kernel_wrote_is_named():
     y = gx.concat([gx.relu(x), gx.sigmoid(x)], dim=1, name="y")
     model = gx.compile(gx.graph("g", y), device="cpu", fuse=False)
     steps = model.plan.steps
-    assert [step.kernel for step in steps].count("copy") == 2
+    assert [step.label for step in steps].count("copy") == 2
     run(model)
     with pytest.raises(SanitizerFault, match="'y' holds elements that no kernel") as caught:
         run(spoilt(model, steps=steps[:-1]))
@@ -74,7 +74,7 @@ def test_a_part_of_an_output_that_no_kernel_wrote_is_named():
 def test_a_grid_that_is_too_small_is_seen():
     model = gx.compile(gx.graph("g", gx.relu(gx.input("x", (1, 3, 64, 64)))), device="cpu")
     (step,) = model.plan.steps
-    assert np.prod(step.launch.grid) > 1
-    short = replace(step, launch=step.launch._replace(grid=(1, 1, 1)))
+    assert np.prod(step.work.grid) > 1
+    short = replace(step, work=step.work._replace(grid=(1, 1, 1)))
     with pytest.raises(SanitizerFault, match="no kernel stored"):
         run(spoilt(model, steps=(short,)))

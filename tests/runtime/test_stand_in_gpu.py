@@ -10,6 +10,7 @@ from triton.runtime.errors import OutOfResources
 import graphcnn as gx
 from graphcnn import triton_api
 from graphcnn.models.lenet import mnist_sample
+from graphcnn.plan import Arithmetic
 from graphcnn.runtime.boundary import example_inputs
 from tests.runtime.small_networks import NETWORKS
 from tests.stand_in_gpu import SHARED_BYTES, StandInGpu, stand_in_target
@@ -37,7 +38,7 @@ def test_networks_take_the_cuda_path(gpu, name, dtype):
     assert all(0 < run.registers <= 255 for run in gpu.launches)
     assert all(run.shared_bytes <= SHARED_BYTES[gpu.capability] for run in gpu.launches)
     assert [run.grid for run in gpu.launches[: len(model.plan.steps)]] == [
-        step.launch.grid for step in model.plan.steps
+        step.work.grid for step in model.plan.steps
     ]
 
 
@@ -56,9 +57,9 @@ def test_fusion_saves_launches(gpu):
 def test_float32_uses_three_tf32_products(gpu):
     """The bound allows for them; that they reach the tensor cores is tested with the kernels."""
     model = gx.compile(NETWORKS["vgg_block"]("float32"))
-    assert model.target.unit(model.graph) == 2.0**-21
-    launch = model.plan.steps[0].launch
-    assert launch.meta["PRECISION"] == "tf32x3"
+    step = model.plan.steps[0]
+    assert step.arithmetic == Arithmetic(2.0**-21)
+    assert step.work.meta["PRECISION"] == "tf32x3"
 
 
 def test_digits_and_other_batch_sizes(gpu):

@@ -42,7 +42,7 @@ def launches(graph: Graph):
         return argument
 
     for step in lowered.steps:
-        yield step.node, step.launch.kernel, concrete(step.launch.args), step.launch.meta
+        yield step.node, step.work.kernel, concrete(step.work.args), step.work.meta
 
 
 def specialisation(argument):

@@ -8,7 +8,6 @@ import pytest
 import graphcnn as gx
 from graphcnn.errors import MissingWeights
 from graphcnn.ir import DType, Param, TensorType
-from graphcnn.plan import PackedWeight
 from graphcnn.targets.layout import broadcast_strides, channels_last, contiguous, locate
 from graphcnn.targets.pack import LAYOUTS, pack
 from tests.tolerance import F32, assert_equal_but_for_roundings
@@ -88,7 +87,7 @@ WEIGHT = np.arange(2 * 3 * 2 * 4, dtype=np.float32).reshape(2, 3, 2, 4)
 
 
 def test_reduction_major_orders_taps_before_channels():
-    packed, dtype = pack(PackedWeight("p", "reduction_major", ("w",)), {"w": param("w", WEIGHT)})
+    packed, dtype = pack("reduction_major", ("w",), (), {"w": param("w", WEIGHT)})
     assert dtype is DType.F32
     assert packed.shape == (2, 2 * 4 * 3)
     for k, c, r, s in product(*map(range, WEIGHT.shape)):
@@ -96,7 +95,7 @@ def test_reduction_major_orders_taps_before_channels():
 
 
 def test_channel_major_is_its_transpose():
-    packed, _ = pack(PackedWeight("p", "channel_major", ("w",)), {"w": param("w", WEIGHT)})
+    packed, _ = pack("channel_major", ("w",), (), {"w": param("w", WEIGHT)})
     assert packed.flags["C_CONTIGUOUS"]
     for k, c, r, s in product(*map(range, WEIGHT.shape)):
         assert packed[(r * 4 + s) * 3 + c, k] == WEIGHT[k, c, r, s]
@@ -104,7 +103,7 @@ def test_channel_major_is_its_transpose():
 
 def test_plain_stays():
     packed, dtype = pack(
-        PackedWeight("p", "plain", ("w",)), {"w": param("w", WEIGHT.astype("float16"), DType.F16)}
+        "plain", ("w",), (), {"w": param("w", WEIGHT.astype("float16"), DType.F16)}
     )
     assert (packed.dtype, dtype) == (np.float16, DType.F16)
     np.testing.assert_array_equal(packed, WEIGHT)
@@ -117,8 +116,8 @@ def test_batch_norm_statistics_are_float32_whatever_the_graph_is():
         name: param(name, data, DType.F16)
         for name, data in (("m", mean), ("v", var), ("w", weight), ("b", bias))
     }
-    scale, dtype = pack(PackedWeight("s", "batch_norm_scale", ("v", "w"), (0.1,)), params)
-    shift, _ = pack(PackedWeight("t", "batch_norm_shift", ("m", "v", "w", "b"), (0.1,)), params)
+    scale, dtype = pack("batch_norm_scale", ("v", "w"), (0.1,), params)
+    shift, _ = pack("batch_norm_shift", ("m", "v", "w", "b"), (0.1,), params)
     assert dtype is DType.F32
     assert scale.dtype == shift.dtype == np.float32
     exact = weight.astype(np.float64) / np.sqrt(var.astype(np.float64) + 0.1)
@@ -137,7 +136,7 @@ def test_batch_norm_statistics_are_float32_whatever_the_graph_is():
 def test_a_param_without_data(layout):
     bare = Param("w", TensorType((2, 3, 2, 4)))
     with pytest.raises(MissingWeights) as caught:
-        pack(PackedWeight("p", layout, ("w",)), {"w": bare})
+        pack(layout, ("w",), (), {"w": bare})
     assert "f32[2,3,2,4]" in caught.value.where
     assert "with_he_weights" in caught.value.remedy
 
