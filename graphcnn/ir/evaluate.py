@@ -7,8 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from graphcnn.ir.fused import Fused
-from graphcnn.ir.graph import Graph, Node, Param
+from graphcnn.ir.graph import Fused, Graph, Node, Param
 from graphcnn.ir.op import Array, Op
 from graphcnn.ir.types import DType
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from graphcnn.arguments import count
 from graphcnn.errors import BatchError, ShapeError
-from graphcnn.ir.fused import Fused
-from graphcnn.ir.graph import Graph, Node, Value
+from graphcnn.ir.graph import Fused, Graph, Node, Value
 from graphcnn.ir.types import TensorType
 from graphcnn.ir.verify import check_graph
 

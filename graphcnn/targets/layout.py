@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphcnn.ir import Fused, Graph, Value
+from graphcnn.ir import Graph, Value
 from graphcnn.ops import VIEWS, Linear
 from graphcnn.plan import Buffer, Location
 
@@ -31,8 +31,7 @@ def locate(graph: Graph) -> dict[str, Location]:
     """
     row_major = {value.name for value in graph.inputs} | set(graph.outputs)
     for node in graph.nodes:
-        op = node.op.body.nodes[0].op if isinstance(node.op, Fused) else node.op
-        if isinstance(op, (*VIEWS, Linear)):
+        if isinstance(node.members[0].op, (*VIEWS, Linear)):
             row_major |= {*node.inputs, *(value.name for value in node.outputs)}
     locations: dict[str, Location] = {}
     for value in graph.inputs:

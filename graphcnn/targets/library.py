@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from graphcnn import ops
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import DType, Fused, Graph, Node, Op, Refusal
+from graphcnn.ir import DType, Graph, Node, Op, Refusal
 from graphcnn.plan import Lowered, Step
 from graphcnn.targets.device import Device
 
@@ -68,7 +68,7 @@ class LibraryTarget:
 
 
 def _call(node: Node) -> Callable[..., tuple[torch.Tensor]]:
-    if isinstance(node.op, Fused) or type(node.op) not in TABLE:
+    if type(node.op) not in TABLE:
         raise UnsupportedOp(
             f"torch has no single operator for {node.op.name}",
             where=node.place,
