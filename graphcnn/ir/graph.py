@@ -81,12 +81,11 @@ class Node:
         return self.op.body.nodes if isinstance(self.op, Fused) else (self,)
 
     def __str__(self) -> str:
-        attributes = (f"{name}={_literal(v)}" for name, v in self.op.attributes().items())
-        body = ""
+        defined = ", ".join(map(str, self.outputs))
         if isinstance(self.op, Fused):
-            attributes, body = (), f" {{\n{self.op.body.text}\n}}"
-        arguments = ", ".join([*self.inputs, *attributes])
-        return f"{', '.join(map(str, self.outputs))} = {self.op.name}({arguments}){body}"
+            return f"{defined} = fused({', '.join(self.inputs)}) {{\n{self.op.body.text}\n}}"
+        attributes = (f"{name}={_literal(v)}" for name, v in self.op.attributes().items())
+        return f"{defined} = {self.op.name}({', '.join([*self.inputs, *attributes])})"
 
 
 @dataclass(frozen=True)
