@@ -7,7 +7,7 @@ derived from its actual operands, and a call returns exactly these values.
 
 import numpy as np
 
-from graphcnn.ir import Fused, bounded
+from graphcnn.ir import bounded
 from graphcnn.ir.evaluate import weights
 from graphcnn.report import schedule
 from graphcnn.runtime.boundary import to_numpy
@@ -28,10 +28,9 @@ def check_model(model, inputs):
             operands = {name: read(executor, name) for name in dict.fromkeys(node.inputs)}
             while waiting and waiting[0][0].node == node.name:
                 waiting.pop(0)[1]()
-            inside = node.op.body.nodes if isinstance(node.op, Fused) else (node,)
             leaving = {value.name: read(executor, value.name) for value in node.outputs}
             arithmetic = schedule.arithmetic(steps.get(node.name, ()))
-            exact, errors = bounded(inside, operands, arithmetic.unit, leaving)
+            exact, errors = bounded(node.members, operands, arithmetic.unit, leaving)
             for value in node.outputs:
                 got = read(executor, value.name)
                 used = max(used, excess(got, exact[value.name], errors[value.name], value.type))

@@ -1,6 +1,7 @@
 """Who may import whom, what files may be called and how long they may grow."""
 
 import ast
+from graphlib import TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -137,6 +138,17 @@ def late():
         "f'graphcnn.{name}'",
         "onnx",
     }
+
+
+@pytest.mark.parametrize("folder", ["ir"])
+def test_no_module_imports_another_in_a_circle(folder):
+    paths = {
+        f"graphcnn.{folder}.{path.stem}": path
+        for path in ROOT.glob(f"graphcnn/{folder}/*.py")
+        if path.stem != "__init__"
+    }
+    reads = {name: imported(path, package(path)) & paths.keys() for name, path in paths.items()}
+    TopologicalSorter(reads).prepare()  # raises CycleError with the circle
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))

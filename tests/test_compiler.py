@@ -19,6 +19,7 @@ from graphcnn.errors import (
     UnknownTarget,
 )
 from graphcnn.ir import Fused, inline, outline
+from graphcnn.kernels import CPU, CUDA
 from graphcnn.models.vgg import vgg16
 from graphcnn.passes import Simplify, default_pipeline
 from graphcnn.runtime.boundary import example_inputs
@@ -153,7 +154,7 @@ def test_cuda_where_there_is_none():
     for device in ("cuda", "cuda:1", torch.device("cuda", 0)):
         with pytest.raises(DeviceUnavailable, match='wanted: "auto", "cpu", or the same as a'):
             gx.compile(block(), device=device)
-    assert gx.compile(block()).target.on.kind == "cpu"
+    assert gx.compile(block()).target.on.traits is CPU
 
 
 @pytest.mark.parametrize("device", [5, None, "", "cuda:", "tpu:0", "meta", torch.device("meta")])
@@ -169,8 +170,8 @@ def test_devices_by_index(monkeypatch):
     names = {"auto": 1, "cuda": 1, "cuda:0": 0, "cuda:1": 1, torch.device("cuda", 0): 0}
     for name, index in names.items():
         device = resolve_device(name)
-        assert (device.kind, device.memory) == ("cuda", torch.device("cuda", index))
-    assert resolve_device(torch.device("cpu")).kind == "cpu"
+        assert (device.traits, device.memory) == (CUDA, torch.device("cuda", index))
+    assert resolve_device(torch.device("cpu")).traits is CPU
     with pytest.raises(DeviceUnavailable, match='"cpu", "cuda:0", "cuda:1"'):
         resolve_device("cuda:2")
 

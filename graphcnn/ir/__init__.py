@@ -1,8 +1,8 @@
 """The intermediate representation: a frozen, ordered graph of named values."""
 
 from graphcnn.ir.evaluate import bounded, estimated, evaluate, weights
-from graphcnn.ir.fused import Fused, inline, node_cost, outline
-from graphcnn.ir.graph import Graph, Node, Param, Value
+from graphcnn.ir.fused import inline, outline
+from graphcnn.ir.graph import Fused, Graph, Node, Param, Value, node_cost
 from graphcnn.ir.he_weights import with_he_weights
 from graphcnn.ir.log import CompileLog, Refusal, Stage
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from graphcnn.ir.fused import Fused
+from graphcnn.ir.fused import inline
 from graphcnn.ir.graph import Graph, Node, Param
+from graphcnn.ir.interpret import interpret
 from graphcnn.ir.op import Array, Op
 from graphcnn.ir.types import DType
 
@@ -30,34 +31,17 @@ def evaluate(
         MissingWeights: when a param has no data.
     """
     keep = set(graph.outputs if wanted is None else wanted)
-    values = {value.name: np.asarray(inputs[value.name], np.float64) for value in graph.inputs}
-    return _run(graph, values, keep)
+    given = {value.name: np.asarray(inputs[value.name], np.float64) for value in graph.inputs}
+    flat = inline(graph)
 
+    def source(name: str) -> Array:
+        return given[name] if name in given else weights(flat.param_by_name[name])
 
-def _run(graph: Graph, values: dict[str, Array], keep: set[str]) -> dict[str, Array]:
-    # Weights are widened one at a time: all of VGG-16 in float64 would take 1.1 GB.
-    reads = Counter(name for node in graph.nodes for name in node.inputs)
-    kept = {name: values[name] for name in keep if name in values}
+    def apply(node: Node, operands: tuple[Array, ...]) -> Array:
+        return node.op.reference(*operands)
 
-    def load(name: str) -> Array:
-        return values[name] if name in values else weights(graph.param_by_name[name])
-
-    for node in graph.nodes:
-        operands = tuple(load(name) for name in node.inputs)
-        if isinstance(node.op, Fused):
-            inside = dict(zip(node.inputs, operands, strict=True))
-            inner = {value.name for n in node.op.body.nodes for value in n.outputs}
-            computed = _run(node.op.body, inside, set(node.op.exports) | (keep & inner))
-        else:
-            computed = {node.name: node.op.reference(*operands)}
-        values.update(computed)
-        kept.update({name: array for name, array in computed.items() if name in keep})
-        for name in node.inputs:
-            reads[name] -= 1
-            if not reads[name]:
-                values.pop(name, None)
-    kept.update({name: load(name) for name in keep - kept.keys() if graph.defines(name)})
-    return kept
+    kept = {n: value for n, value in interpret(flat.nodes, source, apply) if n in keep}
+    return kept | {n: source(n) for n in keep - kept.keys() if flat.defines(n)}
 
 
 def weights(param: Param) -> Array:
@@ -104,6 +88,8 @@ def estimated(
 
 
 Rule = Callable[[Op, tuple[Array, ...], tuple[Array, ...], Array, float], Array]
+# A value as later nodes read it, and by each rule the bound on its error.
+_Read = tuple[Array, tuple[Array, ...]]
 
 
 def proven(
@@ -127,19 +113,25 @@ def _with_bounds(
     rules: tuple[Rule, ...],
 ) -> tuple[dict[str, Array], tuple[dict[str, Array], ...]]:
     """Reference values, and by each rule bounds on them."""
+    none = (np.zeros(()),) * len(rules)
     exact: dict[str, Array] = {}
     bounds: tuple[dict[str, Array], ...] = tuple({} for _ in rules)
-    reads = {name: np.asarray(array, np.float64) for name, array in values.items()}
-    slacks = tuple({name: np.zeros(()) for name in reads} for _ in rules)
-    for node in nodes:
-        name, operands = node.name, tuple(reads[name] for name in node.inputs)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            value = exact[name] = node.op.reference(*operands)
-            for rule, made, slack in zip(rules, bounds, slacks, strict=True):
-                errors = tuple(np.broadcast_to(slack[n], reads[n].shape) for n in node.inputs)
-                bound = made[name] = bound_by(rule, node.op, operands, errors, value, unit)
-                slack[name] = np.zeros(()) if name in stored else _slack(value, bound, unit)
-            reads[name] = stored[name] if name in stored else _held(value, unit)
+
+    def source(name: str) -> _Read:
+        return np.asarray(values[name], np.float64), none
+
+    def apply(node: Node, operands: tuple[_Read, ...]) -> _Read:
+        name, arrays = node.name, tuple(array for array, _ in operands)
+        value = exact[name] = node.op.reference(*arrays)
+        for number, rule in enumerate(rules):
+            errors = tuple(np.broadcast_to(slacks[number], x.shape) for x, slacks in operands)
+            bounds[number][name] = bound_by(rule, node.op, arrays, errors, value, unit)
+        if name in stored:
+            return stored[name], none
+        return _held(value, unit), tuple(_slack(value, made[name], unit) for made in bounds)
+
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        deque(interpret(nodes, source, apply), maxlen=0)
     return exact, bounds
 
 

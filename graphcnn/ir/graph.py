@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from textwrap import indent
+from typing import ClassVar, Never
 
 from graphcnn.errors import MissingWeights, UnknownNode, Where, shown
+from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.types import TensorType
-
-if TYPE_CHECKING:
-    from graphcnn.ir.op import Array, Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,18 @@ class Node:
         """The node and the user's line, for error messages."""
         at = f" ({self.where})" if self.where else ""
         return f"node '{self.name}' = {self.op.name}{at}"
+
+    @property
+    def members(self) -> tuple[Node, ...]:
+        """The nodes that a fused node stands for; any other node stands for itself."""
+        return self.op.body.nodes if isinstance(self.op, Fused) else (self,)
+
+    def __str__(self) -> str:
+        defined = ", ".join(map(str, self.outputs))
+        if isinstance(self.op, Fused):
+            return f"{defined} = fused({', '.join(self.inputs)}) {{\n{self.op.body.text}\n}}"
+        attributes = (f"{name}={_literal(v)}" for name, v in self.op.attributes().items())
+        return f"{defined} = {self.op.name}({', '.join([*self.inputs, *attributes])})"
 
 
 @dataclass(frozen=True)
@@ -228,7 +240,74 @@ class Graph:
                 digest.update(param.data.tobytes())
         return digest.hexdigest()[:16]
 
-    def __str__(self) -> str:
-        from graphcnn.ir.text import format_graph
+    @property
+    def text(self) -> str:
+        """The lines of the text form that a fused node prints of its body: nodes and return."""
+        return indent("\n".join([*map(str, self.nodes), f"return {', '.join(self.outputs)}"]), "  ")
 
-        return format_graph(self)
+    def __str__(self) -> str:
+        inputs = (f"  input {value}" for value in self.inputs)
+        params = (f"  param {param}" for param in self.params)
+        return "\n".join([f"graph {self.name} {{", *inputs, *params, self.text, "}"])
+
+
+@dataclass(frozen=True)
+class Fused(Op):
+    """One kernel's worth of nodes.
+
+    The body's inputs and params are what the node reads, in this order, and its outputs are the
+    exported values; all keep their names, so that inlining needs no renaming. The params' data
+    stay with the outer graph.
+
+    Its meaning is its body's, and so is its rounding wherever a value is stored: an exported value
+    is read on inside as it was stored, rounded to its dtype and infinite where it overflowed. Only
+    a value that nobody else reads stays as wide as the kernel's arithmetic.
+    """
+
+    name: ClassVar[str] = "fused"
+    kind: ClassVar[OpKind] = OpKind.OPAQUE
+    body: Graph
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """Values of the body that the rest of the graph reads."""
+        return self.body.outputs
+
+    def infer(self, *inputs: TensorType) -> Never:
+        """A fused node has several types, those of its exports: see `ir.verify`."""
+        raise NotImplementedError("Fused has no shape rule of its own; its body has")
+
+    def reference(self, *inputs: Array) -> Never:
+        """A fused node's meaning is its body's: see `ir.evaluate`."""
+        raise NotImplementedError("Fused has no reference of its own; its body has")
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Never:
+        """A fused node's error bound is its body's: see `ir.evaluate`."""
+        raise NotImplementedError("Fused has no error bound of its own; its body has")
+
+    def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
+        """The work of the body; traffic is only what crosses the group's border."""
+        total = sum((node_cost(node, self.body) for node in self.body.nodes), Cost())
+        return Cost(
+            total.macs,
+            total.flops,
+            sum(type.size for type in inputs),
+            sum(self.body.type_of(name).size for name in self.exports),
+        )
+
+
+def node_cost(node: Node, graph: Graph) -> Cost:
+    """Cost of a node in its graph."""
+    return node.op.cost(graph.types_of(node.inputs), node.type)
+
+
+def _literal(value: object) -> str:
+    """As Python writes it; but 1e999 for an infinity, whose repr is no literal."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_literal, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, float) and math.isinf(value):
+        return "1e999" if value > 0 else "-1e999"
+    # NumPy's float64 is a float with a repr of its own.
+    return float.__repr__(value) if isinstance(value, float) else repr(value)

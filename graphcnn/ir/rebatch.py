@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from graphcnn.arguments import count
 from graphcnn.errors import BatchError, ShapeError
-from graphcnn.ir.fused import Fused
-from graphcnn.ir.graph import Graph, Node, Value
+from graphcnn.ir.fused import inline
+from graphcnn.ir.graph import Fused, Graph, Node, Value
+from graphcnn.ir.interpret import interpret
 from graphcnn.ir.types import TensorType
 from graphcnn.ir.verify import check_graph
 
@@ -40,43 +42,36 @@ def rebatch(graph: Graph, batch: int) -> Graph:
     check_graph(graph)
     batch = count(batch, "batch", 1)
     batch_of(graph)
-    inputs = tuple(
-        Value(value.name, value.type.with_shape((batch, *value.type.shape[1:])))
-        for value in graph.inputs
-    )
-    types = {value.name: value.type for value in inputs}
-    types |= {param.name: param.type for param in graph.params}
-    changed = {value.name for value in inputs if value not in graph.inputs}
-    nodes = tuple(_retype(node, types, changed) for node in graph.nodes)
-    return graph.replace(inputs=inputs, nodes=nodes)
+    flat = inline(graph)
+    types = {param.name: param.type for param in graph.params} | {
+        value.name: value.type.with_shape((batch, *value.type.shape[1:])) for value in graph.inputs
+    }
 
-
-def _retype(node: Node, types: dict[str, TensorType], changed: set[str]) -> Node:
-    """The node with its types inferred from `types`, to which its values are added.
-
-    Its values are added to `changed` too, the names of other types than before, where they are.
-    """
-    if isinstance(node.op, Fused):
-        body = node.op.body
-        inner = {name: types[name] for name in node.inputs}
-        inputs = tuple(Value(value.name, inner[value.name]) for value in body.inputs)
-        nodes = tuple(_retype(inside, inner, changed) for inside in body.nodes)
-        outputs = tuple(Value(name, inner[name]) for name in body.outputs)
-        node = replace(node, op=Fused(body.replace(inputs=inputs, nodes=nodes)), outputs=outputs)
-    else:
+    def apply(node: Node, operands: tuple[TensorType, ...]) -> TensorType:
         try:
-            type = node.op.infer(*(types[name] for name in node.inputs))
+            type = node.op.infer(*operands)
         except ShapeError as error:
             raise _batch_error(node, error.what) from error
         if type.shape[1:] != node.type.shape[1:]:
             raise _batch_error(node, f"{node.type} becomes {type}")
-        if type == node.type and not changed.isdisjoint(node.inputs):
+        if type == node.type and operands != flat.types_of(node.inputs):
             raise _batch_error(node, f"{type} at every batch size, by an operand for each sample")
-        if type != node.type:
-            changed.add(node.name)
-        node = replace(node, outputs=(Value(node.name, type),))
-    types.update({value.name: value.type for value in node.outputs})
-    return node
+        return type
+
+    return _retyped(graph, types | dict(interpret(flat.nodes, types.__getitem__, apply)))
+
+
+def _retyped(graph: Graph, types: Mapping[str, TensorType]) -> Graph:
+    """The graph with every value's type exchanged, also inside fused bodies."""
+
+    def all_of(values: tuple[Value, ...]) -> tuple[Value, ...]:
+        return tuple(Value(value.name, types[value.name]) for value in values)
+
+    def node_of(node: Node) -> Node:
+        op = Fused(_retyped(node.op.body, types)) if isinstance(node.op, Fused) else node.op
+        return replace(node, op=op, outputs=all_of(node.outputs))
+
+    return graph.replace(inputs=all_of(graph.inputs), nodes=tuple(map(node_of, graph.nodes)))
 
 
 def _batch_error(node: Node, got: str) -> BatchError:

@@ -1,4 +1,4 @@
-"""The text form of a graph, and its parser: `parse(str(graph)) == graph`.
+"""The parser of the text form of a graph: `parse(str(graph)) == graph`.
 
     graph mini {
       input image: f32[1,3,8,8]
@@ -16,15 +16,13 @@ a string is a comment.
 from __future__ import annotations
 
 import ast
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from graphcnn.errors import GraphCNNError, InvalidGraph, ParseError, UnknownDType, UnknownOp, shown
-from graphcnn.ir.fused import Fused
-from graphcnn.ir.graph import Graph, Node, Param, Value
+from graphcnn.ir.graph import Fused, Graph, Node, Param, Value
 from graphcnn.ir.op import Op
 from graphcnn.ir.types import TensorType
 from graphcnn.ir.verify import verify
@@ -49,39 +47,6 @@ _NODE = "name: type = op(operands, attribute=value)"
 _LITERAL = "a number, string or tuple"
 # Tuples in tuples; no operator has an attribute deeper than 1.
 _MAX_DEPTH = 16
-
-
-def format_graph(graph: Graph) -> str:
-    """The text form."""
-    sources = [f"  input {value}" for value in graph.inputs]
-    sources += [f"  param {param}" for param in graph.params]
-    body = [f"  {line}" for line in _format_body(graph)]
-    return "\n".join([f"graph {graph.name} {{", *sources, *body, "}"])
-
-
-def _format_body(graph: Graph) -> list[str]:
-    lines: list[str] = []
-    for node in graph.nodes:
-        defined = ", ".join(map(str, node.outputs))
-        if isinstance(node.op, Fused):
-            lines.append(f"{defined} = fused({', '.join(node.inputs)}) {{")
-            lines += [f"  {line}" for line in _format_body(node.op.body)]
-            lines.append("}")
-        else:
-            attributes = [f"{name}={_literal(v)}" for name, v in node.op.attributes().items()]
-            lines.append(f"{defined} = {node.op.name}({', '.join([*node.inputs, *attributes])})")
-    lines.append(f"return {', '.join(graph.outputs)}")
-    return lines
-
-
-def _literal(value: object) -> str:
-    """As Python writes it; but 1e999 for an infinity, whose repr is no literal."""
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_literal, value))}{',' * (len(value) == 1)})"
-    if isinstance(value, float) and math.isinf(value):
-        return "1e999" if value > 0 else "-1e999"
-    # NumPy's float64 is a float with a repr of its own.
-    return float.__repr__(value) if isinstance(value, float) else repr(value)
 
 
 def parse(text: str) -> Graph:

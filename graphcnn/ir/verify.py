@@ -15,8 +15,8 @@ from graphcnn.errors import (
     NonFiniteWeights,
     shown,
 )
-from graphcnn.ir.fused import Fused, inline
-from graphcnn.ir.graph import Graph, Node, Param, Value
+from graphcnn.ir.fused import inline
+from graphcnn.ir.graph import Fused, Graph, Node, Param, Value
 from graphcnn.ir.op import Op
 from graphcnn.ir.types import DType, TensorType
 
@@ -238,11 +238,10 @@ def check_name(name: object, where: str | None = None) -> None:
 def _check_names(graph: Graph, sources: list[str]) -> None:
     defined = list(sources)
     for node in graph.nodes:
-        defined += [value.name for value in node.outputs]
-        if isinstance(node.op, Fused):
-            # What stays inside a body has a name of its own in the whole graph too.
-            inside = (value.name for inner in node.op.body.nodes for value in inner.outputs)
-            defined += [name for name in inside if name not in node.op.exports]
+        own = [value.name for value in node.outputs]
+        # What stays inside a body has a name of its own in the whole graph too.
+        inside = (value.name for inner in node.members for value in inner.outputs)
+        defined += own + [name for name in inside if name not in own]
     seen: set[str] = set()
     for name in defined:
         check_name(name, f"graph '{graph.name}'")

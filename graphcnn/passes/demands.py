@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from graphcnn.errors import FusionRefused, UnknownNode
-from graphcnn.ir import CompileLog, Fused, Graph
+from graphcnn.ir import CompileLog, Graph
 
 Names = tuple[tuple[str, ...], ...]
 
@@ -28,7 +28,7 @@ class Demands:
             UnknownNode: for a name that never was a node.
             FusionRefused: when nodes that must stay apart are one node already.
         """
-        known = {name for node in graph.nodes for name in _inside(graph, node.name)}
+        known = {inner.name for node in graph.nodes for inner in node.members}
         for name in (name for names in (*must, *must_not) for name in names):
             if log.survivor(name) not in known and name not in log.absorbed:
                 raise UnknownNode(
@@ -66,7 +66,7 @@ class Demands:
         Raises:
             FusionRefused: for the first demand that is not met, with the refusals that explain it.
         """
-        groups = [frozenset(_inside(graph, node.name)) for node in graph.nodes]
+        groups = [frozenset(inner.name for inner in node.members) for node in graph.nodes]
         for names, wanted in zip(self.must, self.together, strict=True):
             if not wanted or any(wanted <= group for group in groups):
                 continue
@@ -85,9 +85,3 @@ class Demands:
                     where=f"must_not_fuse: {', '.join(names)}",
                     remedy="inline the graph first: ir.inline(graph)",
                 )
-
-
-def _inside(graph: Graph, name: str) -> tuple[str, ...]:
-    """Names of the nodes that a node stands for."""
-    op = graph[name].op
-    return tuple(inner.name for inner in op.body.nodes) if isinstance(op, Fused) else (name,)

@@ -8,7 +8,7 @@ from graphcnn.analysis import traffic
 from graphcnn.ir import Graph, Node, Refusal, inline
 from graphcnn.plan import Call, Step
 from graphcnn.report.result import Result
-from graphcnn.report.schedule import kernels, members, steps_of
+from graphcnn.report.schedule import kernels, steps_of
 from graphcnn.report.tables import binary_size, count, dimensions, paragraph, table
 from graphcnn.runtime.compiled import CompiledModel, check_model
 
@@ -154,7 +154,7 @@ def _row(node: Node, graph: Graph, steps: tuple[Step, ...]) -> KernelRow:
     return KernelRow(
         node.name,
         kernels(steps),
-        tuple(member.name for member in members(node)),
+        tuple(member.name for member in node.members),
         tuple(value.name for value in node.outputs),
         tuple(str(graph.type_of(name)) for name in values),
         tuple(str(value.type) for value in node.outputs),
@@ -165,7 +165,7 @@ def _row(node: Node, graph: Graph, steps: tuple[Step, ...]) -> KernelRow:
 
 def _vanished(model: CompiledModel) -> tuple[Vanished, ...]:
     steps = steps_of(model.plan)
-    left = {inner.name for node in model.graph.nodes for inner in members(node)}
+    left = {inner.name for node in model.graph.nodes for inner in node.members}
     found = []
     for node in inline(model.source).nodes:
         if node.name not in left:

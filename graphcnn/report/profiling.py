@@ -16,7 +16,7 @@ from graphcnn.ir import CompileLog, Node, inline, node_cost
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
-from graphcnn.report.schedule import kernels, members, steps_of
+from graphcnn.report.schedule import kernels, steps_of
 from graphcnn.report.tables import milliseconds, paragraph, table
 from graphcnn.report.verification import checked
 from graphcnn.runtime.boundary import given_inputs
@@ -154,7 +154,7 @@ def profile(
     own, *others = _rounds(models, arrays, seconds)
     ran = [node for node in graph.nodes if node.name in steps]
     beside = {
-        node.name: _sums([nodes[part.name] for part in members(node)])
+        node.name: _sums([nodes[part.name] for part in node.members])
         for nodes in others
         for node in ran
     }

@@ -1,17 +1,11 @@
-"""Which steps and which of the user's nodes belong to which node of a compiled graph."""
+"""Which steps of a plan belong to which node of a compiled graph, and what they launch."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from graphcnn.ir import Fused, Node
 from graphcnn.plan import Arithmetic, Plan, Step
-
-
-def members(node: Node) -> tuple[Node, ...]:
-    """The nodes a fused node stands for; any other node stands for itself."""
-    return node.op.body.nodes if isinstance(node.op, Fused) else (node,)
 
 
 def steps_of(plan: Plan) -> dict[str, tuple[Step, ...]]:

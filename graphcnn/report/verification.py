@@ -23,7 +23,7 @@ from graphcnn.report.end_to_end import OutputError, References, source_for
 from graphcnn.report.equivalence import ValueCheck, equivalence
 from graphcnn.report.replay import first_bad_member, read
 from graphcnn.report.result import Result
-from graphcnn.report.schedule import arithmetic, kernels, members, steps_of
+from graphcnn.report.schedule import arithmetic, kernels, steps_of
 from graphcnn.report.tables import paragraph, scientific, table
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
@@ -260,13 +260,13 @@ def _check_groups(
             run()
         computed = {value.name: read(executor, value.name) for value in node.outputs}
         dtypes = {value.name: value.type.dtype for value in node.outputs}
-        worst = deviation(members(node), operands, computed, dtypes, arithmetic(own))
+        worst = deviation(node.members, operands, computed, dtypes, arithmetic(own))
         lost = [n for n, crc in stored.items() if n in operands and crc != _checksum(operands[n])]
         problem = f"operand '{lost[0]}' was overwritten before it was read" if lost else None
         problem = problem or worst.problem
         if problem is not None and bad is None:
             bad = _blame(model, graph, node, operands, problem, replay=not lost)
-        names = tuple(member.name for member in members(node))
+        names = tuple(member.name for member in node.members)
         rows.append(GroupCheck(node.name, kernels(own), names, worst, problem))
         stored.update({name: _checksum(array) for name, array in computed.items()})
     overwritten = tuple(
@@ -286,7 +286,7 @@ def _blame(
     *,
     replay: bool,
 ) -> BadNode:
-    parts = members(node)
+    parts = node.members
     culprit = first_bad_member(model, graph, parts, operands) if replay else None
     if culprit is None:
         alone = "; no part of the group fails alone" if replay and len(parts) > 1 else ""

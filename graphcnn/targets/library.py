@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from graphcnn import ops
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import DType, Fused, Graph, Node, Op, Refusal
+from graphcnn.ir import DType, Graph, Node, Op, Refusal
 from graphcnn.plan import Arithmetic, Call, Lowered, Step
 from graphcnn.targets.device import Device
 
@@ -50,7 +50,7 @@ class LibraryTarget:
         when a graph is compiled.
         """
         dtype = node.type.dtype
-        if dtype is DType.F32 and self.on.kind == "cuda":
+        if dtype is DType.F32 and self.on.memory.type == "cuda":
             images = isinstance(node.op, ops.Conv2d) and torch.backends.cudnn.allow_tf32
             matrices = isinstance(node.op, ops.Linear) and torch.backends.cuda.matmul.allow_tf32
             if images or matrices:
@@ -59,7 +59,7 @@ class LibraryTarget:
 
 
 def _function(node: Node) -> Torch:
-    if isinstance(node.op, Fused) or type(node.op) not in TABLE:
+    if type(node.op) not in TABLE:
         raise UnsupportedOp(
             f"torch has no single operator for {node.op.name}",
             where=node.place,

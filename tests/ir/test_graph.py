@@ -137,3 +137,14 @@ def test_he_weights_are_seeded_and_scaled():
     assert (data["mean"] < 0).any()
     # Data that is there stays.
     assert with_he_weights(first, 9).fingerprint == first.fingerprint
+
+
+def test_members_are_the_nodes_that_a_node_stands_for(net):
+    group = outline(net.nodes[:2], ("relu",), net)
+    assert group.members == net.nodes[:2]
+    assert net.nodes[2].members == (net.nodes[2],)
+
+
+def test_a_node_prints_its_line_of_the_text_form(net):
+    assert str(net["relu"]) == "relu: f32[1,4,8,8] = relu(conv)"
+    assert str(outline(net.nodes[:2], ("relu",), net)).endswith("  return relu\n}")
