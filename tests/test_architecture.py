@@ -1,9 +1,11 @@
 """Who may import whom, what files may be called and how long they may grow."""
 
 import ast
+from collections.abc import Container
 from importlib.util import resolve_name
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -57,28 +59,34 @@ def room(path: Path) -> str:
     return parts[1].removesuffix(".py")
 
 
-def package(path: Path) -> str:
-    """The dotted name of a file's folder, which its relative imports start from."""
-    folder = path.relative_to(ROOT).parent.parts
-    return ".".join(("graphcnn", *folder) if folder[0] == "kernels" else folder)
+def dotted(path: Path) -> str:
+    """The name under which a file, or a folder of the package, is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    name = ".".join(("graphcnn", *parts) if parts[0] == "kernels" else parts)
+    return name.removesuffix(".__init__")
 
 
-def imported(path: Path, package: str) -> set[str]:
-    """Dotted modules that a file imports when it runs; names for type checkers do not count.
+MODULES = {dotted(path): path for path in sources()}
+
+
+def imported(
+    path: Path, package: str, modules: Container[str] = MODULES, *, typed: bool = False
+) -> set[str]:
+    """Dotted modules that a file imports when it runs; `typed`: for type checkers, too.
 
     A module whose name is only known at run time stands as the code that makes it.
     """
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not typed:
             return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = resolve_name("." * node.level + (node.module or ""), package)
-            names = {f"graphcnn.{alias.name}" for alias in node.names}
-            found.update(names if base == "graphcnn" else {base})
+            for name in (f"{base}.{alias.name}" for alias in node.names):
+                found.add(name if name in modules or base == "graphcnn" else base)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
             ("import_module", "__import__")
         ):
@@ -94,6 +102,21 @@ def imported(path: Path, package: str) -> set[str]:
     return found
 
 
+def circles(modules: dict[str, Path]) -> list[list[str]]:
+    """The modules that import one another, directly or through others.
+
+    Every import counts: at the top of a file, inside a function, and for type checkers. That a
+    module needs its own package, and so runs its `__init__`, does not.
+    """
+    graph = networkx.DiGraph()
+    for name, path in modules.items():
+        package = name if path.stem == "__init__" else name.rpartition(".")[0]
+        graph.add_edges_from(
+            (name, other) for other in imported(path, package, modules, typed=True)
+        )
+    return [sorted(c) for c in networkx.strongly_connected_components(graph) if len(c) > 1]
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_import_table(path):
     name = str(path.relative_to(ROOT))
@@ -103,7 +126,7 @@ def test_import_table(path):
     assert own in MAY_IMPORT, f"{own} has no row in the import table"
     folders, packages = MAY_IMPORT[own]
     packages = packages | EXCEPTIONS.get(name, set())
-    for module in imported(path, package(path)):
+    for module in imported(path, dotted(path.parent)):
         assert module.replace(".", "").isidentifier(), f"{name} imports what {module} says"
         head, *rest = module.split(".")
         if head == "graphcnn":
@@ -129,7 +152,7 @@ def late():
     assert imported(file, "graphcnn.analysis") == {
         "graphcnn.targets",
         "networkx",
-        "graphcnn.analysis",
+        "graphcnn.analysis.dag",
         "graphcnn.compiler",
         "graphcnn.runtime.timing",
         "torch",
@@ -137,6 +160,28 @@ def late():
         "f'graphcnn.{name}'",
         "onnx",
     }
+
+
+# Packages whose circles are still to be untied.
+KNOWN_CIRCLES = ("graphcnn.frontend.", "graphcnn.ir.")
+
+
+def test_no_circle_of_imports():
+    found = circles(MODULES)
+    assert [c for c in found if not any(c[-1].startswith(known) for known in KNOWN_CIRCLES)] == []
+
+
+def test_a_circle_would_be_caught(tmp_path):
+    texts = {
+        "house.one": "def late():\n    from house import two",
+        "house.two": "from .three import x",
+        "house.three": "if TYPE_CHECKING:\n    import house.one",
+        "house.four": "from house import one",
+    }
+    modules = {name: tmp_path / name for name in texts}
+    for name, path in modules.items():
+        path.write_text(texts[name])
+    assert circles(modules) == [["house.one", "house.three", "house.two"]]
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -148,6 +193,4 @@ def test_files_have_one_subject_and_a_name(path):
 def test_every_folder_of_the_package_is_installed():
     text = (ROOT / "pyproject.toml").read_text()
     for folder in sorted({path.parent for path in sources()}):
-        parts = folder.relative_to(ROOT).parts
-        package = ".".join(("graphcnn", *parts) if parts[0] == "kernels" else parts)
-        assert f'"{package}"' in text
+        assert f'"{dotted(folder)}"' in text
