@@ -8,6 +8,8 @@ from pathlib import Path
 import networkx
 import pytest
 
+from graphcnn import kernels
+
 ROOT = Path(__file__).parents[1]
 HEAVY = {"networkx", "safetensors", "torch", "triton"}
 STANDARD = {"arguments", "errors", "forks", "settings"}
@@ -188,6 +190,37 @@ def test_a_circle_would_be_caught(tmp_path):
 def test_files_have_one_subject_and_a_name(path):
     assert len(path.read_text().splitlines()) <= 350
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
+
+
+def test_kernels_stand_under_their_import_name():
+    assert (ROOT / "graphcnn" / "kernels").readlink() == Path("../kernels")
+    assert Path(kernels.__file__).resolve() == ROOT / "kernels" / "__init__.py"
+
+
+def untyped(text: str) -> list[str]:
+    """The functions that lack an annotation, but for device functions: Triton has no types."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and "triton.jit" not in str(
+            [ast.unparse(decorator) for decorator in node.decorator_list]
+        ):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            typed = [a.annotation for a in arguments if a.arg not in ("self", "cls")]
+            if None in (*typed, node.returns):
+                found.append(node.name)
+    return found
+
+
+def test_functions_of_the_host_have_types():
+    assert untyped("""
+@triton.jit
+def device(x, y): ...
+def whole(x: int, *, y: int) -> None: ...
+def open(x) -> None: ...
+def silent(x: int): ...
+""") == ["open", "silent"]
+    for path in ROOT.glob("kernels/*.py"):
+        assert untyped(path.read_text()) == [], path.name
 
 
 def test_every_folder_of_the_package_is_installed():
