@@ -1,33 +1,52 @@
-"""Settings that have to stand before torch is imported, the marker `kernels`, our options."""
+"""Settings that have to stand before torch is imported, the lanes of the tests, our options."""
 
 import os
 from pathlib import Path
-
-import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker is a process of its own; together they would want more threads than there are.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HERE = Path(__file__).parent
-# What compiles no kernel. `make test-fast` runs these tests without a C compiler.
-FAST = (
-    "analysis",
-    "frontend",
-    "ir",
-    "models",
-    "ops",
-    "passes",
-    "plan",
-    "targets/test_chain.py",
-    "targets/test_layout.py",
-    "test_architecture.py",
-    "test_disk.py",
-    "test_files.py",
-    "test_golden.py",
-    "test_import.py",
-    "test_strategies.py",
-)
+# The lane of a file of tests is that of its nearest place; of a test, what it is marked with.
+# `make test-fast` runs `pure` without a C compiler, so a test that compiles fails there.
+LANES = {
+    "pure": (
+        "analysis",
+        "frontend",
+        "ir",
+        "kernels/test_epilogue.py",
+        "kernels/test_tile.py",
+        "models",
+        "ops",
+        "passes",
+        "plan",
+        "report/test_tables.py",
+        "targets/test_chain.py",
+        "targets/test_layout.py",
+        "test_architecture.py",
+        "test_disk.py",
+        "test_files.py",
+        "test_golden.py",
+        "test_import.py",
+        "test_lanes.py",
+        "test_strategies.py",
+    ),
+    "cpu": (".",),
+    "compile": (
+        "kernels/test_gpu_compile.py",
+        "runtime/test_stand_in_gpu.py",
+        "targets/test_gpu_configurations.py",
+    ),
+    "gpu": ("gpu",),
+}
+
+
+def lane(path):
+    """The lane of a file of tests."""
+    inside = path.relative_to(HERE)
+    known = {place: name for name, places in LANES.items() for place in places}
+    return next(known[str(at)] for at in (inside, *inside.parents) if str(at) in known)
 
 
 def pytest_addoption(parser):
@@ -36,5 +55,5 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if not any(item.path.is_relative_to(HERE / place) for place in FAST):
-            item.add_marker(pytest.mark.kernels)
+        if not any(map(item.get_closest_marker, LANES)):
+            item.add_marker(lane(item.path))

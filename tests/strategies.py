@@ -5,22 +5,59 @@ source of choices, and `inputs(graph, seed)` makes arrays to call it with. They 
 get wrong: residual adds (also of a value with itself), values with several readers, several
 outputs, some of them read again inside, tied weights, dead ends, awkward channel counts, uneven
 padding, partial last windows, 1x1 images.
+
+Operators come from the samples of `tests.opinfo`, fitted to the values they are applied to; only
+the structures that fusion is for are written out here.
 """
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
 
 import graphcnn as gx
-from graphcnn.frontend.expr import Input, Tensor
-from graphcnn.ir import DType, Graph
+from graphcnn.errors import GraphCNNError
+from graphcnn.frontend.expr import Call, Input, Tensor, Weight
+from graphcnn.ir import DType, Graph, OpKind, TensorType
+from tests import opinfo
+from tests.opinfo import Sample
 
 _CHANNELS = (1, 2, 3, 4, 5, 8, 13, 16, 17)
 _SIZES = (1, 2, 3, 5, 6, 7, 8, 9, 11)
 _LARGEST = 4096
-_ACTIVATIONS = (gx.relu, gx.relu, gx.leaky_relu, gx.sigmoid, gx.tanh, gx.silu)
+
+
+@cache
+def fitted(sample: Sample, type: TensorType) -> Sample | None:
+    """The sample for a first operand of this type, if its op takes one.
+
+    A size of a further operand that is also a size of the first one goes along with that.
+    """
+    first, *others = sample.shapes
+    moves = dict.fromkeys(size for shape in others for size in shape)
+    for size in moves:
+        moves[size] = [n for n, own in zip(type.shape, first, strict=False) if own == size]
+    choices = [itertools.product(*(dict.fromkeys([*moves[n], n]) for n in s)) for s in others]
+    for shapes in itertools.product(*choices):
+        found = replace(sample, shapes=(type.shape, *shapes))
+        try:
+            sample.op.infer(*found.types(type.dtype))
+        except GraphCNNError:
+            continue
+        return found
+    return None
+
+
+@cache
+def is_tame(sample: Sample) -> bool:
+    """Finite numbers stay finite: negative ones, zero and positive ones."""
+    first, *others = sample.operands()
+    with np.errstate(all="ignore"):
+        made = [sample.op.reference(np.full(first.shape, n), *others) for n in (-2.0, 0.0, 2.0)]
+    return bool(np.isfinite(made).all())
 
 
 def inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
@@ -68,12 +105,13 @@ class Drawing:
 
     def layer(self, x: Tensor) -> Tensor:
         """Some layer that accepts x."""
-        steps = [self.activation, self.arithmetic, self.concat, self.flatten, self.softmax]
+        steps = [self.sampled] * 6
+        steps += [self.activation, self.arithmetic, self.concat, self.flatten]
         if len(x.shape) == 2:
             steps += [self.linear, self.linear, self.linear, self.to_image]
         if len(x.shape) == 4:
             steps += [self.block] * 5
-            steps += [self.conv2d, self.pool, self.pool, self.pad, self.gate, self.global_pool]
+            steps += [self.conv2d, self.pool, self.pool, self.gate, self.global_pool]
             steps += [
                 self.residual,
                 self.residual,
@@ -82,8 +120,6 @@ class Drawing:
                 self.head,
                 self.head,
             ]
-        if len(x.shape) >= 2:
-            steps += [self.batch_norm]
         return self.pick(steps)(x)
 
     # Choices
@@ -118,6 +154,34 @@ class Drawing:
 
     def vector(self, size: int) -> np.ndarray:
         return DType.of(self.dtype).round(self.rng.uniform(0.5, 1.5, size))
+
+    # Operators
+
+    def sampled(self, x: Tensor, kind: OpKind | None = None) -> Tensor:
+        """Some operator of the table, or of one kind of them, applied to x."""
+        table = [i for i in opinfo.INFO.values() if kind in (None, i.samples[0].op.kind)]
+        for _ in range(8):
+            found = fitted(self.pick(self.pick(table).samples), x.type)
+            if found and found.output(x.dtype).size <= _LARGEST and self.accepts(found):
+                return self.applied(found, x)
+        return gx.relu(x)
+
+    def accepts(self, sample: Sample) -> bool:
+        """Whether these graphs hold such a sample."""
+        return is_tame(sample)
+
+    def applied(self, sample: Sample, x: Tensor) -> Tensor:
+        """The sample's op on x, and on values alike or new weights."""
+        operands = [x]
+        arrays = sample.operands(self.integer(0, 2**16))[1:]
+        for array, type in zip(arrays, sample.types(x.dtype)[1:], strict=True):
+            alike = [value for value in self.values if value.type == type == x.type]
+            if alike and self.chance():
+                operands.append(self.pick(alike))
+            else:
+                data = type.dtype.round(array / np.sqrt(max(1, np.prod(type.shape[1:]))))
+                operands.append(Weight(type, None, data, data))
+        return Call(sample.op, operands, ("input",), self.name(sample.op.name))
 
     # Layers
 
@@ -196,8 +260,7 @@ class Drawing:
         return self.activation(self.linear(h))
 
     def activation(self, x: Tensor) -> Tensor:
-        function: Callable[..., Tensor] = self.pick((*_ACTIVATIONS, gx.dropout))
-        return function(x, name=self.name("act"))
+        return gx.relu(x) if self.chance() else self.sampled(x, OpKind.ELEMENTWISE)
 
     def pool(self, x: Tensor) -> Tensor:
         function = self.pick((gx.max_pool2d, gx.avg_pool2d))
@@ -258,12 +321,6 @@ class Drawing:
             return gx.relu(x)
         return gx.concat([x, *self.some(near)])
 
-    def pad(self, x: Tensor) -> Tensor:
-        if x.type.size > _LARGEST:
-            return self.global_pool(x)
-        padding = tuple(self.one_of(0, 0, 1, 2) for _ in range(4))
-        return gx.pad(x, padding, self.pick((0.0, 0.0, 0.5)), name=self.name("pad"))
-
     def flatten(self, x: Tensor) -> Tensor:
         if len(x.shape) >= 2 and self.chance():
             return self.reshape(x, (x.shape[0], x.type.size // x.shape[0]))
@@ -283,7 +340,3 @@ class Drawing:
         features = self.one_of(*_CHANNELS)
         bias = self.vector(features) - 1 if self.chance() else None
         return gx.linear(x, self.weight(features, x.shape[1]), bias, name=self.name("fc"))
-
-    def softmax(self, x: Tensor) -> Tensor:
-        function = self.pick((gx.softmax, gx.log_softmax))
-        return function(x, self.integer(-1, len(x.shape) - 1))

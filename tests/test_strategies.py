@@ -1,14 +1,19 @@
 """The drawn graphs are valid, cover every op, and hold the structures they promise."""
 
+import random
 from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 
-from graphcnn.ir import Op, bounded, evaluate, parse, verify
+from graphcnn.errors import ShapeError
+from graphcnn.ir import DType, Op, OpKind, TensorType, bounded, evaluate, parse, verify
 from graphcnn.ir.evaluate import weights
 from tests import opinfo
-from tests.strategies import graphs, inputs
+from tests.fuzz.drawing import Wild
+from tests.strategies import Drawing, fitted, graphs, inputs, is_tame
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -57,3 +62,45 @@ def test_drawn_graphs_cover_everything():
     }
     assert [name for name in wanted if seen[name] < 2] == []
     assert set(opinfo.INFO) <= set(Op.registry)
+
+
+def test_a_new_op_is_drawn_without_being_named(monkeypatch):
+    monkeypatch.setattr(Op, "registry", dict(Op.registry))
+
+    @dataclass(frozen=True)
+    class ChannelScale(Op):
+        """y = x * scale along the channels."""
+
+        name: ClassVar[str] = "channel_scale"
+        kind: ClassVar[OpKind] = OpKind.OPAQUE
+
+        def infer(self, *types):
+            if types[1].shape != types[0].shape[1:2]:
+                raise ShapeError("a scale per channel", got=types[1], remedy="pass one")
+            return types[0]
+
+        def reference(self, x, scale):
+            return x * scale.reshape(-1, *(1,) * (x.ndim - 2))
+
+        def error(self, inputs, errors, output, unit):
+            return errors[0] + unit * np.abs(output)
+
+    sample = opinfo.Sample(ChannelScale(), ((2, 3, 4, 5), (3,)))
+    monkeypatch.setitem(opinfo.INFO, "channel_scale", opinfo.OpInfo(None, (sample,), ()))
+    for drawing in (Drawing, Wild):
+        made = [drawing(random.Random(n).randint, ("float32",)).graph(8) for n in range(100)]
+        nodes = [(g, node) for g in made for node in g.nodes if node.op == sample.op]
+        assert len(nodes) > 1
+        assert len({g.type_of(node.name).shape for g, node in nodes}) > 1
+
+
+def test_samples_are_fitted_to_other_shapes():
+    linear = opinfo.INFO["linear"].samples[0]
+    assert linear.shapes == ((3, 10), (4, 10), (4,))
+    assert fitted(linear, TensorType((2, 7), DType.F16)).shapes == ((2, 7), (4, 7), (4,))
+    assert fitted(linear, TensorType((5,), DType.F16)) is None
+
+
+def test_what_may_leave_the_finite_numbers_is_not_tame():
+    padded = {sample.op.value: is_tame(sample) for sample in opinfo.INFO["pad"].samples}
+    assert padded == {0.0: True, -1.5: True, -np.inf: False}

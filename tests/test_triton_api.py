@@ -84,6 +84,7 @@ def test_a_prepared_kernel_takes_other_tensors_and_missing_ones():
     assert torch.isnan(out).all()
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("capability", [80, 90, 100])
 def test_compiling_for_a_gpu_needs_none(capability):
     args = (torch.randn(64), (torch.zeros(64), torch.zeros(64)), 64, 2.0, 1)
@@ -97,6 +98,7 @@ def test_compiling_for_a_gpu_needs_none(capability):
     assert binary.sass().count("LDG") >= 1
 
 
+@pytest.mark.compile
 def test_alignment_specialises_the_gpu_binary():
     x = torch.randn(72)
     meta = {**META, "BLOCK": 1024}

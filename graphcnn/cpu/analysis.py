@@ -261,10 +261,19 @@ def target_dimension(operation: Operation, source: int) -> int | None:
     return None
 
 
-def wanted_dimension(value: Value, owners: dict[Value, list[Value]]) -> int | None:
+def vector_dimension(dot: Operation, flows: dict[Value, list[Value]]) -> int:
+    """The dimension of a `tt.dot`'s result that is contiguous: of an operand, else of the store."""
+    left, right = dot.operands[:2]
+    rows, columns = contiguous(left) == 0, contiguous(right) == 1
+    if rows != columns:
+        return 0 if rows else 1
+    return 0 if _stored_dimension(dot.result, flows) == 0 else 1
+
+
+def _stored_dimension(value: Value, flows: dict[Value, list[Value]]) -> int | None:
     """The dimension in which the stores that a value reaches run through memory.
 
-    `owners` maps a value to those it flows into across region boundaries (loop results).
+    `flows` maps a value to those it flows into across region boundaries (loop results).
     """
     seen: set[tuple[Value, int]] = set()
 
@@ -272,7 +281,7 @@ def wanted_dimension(value: Value, owners: dict[Value, list[Value]]) -> int | No
         if (value, dimension) in seen:
             return False
         seen.add((value, dimension))
-        if any(reaches(other, dimension) for other in owners.get(value, ())):
+        if any(reaches(other, dimension) for other in flows.get(value, ())):
             return True
         for user in value.users:
             if user.name == "tt.store":

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.expressions import c_type, number, rounded, size
 from graphcnn.cpu.nest import Nest
-from graphcnn.cpu.refusal import unsupported
 from graphcnn.cpu.ttir import Operation
 
-if TYPE_CHECKING:
-    from graphcnn.cpu.emit import Emitter
 
-
-def emit_atomic(emitter: Emitter, operation: Operation) -> None:
+def emit_atomic(emission: Emission, operation: Operation) -> None:
     """`tt.atomic_rmw` and `tt.atomic_cas`, with their masks."""
     kind = operation.result.type
     name = c_type(kind)
-    array = emitter.array(kind, range(len(kind.shape)))
-    site, origin = emitter.site(operation.where), emitter.origin(operation.operands[0])
+    array = emission.array(kind, range(len(kind.shape)))
+    site, origin = emission.site(operation.where), emission.origin(operation.operands[0])
 
     def body(nest: Nest) -> None:
         index = nest.open_all(kind.shape, range(len(kind.shape)))
         terms = [nest.value(operand, index).text for operand in operation.operands]
         masked = operation.name == "tt.atomic_rmw" and len(terms) > 2
         condition = f"if ({terms[2]}) " if masked else ""
-        if emitter.checked:
+        if emission.checked:
             condition += f"if (may_update({terms[0]}, sizeof(*{terms[0]}), {origin}, {site})) "
         update = _update(operation, name, terms[0], terms)
         nest.emit(f"{condition}{nest.element(array, index).text} = {update};")
 
-    emitter.nest(body, operation.operands)
-    if kind.shape:
-        emitter.arrays[operation.result] = array
-    else:
-        emitter.scalars[operation.result] = f"{array.name}[0]"
+    emission.nest(body, operation.operands)
+    emission.define(operation.result, array)
 
 
 def _update(operation: Operation, name: str, address: str, terms: list[str]) -> str:
@@ -58,7 +51,7 @@ def _update(operation: Operation, name: str, address: str, terms: list[str]) -> 
         "exch": "x",
     }.get(word)
     if combine is None:
-        raise unsupported(operation)
+        raise operation.unsupported()
     old, value = number("old_", kind), number(terms[1], kind)
     if word in ("umax", "umin"):
         old, value = f"(u{name})old_", f"(u{name}){value}"

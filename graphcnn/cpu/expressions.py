@@ -6,7 +6,6 @@ import ctypes
 import re
 import struct
 
-from graphcnn.cpu.refusal import unsupported
 from graphcnn.cpu.ttir import Operation, Type
 from graphcnn.errors import UnsupportedTritonOp
 
@@ -164,7 +163,7 @@ def literal(operation: Operation) -> str:
     word = operation.text.rpartition(" : ")[0] or operation.text
     match = re.match(r"(?:dense<)?([^>]*)>?$", word)
     if match is None or "[" in word or '"' in word:
-        raise unsupported(operation)
+        raise operation.unsupported()
     word = match.group(1)
     if word in ("true", "false"):
         return str(int(word == "true"))
@@ -197,7 +196,7 @@ def expression(operation: Operation, arguments: list[str]) -> str:
         return _comparison(operation, arguments)
     if name in _CASTS:
         if _DIRECTED.search(operation.text):
-            raise unsupported(operation)
+            raise operation.unsupported()
         return _cast(name, kinds[0], result, arguments[0])
     if name in ("arith.bitcast", "tt.bitcast"):
         return f"BITCAST({c_type(result)}, {c_type(kinds[0])}, {arguments[0]})"
@@ -210,7 +209,7 @@ def expression(operation: Operation, arguments: list[str]) -> str:
     numbers = [number(text, kind) for text, kind in zip(arguments, kinds, strict=True)]
     text = _arithmetic(operation, word, numbers)
     if text is None:
-        raise unsupported(operation)
+        raise operation.unsupported()
     return rounded(text, result)
 
 

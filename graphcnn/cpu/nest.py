@@ -60,7 +60,7 @@ def strides_of(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
 
 
 class Scope(Protocol):
-    """What a nest needs from the emitter around it."""
+    """What a nest needs from the emission around it."""
 
     arrays: dict[Value, Array]
     scalars: dict[Value, str]

@@ -7,32 +7,28 @@ whole rows are combined.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.expressions import c_type
 from graphcnn.cpu.nest import Array, Index, Nest, Term
 from graphcnn.cpu.ttir import Operation
-
-if TYPE_CHECKING:
-    from graphcnn.cpu.emit import Emitter
 
 LANES = 32
 # Rows combined per pass over the partial results.
 ROWS = 4
 
 
-def emit_reduce(emitter: Emitter, operation: Operation) -> None:
+def emit_reduce(emission: Emission, operation: Operation) -> None:
     """`tt.reduce`: the results become arrays, or scalars when nothing is left to index."""
     axis = operation.integer("axis")
     shape = operation.operands[0].type.shape
     rest = [d for d in range(len(shape)) if d != axis and shape[d] > 1]
-    found = (emitter.inner_dimension(operand) for operand in operation.operands)
+    found = (emission.inner_dimension(operand) for operand in operation.operands)
     inner = next((d for d in found if d is not None), axis)
     outputs = []
     for result in operation.results:
         order = [d - (d > axis) for d in rest if d != inner]
         order += [d - (d > axis) for d in rest if d == inner]
-        outputs.append(emitter.array(result.type, order))
+        outputs.append(emission.array(result.type, order))
 
     def body(nest: Nest) -> None:
         if inner in rest:
@@ -40,12 +36,9 @@ def emit_reduce(emitter: Emitter, operation: Operation) -> None:
         else:
             _along(operation, nest, outputs, axis, rest)
 
-    emitter.nest(body, operation.operands)
+    emission.nest(body, operation.operands)
     for result, output in zip(operation.results, outputs, strict=True):
-        if result.type.shape:
-            emitter.arrays[result] = output
-        else:
-            emitter.scalars[result] = f"{output.name}[0]"
+        emission.define(result, output)
 
 
 def _source(operation: Operation, nest: Nest, index: Index, axis: int, at: Term) -> list[Term]:
@@ -138,12 +131,12 @@ def _along(
         nest.emit(f"{target} = {name}[0];")
 
 
-def emit_scan(emitter: Emitter, operation: Operation) -> None:
+def emit_scan(emission: Emission, operation: Operation) -> None:
     """`tt.scan`: sequential along its axis."""
     axis = operation.integer("axis")
     shape = operation.operands[0].type.shape
     reverse = "reverse = true" in operation.text
-    outputs = [emitter.array(result.type, range(len(shape))) for result in operation.results]
+    outputs = [emission.array(result.type, range(len(shape))) for result in operation.results]
 
     def body(nest: Nest) -> None:
         index = nest.open_all(shape, [d for d in range(len(shape)) if d != axis])
@@ -166,6 +159,6 @@ def emit_scan(emitter: Emitter, operation: Operation) -> None:
             _store(nest, texts(where), nest.inline(operation.blocks[0], [*known, *more]))
             nest.close()
 
-    emitter.nest(body, operation.operands)
+    emission.nest(body, operation.operands)
     for result, output in zip(operation.results, outputs, strict=True):
-        emitter.arrays[result] = output
+        emission.define(result, output)

@@ -4,24 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from graphcnn.errors import UnsupportedTritonOp
 
-if TYPE_CHECKING:
-    from graphcnn.cpu.ttir import Operation
-
 REMEDY = "write the kernel without it, or run this kernel on a GPU"
-
-
-def unsupported(operation: Operation) -> UnsupportedTritonOp:
-    """The error for an operation the backend cannot compile."""
-    return UnsupportedTritonOp(
-        f"the CPU backend cannot compile the Triton operation {operation.name}",
-        where=operation.where,
-        got=operation.line[:120],
-        remedy=REMEDY,
-    )
 
 
 @contextmanager

@@ -23,6 +23,21 @@ def homes(body: Block) -> dict[Value | Operation, Block]:
     return found
 
 
+def flows(body: Block) -> dict[Value, list[Value]]:
+    """Into which values each value flows across the borders of regions, and through dots."""
+    found: dict[Value, list[Value]] = {}
+    for outer in body.operations:
+        for operation in outer.walk():
+            with understanding(operation.line, operation.where):
+                if operation.name in ("scf.for", "scf.if"):
+                    for block in operation.blocks:
+                        for source, target in zip(block.yielded, operation.results, strict=True):
+                            found.setdefault(source, []).append(target)
+                elif operation.name == "tt.dot":
+                    found.setdefault(operation.operands[2], []).append(operation.result)
+    return found
+
+
 def base(pointer: Value) -> Value | None:
     """The kernel parameter a pointer is computed from, when that is plain to see."""
     while pointer.owner is not None:

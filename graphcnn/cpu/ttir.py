@@ -96,6 +96,15 @@ class Operation:
         assert match, f"{self.name} has no attribute {attribute}"
         return int(match.group(1))
 
+    def unsupported(self) -> UnsupportedTritonOp:
+        """The error for an operation the backend cannot compile."""
+        return UnsupportedTritonOp(
+            f"the CPU backend cannot compile the Triton operation {self.name}",
+            where=self.where,
+            got=self.line[:120],
+            remedy=REMEDY,
+        )
+
     def walk(self) -> Iterator[Operation]:
         """This operation and all those nested in it."""
         yield self

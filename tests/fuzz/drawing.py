@@ -6,6 +6,7 @@ data, inputs and params that are returned.
 """
 
 import random
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ import graphcnn as gx
 from graphcnn.errors import GraphCNNError
 from graphcnn.frontend.expr import Tensor
 from graphcnn.ir import DType, Graph
+from tests.opinfo import Sample
 from tests.strategies import Drawing
 
 DTYPES = ("float64", "float64", "float32", "float16", "bfloat16")
@@ -128,17 +130,17 @@ class Wild(Drawing):
         variance = np.abs(self.weight(*size))
         return gx.batch_norm(x, mean, variance, gamma, beta, self.pick((1e-5, 1e-3, 0.1, 5.0)))
 
-    def any_activation(self, x: Tensor) -> Tensor:
-        plain = (gx.relu, gx.sigmoid, gx.tanh, gx.silu, gx.global_avg_pool2d)
-        kind = self.integer(0, len(plain) + 1)
-        if kind < len(plain):
-            return plain[kind](x)
-        if kind == len(plain):
-            return gx.leaky_relu(x, self.number())
-        return gx.dropout(x, self.pick((0.0, 0.5, 1.0)))
+    def accepts(self, sample: Sample) -> bool:
+        return True
 
-    def any_softmax(self, x: Tensor) -> Tensor:
-        return self.pick((gx.softmax, gx.log_softmax))(x, self.integer(-5, 4))
+    def applied(self, sample: Sample, x: Tensor) -> Tensor:
+        """With other numbers for attributes, now and then."""
+        if self.chance():
+            for name, value in vars(sample.op).items():
+                if type(value) in (int, float):
+                    drawn = self.number() if type(value) is float else self.integer(0, 4)
+                    sample = replace(sample, op=replace(sample.op, **{name: drawn}))
+        return super().applied(sample, x)
 
     def any_arithmetic(self, x: Tensor) -> Tensor:
         function = self.pick((gx.add, gx.mul))
@@ -155,8 +157,7 @@ class Wild(Drawing):
     def any_constant(self, x: Tensor) -> Tensor:
         """What no input reaches: an operator on params only."""
         values, self.values = self.values, [gx.param(f"c.{next(self.numbers)}", x.shape, x.dtype)]
-        function = self.pick((gx.relu, gx.tanh, gx.silu))
-        constant = function(self.values[0] * self.weight(*x.shape[-1:]))
+        constant = self.activation(self.values[0] * self.weight(*x.shape[-1:]))
         self.values = values
         return self.pick((gx.add, gx.mul))(x, constant)
 
@@ -181,8 +182,7 @@ class Wild(Drawing):
         any_linear,
         any_pool,
         any_batch_norm,
-        any_activation,
-        any_softmax,
+        *(Drawing.sampled,) * 3,
         any_arithmetic,
         any_constant,
         any_shape,

@@ -218,7 +218,7 @@ def test_views_follow_the_locations():
     assert lowering.operand("inner", graph.type_of("outer")) == lowering.view("inner")
 
 
-@pytest.mark.kernels
+@pytest.mark.cpu
 def test_concat_copies_into_windows():
     steps = lowered(gx.concat([image("a"), image("b", (2, 4, 4, 5))], 1, name="cat")).steps
     assert [(s.node, s.label, s.reads, s.writes) for s in steps] == [
@@ -228,7 +228,7 @@ def test_concat_copies_into_windows():
     assert [s.work.args[-1].outputs[0].ptr.offset for s in steps] == [0, 3 * 4 * 5]
 
 
-@pytest.mark.kernels
+@pytest.mark.cpu
 def test_pad_fills_and_copies():
     steps = lowered(gx.pad(image(), (1, 2, 0, 1), 0.5, name="pad")).steps
     assert [(s.label, s.reads, s.writes) for s in steps] == [
@@ -238,7 +238,7 @@ def test_pad_fills_and_copies():
     assert steps[1].work.args[-1].outputs[0].ptr.offset == 1 * 8 + 2
 
 
-@pytest.mark.kernels
+@pytest.mark.cpu
 def test_aliases_take_no_step():
     h = gx.reshape(gx.flatten(gx.dropout(gx.relu(image(), name="relu"))), (2, 6, 10))
     assert [step.node for step in lowered(h).steps] == ["relu"]

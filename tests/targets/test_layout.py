@@ -62,7 +62,7 @@ def test_inner_images_are_channels_last_and_the_border_is_row_major():
         assert found[name].strides == contiguous(found[name].type.shape)
 
 
-@pytest.mark.kernels
+@pytest.mark.cpu
 def test_what_is_fused_to_a_linear_layer_is_read_row_by_row_too():
     x = gx.input("image", (2, 3, 4, 5))
     factor = gx.relu(gx.input("other", (2, 3, 4, 5)), name="factor")

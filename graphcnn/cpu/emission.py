@@ -1,0 +1,173 @@
+"""The C of one kernel while it is written: its state, storage and loop nests.
+
+Tensors stay expressions until something needs them in memory: a second loop nest, a reduction, a
+dot, a loop that carries them. Scalars become C variables at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from graphcnn.cpu import analysis, schedule
+from graphcnn.cpu.expressions import number, size
+from graphcnn.cpu.nest import Array, Nest, Term, strides_of
+from graphcnn.cpu.refusal import understanding
+from graphcnn.cpu.ttir import Block, Function, Operation, Type, Value
+
+
+class Emission:
+    """The state of one compilation; also the `Scope` of its loop nests.
+
+    Args:
+        function: The kernel.
+        checked: Guard every memory access (see sanitize.h).
+        statement: Writes one operation; `block` calls it.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        checked: bool,
+        statement: Callable[[Emission, Operation], None],
+    ) -> None:
+        self.function = function
+        self.checked = checked
+        self._statement = statement
+        self.arrays: dict[Value, Array] = {}
+        self.scalars: dict[Value, str] = {}
+        self.numbers = itertools.count(1)
+        self.zeros = 64
+        self.out: list[str] = []
+        self.sites: list[str] = []
+        self.bytes = 0
+        self.flows = schedule.flows(function.body)
+        self._homes = schedule.homes(function.body)
+
+    def block(self, block: Block) -> None:
+        """Write a block's operations, all but the terminator of a region."""
+        kept = schedule.materialized(block)
+        for operation in block.operations:
+            with understanding(operation.line, operation.where):
+                self._statement(self, operation)
+                for result in operation.results:
+                    if result in kept:
+                        self.materialize(result)
+
+    def define(self, value: Value, storage: Array | str) -> None:
+        """Let what follows find a value in an array, or a number in a C variable."""
+        if isinstance(storage, str):
+            self.scalars[value] = storage
+        elif value.type.shape:
+            self.arrays[value] = storage
+        else:
+            self.scalars[value] = f"{storage.name}[0]"
+
+    def spent(self, value: Value, user: Operation) -> Array | None:
+        """The array of an operand that its user may overwrite: nothing reads it afterwards.
+
+        An array from outside the user's block is not spent: the next iteration starts from it.
+        """
+        same_block = self._homes[value] is self._homes[user]
+        return self.arrays.get(value) if same_block and len(value.users) == 1 else None
+
+    def array(self, kind: Type, order: Sequence[int]) -> Array:
+        """Declare storage whose dimensions run in `order`, slowest first."""
+        array = Array(f"a{next(self.numbers)}", kind, strides_of(kind.shape, order))
+        self.out.append(array.declaration())
+        self.bytes += array.length * size(kind)
+        return array
+
+    def order(self, value: Value) -> list[int]:
+        """The dimensions worth storing, the best one for vector instructions last."""
+        chosen = self.inner_dimension(value)
+        varying = sorted(analysis.varying(value))
+        return [d for d in varying if d != chosen] + [d for d in varying if d == chosen]
+
+    def inner_dimension(self, value: Value) -> int | None:
+        """The dimension along which to vectorise loops over a value."""
+        return self._inner(value, set())
+
+    def _inner(self, value: Value, seen: set[Value]) -> int | None:
+        if value in seen:
+            return None
+        seen.add(value)
+        if value in self.arrays:
+            steps = self.arrays[value].strides
+            return next((d for d, step in enumerate(steps) if step == 1), None)
+        operation = value.owner
+        if operation is None:
+            return None
+        if operation.name == "tt.dot":
+            return analysis.vector_dimension(operation, self.flows)
+        if operation.name in analysis.VIEWS:
+            source = self._inner(operation.operands[0], seen)
+            return None if source is None else analysis.target_dimension(operation, source)
+        if analysis.is_unrolled(operation):
+            source, axis = self._inner(operation.operands[0], seen), operation.integer("axis")
+            return None if source in (None, axis) else source - (source > axis)
+        if operation.name != "tt.load" and analysis.is_elementwise(operation):
+            found = (self._inner(operand, seen) for operand in operation.operands)
+            return next((d for d in found if d is not None), None)
+        return analysis.contiguous(value)
+
+    def materialize(self, value: Value) -> Array:
+        """Compute a tensor into memory, once, here."""
+        if value not in self.arrays:
+            array = self.array(value.type, self.order(value))
+            self.fill(array, value)
+            self.arrays[value] = array
+        return self.arrays[value]
+
+    def fill(self, array: Array, value: Value) -> None:
+        """Write a value's elements to an array."""
+        order = sorted(
+            (d for d, step in enumerate(array.strides) if step), key=lambda d: -array.strides[d]
+        )
+
+        def body(nest: Nest) -> None:
+            index = nest.open_all(value.type.shape, order)
+            text = nest.value(value, index).text
+            if array.type != value.type:
+                text = number(text, value.type)
+            nest.emit(f"{nest.element(array, index).text} = {text};")
+
+        self.nest(body, [value])
+
+    def nest(self, body: Callable[[Nest], None], values: Sequence[Value]) -> None:
+        """Append a loop nest that evaluates these values.
+
+        It is written twice when their masks compare linear terms: once for tiles that lie wholly
+        inside the tensors, without those masks, and once for the rest.
+        """
+        bounds = [] if self.checked else schedule.bounds(values, self.arrays)
+        self.out.append("{")
+        if bounds:
+            test = Nest(self)
+            corners = [analysis.bound(value) or () for value in bounds]
+            conditions = [
+                test.value(value, tuple(Term(str(at), 0) for at in corner)).text
+                for value, corner in zip(bounds, corners, strict=True)
+            ]
+            self.out += [*test.lines, f"if ({' && '.join(conditions)}) {{"]
+            self._finish(Nest(self, set(bounds)), body)
+            self.out.append("} else {")
+        self._finish(Nest(self), body)
+        self.out += ["}"] * (2 if bounds else 1)
+
+    def _finish(self, nest: Nest, body: Callable[[Nest], None]) -> None:
+        body(nest)
+        nest.close(nest.depth)
+        self.out += nest.lines
+
+    def site(self, where: str) -> int:
+        """The number under which a checked access reports its line."""
+        if where not in self.sites:
+            self.sites.append(where)
+        return self.sites.index(where)
+
+    def origin(self, pointer: Value) -> int:
+        """The position of the parameter that a pointer comes from, or -1."""
+        parameters = self.function.parameters
+        source = schedule.base(pointer)
+        return parameters.index(source) if source in parameters else -1
