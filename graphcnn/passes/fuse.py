@@ -196,7 +196,7 @@ class _Grower:
             return refuse(f"must_not_fuse keeps it from {', '.join(rivals)}", *rivals)
         if isinstance(node.op, Conv2d):
             return refuse("a depthwise conv2d reads its neighbours and anchors its own kernel")
-        if node.op.kind is OpKind.WINDOW:
+        if _is_pool(node):
             because = _pool_refusal(node, chain)
             return refuse(because, end.name) if because else None
         if node.type != end.type:
@@ -221,7 +221,11 @@ def _is_candidate(node: Node, graph: Graph) -> bool:
     """Whether a node is of a kind that a chain takes, or nearly."""
     if isinstance(node.op, Conv2d):
         return 1 < node.op.groups == graph.type_of(node.inputs[0]).shape[1]
-    return node.op.kind <= OpKind.BROADCAST or node.op.kind is OpKind.WINDOW
+    return node.op.kind <= OpKind.BROADCAST or _is_pool(node)
+
+
+def _is_pool(node: Node) -> bool:
+    return node.op.kind is OpKind.WINDOW or isinstance(node.op, GlobalAvgPool2d)
 
 
 def _outside(node: Node, names: set[str], graph: Graph) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from graphcnn.ir import Fused, Graph, Value
-from graphcnn.ops import VIEWS, Linear
+from graphcnn.ir import Fused, Graph, OpKind, Value
+from graphcnn.ops import Linear
 from graphcnn.plan import Buffer, Location
 
 
@@ -32,14 +32,14 @@ def locate(graph: Graph) -> dict[str, Location]:
     row_major = {value.name for value in graph.inputs} | set(graph.outputs)
     for node in graph.nodes:
         op = node.op.body.nodes[0].op if isinstance(node.op, Fused) else node.op
-        if isinstance(op, (*VIEWS, Linear)):
+        if op.kind is OpKind.VIEW or isinstance(op, Linear):
             row_major |= {*node.inputs, *(value.name for value in node.outputs)}
     locations: dict[str, Location] = {}
     for value in graph.inputs:
         locations[value.name] = _own(value, row_major=True)
     for node in graph.nodes:
         for value in node.outputs:
-            if isinstance(node.op, VIEWS) and node.inputs[0] in locations:
+            if node.op.kind is OpKind.VIEW and node.inputs[0] in locations:
                 source = locations[node.inputs[0]].buffer
                 location = Location(source, value.type, contiguous(value.type.shape))
             else:

@@ -19,16 +19,18 @@ from graphcnn.kernels import (
     softmax,
 )
 from graphcnn.ops import (
-    VIEWS,
     AvgPool2d,
     BatchNorm,
     Concat,
     Conv2d,
+    Dropout,
+    Flatten,
     GlobalAvgPool2d,
     Linear,
     LogSoftmax,
     MaxPool2d,
     Pad,
+    Reshape,
     Softmax,
 )
 from graphcnn.plan import Buffer, Lowered, PackedWeight
@@ -221,7 +223,7 @@ def _lower_alias(lowering: Lowering, node: Node) -> None:
 
 
 TABLE: dict[type[Op], Callable[[Lowering, Node], None]] = {
-    **dict.fromkeys(VIEWS, _lower_alias),
+    **dict.fromkeys((Dropout, Flatten, Reshape), _lower_alias),
     **dict.fromkeys((*UNARY, *BINARY, BatchNorm), _lower_pointwise),
     MaxPool2d: _lower_pool,
     AvgPool2d: _lower_pool,
