@@ -56,7 +56,7 @@ Policy = Callable[[Problem, Sequence[Choice], DeviceTraits], Choice]
 
 
 def conv_pressure(
-    x: View, outputs: Sequence[View], tail: Tail, kernel: tuple[int, int]
+    x: View, outputs: Sequence[View], tail: Tail, kernel: tuple[int, ...]
 ) -> Pressure:
     """Register pressure of a convolution with these views (see `Pressure`)."""
     operands = [r for step in tail for r in step.reads if not isinstance(r, int)]
@@ -73,8 +73,8 @@ def conv_pressure(
 def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
     """Every kernel and tile that computes a layer without spilling registers in its loop."""
     if isinstance(problem, LinearProblem):
-        tiles = device.linear_tiles(problem.dtype)
-        return tuple(Choice(linear, t) for t in tiles if (t.rows == 1) == (problem.rows == 1))
+        rows = device.linear_tiles(problem.dtype)
+        return tuple(Choice(linear, t) for t in rows if (t.rows == 1) == (problem.rows == 1))
     direct = (Choice(depthwise_conv2d, tile) for tile in DEPTHWISE if problem.depthwise)
 
     def bears(tile: ConvTile, most: Pressure) -> bool:

@@ -170,7 +170,7 @@ def conv_arguments(
     bias: View | None,
     end: Epilogue,
     geometry: Geometry,
-    out_size: tuple[int, int],
+    out_size: tuple[int, ...],
 ) -> tuple[Any, ...]:
     """The arguments that kernels of convolutions share.
 
@@ -198,12 +198,12 @@ def conv2d(
     bias: View | None,
     outputs: Sequence[View],
     *,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     groups: int,
-    out_size: tuple[int, int],
+    out_size: tuple[int, ...],
     tail: Tail = (),
     exports: Sequence[int] | None = None,
     tile: ConvTile,

@@ -38,8 +38,8 @@ class Pool:
     """A pool whose windows tile the image: stride equals kernel, no padding, floor mode."""
 
     kind: Literal["max", "avg"]
-    kernel: tuple[int, int]
-    reads: tuple[int] = (-1,)
+    kernel: tuple[int, ...]
+    reads: tuple[int | Any, ...] = (-1,)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Pooled height and width."""
@@ -130,8 +130,9 @@ def commute_pool(tail: Tail, exports: Sequence[int]) -> Tail:
         if pool.reads != (at,) or readers != [pool] or at in exports:
             break
         value, *operands = stage.reads
+        narrow = (_one_pixel(view) for view in operands)
         steps[at - 1] = replace(pool, reads=(value,))
-        steps[at] = replace(stage, reads=(at, *map(_one_pixel, operands)))
+        steps[at] = replace(stage, reads=(at, *narrow))
         at -= 1
     return tuple(steps)
 
@@ -158,7 +159,7 @@ def _is_flat(view: View) -> bool:
     return all(d == 1 or s == 0 for d, s in zip(view.shape[2:], view.strides[2:], strict=True))
 
 
-def _one_pixel(view: View) -> View:
+def _one_pixel(view: Any) -> View:
     return View(view.buffer, (*view.shape[:2], 1, 1), (*view.strides[:2], 0, 0), view.dtype)
 
 
@@ -174,7 +175,7 @@ class Operand(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A step as an argument of a kernel.
+    """A step as an argument of a kernel; `fn` is 0 for a pool.
 
     READS holds indices of values, and -1 - i for operand i; STORE is the output that takes the
     result, or -1.
@@ -222,7 +223,7 @@ def tail_argument(
     slots = iter(range(-1, -1 - len(operands), -1))
     steps = [
         Step(
-            getattr(step, "fn", None),
+            getattr(step, "fn", constants(0)),
             constants(tuple(r if isinstance(r, int) else next(slots) for r in step.reads)),
             constants(getattr(step, "params", ())),
             constants(store(index + 1)),
@@ -239,12 +240,12 @@ class Epilogue(NamedTuple):
     """How a kernel ends: its argument, the pool's window, and how many windows it visits in all."""
 
     argument: TailArgument
-    window: tuple[int, int]
+    window: tuple[int, ...]
     windows: int
 
 
 def epilogue(
-    shape: tuple[int, int, int, int],
+    shape: tuple[int, ...],
     tail: Tail,
     exports: Sequence[int] | None,
     outputs: Sequence[View],
@@ -293,7 +294,7 @@ def epilogue(
         exports,
         [view.permuted(0, 2, 3, 1).argument for view in outputs],
         [view.permuted(0, 2, 3, 1).argument for view in operands],
-        Window(at, pool.kind == "max", *window, partial) if pool else Window(),
+        Window(at, pool.kind == "max", window[0], window[1], partial) if pool else Window(),
     )
     rows, cols = small[2:]
     if partial:

@@ -89,16 +89,19 @@ def load_operand(operand, place):
 
 
 @triton.jit
+def read_value(values, operands, place, READ: tl.constexpr):
+    """What a stage reads: a value so far, or an operand in memory."""
+    return values[READ] if READ >= 0 else load_operand(operands[-1 - READ], place)
+
+
+@triton.jit
 def run_steps(values, place, tail, FIRST: tl.constexpr, LAST: tl.constexpr):
     """The values [ROW, COL] so far, with those that steps FIRST to LAST make at a place."""
     # A tuple that holds a function must not be bound to a name of its own.
     for s in tl.static_range(FIRST, LAST):
-        reads = ()
+        reads = values[:0]
         for r in tl.static_range(len(tail.steps[s].READS)):
-            if tail.steps[s].READS[r] >= 0:
-                reads = reads + (values[tail.steps[s].READS[r]],)
-            else:
-                reads = reads + (load_operand(tail.operands[-1 - tail.steps[s].READS[r]], place),)
+            reads = reads + (read_value(values, tail.operands, place, tail.steps[s].READS[r]),)
         value = tail.steps[s].fn(*reads, *tail.steps[s].PARAMS)
         if tail.steps[s].STORE >= 0:
             value = store_tile(tail.outputs[tail.steps[s].STORE], value, place)

@@ -140,10 +140,10 @@ def global_avg_pool2d_kernel(
 def _pool2d(
     x: View,
     y: View,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int, int, int],
-    dilation: tuple[int, int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     pool_max: bool,
     count_include_pad: bool,
 ) -> Launch:
@@ -184,10 +184,10 @@ def max_pool2d(
     x: View,
     y: View,
     *,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...] = (0, 0),
+    dilation: tuple[int, ...] = (1, 1),
 ) -> Launch:
     """Launch a maximum over windows: x [N, C, H, W] to y [N, C, OH, OW].
 
@@ -201,9 +201,9 @@ def avg_pool2d(
     x: View,
     y: View,
     *,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int] | tuple[int, int, int, int] = (0, 0),
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...] = (0, 0),
     count_include_pad: bool = True,
 ) -> Launch:
     """Launch an average over windows: x [N, C, H, W] to y [N, C, OH, OW].

@@ -137,8 +137,8 @@ class DeviceTraits:
         return self.linear_f32 if dtype == "f32" else self.linear
 
 
-# Tensor cores truncate where they add (Fasi et al., Numerical behavior of NVIDIA tensor cores, 2021),
-# which doubles the unit of float32; float32 operands are split in two tf32 parts of 11 bits each.
+# Tensor cores truncate where they add, which doubles the unit of float32 (Fasi et al., Numerical
+# behavior of NVIDIA tensor cores, 2021); float32 operands are two tf32 parts of 11 bits each.
 # Programs: about one wave on a large GPU.
 CUDA = DeviceTraits(
     unit=2.0**-23,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphcnn.ir import Graph, Node
-from graphcnn.ops import VIEWS
+from graphcnn.ir import Graph, Node, OpKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def traffic(graph: Graph) -> Traffic:
 
 
 def _of(node: Node, graph: Graph) -> NodeTraffic:
-    if isinstance(node.op, VIEWS):
+    if node.op.kind is OpKind.VIEW:
         return NodeTraffic(node.name, 0, 0)
     operands = (name for name in dict.fromkeys(node.inputs) if not graph.is_param(name))
     reads = sum(graph.type_of(name).size for name in operands)

@@ -21,15 +21,18 @@ Attribute = int | float | bool | str | tuple["Attribute", ...]
 class OpKind(IntEnum):
     """How an op's output elements depend on its input elements, from simplest to hardest to fuse.
 
-    The lattice follows TVM's operator-fusion pattern kinds.
+    The lattice follows TVM's operator-fusion pattern kinds, with views told from other movements
+    and reductions of whole dimensions from windows.
     """
 
     ELEMENTWISE = 0
     BROADCAST = 1
-    INJECTIVE = 2
-    WINDOW = 3
-    ANCHOR = 4
-    OPAQUE = 5
+    VIEW = 2  # another name for the same elements in the same order
+    INJECTIVE = 3
+    WINDOW = 4
+    REDUCTION = 5  # of whole dimensions
+    ANCHOR = 6
+    OPAQUE = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The operators: one class each, with attributes, shape rule, reference, cost and error bound."""
 
 from graphcnn.ops.activation import (
-    Dropout,
+    Gelu,
+    Hardswish,
     LeakyRelu,
     LogSoftmax,
     Relu,
@@ -9,37 +10,56 @@ from graphcnn.ops.activation import (
     Silu,
     Softmax,
     Tanh,
+    Unary,
 )
-from graphcnn.ops.arithmetic import Add, Mul
-from graphcnn.ops.conv import Conv2d
+from graphcnn.ops.anchor import Anchor
+from graphcnn.ops.arithmetic import Add, Arithmetic, Mul
+from graphcnn.ops.conv import Conv, Conv1d, Conv2d
 from graphcnn.ops.linear import Linear
 from graphcnn.ops.norm import BatchNorm
-from graphcnn.ops.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
-from graphcnn.ops.shape import Concat, Flatten, Pad, Reshape
-
-# Other names for the same elements in the same order: where memory allows, nothing moves.
-VIEWS = (Dropout, Flatten, Reshape)
+from graphcnn.ops.pool import (
+    AvgPool,
+    AvgPool1d,
+    AvgPool2d,
+    GlobalAvgPool2d,
+    MaxPool,
+    MaxPool1d,
+    MaxPool2d,
+    Pooling,
+)
+from graphcnn.ops.shape import Concat, Dropout, Flatten, Pad, Reshape
 
 __all__ = [
-    "VIEWS",
     "Add",
+    "Anchor",
+    "Arithmetic",
+    "AvgPool",
+    "AvgPool1d",
     "AvgPool2d",
     "BatchNorm",
     "Concat",
+    "Conv",
+    "Conv1d",
     "Conv2d",
     "Dropout",
     "Flatten",
+    "Gelu",
     "GlobalAvgPool2d",
+    "Hardswish",
     "LeakyRelu",
     "Linear",
     "LogSoftmax",
+    "MaxPool",
+    "MaxPool1d",
     "MaxPool2d",
     "Mul",
     "Pad",
+    "Pooling",
     "Relu",
     "Reshape",
     "Sigmoid",
     "Silu",
     "Softmax",
     "Tanh",
+    "Unary",
 ]

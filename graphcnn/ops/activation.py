@@ -1,9 +1,9 @@
-"""Activations: elementwise functions, softmax along a dimension, and dropout."""
+"""Activations: functions of one element, and softmax along a dimension."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import erfc, pi, sqrt
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import (
+    FLOAT,
+    check_choice,
     check_dim,
     check_integer,
     check_number,
@@ -20,51 +22,93 @@ from graphcnn.ops.checks import (
 from graphcnn.ops.rounding import TRANSCENDENTAL, UNDERFLOW
 
 
-class Elementwise(Op):
-    """An op of one operand whose output elements each depend on one input element."""
+@dataclass(frozen=True)
+class Unary(Op):
+    """y = f(x), element by element: f is `reference`, and an error bound follows from its traits.
+
+    Attributes:
+        slope: Largest |f(a) - f(b)| / |a - b|.
+        roundings: Relative error of a computed f, in units; none where it only selects.
+        gate: For f(x) = x * g(x) whose computed g, of size at most 1, has an absolute error: that
+            error in units, beside underflow.
+        monotone: Whether f never decreases: it then commutes with the maximum.
+    """
 
     kind: ClassVar[OpKind] = OpKind.ELEMENTWISE
+    roundings: ClassVar[float] = TRANSCENDENTAL
+    gate: ClassVar[float | None] = None
+
+    @property
+    def slope(self) -> float:
+        """1 unless a subclass says otherwise."""
+        return 1.0
+
+    @property
+    def monotone(self) -> bool:
+        """True unless a subclass says otherwise."""
+        return True
+
+    @property
+    def params(self) -> tuple[float, ...]:
+        """What the device function of this op's name takes after its value: the attributes."""
+        return tuple(getattr(self, field.name) for field in fields(self))
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The input's type."""
-        check_operands(self, inputs, ("input",))
+        check_operands(self, inputs, input=FLOAT)
         return inputs[0]
 
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
     ) -> Array:
         """The slope times the operand's error, plus the function's own rounding."""
-        return self._bound(np.abs(inputs[0]) + errors[0], errors[0], np.abs(output), unit)
-
-    @abstractmethod
-    def _bound(self, reach: Array, error: Array, size: Array, unit: float) -> Array:
-        """The bound, from the largest |operand|, its error, and |output|."""
+        bound: Array = self.slope * errors[0]
+        if not self.roundings:
+            return bound
+        bound = bound + self.roundings * unit * (np.abs(output) + bound) + UNDERFLOW
+        if self.gate is not None:
+            bound = bound + (np.abs(inputs[0]) + errors[0]) * (self.gate * unit + UNDERFLOW)
+        return bound
 
 
 @dataclass(frozen=True)
-class Relu(Elementwise):
+class Relu(Unary):
     """y = max(x, 0)."""
 
     name: ClassVar[str] = "relu"
+    roundings = 0
 
     def reference(self, *inputs: Array) -> Array:
         """The formula."""
         y: Array = np.maximum(inputs[0], 0.0)
         return y
 
-    def _bound(self, reach: Array, error: Array, size: Array, unit: float) -> Array:
-        return error.copy()
-
 
 @dataclass(frozen=True)
-class LeakyRelu(Elementwise):
-    """y = x where x > 0, else negative_slope * x."""
+class LeakyRelu(Unary):
+    """y = x where x > 0, else negative_slope * x.
+
+    Raises:
+        InvalidAttribute: for a slope that is not finite in the arithmetic's range: float32, or
+            float64 for float64 tensors.
+    """
 
     name: ClassVar[str] = "leaky_relu"
+    roundings = 2  # of the slope and of the product
     negative_slope: float = 0.01
 
     def __post_init__(self) -> None:
         check_number(self, "negative_slope")
+
+    @property
+    def slope(self) -> float:
+        """The larger of both."""
+        return max(1.0, abs(self.negative_slope))
+
+    @property
+    def monotone(self) -> bool:
+        """Not with a negative slope."""
+        return self.negative_slope >= 0
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The input's type; raises InvalidAttribute for a slope beyond its arithmetic's range."""
@@ -77,31 +121,21 @@ class LeakyRelu(Elementwise):
         (x,) = inputs
         return np.where(x > 0, x, self.negative_slope * x)
 
-    def _bound(self, reach: Array, error: Array, size: Array, unit: float) -> Array:
-        spread = max(1.0, abs(self.negative_slope)) * error
-        bound: Array = spread + gamma(2, unit) * (size + spread) + UNDERFLOW
-        return bound
-
 
 @dataclass(frozen=True)
-class Sigmoid(Elementwise):
+class Sigmoid(Unary):
     """y = 1 / (1 + exp(-x))."""
 
     name: ClassVar[str] = "sigmoid"
+    slope = 1 / 4
 
     def reference(self, *inputs: Array) -> Array:
         """The formula."""
         return _logistic(inputs[0])
 
-    def _bound(self, reach: Array, error: Array, size: Array, unit: float) -> Array:
-        # Its slope is at most 1/4.
-        spread = error / 4
-        bound: Array = spread + TRANSCENDENTAL * unit * (size + spread) + UNDERFLOW
-        return bound
-
 
 @dataclass(frozen=True)
-class Tanh(Elementwise):
+class Tanh(Unary):
     """y = tanh(x)."""
 
     name: ClassVar[str] = "tanh"
@@ -111,59 +145,84 @@ class Tanh(Elementwise):
         y: Array = np.tanh(inputs[0])
         return y
 
-    def _bound(self, reach: Array, error: Array, size: Array, unit: float) -> Array:
-        # The slope is at most 1.
-        bound: Array = error + TRANSCENDENTAL * unit * (size + error) + UNDERFLOW
-        return bound
-
 
 @dataclass(frozen=True)
-class Silu(Elementwise):
+class Silu(Unary):
     """y = x / (1 + exp(-x))."""
 
     name: ClassVar[str] = "silu"
+    slope = 1.1  # 1.0998 at x = 2.3994
+    gate = 0  # the logistic function may underflow
+    monotone = False
 
     def reference(self, *inputs: Array) -> Array:
         """The formula."""
         y: Array = inputs[0] * _logistic(inputs[0])
         return y
 
-    def _bound(self, reach: Array, error: Array, size: Array, unit: float) -> Array:
-        # Its slope is at most 1.0998 (at x = 2.3994).
-        spread = 1.1 * error
-        rounding = TRANSCENDENTAL * unit * (size + spread)
-        # x may multiply a logistic function that underflowed.
-        bound: Array = spread + rounding + (1 + reach) * UNDERFLOW
-        return bound
+
+@dataclass(frozen=True)
+class Hardswish(Unary):
+    """y = x * min(max(x + 3, 0), 6) / 6.
+
+    Source: A. Howard et al., Searching for MobileNetV3, 2019.
+    """
+
+    name: ClassVar[str] = "hardswish"
+    slope = 1.5  # at x = 3
+    roundings = 4  # of the sum, the factor 1/6 and two products
+    monotone = False
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        y: Array = inputs[0] * (np.clip(inputs[0] + 3, 0, 6) / 6)
+        return y
 
 
 @dataclass(frozen=True)
-class Dropout(Elementwise):
-    """y = x: at inference nothing is dropped; `p` is kept for the record."""
+class Gelu(Unary):
+    """y = x * P(X <= x) of a standard normal X: x/2 * (1 + erf(x / sqrt(2))).
 
-    name: ClassVar[str] = "dropout"
-    p: float = 0.5
+    With approximate="tanh": x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
+
+    Source: D. Hendrycks and K. Gimpel, Gaussian Error Linear Units, 2016.
+
+    Raises:
+        InvalidAttribute: for an `approximate` other than "none" and "tanh".
+    """
+
+    name: ClassVar[str] = "gelu"
+    slope = 1.129  # 1.12891 at sqrt(2); with tanh 1.12900 at x = 1.4185
+    # Where 1 + erf or 1 + tanh cancels, the errors of these are left: with those of their
+    # arguments up to 2.5 and 5.5 units of half the sum.
+    gate = TRANSCENDENTAL
+    monotone = False
+    approximate: str = "none"
+
+    @property
+    def params(self) -> tuple[float, ...]:
+        """Whether by the approximation."""
+        return (self.approximate == "tanh",)
 
     def __post_init__(self) -> None:
-        check_number(self, "p", least=0.0, most=1.0)
+        check_choice(self, "approximate", ("none", "tanh"))
 
     def reference(self, *inputs: Array) -> Array:
-        """The identity."""
-        return inputs[0].copy()
-
-    def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
-        """A copy."""
-        return Cost(reads=output.size, writes=output.size)
-
-    def _bound(self, reach: Array, error: Array, size: Array, unit: float) -> Array:
-        return error.copy()
+        """The formula; erf's by its complement, which does not cancel."""
+        (x,) = inputs
+        if self.approximate == "tanh":
+            tail = 2 * _logistic(2 * sqrt(2 / pi) * (x + 0.044715 * x**3))
+        else:
+            tail = np.vectorize(erfc, otypes=[np.float64])(x * -sqrt(0.5))
+        y: Array = x * (tail / 2)
+        return y
 
 
 @dataclass(frozen=True)
 class Normalized(Op):
     """An op whose output elements depend on all input elements along `dim`."""
 
-    kind: ClassVar[OpKind] = OpKind.OPAQUE
+    kind: ClassVar[OpKind] = OpKind.REDUCTION
     dim: int = 1
 
     def __post_init__(self) -> None:
@@ -171,7 +230,7 @@ class Normalized(Op):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The input's type; raises RankError when it lacks the dimension."""
-        check_operands(self, inputs, ("input",))
+        check_operands(self, inputs, input=FLOAT)
         check_dim(self, self.dim, inputs[0])
         return inputs[0]
 

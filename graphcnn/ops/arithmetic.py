@@ -11,7 +11,7 @@ import numpy as np
 from graphcnn.errors import ShapeError
 from graphcnn.ir.op import Array, Op, OpKind
 from graphcnn.ir.types import TensorType
-from graphcnn.ops.checks import check_operands
+from graphcnn.ops.checks import FLOAT, check_operands
 from graphcnn.ops.rounding import UNDERFLOW
 
 
@@ -21,16 +21,22 @@ class Arithmetic(Op):
     Both have one dtype; but beside half precision a number, an operand of rank 0, may be float32.
     It does not promote: the result is half precision, computed in float32 and rounded once. So
     x * 1e-8 is right where the number itself is below float16's range.
+
+    Attributes:
+        commutative: Whether the operands may be exchanged.
+        neutral: What changes nothing as the second operand.
     """
 
     kind: ClassVar[OpKind] = OpKind.BROADCAST
+    commutative: ClassVar[bool] = True
+    neutral: ClassVar[float]
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The broadcast type; raises ShapeError when the shapes do not broadcast."""
         if len(inputs) == 2:
             a, b = inputs
             inputs = _demoted(a, b), _demoted(b, a)
-        check_operands(self, inputs, ("input", "other"))
+        check_operands(self, inputs, input=FLOAT, other=FLOAT)
         a, b = inputs
         pairs = list(zip_longest(reversed(a.shape), reversed(b.shape), fillvalue=1))
         for back, (size, other) in enumerate(pairs, 1):
@@ -58,6 +64,7 @@ class Add(Arithmetic):
     """y = a + b."""
 
     name: ClassVar[str] = "add"
+    neutral: ClassVar[float] = 0.0
 
     def reference(self, *inputs: Array) -> Array:
         """The formula."""
@@ -78,6 +85,7 @@ class Mul(Arithmetic):
     """y = a * b."""
 
     name: ClassVar[str] = "mul"
+    neutral: ClassVar[float] = 1.0
 
     def reference(self, *inputs: Array) -> Array:
         """The formula."""

@@ -1,12 +1,14 @@
 """Checks that operators share: attributes in their domain, operands of the right number and rank.
 
-Attributes are in normal form here: pairs are (height, width), four sides are (top, left, bottom,
-right). The functional front end accepts the short forms.
+Attributes are in normal form here: a number per spatial dimension, such as (height, width), and
+one per side of a padding, such as (top, left, bottom, right). The functional front end accepts the
+short forms.
 """
 
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from math import isfinite
 
 import numpy as np
@@ -25,6 +27,16 @@ from graphcnn.ir.types import DType, TensorType
 # Sizes beyond this are typing errors, and would overflow the 32-bit indices of a launch.
 _LARGEST = 2**31 - 1
 _LARGEST_FLOAT = sys.float_info.max
+
+
+class Numbers(StrEnum):
+    """What an operand may hold."""
+
+    FLOAT = "floating point"
+    INTEGER = "whole numbers"
+
+
+FLOAT, INTEGER = Numbers
 
 
 def is_integer(value: object, least: int) -> bool:
@@ -84,6 +96,13 @@ def check_flag(op: Op, field: str) -> None:
         raise _invalid(op, field, value, "True or False", False)
 
 
+def check_choice(op: Op, field: str, choices: tuple[str, ...]) -> None:
+    """Raise InvalidAttribute unless the attribute is one of some words."""
+    value = getattr(op, field)
+    if type(value) is not str or value not in choices:
+        raise _invalid(op, field, value, " or ".join(map(repr, choices)), choices[0])
+
+
 def _invalid(op: Op, field: str, got: object, wanted: str, example: object) -> InvalidAttribute:
     return InvalidAttribute(
         f"{op.name}: {field} is {wanted}",
@@ -94,42 +113,44 @@ def _invalid(op: Op, field: str, got: object, wanted: str, example: object) -> I
 
 
 def check_operands(
-    op: Op, inputs: tuple[TensorType, ...], required: tuple[str, ...], optional: str = ""
+    op: Op, inputs: tuple[TensorType, ...], required: int | None = None, /, **roles: Numbers
 ) -> None:
-    """Check the number of operands, and that they share one floating-point dtype.
+    """Check the number of operands and what they hold.
+
+    Args:
+        op: The op.
+        inputs: Its operands.
+        required: How many there have to be at least; all by default.
+        roles: What each operand holds, in order. Those in floating point share one dtype.
 
     Raises:
         InvalidGraph: for a wrong number of operands.
-        DTypeMismatch: for mixed or integer dtypes.
+        DTypeMismatch: for operands that hold something else, or mixed floating-point dtypes.
     """
-    names = (*required, optional) if optional else required
-    if not len(required) <= len(inputs) <= len(names):
-        shown = ", ".join(required) + (f"[, {optional}]" if optional else "")
+    names = list(roles)
+    least = len(names) if required is None else required
+    if not least <= len(inputs) <= len(names):
+        shown = ", ".join(names[:least]) + "".join(f"[, {name}]" for name in names[least:])
         raise InvalidGraph(
             f"{op.name} reads {shown}",
             got=f"{len(inputs)} operands: {', '.join(map(str, inputs)) or 'none'}",
             wanted=f"{op.name}({shown})",
             remedy="pass the operands in this order",
         )
-    check_dtypes(op, inputs)
-
-
-def check_dtypes(op: Op, inputs: tuple[TensorType, ...]) -> None:
-    """Raise DTypeMismatch unless all operands have the same floating-point dtype."""
-    dtypes = {type.dtype for type in inputs}
-    if len(dtypes) > 1:
+    for (role, numbers), type in zip(roles.items(), inputs, strict=False):
+        if type.dtype.is_float is not (numbers is FLOAT):
+            raise DTypeMismatch(
+                f"{op.name} reads its {role} in {numbers}",
+                got=f"{role} {type}",
+                wanted=", ".join(d for d in DType if d.is_float is (numbers is FLOAT)),
+                remedy=f'declare it with dtype="{"float32" if numbers is FLOAT else "int64"}"',
+            )
+    if len({type.dtype for type in inputs if type.dtype.is_float}) > 1:
         raise DTypeMismatch(
             f"the operands of {op.name} have different dtypes",
             got=", ".join(map(str, inputs)),
             wanted="one dtype",
             remedy="create the inputs and weights of a graph with the same dtype",
-        )
-    if not all(dtype.is_float for dtype in dtypes):
-        raise DTypeMismatch(
-            f"{op.name} computes in floating point",
-            got=", ".join(map(str, inputs)),
-            wanted="f16, bf16, f32 or f64",
-            remedy='declare the input with a float dtype, such as dtype="float32"',
         )
 
 

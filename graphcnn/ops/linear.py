@@ -6,25 +6,25 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphcnn.errors import ChannelMismatch, RankError
-from graphcnn.ir.op import Array, Cost, Op, OpKind
+from graphcnn.ir.op import Array
 from graphcnn.ir.types import TensorType
-from graphcnn.ops.checks import check_bias, check_operands, check_rank
-from graphcnn.ops.rounding import product_error, product_noise
+from graphcnn.ops.anchor import Anchor
+from graphcnn.ops.checks import FLOAT, check_bias, check_operands, check_rank
 
 
 @dataclass(frozen=True)
-class Linear(Op):
+class Linear(Anchor):
     """y[..., o] = bias[o] + sum over i of x[..., i] * w[o, i].
 
     Operands are input[..., I], weight[O, I] and optionally bias[O].
     """
 
     name: ClassVar[str] = "linear"
-    kind: ClassVar[OpKind] = OpKind.ANCHOR
+    channel_axis: ClassVar[int] = -1
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """[..., O]; raises RankError, ChannelMismatch or ShapeError."""
-        check_operands(self, inputs, ("input", "weight"), "bias")
+        check_operands(self, inputs, 2, input=FLOAT, weight=FLOAT, bias=FLOAT)
         x, weight = inputs[:2]
         check_rank(self, "weight", weight, "O, I")
         if len(x.shape) < 2:
@@ -48,32 +48,6 @@ class Linear(Op):
         check_bias(self, inputs, weight.shape[0])
         return x.with_shape((*x.shape[:-1], weight.shape[0]))
 
-    def reference(self, *inputs: Array) -> Array:
-        """A matrix product."""
-        y = _product(inputs[0], inputs[1])
-        return y + inputs[2] if len(inputs) == 3 else y
-
-    def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
-        """I MACs per output element."""
-        macs = output.size * inputs[1].shape[1]
-        biased = output.size if len(inputs) == 3 else 0
-        return Cost(macs, 2 * macs + biased, sum(type.size for type in inputs), output.size)
-
-    def error(
-        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-    ) -> Array:
-        """gamma(n) * sum |x||w|, in any order of summation, plus the operands' errors."""
-        terms = inputs[1].shape[1] + 2
-        return product_error(_product, inputs, errors, terms, unit)
-
-    def noise(
-        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-    ) -> Array:
-        """That of a long sum, from a second pass over squares."""
-        terms = inputs[1].shape[1] + 2
-        return product_noise(_product, inputs, errors, output, terms, unit)
-
-
-def _product(x: Array, weight: Array) -> Array:
-    y: Array = x @ weight.T
-    return y
+    def _product(self, x: Array, weight: Array) -> Array:
+        y: Array = x @ weight.T
+        return y

@@ -10,7 +10,7 @@ import numpy as np
 from graphcnn.errors import ChannelMismatch, InvalidAttribute, RankError
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.types import TensorType
-from graphcnn.ops.checks import check_number, check_operands, check_range
+from graphcnn.ops.checks import FLOAT, check_number, check_operands, check_range
 from graphcnn.ops.rounding import UNDERFLOW, beyond_range
 
 # Roundings in x*s + (b - m*s) with s = w / sqrt(v + eps), and in (x - m)*s + b: both forms stay
@@ -35,7 +35,7 @@ class BatchNorm(Op):
     def infer(self, *inputs: TensorType) -> TensorType:
         """The input's type; raises RankError, ChannelMismatch or InvalidAttribute."""
         roles = ("running_mean", "running_var", "weight", "bias")
-        check_operands(self, inputs, ("input", *roles))
+        check_operands(self, inputs, **dict.fromkeys(("input", *roles), FLOAT))
         x = inputs[0]
         check_range(self, "eps", x.dtype.arithmetic)
         if len(x.shape) < 2:

@@ -7,11 +7,9 @@ a computed elementary operation is exact up to a relative error of `unit` and an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from graphcnn.ir.op import Array, gamma
+from graphcnn.ir.op import Array
 
 # Smallest normal number of float32 and bfloat16, in which kernels accumulate: results below it may
 # be flushed to zero.
@@ -30,69 +28,6 @@ DEVIATIONS = 8.0
 # result. An exponential within two units in the last place takes four of these at most; one that is
 # taken as 2^y of a rounded product y, which is off by |x| units, is not allowed for.
 TRANSCENDENTAL = 8.0
-
-
-def product_error(
-    product: Callable[[Array, Array], Array],
-    inputs: tuple[Array, ...],
-    errors: tuple[Array, ...],
-    terms: int,
-    unit: float,
-) -> Array:
-    """gamma(n) * sum |x||w|, in any order of summation, plus the operands' errors.
-
-    Args:
-        product: The op without its bias; linear in the input and in the weight.
-        inputs: input, weight and perhaps bias, the latter as it is added to the product.
-        errors: Absolute error bounds of these.
-        terms: Roundings of an output element: its products and two more.
-        unit: Unit roundoff of the arithmetic.
-    """
-    x, weight = np.abs(inputs[0]), np.abs(inputs[1])
-    bound: Array | float = 0.0
-    if errors[1].any():
-        bound = product(x, errors[1])
-        weight = weight + errors[1]
-    magnitude = product(x, weight)
-    if errors[0].any():
-        spread = product(errors[0], weight)
-        bound = bound + spread
-        magnitude += spread
-    if len(inputs) == 3:
-        bound = bound + errors[2]
-        magnitude += np.abs(inputs[2]) + errors[2]
-    return beyond_range(magnitude, bound + (gamma(terms, unit) * magnitude + terms * UNDERFLOW))
-
-
-def product_noise(
-    product: Callable[[Array, Array], Array],
-    inputs: tuple[Array, ...],
-    errors: tuple[Array, ...],
-    output: Array,
-    terms: int,
-    unit: float,
-) -> Array:
-    """What rounding does in practice to a sum of products: see `sum_noise`.
-
-    Arguments are those of `product_error`, and the exact output. The operands' errors are as
-    likely of one sign as of the other: their squares add up.
-    """
-    magnitude = product(np.abs(inputs[0]), np.abs(inputs[1]))
-    # Only now: a weight may take a gigabyte, and its sizes are gone.
-    x, weight = inputs[0] ** 2, inputs[1] ** 2
-    squares = product(x, weight)
-    if len(inputs) == 3:
-        # A term like the others: the accumulator may start from it.
-        squares += inputs[2] ** 2
-        magnitude += np.abs(inputs[2])
-    noise = sum_noise(output, squares, magnitude, terms, unit)
-    if errors[0].any():
-        noise = np.hypot(noise, np.sqrt(product(errors[0] ** 2, weight)))
-    if errors[1].any():
-        noise = np.hypot(noise, np.sqrt(product(x, errors[1] ** 2)))
-    if len(inputs) == 3:
-        noise = noise + errors[2]
-    return beyond_range(magnitude, noise + 2 * unit * np.abs(output) + terms * UNDERFLOW)
 
 
 def sum_noise(total: Array, squares: Array, magnitude: Array, terms: int, unit: float) -> Array:

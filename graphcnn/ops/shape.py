@@ -1,4 +1,4 @@
-"""Ops that move elements and compute nothing: flatten, reshape, concat, pad."""
+"""Ops that compute nothing: flatten, reshape, dropout, concat, pad."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from graphcnn.errors import InvalidAttribute, InvalidGraph, RankError, ShapeErro
 from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import (
+    FLOAT,
     check_dim,
-    check_dtypes,
     check_integer,
     check_integers,
     check_number,
@@ -22,6 +22,7 @@ from graphcnn.ops.checks import (
     check_rank,
     is_integer,
 )
+from graphcnn.ops.window import layout
 
 
 class Movement(Op):
@@ -34,8 +35,20 @@ class Movement(Op):
         return Cost(reads=sum(type.size for type in inputs), writes=output.size)
 
 
+class View(Movement):
+    """An op whose value is another name for its operand's elements, in the same order."""
+
+    kind: ClassVar[OpKind] = OpKind.VIEW
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """The operand's error, reshaped."""
+        return errors[0].reshape(output.shape)
+
+
 @dataclass(frozen=True)
-class Flatten(Movement):
+class Flatten(View):
     """Dimensions from `start_dim` on become one, in row-major (C, H, W) order."""
 
     name: ClassVar[str] = "flatten"
@@ -46,7 +59,7 @@ class Flatten(Movement):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """[..., product of the rest]; raises RankError when the dimension is lacking."""
-        check_operands(self, inputs, ("input",))
+        check_operands(self, inputs, input=FLOAT)
         (x,) = inputs
         check_dim(self, self.start_dim, x)
         return x.with_shape((*x.shape[: self.start_dim], prod(x.shape[self.start_dim :])))
@@ -56,15 +69,9 @@ class Flatten(Movement):
         (x,) = inputs
         return x.reshape(*x.shape[: self.start_dim], -1)
 
-    def error(
-        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-    ) -> Array:
-        """The operand's error, reshaped."""
-        return errors[0].reshape(output.shape)
-
 
 @dataclass(frozen=True)
-class Reshape(Movement):
+class Reshape(View):
     """The same elements in row-major order under another shape; one size may be -1."""
 
     name: ClassVar[str] = "reshape"
@@ -91,7 +98,7 @@ class Reshape(Movement):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The shape with -1 filled in; raises ShapeError when the number of elements differs."""
-        check_operands(self, inputs, ("input",))
+        check_operands(self, inputs, input=FLOAT)
         (x,) = inputs
         known = prod(size for size in self.shape if size != -1)
         if x.size % known or (x.size != known and -1 not in self.shape):
@@ -108,11 +115,25 @@ class Reshape(Movement):
         """A reshape."""
         return inputs[0].reshape(self.shape)
 
-    def error(
-        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-    ) -> Array:
-        """The operand's error, reshaped."""
-        return errors[0].reshape(output.shape)
+
+@dataclass(frozen=True)
+class Dropout(View):
+    """y = x: at inference nothing is dropped; `p` is kept for the record."""
+
+    name: ClassVar[str] = "dropout"
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_number(self, "p", least=0.0, most=1.0)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """The input's type."""
+        check_operands(self, inputs, input=FLOAT)
+        return inputs[0]
+
+    def reference(self, *inputs: Array) -> Array:
+        """The identity."""
+        return inputs[0].copy()
 
 
 @dataclass(frozen=True)
@@ -134,7 +155,7 @@ class Concat(Movement):
                 wanted="concat(first, second, ...)",
                 remedy="pass the values to put side by side",
             )
-        check_dtypes(self, inputs)
+        check_operands(self, inputs, **{f"input{i}": FLOAT for i in range(len(inputs))})
         first = inputs[0]
         check_dim(self, self.dim, first)
         for position, type in enumerate(inputs[1:], 1):
@@ -183,9 +204,9 @@ class Pad(Movement):
     def infer(self, *inputs: TensorType) -> TensorType:
         """[N, C, H + top + bottom, W + left + right]; raises RankError, or InvalidAttribute for a
         value beyond the dtype's range."""
-        check_operands(self, inputs, ("input",))
+        check_operands(self, inputs, input=FLOAT)
         (x,) = inputs
-        check_rank(self, "input", x, "N, C, H, W")
+        check_rank(self, "input", x, layout(2))
         check_range(self, "value", x.dtype)
         top, left, bottom, right = self.padding
         height, width = x.shape[2] + top + bottom, x.shape[3] + left + right

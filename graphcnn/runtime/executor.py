@@ -43,12 +43,12 @@ class WeightStore:
         missing = [weight for weight in weights if weight.name not in self.tensors]
         if not missing:
             return
-        packed = [weight.pack(self._given) for weight in missing]
-        sizes = [array.size * weight.dtype.itemsize for weight, array in zip(missing, packed, strict=True)]
+        packed = [(weight, weight.pack(self._given)) for weight in missing]
+        sizes = [array.size * weight.dtype.itemsize for weight, array in packed]
         homes = allocate(sizes, self._device.memory)
         # All share one block of memory; under the sanitizer, which has no streams, they do not.
         self._homes.append(homes[0])
-        for weight, array, home in zip(missing, packed, homes, strict=True):
+        for (weight, array), home in zip(packed, homes, strict=True):
             tensor = home.view(torch_dtype(weight.dtype))
             tensor.copy_(torch.from_numpy(array.reshape(-1)))
             self.tensors[weight.name] = tensor

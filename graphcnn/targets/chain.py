@@ -70,8 +70,8 @@ def chain_of(body: Graph) -> Chain | Refusal:
         try:
             tail.append(step_of(link, values, body))
             _check_shape(link, values, body)
-        except Refused as refused:
-            return Refusal(RULE, link.name, refused.because, link.inputs)
+        except Refused as no:
+            return Refusal(RULE, link.name, no.because, link.inputs)
         values[link.name] = len(tail)
     size = None if isinstance(anchor.op, Linear) else image_size(anchor.type.shape)
     if refused := tail_refusal(tuple(tail), size):

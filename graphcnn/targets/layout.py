@@ -25,10 +25,10 @@ def channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
 def locate(graph: Graph) -> dict[str, Location]:
     """A location for every input and every value that a node defines.
 
-    Maps [N, C, sizes] are stored channels last, except those the caller sees and those that a flatten
-    or reshape reads or a linear layer, with what is fused to it, touches: these are row-major, so
-    that the caller's tensors need no conversion, a reshape is an alias and a linear layer sees a
-    matrix. Kernels read and write either through strides.
+    Maps [N, C, sizes] are stored channels last, except those the caller sees and those that a
+    flatten or reshape reads or a linear layer, with what is fused to it, touches: these are
+    row-major, so that the caller's tensors need no conversion, a reshape is an alias and a linear
+    layer sees a matrix. Kernels read and write either through strides.
     """
     row_major = {value.name for value in graph.inputs} | set(graph.outputs)
     for node in graph.nodes:

@@ -82,25 +82,34 @@ def _function(node: Node) -> Torch:
     return run
 
 
-def _sides(padding: tuple[int, ...]) -> tuple[int, int, int, int]:
-    top, left, bottom, right = padding
-    return (left, right, top, bottom)
+def _sides(padding: tuple[int, ...]) -> tuple[int, ...]:
+    """A padding in torch's order: both sides of the last dimension first."""
+    rank = len(padding) // 2
+    pairs = zip(padding[:rank], padding[rank:], strict=True)
+    return tuple(side for pair in reversed([*pairs]) for side in pair)
 
 
-def _conv2d(op: ops.Conv2d) -> Torch:
-    top, left, bottom, right = op.padding
-    even = (top, left) == (bottom, right)
+def _unary(op: ops.Unary) -> Torch:
+    """torch's function of the op's name."""
+    function = getattr(torch, op.name, None) or getattr(F, op.name)
+    return lambda x: function(x, **vars(op))
+
+
+def _conv(op: ops.Conv) -> Torch:
+    function = getattr(F, op.name)
+    begins, ends = op.padding[: op.rank], op.padding[op.rank :]
 
     def call(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
-        if not even:
+        if begins != ends:
             x = F.pad(x, _sides(op.padding))
-        padding = (top, left) if even else (0, 0)
-        return F.conv2d(x, w, b, op.stride, padding, op.dilation, op.groups)
+        padding = begins if begins == ends else 0
+        result: torch.Tensor = function(x, w, b, op.stride, padding, op.dilation, op.groups)
+        return result
 
     return call
 
 
-def _padded(op: ops.MaxPool2d | ops.AvgPool2d, fill: float, pads_alike: bool) -> tuple[Torch, Any]:
+def _padded(op: ops.Pooling, fill: float, pads_alike: bool) -> tuple[Torch, Any]:
     """What pads a pool's input, and the padding that is left to torch's pool.
 
     Args:
@@ -111,31 +120,32 @@ def _padded(op: ops.MaxPool2d | ops.AvgPool2d, fill: float, pads_alike: bool) ->
     Raises:
         UnsupportedOp: for a padding that torch's pools do not take, where that is not so.
     """
-    top, left, bottom, right = op.padding
-    height, width = op.kernel_size
-    if (top, left) == (bottom, right) and 2 * top <= height and 2 * left <= width:
-        return lambda x: x, (top, left)
+    begins, ends = op.window.begins, op.window.ends
+    if begins == ends and all(2 * n <= k for n, k in zip(begins, op.kernel_size, strict=True)):
+        return lambda x: x, begins
     if not pads_alike:
         raise UnsupportedOp(
             f"torch's {op.name} pads both sides alike, by at most half its window",
             got=op,
-            wanted="(top, left) equal to (bottom, right) and at most kernel_size / 2; or no "
-            "ceil_mode, and count_include_pad",
+            wanted="padding equal on both sides and at most kernel_size / 2; or no ceil_mode, and "
+            "count_include_pad",
             remedy='use target="triton" or "numpy" for this graph',
         )
-    return lambda x: F.pad(x, _sides(op.padding), value=fill), (0, 0)
+    return lambda x: F.pad(x, _sides(op.padding), value=fill), 0
 
 
-def _max_pool2d(op: ops.MaxPool2d) -> Torch:
+def _max_pool(op: ops.MaxPool) -> Torch:
+    function = getattr(F, op.name)
     pad, left = _padded(op, -inf, not op.ceil_mode)
     options = (op.kernel_size, op.stride, left, op.dilation, op.ceil_mode)
-    return lambda x: F.max_pool2d(pad(x), *options)
+    return lambda x: function(pad(x), *options)
 
 
-def _avg_pool2d(op: ops.AvgPool2d) -> Torch:
+def _avg_pool(op: ops.AvgPool) -> Torch:
+    function = getattr(F, op.name)
     pad, left = _padded(op, 0.0, not op.ceil_mode and op.count_include_pad)
     options = (op.kernel_size, op.stride, left, op.ceil_mode, op.count_include_pad)
-    return lambda x: F.avg_pool2d(pad(x), *options)
+    return lambda x: function(pad(x), *options)
 
 
 def _softmax(function: Torch) -> Callable[[Any], Torch]:
@@ -167,24 +177,23 @@ def _arithmetic(function: Torch) -> Callable[[Any], Torch]:
 
 
 TABLE: dict[type[Op], Callable[[Any], Torch]] = {
+    **dict.fromkeys(ops.Unary.__subclasses__(), _unary),
     ops.Add: _arithmetic(torch.add),
-    ops.AvgPool2d: _avg_pool2d,
+    ops.AvgPool1d: _avg_pool,
+    ops.AvgPool2d: _avg_pool,
     ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),
     ops.Concat: lambda op: lambda *parts: torch.cat(parts, op.dim),
-    ops.Conv2d: _conv2d,
+    ops.Conv1d: _conv,
+    ops.Conv2d: _conv,
     ops.Dropout: lambda op: lambda x: x,
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
-    ops.LeakyRelu: lambda op: lambda x: F.leaky_relu(x, op.negative_slope),
     ops.Linear: lambda op: F.linear,
     ops.LogSoftmax: _softmax(F.log_softmax),
-    ops.MaxPool2d: _max_pool2d,
+    ops.MaxPool1d: _max_pool,
+    ops.MaxPool2d: _max_pool,
     ops.Mul: _arithmetic(torch.mul),
     ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
-    ops.Relu: lambda op: F.relu,
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
-    ops.Sigmoid: lambda op: torch.sigmoid,
-    ops.Silu: lambda op: F.silu,
     ops.Softmax: _softmax(F.softmax),
-    ops.Tanh: lambda op: torch.tanh,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from math import prod
 
@@ -61,12 +62,16 @@ def scale_and_shift(norm: Node) -> tuple[Packing, Packing]:
     _, mean, var, weight, bias = norm.inputs
     strides = (0, 1, *(0,) * (len(norm.type.shape) - 2))
 
-    def vector(kind: str, *sources: str) -> Packing:
+    def vector(kind: str, arrange: Callable[..., Array], *sources: str) -> Packing:
         name = f"{'+'.join(sources)}@batch_norm_{kind}@{eps!r}"
-        arrange = partial({"scale": _scale, "shift": _shift}[kind], eps=eps)
-        return Packing(name, sources, norm.type.shape, strides, DType.F32, arrange)
+        return Packing(
+            name, sources, norm.type.shape, strides, DType.F32, partial(arrange, eps=eps)
+        )
 
-    return vector("scale", var, weight), vector("shift", mean, var, weight, bias)
+    return (
+        vector("scale", _scale, var, weight),
+        vector("shift", _shift, mean, var, weight, bias),
+    )
 
 
 def _scale(var: Array, weight: Array, *, eps: float) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import DType, Fused, Graph, Node, Op, Refusal
+from graphcnn.ir import Fused, Graph, Node, Refusal
 from graphcnn.kernels import (
     Policy,
     Refused,
@@ -34,6 +34,7 @@ from graphcnn.ops import (
     Softmax,
 )
 from graphcnn.plan import Lowered
+from graphcnn.targets.capability import check_capability
 from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of
 from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group
@@ -66,13 +67,13 @@ class TritonTarget:
             TooLarge: for a value beyond what kernels can address.
             UnsupportedOp: naming the node that has no kernel, and why.
         """
+        check_capability(graph, self.on)
         refusals: list[Refusal] = []
         while True:
             apart = {refusal.node for refusal in refusals}
             lowering = Lowering.of(graph, self.on, apart)
             lowering.check_sizes()
             for node in lowering.graph.nodes:
-                _check_dtype(node)
                 try:
                     self._lower_node(lowering, node)
                 except Refused as refused:
@@ -105,25 +106,6 @@ def _unsupported(node: Node, because: str) -> UnsupportedOp:
     )
 
 
-def _check_dtype(node: Node) -> None:
-    if node.type.dtype not in (DType.F32, DType.F16, DType.BF16):
-        raise UnsupportedOp(
-            "kernels compute in float32",
-            where=node.place,
-            got=node.type,
-            wanted="f32, f16 or bf16",
-            remedy='build the graph with one of these, or pass target="library"',
-        )
-
-
-def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
-    if isinstance(arg, Buffer):
-        return resolve(arg)
-    if isinstance(arg, tuple):
-        return tuple(_substitute(part, resolve) for part in arg)
-    return arg
-
-
 def _pointwise(lowering: Lowering, node: Node) -> None:
     before = node.inputs[0]
     if lowering.graph.type_of(before).shape != node.type.shape:
@@ -141,13 +123,24 @@ def _pool(lowering: Lowering, node: Node) -> None:
     assert isinstance(node.op, MaxPool | AvgPool)
     x, y = (as_image(lowering.view(name)) for name in (node.inputs[0], node.name))
     window = node.op.window.lifted(2)
-    taps = {"kernel": window.kernel, "stride": window.stride}
     if isinstance(node.op, MaxPool):
-        launch = max_pool2d(x, y, **taps, padding=window.begins, dilation=window.dilation)
+        launch = max_pool2d(
+            x,
+            y,
+            kernel=window.kernel,
+            stride=window.stride,
+            padding=window.begins,
+            dilation=window.dilation,
+        )
     else:
-        padding = (*window.begins, *window.ends)
-        counts = node.op.count_include_pad
-        launch = avg_pool2d(x, y, **taps, padding=padding, count_include_pad=counts)
+        launch = avg_pool2d(
+            x,
+            y,
+            kernel=window.kernel,
+            stride=window.stride,
+            padding=(*window.begins, *window.ends),
+            count_include_pad=node.op.count_include_pad,
+        )
     lowering.emit(node, node.op.name, launch, (x,), (y,))
 
 
@@ -192,7 +185,7 @@ def _view(lowering: Lowering, node: Node) -> None:
 
 
 # How an op, or a family of them, becomes steps; any other is a stage of a pointwise kernel.
-TABLE: dict[type[Op], Callable[[Lowering, Node], None]] = {
+TABLE: dict[type, Callable[[Lowering, Node], None]] = {
     Pooling: _pool,
     GlobalAvgPool2d: _global_pool,
     Softmax: _softmax,
