@@ -26,6 +26,7 @@ LANES = {
         "targets/test_layout.py",
         "test_architecture.py",
         "test_disk.py",
+        "test_docs.py",
         "test_files.py",
         "test_golden.py",
         "test_import.py",
