@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 LANES = {
     "pure": (
         "analysis",
+        "cpu/test_corpus.py",
         "frontend",
         "ir",
         "kernels/test_epilogue.py",
