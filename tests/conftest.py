@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 LANES = {
     "pure": (
         "analysis",
+        "cpu/test_corpus.py",
         "frontend",
         "ir",
         "kernels/test_epilogue.py",
@@ -26,6 +27,7 @@ LANES = {
         "targets/test_layout.py",
         "test_architecture.py",
         "test_disk.py",
+        "test_docs.py",
         "test_files.py",
         "test_golden.py",
         "test_import.py",

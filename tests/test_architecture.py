@@ -1,6 +1,7 @@
 """Who may import whom, what files may be called and how long they may grow."""
 
 import ast
+import re
 from collections.abc import Container
 from importlib.util import resolve_name
 from pathlib import Path
@@ -12,42 +13,22 @@ from graphcnn import kernels
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"networkx", "safetensors", "torch", "triton"}
-STANDARD = {"arguments", "errors", "forks", "settings"}
+NAME = re.compile(r"`([\w/.]+)`")
 
-# folder or top-level module -> (folders of graphcnn, heavy packages) it may import.
-BASE = STANDARD | {"ir"}
-OPS = BASE | {"ops"}
-MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
-    "errors": (set(), set()),
-    "arguments": ({"errors"}, set()),
-    "forks": (set(), set()),
-    "settings": (set(), set()),
-    "triton_api": ({"errors"}, {"torch", "triton"}),
-    "ir": (STANDARD, set()),
-    "ops": (BASE, set()),
-    "frontend": (OPS, set()),
-    "models": (OPS | {"frontend"}, {"safetensors"}),
-    "analysis": (OPS, set()),
-    "passes": (OPS | {"analysis"}, set()),
-    "plan": (OPS | {"analysis"}, set()),
-    "cpu": (STANDARD | {"triton_api"}, {"torch", "triton"}),
-    "targets": (OPS | {"plan", "kernels", "cpu", "triton_api"}, {"torch"}),
-    "runtime": (BASE | {"plan"}, {"torch"}),
-    "disk": ({"errors"}, set()),
-    "files": (OPS | {"disk", "frontend"}, {"safetensors"}),
-    "compiler": (OPS | {"passes", "plan", "targets", "runtime"}, set()),
-    "report": (
-        OPS | {"analysis", "compiler", "files", "kernels", "passes", "plan", "runtime", "targets"},
-        {"torch", "triton"},
-    ),
-    "demo": (OPS | {"compiler", "files", "models", "report", "runtime", "targets"}, {"torch"}),
-    "cli": (
-        OPS | {"compiler", "demo", "files", "models", "passes", "report", "targets"},
-        set(),
-    ),
-    "kernels": (set(), {"torch", "triton"}),
-}
-EXCEPTIONS = {"graphcnn/analysis/dag.py": {"networkx"}}
+
+def table() -> dict[str, tuple[set[str], set[str]]]:
+    """The import table of docs/architecture.md: room or file -> (rooms, libraries)."""
+    rows = re.findall(
+        r"^\| (`.*) \|(.*)\|(.*)\|$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE
+    )
+    return {
+        room: (set(NAME.findall(rooms)), set(NAME.findall(libraries)))
+        for names, rooms, libraries in rows
+        for room in NAME.findall(names)
+    }
+
+
+MAY_IMPORT = table()
 
 
 def sources() -> list[Path]:
@@ -126,15 +107,21 @@ def test_import_table(path):
         return
     own = room(path)
     assert own in MAY_IMPORT, f"{own} has no row in the import table"
-    folders, packages = MAY_IMPORT[own]
-    packages = packages | EXCEPTIONS.get(name, set())
+    rooms, libraries = MAY_IMPORT.get(name.removeprefix("graphcnn/"), MAY_IMPORT[own])
     for module in imported(path, dotted(path.parent)):
         assert module.replace(".", "").isidentifier(), f"{name} imports what {module} says"
         head, *rest = module.split(".")
         if head == "graphcnn":
-            assert rest[0] in folders | {own}, f"{name} imports {module}"
+            assert rest[0] in rooms | {own}, f"{name} imports {module}"
         elif head in HEAVY:
-            assert head in packages, f"{name} imports {module}"
+            assert head in libraries, f"{name} imports {module}"
+
+
+def test_every_row_of_the_table_has_a_room():
+    rooms = {room(path) for path in sources()} - {"__init__", "__main__"}
+    assert rooms == {name for name in MAY_IMPORT if "/" not in name}
+    assert all((ROOT / "graphcnn" / name).exists() for name in MAY_IMPORT if "/" in name)
+    assert rooms >= set().union(*(allowed for allowed, _ in MAY_IMPORT.values()))
 
 
 def test_the_table_would_catch_a_forbidden_import(tmp_path):
