@@ -17,7 +17,7 @@ LANES = {
         "frontend",
         "ir",
         "kernels/test_epilogue.py",
-        "kernels/test_tile.py",
+        "kernels/test_choices.py",
         "models",
         "ops",
         "passes",

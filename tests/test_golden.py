@@ -87,6 +87,7 @@ def written(name, argument):
 
 
 def literal(argument):
+    argument = getattr(argument, "value", argument)  # of a constexpr
     if isinstance(argument, Buffer):
         return f"{argument.name}+{argument.offset}"
     if isinstance(argument, tuple):

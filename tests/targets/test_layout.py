@@ -7,9 +7,10 @@ import pytest
 
 import graphcnn as gx
 from graphcnn.errors import MissingWeights
-from graphcnn.ir import DType, Param, TensorType
+from graphcnn.ir import DType, Node, Param, TensorType, Value
+from graphcnn.ops import BatchNorm
 from graphcnn.targets.layout import broadcast_strides, channels_last, contiguous, locate
-from graphcnn.targets.pack import LAYOUTS, pack
+from graphcnn.targets.pack import filters, plain, scale_and_shift
 from tests.tolerance import F32, assert_equal_but_for_roundings
 
 
@@ -21,13 +22,13 @@ def param(name, data, dtype=DType.F32):
     return Param(name, TensorType(data.shape, dtype), data)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 1, 1, 1), (7,), (), (2, 3)])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 4), (1, 1, 1, 1), (7,), (), (2, 3)])
 def test_strides_are_numpys(shape):
     array = np.zeros(shape, np.int8)
     assert contiguous(shape) == array.strides
-    if len(shape) == 4:
-        nhwc = np.zeros([shape[i] for i in (0, 2, 3, 1)], np.int8).transpose(0, 3, 1, 2)
-        assert channels_last(shape) == nhwc.strides
+    if len(shape) > 2:
+        last = np.moveaxis(np.zeros((shape[0], *shape[2:], shape[1]), np.int8), -1, 1)
+        assert channels_last(shape) == last.strides
 
 
 @pytest.mark.parametrize(
@@ -86,40 +87,45 @@ def test_aliases_share_their_operands_memory():
 WEIGHT = np.arange(2 * 3 * 2 * 4, dtype=np.float32).reshape(2, 3, 2, 4)
 
 
-def test_reduction_major_orders_taps_before_channels():
-    packed, dtype = pack("reduction_major", ("w",), (), {"w": param("w", WEIGHT)})
-    assert dtype is DType.F32
-    assert packed.shape == (2, 2 * 4 * 3)
-    for k, c, r, s in product(*map(range, WEIGHT.shape)):
-        assert packed[k, (r * 4 + s) * 3 + c] == WEIGHT[k, c, r, s]
+def packed(packing, *params):
+    """The numbers as they lie in memory, and as the kernel sees them."""
+    array = packing.pack({param.name: param for param in params})
+    steps = [stride * array.itemsize for stride in packing.strides]
+    return array, np.lib.stride_tricks.as_strided(array, packing.shape, steps)
 
 
-def test_channel_major_is_its_transpose():
-    packed, _ = pack("channel_major", ("w",), (), {"w": param("w", WEIGHT)})
-    assert packed.flags["C_CONTIGUOUS"]
+@pytest.mark.parametrize("order", ["reduction_major", "channel_major"])
+def test_filters_are_a_matrix_with_taps_before_channels(order):
+    weight = param("w", WEIGHT)
+    array, matrix = packed(filters(weight, order), weight)
+    assert array.flags["C_CONTIGUOUS"]
+    assert array.shape == ((2, 24) if order == "reduction_major" else (24, 2))
+    assert matrix.shape == (2, 2 * 4 * 3)
     for k, c, r, s in product(*map(range, WEIGHT.shape)):
-        assert packed[(r * 4 + s) * 3 + c, k] == WEIGHT[k, c, r, s]
+        assert matrix[k, (r * 4 + s) * 3 + c] == WEIGHT[k, c, r, s]
 
 
 def test_plain_stays():
-    packed, dtype = pack(
-        "plain", ("w",), (), {"w": param("w", WEIGHT.astype("float16"), DType.F16)}
-    )
-    assert (packed.dtype, dtype) == (np.float16, DType.F16)
-    np.testing.assert_array_equal(packed, WEIGHT)
+    weight = param("w", WEIGHT.astype("float16"), DType.F16)
+    array, seen = packed(plain(weight), weight)
+    assert (array.dtype, plain(weight).dtype) == (np.float16, DType.F16)
+    np.testing.assert_array_equal(seen, WEIGHT)
+    _, seen = packed(plain(weight, (6, 8)), weight)
+    np.testing.assert_array_equal(seen, WEIGHT.reshape(6, 8))
 
 
 def test_batch_norm_statistics_are_float32_whatever_the_graph_is():
     rng = np.random.default_rng(0)
     mean, var, weight, bias = rng.uniform(0.5, 1.5, (4, 5)).astype(np.float16)
-    params = {
-        name: param(name, data, DType.F16)
+    params = [
+        param(name, data, DType.F16)
         for name, data in (("m", mean), ("v", var), ("w", weight), ("b", bias))
-    }
-    scale, dtype = pack("batch_norm_scale", ("v", "w"), (0.1,), params)
-    shift, _ = pack("batch_norm_shift", ("m", "v", "w", "b"), (0.1,), params)
-    assert dtype is DType.F32
+    ]
+    type = TensorType((3, 5), DType.F16)
+    node = Node("y", BatchNorm(0.1), ("x", "m", "v", "w", "b"), (Value("y", type),))
+    (scale, rows), (shift, _) = (packed(vector, *params) for vector in scale_and_shift(node))
     assert scale.dtype == shift.dtype == np.float32
+    np.testing.assert_array_equal(rows, np.stack([scale] * 3))
     exact = weight.astype(np.float64) / np.sqrt(var.astype(np.float64) + 0.1)
     # Computed in float64, rounded once: half precision's numbers are exact there.
     assert_equal_but_for_roundings(scale, exact, 1.001, F32)
@@ -132,20 +138,10 @@ def test_batch_norm_statistics_are_float32_whatever_the_graph_is():
     assert (np.abs(x * scale + shift - normed) <= 6 * F32 * (np.abs(x * exact) + sizes)).all()
 
 
-@pytest.mark.parametrize("layout", ["plain", "reduction_major"])
-def test_a_param_without_data(layout):
+def test_a_param_without_data():
     bare = Param("w", TensorType((2, 3, 2, 4)))
-    with pytest.raises(MissingWeights) as caught:
-        pack(layout, ("w",), (), {"w": bare})
-    assert "f32[2,3,2,4]" in caught.value.where
-    assert "with_he_weights" in caught.value.remedy
-
-
-def test_every_layout_is_tested():
-    assert set(LAYOUTS) == {
-        "plain",
-        "reduction_major",
-        "channel_major",
-        "batch_norm_scale",
-        "batch_norm_shift",
-    }
+    for packing in (plain(bare), filters(bare, "reduction_major")):
+        with pytest.raises(MissingWeights) as caught:
+            packing.pack({"w": bare})
+        assert "f32[2,3,2,4]" in caught.value.where
+        assert "with_he_weights" in caught.value.remedy
