@@ -73,19 +73,18 @@ class Target(Protocol):
 
     Attributes:
         name: The word a user selects it by.
-        fuses: Whether its kernels compute fused groups.
         on: Its device.
     """
 
     name: str
-    fuses: bool
 
     @property
     def on(self) -> Device:
         """The device the steps run on."""
 
-    def supports(self, body: Graph) -> Refusal | None:
-        """Whether one kernel can compute a group; the reason when not."""
+    @property
+    def supports(self) -> Callable[[Graph], Refusal | None] | None:
+        """Whether one kernel can compute a group, the reason when not; None when none ever can."""
 
     def unit(self, graph: Graph) -> float:
         """Unit roundoff of the arithmetic that computes this graph's values."""

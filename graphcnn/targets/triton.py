@@ -43,7 +43,6 @@ class TritonTarget:
     """Kernels of `graphcnn.kernels` on a CUDA device, or compiled natively for the CPU."""
 
     name = "triton"
-    fuses = True
 
     def __init__(self, device: Device) -> None:
         self.on = device
