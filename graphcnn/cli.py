@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from graphcnn.errors import DTypeMismatch, GraphCNNError
 from graphcnn.ir import DType, Graph, rebatch, with_he_weights
 from graphcnn.models import MODELS, build
 from graphcnn.passes import PASSES, Fuse, journal
+from graphcnn.version import __version__
 
 STAGES = ("source", *PASSES, "plan")
 # Options of a pass that a user may set: groups of node names.
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("graphcnn", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"graphcnn {version('graphcnn')}")
+    parser.add_argument("--version", action="version", version=f"graphcnn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="the main job: LeNet on real digits, then VGG-16")
     demo.add_argument("--json", metavar="FILE", help="write every result to FILE")

@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "arguments": ({"errors"}, set()),
     "forks": (set(), set()),
+    "version": (set(), set()),
     "settings": (set(), set()),
     "triton_api": ({"errors"}, {"torch", "triton"}),
     "ir": (STANDARD, set()),
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     ),
     "demo": (OPS | {"compiler", "files", "models", "report", "runtime", "targets"}, {"torch"}),
     "cli": (
-        OPS | {"compiler", "demo", "files", "models", "passes", "report", "targets"},
+        OPS | {"compiler", "demo", "files", "models", "passes", "report", "targets", "version"},
         set(),
     ),
     "kernels": (set(), {"torch", "triton"}),
