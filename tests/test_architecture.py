@@ -141,15 +141,26 @@ def late():
     }
 
 
-@pytest.mark.parametrize("folder", ["ir"])
-def test_no_module_imports_another_in_a_circle(folder):
-    paths = {
-        f"graphcnn.{folder}.{path.stem}": path
-        for path in ROOT.glob(f"graphcnn/{folder}/*.py")
-        if path.stem != "__init__"
-    }
-    reads = {name: imported(path, package(path)) & paths.keys() for name, path in paths.items()}
-    TopologicalSorter(reads).prepare()  # raises CycleError with the circle
+# Folders with a circle that is not untied yet.
+TIED = {"cpu", "frontend"}
+FOLDERS = {path.parent.name for path in ROOT.glob("graphcnn/*/__init__.py")}
+
+
+@pytest.mark.parametrize("folder", sorted(FOLDERS - TIED))
+def test_no_module_knows_another_in_a_circle(folder):
+    """Not inside functions either, nor for type checkers."""
+    base = f"graphcnn.{folder}"
+    paths = {f"{base}.{path.stem}": path for path in ROOT.glob(f"graphcnn/{folder}/[!_]*.py")}
+    known = {}
+    for name, path in paths.items():
+        imports = [
+            n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)
+        ]
+        wanted = {n.module for n in imports} | {
+            f"{base}.{a.name}" for n in imports for a in n.names
+        }
+        known[name] = wanted & paths.keys()
+    TopologicalSorter(known).prepare()  # raises CycleError with the circle
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
