@@ -10,16 +10,20 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from graphcnn.errors import DTypeMismatch, GraphCNNError
-from graphcnn.ir import CompileLog, DType, Graph, inline, rebatch, with_he_weights
+from graphcnn.ir import DType, Graph, rebatch, with_he_weights
 from graphcnn.models import MODELS, build
-from graphcnn.passes import PASSES, default_pipeline, run_passes
+from graphcnn.passes import PASSES, Fuse, journal
+from graphcnn.version import __version__
 
 STAGES = ("source", *PASSES, "plan")
+# Options of a pass that a user may set: groups of node names.
+DEMANDS = tuple(option.name for option in fields(Fuse) if option.type == "Names")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,20 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("graphcnn", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"graphcnn {version('graphcnn')}")
+    parser.add_argument("--version", action="version", version=f"graphcnn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="the main job: LeNet on real digits, then VGG-16")
     demo.add_argument("--json", metavar="FILE", help="write every result to FILE")
     demo.set_defaults(command=_demo)
-    words: dict[str, tuple[Callable[[argparse.Namespace, Graph], Any], str]] = {
-        "run": (_run, "run the network once"),
-        "verify": (_verify, "check every kernel against the float64 reference"),
-        "explain": (_explain, "which nodes became which kernel, and why the rest did not"),
-        "compare": (_compare, "time torch, unfused and fused side by side"),
-        "profile": (_profile, "time every kernel"),
-        "inspect": (_inspect, "show the graph: types, parameters, multiply-accumulates"),
-    }
-    for word, (report, text) in words.items():
+    for word, (report, text) in REPORTS.items():
         sub = commands.add_parser(word, help=text)
         _add_network_options(sub)
         sub.set_defaults(command=_report, report=report)
@@ -85,9 +81,9 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
     sub.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     sub.add_argument("--no-fuse", action="store_true", help="one kernel per operator")
-    for demand in ("--must-fuse", "--must-not-fuse"):
+    for demand in DEMANDS:
         sub.add_argument(
-            demand,
+            f"--{demand.replace('_', '-')}",
             action="append",
             default=[],
             metavar="A,B,...",
@@ -152,31 +148,70 @@ def load_network(name: str, batch: int | None, dtype: str | None, seed: int) -> 
     return graph if batch is None else rebatch(graph, batch)
 
 
+def _demands(options: argparse.Namespace) -> dict[str, Any]:
+    return {"fuse": not options.no_fuse} | {name: getattr(options, name) for name in DEMANDS}
+
+
 def _compiled(options: argparse.Namespace, graph: Graph, **changes: Any) -> Any:
     from graphcnn.compiler import compile
 
-    chosen = {
-        "device": options.device,
-        "fuse": not options.no_fuse,
-        "must_fuse": options.must_fuse,
-        "must_not_fuse": options.must_not_fuse,
+    return compile(graph, **({"device": options.device} | _demands(options) | changes))
+
+
+def _side_by_side(options: argparse.Namespace, graph: Graph) -> dict[str, Any]:
+    undemanded: dict[str, Any] = dict.fromkeys(DEMANDS, ())
+    return {
+        "torch": _compiled(options, graph, target="library", **undemanded),
+        "unfused": _compiled(options, graph, fuse=False, **undemanded),
+        "fused": _compiled(options, graph),
     }
-    return compile(graph, **(chosen | changes))
+
+
+# A report by its word on the command line: what makes it, of the module graphcnn.report, which is
+# loaded when it is needed, the options and the network; and what it tells.
+REPORTS: dict[str, tuple[Callable[[Any, argparse.Namespace, Graph], Any], str]] = {
+    "run": (
+        lambda report, options, graph: report.run_once(_compiled(options, graph), options.seed),
+        "run the network once",
+    ),
+    "verify": (
+        lambda report, options, graph: report.verify(_compiled(options, graph)),
+        "check every kernel against the float64 reference",
+    ),
+    "explain": (
+        lambda report, options, graph: report.explain(_compiled(options, graph)),
+        "which nodes became which kernel, and why the rest did not",
+    ),
+    "compare": (
+        lambda report, options, graph: report.compare(_side_by_side(options, graph)),
+        "time torch, unfused and fused side by side",
+    ),
+    "profile": (
+        lambda report, options, graph: report.profile(_compiled(options, graph)),
+        "time every kernel",
+    ),
+    "inspect": (
+        lambda report, _options, graph: report.inspect(graph),
+        "show the graph: types, parameters, multiply-accumulates",
+    ),
+}
 
 
 def _stage(options: argparse.Namespace, graph: Graph) -> object:
     """What `--emit` asks for: the graph after a pass, or the plan."""
     if options.emit == "plan":
         return _compiled(options, graph).plan
+    from graphcnn.compiler import optimize
     from graphcnn.targets import resolve
 
-    passes = default_pipeline(
-        resolve("triton", options.device).supports,
-        must_fuse=options.must_fuse,
-        must_not_fuse=options.must_not_fuse,
-        fuse=not options.no_fuse,
-    )
-    return run_passes(inline(graph), passes[: STAGES.index(options.emit)], CompileLog())
+    log = journal()
+    try:
+        optimize(graph, resolve("triton", options.device), log, **_demands(options))
+    except GraphCNNError:
+        # A later pass may fail.
+        if options.emit not in log.graphs:
+            raise
+    return log.graphs[options.emit]
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -184,50 +219,9 @@ def _report(options: argparse.Namespace) -> int:
     if options.emit is not None:
         print(_stage(options, graph))
         return 0
-    result = options.report(options, graph)
+    result = options.report(import_module("graphcnn.report"), options, graph)
     print(json.dumps(result.to_json(), indent=2) if options.json else result)
     return 0 if getattr(result, "ok", True) else 1
-
-
-def _run(options: argparse.Namespace, graph: Graph) -> Any:
-    from graphcnn.report import run_once
-
-    return run_once(_compiled(options, graph), seed=options.seed)
-
-
-def _verify(options: argparse.Namespace, graph: Graph) -> Any:
-    from graphcnn.report import verify
-
-    return verify(_compiled(options, graph))
-
-
-def _explain(options: argparse.Namespace, graph: Graph) -> Any:
-    from graphcnn.report import explain
-
-    return explain(_compiled(options, graph))
-
-
-def _compare(options: argparse.Namespace, graph: Graph) -> Any:
-    from graphcnn.report import compare
-
-    models = {
-        "torch": _compiled(options, graph, target="library"),
-        "unfused": _compiled(options, graph, fuse=False, must_fuse=(), must_not_fuse=()),
-        "fused": _compiled(options, graph),
-    }
-    return compare(models)
-
-
-def _profile(options: argparse.Namespace, graph: Graph) -> Any:
-    from graphcnn.report import profile
-
-    return profile(_compiled(options, graph))
-
-
-def _inspect(_options: argparse.Namespace, graph: Graph) -> Any:
-    from graphcnn.report import inspect
-
-    return inspect(graph)
 
 
 def _demo(options: argparse.Namespace) -> int:

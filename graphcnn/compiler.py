@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from graphcnn.arguments import batch_sizes, flag, sequence
 from graphcnn.errors import FusionRefused
-from graphcnn.ir import CompileLog, Graph, inline, verify
-from graphcnn.passes import Pass, default_pipeline, groups, run_passes
+from graphcnn.ir import CompileLog, Graph, Skipped, inline, verify
+from graphcnn.passes import PASSES, Pass, default_pipeline, groups, journal, run_passes
+from graphcnn.plan import Target
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import resolve
 
@@ -55,28 +56,56 @@ def compile(
         TooLarge: for a tensor, or a batch, beyond what the kernels can address.
         DeviceUnavailable, UnknownTarget: for a device or target that is not there.
     """
-    log = CompileLog()
+    log = journal()
     verify(graph)
     chosen = resolve(target, device)
-    fuse = flag(fuse, "fuse")
     sizes = batch_sizes(batches)
-    if passes is not None:
-        wanted = "passes, such as graphcnn.passes.Simplify()"
-        passes = sequence(passes, "passes", Pass, wanted)  # type: ignore[type-abstract]  # for isinstance
-    demanded = groups("must_fuse", must_fuse) + groups("must_not_fuse", must_not_fuse)
-    if passes is not None and demanded:
-        raise FusionRefused(
-            "must_fuse and must_not_fuse are for the default pipeline",
-            where="passes=",
-            got=demanded,
-            remedy="hand the groups to the Fuse pass in `passes`, or leave `passes` out",
-        )
-    if passes is None:
-        passes = default_pipeline(
-            chosen.supports, fuse=fuse, must_fuse=must_fuse, must_not_fuse=must_not_fuse
-        )
-    optimized = run_passes(inline(graph), passes, log)
+    optimized = optimize(
+        graph,
+        chosen,
+        log,
+        fuse=fuse,
+        passes=passes,
+        must_fuse=must_fuse,
+        must_not_fuse=must_not_fuse,
+    )
     model = CompiledModel(graph, optimized, chosen, log)
     if all(param.data is not None for param in optimized.params):
         model.prepare(sizes)
     return model
+
+
+def optimize(
+    graph: Graph,
+    target: Target,
+    log: CompileLog,
+    *,
+    fuse: bool = True,
+    passes: Sequence[Pass] | None = None,
+    must_fuse: Sequence[tuple[str, ...]] = (),
+    must_not_fuse: Sequence[tuple[str, ...]] = (),
+) -> Graph:
+    """What the passes make of a valid graph for a target: the first half of `compile`.
+
+    Arguments and errors are those of `compile`; the log is told what happens as it happens, also
+    when it ends in an error.
+    """
+    left_out = "fuse=False" if not flag(fuse, "fuse") else f"target '{target.name}' does not fuse"
+    if passes is None:
+        passes = default_pipeline(target.supports, must_fuse, must_not_fuse, fuse)
+    else:
+        wanted = "passes, such as graphcnn.passes.Simplify()"
+        passes = sequence(passes, "passes", Pass, wanted)  # type: ignore[type-abstract]  # for isinstance
+        left_out = "it is not among `passes`"
+        if demanded := groups("must_fuse", must_fuse) + groups("must_not_fuse", must_not_fuse):
+            raise FusionRefused(
+                "must_fuse and must_not_fuse are for the default pipeline",
+                where="passes=",
+                got=demanded,
+                remedy="hand the groups to the Fuse pass in `passes`, or leave `passes` out",
+            )
+    optimized = run_passes(inline(graph), passes, log)
+    for name in PASSES:
+        if name not in log.graphs:
+            log.add(Skipped(name, left_out))
+    return optimized

@@ -6,7 +6,8 @@ GRAPHCNN_VERIFY=0    skip the IR check between passes
 GRAPHCNN_SANITIZE=1  CPU kernels check bounds, races, unwritten and overwritten memory
 
 A function argument takes precedence over its variable. Of other programs' variables, the CPU
-device heeds CC, its C compiler and options, TMPDIR, TRITON_CACHE_DIR and OMP_NUM_THREADS.
+device heeds CC, its C compiler and options, TMPDIR, TRITON_CACHE_DIR and OMP_NUM_THREADS;
+`import graphcnn` heeds EAGER_IMPORT, of lazy-loader.
 """
 
 from __future__ import annotations

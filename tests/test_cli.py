@@ -97,6 +97,20 @@ def test_emit_stops_after_each_stage(capsys, saved):
     assert [step.name for step in default_pipeline()] == list(STAGES[1:-1])
 
 
+def test_a_stage_is_shown_also_when_a_later_one_fails(capsys, saved):
+    demand = ("--must-fuse", "conv,nothing", "--emit")
+    status, out, _ = run(capsys, "explain", saved[1], *demand, "simplify")
+    assert status == 0
+    assert gx.parse(out) == saved[0]
+    assert run(capsys, "explain", saved[1], *demand, "fuse")[:2] == (2, "")
+
+
+def test_without_fusion_its_stage_is_the_last_graph(capsys, saved):
+    status, out, _ = run(capsys, "explain", saved[1], "--no-fuse", "--emit", "fuse")
+    assert status == 0
+    assert gx.parse(out) == saved[0]
+
+
 def test_demands_reach_the_compiler(capsys, saved):
     status, out, _ = run(capsys, "explain", saved[1], "--must-not-fuse", "act,pool", "--json")
     assert status == 0

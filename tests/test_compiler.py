@@ -18,7 +18,7 @@ from graphcnn.errors import (
     UnknownNode,
     UnknownTarget,
 )
-from graphcnn.ir import Fused, inline, outline
+from graphcnn.ir import Fused, Skipped, inline, outline
 from graphcnn.kernels import CPU, CUDA
 from graphcnn.models.vgg import vgg16
 from graphcnn.passes import Simplify, default_pipeline
@@ -120,7 +120,7 @@ def test_must_fuse_and_must_not_fuse():
             "relu",
         ),
         ({"must_fuse": [("conv", "relu")], "fuse": False}, "fuse=False"),
-        ({"must_fuse": [("conv", "relu")], "target": "library"}, "one operator at a time"),
+        ({"must_fuse": [("conv", "relu")], "target": "library"}, "does not fuse"),
         ({"must_fuse": [("conv", "relu")], "passes": (Simplify(),)}, "Fuse pass"),
         ({"must_not_fuse": [("conv", "relu")], "passes": ()}, "default pipeline"),
     ],
@@ -236,6 +236,22 @@ def test_passes_are_run_as_given():
     assert [stage.name for stage in model.log.stages] == ["simplify"]
     stages = [stage.name for stage in gx.compile(graph, device="cpu").log.stages]
     assert stages == [step.name for step in default_pipeline()]
+
+
+@pytest.mark.parametrize(
+    ("options", "because"),
+    [
+        ({"target": "library"}, "target 'library' does not fuse"),
+        ({"fuse": False}, "fuse=False"),
+        ({"passes": (Simplify(),)}, "it is not among `passes`"),
+    ],
+    ids=["library", "fusion off", "other passes"],
+)
+def test_a_compile_without_fusion_says_why_and_declines_nothing(options, because):
+    log = gx.compile(block(), device="cpu", **options).log
+    assert log.refusals == []
+    assert log.events[-1] == Skipped("fuse", because)
+    assert log.graphs["fuse"] == log.stages[-1].after
 
 
 @pytest.mark.parametrize("groups", [5, "conv1", ["conv1"], ("conv1", "relu1"), [("conv1", 5)], [5]])

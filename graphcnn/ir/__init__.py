@@ -4,7 +4,18 @@ from graphcnn.ir.evaluate import bounded, estimated, evaluate, weights
 from graphcnn.ir.fused import inline, outline
 from graphcnn.ir.graph import Fused, Graph, Node, Param, Value, node_cost
 from graphcnn.ir.he_weights import with_he_weights
-from graphcnn.ir.log import CompileLog, Refusal, Stage
+from graphcnn.ir.log import (
+    Choice,
+    CompileLog,
+    Event,
+    Failed,
+    Finished,
+    Listener,
+    Refusal,
+    Rewritten,
+    Skipped,
+    Started,
+)
 from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
 from graphcnn.ir.rebatch import batch_of, rebatch
 from graphcnn.ir.text import parse
@@ -13,17 +24,24 @@ from graphcnn.ir.verify import check_data, check_graph, verify
 
 __all__ = [
     "Array",
+    "Choice",
     "CompileLog",
     "Cost",
     "DType",
+    "Event",
+    "Failed",
+    "Finished",
     "Fused",
     "Graph",
+    "Listener",
     "Node",
     "Op",
     "OpKind",
     "Param",
     "Refusal",
-    "Stage",
+    "Rewritten",
+    "Skipped",
+    "Started",
     "TensorType",
     "Value",
     "batch_of",

@@ -12,11 +12,7 @@ from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.models.vgg import vgg11, vgg13, vgg16, vgg19
 
 MODELS: dict[str, Callable[..., Graph]] = {
-    "lenet": lenet,
-    "vgg11": vgg11,
-    "vgg13": vgg13,
-    "vgg16": vgg16,
-    "vgg19": vgg19,
+    build.__name__: build for build in (lenet, vgg11, vgg13, vgg16, vgg19)
 }
 
 __all__ = ["MODELS", "build", "lenet", "mnist_sample", "vgg11", "vgg13", "vgg16", "vgg19"]

@@ -4,12 +4,9 @@ from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
 from graphcnn.passes.fuse import Fuse, Supports, accept_every_body
-from graphcnn.passes.pipeline import default_pipeline, groups, run_passes
+from graphcnn.passes.journal import journal
+from graphcnn.passes.pipeline import PASSES, default_pipeline, groups, run_passes
 from graphcnn.passes.simplify import Simplify
-
-PASSES: dict[str, type[Pass]] = {
-    cls.name: cls for cls in (Simplify, Canonicalize, FoldBatchNorm, Fuse)
-}
 
 __all__ = [
     "PASSES",
@@ -22,5 +19,6 @@ __all__ = [
     "accept_every_body",
     "default_pipeline",
     "groups",
+    "journal",
     "run_passes",
 ]

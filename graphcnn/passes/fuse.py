@@ -82,7 +82,8 @@ class Fuse(Pass):
         fused = _contract(graph, groups) if groups else graph
         _explain_leftovers(fused, tried)
         demands.check(fused, tried)
-        log.rewrites.extend(tried.rewrites)
+        for rewrite in tried.rewrites:
+            log.add(rewrite)
         for refusal in tried.refusals:
             # That one chain could not take a node is of no interest when another one did.
             if refusal.rule != self.name or _stays_alone(refusal.node, fused):

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from time import perf_counter
 
 from graphcnn import settings
 from graphcnn.arguments import flag
-from graphcnn.errors import (
-    FileProblem,
-    FusionRefused,
-    GraphCNNError,
-    InvalidAttribute,
-    PassError,
-    shown,
-)
-from graphcnn.ir import CompileLog, Graph, Stage, TensorType, verify
+from graphcnn.errors import FusionRefused, GraphCNNError, InvalidAttribute, PassError, shown
+from graphcnn.ir import CompileLog, Failed, Finished, Graph, Started, TensorType, verify
 from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
@@ -26,7 +17,7 @@ from graphcnn.passes.simplify import Simplify
 
 
 def default_pipeline(
-    supports: Supports = accept_every_body,
+    supports: Supports | None = accept_every_body,
     must_fuse: Sequence[Sequence[str]] = (),
     must_not_fuse: Sequence[Sequence[str]] = (),
     fuse: bool = True,
@@ -34,7 +25,8 @@ def default_pipeline(
     """The passes that compile a graph for a target.
 
     Args:
-        supports: The target's answer to the body of a group: None, or why it cannot run it.
+        supports: The target's answer to the body of a group: None, or why it cannot run it. None in
+            its place is a target that does not fuse.
         must_fuse: Groups of node names that have to end in one kernel.
         must_not_fuse: Groups of node names that must not share a kernel.
         fuse: Whether to group nodes into kernels at all.
@@ -51,6 +43,13 @@ def default_pipeline(
             got=must_fuse,
             remedy="leave out fuse=False or must_fuse",
         )
+    if supports is None and demands[0]:
+        raise FusionRefused(
+            "a fusion is demanded and the target does not fuse",
+            where="must_fuse",
+            got=must_fuse,
+            remedy='leave out must_fuse, or compile for target="triton"',
+        )
     return (
         # First, so that no dropout or other identity hides a pattern from the rest.
         Simplify(),
@@ -60,7 +59,7 @@ def default_pipeline(
         # Before fuse: a batch norm that folds must not become a step of a kernel's tail.
         FoldBatchNorm(),
         # Last: no pass looks into a group's body.
-        *((Fuse(supports, *demands),) if fuse else ()),
+        *((Fuse(supports, *demands),) if fuse and supports else ()),
     )
 
 
@@ -82,27 +81,30 @@ def groups(keyword: str, value: object) -> tuple[tuple[str, ...], ...]:
     return tuple(map(tuple, found))
 
 
+# By name, in order.
+PASSES: dict[str, type[Pass]] = {step.name: type(step) for step in default_pipeline()}
+
+
 def run_passes(graph: Graph, passes: tuple[Pass, ...], log: CompileLog) -> Graph:
     """Run passes in order and check the graph after each, unless `GRAPHCNN_VERIFY=0`.
 
-    Each pass is recorded in the log as a stage. `GRAPHCNN_DEBUG=1` prints times and node counts
-    to stderr, 2 also each graph that changed; `GRAPHCNN_DUMP=DIR` writes 00-source.gcn,
-    01-simplify.gcn and so on.
+    The log is told when each starts, and how it ends.
 
     Raises:
         PassError: when a pass breaks its contract, naming it and those before it.
-        FileProblem: when the dump directory cannot be written.
     """
-    _dump(graph, 0, "source")
     for index, step in enumerate(passes):
+        log.add(Started(step.name, graph))
         start = perf_counter()
-        after = step.run(graph, log)
-        stage = Stage(step.name, perf_counter() - start, len(graph.nodes), len(after.nodes))
-        log.stages.append(stage)
-        if settings.verify_between_passes():
-            _check(graph, after, step, passes[:index])
-        _print(stage, graph, after)
-        _dump(after, index + 1, step.name)
+        try:
+            after = step.run(graph, log)
+            seconds = perf_counter() - start
+            if settings.verify_between_passes():
+                _check(graph, after, step, passes[:index])
+        except Exception as error:
+            log.add(Failed(step.name, perf_counter() - start, error))
+            raise
+        log.add(Finished(step.name, seconds, graph, after))
         graph = after
     return graph
 
@@ -129,28 +131,3 @@ def _check(before: Graph, after: Graph, step: Pass, earlier: tuple[Pass, ...]) -
 
 def _output_types(graph: Graph) -> tuple[TensorType, ...]:
     return graph.types_of(graph.outputs)
-
-
-def _print(stage: Stage, before: Graph, after: Graph) -> None:
-    level = settings.debug_level()
-    if level >= 1:
-        counts = f"{stage.nodes_before:4} -> {stage.nodes_after:4} nodes"
-        print(f"{stage.name:18} {1e3 * stage.seconds:8.1f} ms  {counts}", file=sys.stderr)
-    if level >= 2 and after != before:
-        print(after, file=sys.stderr)
-
-
-def _dump(graph: Graph, number: int, name: str) -> None:
-    directory = settings.dump_directory()
-    if directory is None:
-        return
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        (Path(directory) / f"{number:02}-{name}.gcn").write_text(f"{graph}\n", encoding="utf-8")
-    except OSError as error:
-        raise FileProblem(
-            "a graph cannot be written",
-            where=f"GRAPHCNN_DUMP={directory}",
-            got=error,
-            remedy="point GRAPHCNN_DUMP at a directory that can be written, or unset it",
-        ) from error

@@ -79,19 +79,18 @@ class Target(Protocol):
 
     Attributes:
         name: The word a user selects it by.
-        fuses: Whether its kernels compute fused groups.
         on: Its device.
     """
 
     name: str
-    fuses: bool
 
     @property
     def on(self) -> Device:
         """The device the steps run on."""
 
-    def supports(self, body: Graph) -> Refusal | None:
-        """Whether one kernel can compute a group; the reason when not."""
+    @property
+    def supports(self) -> Callable[[Graph], Refusal | None] | None:
+        """Whether one kernel can compute a group, the reason when not; None when none ever can."""
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order.

@@ -178,8 +178,7 @@ def _vanished(model: CompiledModel) -> tuple[Vanished, ...]:
 
 def _reason(name: str, model: CompiledModel) -> str:
     """The last thing a pass did to a node that is gone, and what does its work now."""
-    did = [line.split(": ", 2) for line in model.log.rewrites]
-    reasons = [f"{rule}: {what}" for rule, node, what in did if node == name]
+    reasons = [f"{did.rule}: {did.what}" for did in model.log.rewrites if did.node == name]
     told = "; ".join(reasons[-1:])
     survivor = model.log.survivor(name)
     if survivor != name and f"'{survivor}'" not in told:

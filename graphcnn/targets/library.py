@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from graphcnn import ops
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import DType, Graph, Node, Op, Refusal
+from graphcnn.ir import DType, Graph, Node, Op
 from graphcnn.plan import Arithmetic, Call, Lowered, Step
 from graphcnn.targets.device import Device
 
@@ -22,14 +22,10 @@ class LibraryTarget:
     """PyTorch's eager operators, in the graph's order, on the device's memory."""
 
     name = "library"
-    fuses = False
+    supports = None
 
     def __init__(self, device: Device) -> None:
         self.on = device
-
-    def supports(self, body: Graph) -> Refusal:
-        """No group: each operator is a call of its own."""
-        return Refusal("library", body.nodes[0].name, "torch runs one operator at a time")
 
     def lower(self, graph: Graph) -> Lowered:
         """One call per node.

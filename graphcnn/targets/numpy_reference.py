@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from graphcnn.ir import Array, DType, Graph, Node, Refusal
+from graphcnn.ir import Array, DType, Graph, Node
 from graphcnn.plan import Arithmetic, Call, Lowered, Step
 from graphcnn.targets.device import Device
 
@@ -15,14 +15,10 @@ class NumpyTarget:
     """What a graph means, run step by step; always on the CPU."""
 
     name = "numpy"
-    fuses = False
+    supports = None
 
     def __init__(self, device: Device) -> None:
         self.on = device
-
-    def supports(self, body: Graph) -> Refusal:
-        """No group: the reference computes what was written."""
-        return Refusal("numpy", body.nodes[0].name, "the reference computes one node at a time")
 
     def lower(self, graph: Graph) -> Lowered:
         """One call of the op's reference per node."""

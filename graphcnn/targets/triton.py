@@ -49,7 +49,6 @@ class TritonTarget:
     """
 
     name = "triton"
-    fuses = True
 
     def __init__(self, device: Device, policy: Policy = by_rule) -> None:
         self.on, self.policy = device, policy
