@@ -86,7 +86,7 @@ class Fuse(Pass):
             log.add(rewrite)
         for refusal in tried.refusals:
             # That one chain could not take a node is of no interest when another one did.
-            if refusal.rule != self.name or _stays_alone(refusal.node, fused):
+            if _stays_alone(refusal.node, fused):
                 log.refuse(refusal)
         return fused
 

@@ -54,6 +54,12 @@ def placed(
     return tuple(replace(step, reads=tuple(map(place, step.reads))) for step in tail)
 
 
+def supports(body: Graph) -> Refusal | None:
+    """Why no kernel computes a group, or None."""
+    chain = chain_of(body)
+    return chain if isinstance(chain, Refusal) else None
+
+
 def chain_of(body: Graph) -> Chain | Refusal:
     """What a body is to a kernel, or why none computes it. Types decide, not places in memory."""
     anchor, *links = body.nodes

@@ -35,7 +35,7 @@ from graphcnn.ops import (
 )
 from graphcnn.plan import Lowered
 from graphcnn.targets.capability import check_capability
-from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of
+from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of, supports
 from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group
 from graphcnn.targets.lowering import Lowering, as_image, window
@@ -54,9 +54,8 @@ class TritonTarget:
         self.on, self.policy = device, policy
 
     def supports(self, body: Graph) -> Refusal | None:
-        """Whether one kernel can compute a group; the reason when not."""
-        chain = chain_of(body)
-        return chain if isinstance(chain, Refusal) else None
+        """Why no kernel computes a group, or None."""
+        return supports(body)
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order; a group that no kernel can take as its values lie is

@@ -14,6 +14,7 @@ from graphcnn.analysis import traffic
 from graphcnn.ir import CompileLog, Fused, Graph, Node, evaluate, inline
 from graphcnn.models.vgg import vgg16
 from graphcnn.passes import Fuse, default_pipeline, run_passes
+from graphcnn.targets.chain import supports
 from tests.networks import preactivation, resnet18, resnet50, unet_block
 from tests.strategies import inputs
 
@@ -34,7 +35,7 @@ def exports(node: Node) -> list[str]:
 
 def test_resnet18_is_one_kernel_per_convolution() -> None:
     log = CompileLog()
-    fused = run_passes(resnet18(), default_pipeline(), log)
+    fused = run_passes(resnet18(), default_pipeline(supports), log)
     assert kernels(fused) == {
         "conv2d+relu>1": 9,
         "conv2d+add+relu>1": 8,
@@ -45,14 +46,14 @@ def test_resnet18_is_one_kernel_per_convolution() -> None:
         "linear": 1,
     }
     assert [str(refusal) for refusal in log.refusals] == [
-        "fuse: pool1: its windows overlap: kernel 3x3, stride 2x2 [relu1]",
-        "fuse: pool5: it averages over whole maps, and a kernel's program holds a tile of one "
+        "triton: pool1: its windows overlap: kernel 3x3, stride 2x2 [relu1]",
+        "triton: pool5: it reduces whole dimensions, and a kernel's program holds a tile "
         "[layer4.1.relu]",
     ]
 
 
 def test_resnet50_is_one_kernel_per_convolution() -> None:
-    fused = run_passes(resnet50(), default_pipeline(), CompileLog())
+    fused = run_passes(resnet50(), default_pipeline(supports), CompileLog())
     assert kernels(fused) == {
         "conv2d+relu>1": 33,
         "conv2d+add+relu>1": 16,
@@ -65,7 +66,7 @@ def test_resnet50_is_one_kernel_per_convolution() -> None:
 
 
 def test_unet_skips_are_exported() -> None:
-    fused = run_passes(unet_block(), default_pipeline(), CompileLog())
+    fused = run_passes(unet_block(), default_pipeline(supports), CompileLog())
     assert kernels(fused) == {
         "conv2d+relu>1": 4,
         "conv2d+relu+max_pool2d>2": 2,
@@ -78,7 +79,7 @@ def test_unet_skips_are_exported() -> None:
 
 def test_preactivation_sums_are_exported() -> None:
     log = CompileLog()
-    fused = run_passes(preactivation(), default_pipeline(), log)
+    fused = run_passes(preactivation(), default_pipeline(supports), log)
     assert kernels(fused) == {
         "conv2d+batch_norm+relu>2": 1,
         "conv2d+relu>1": 2,
@@ -94,10 +95,10 @@ def test_preactivation_sums_are_exported() -> None:
 @pytest.mark.parametrize("build", [resnet18, resnet50, unet_block, preactivation])
 def test_networks_keep_their_meaning(build: Callable[..., Graph]) -> None:
     given = build(dtype="float64")
-    fused = run_passes(given, default_pipeline(), CompileLog())
-    unfused = run_passes(given, default_pipeline(fuse=False), CompileLog())
+    fused = run_passes(given, default_pipeline(supports), CompileLog())
+    unfused = run_passes(given, default_pipeline(supports, fuse=False), CompileLog())
     assert sorted(map(str, inline(fused).nodes)) == sorted(map(str, unfused.nodes))
-    assert Fuse().run(fused, CompileLog()) == fused
+    assert Fuse(supports).run(fused, CompileLog()) == fused
     arrays = inputs(given)
     old, new = evaluate(given, arrays), evaluate(fused, arrays)
     for name, renamed in zip(given.outputs, fused.outputs, strict=True):
@@ -109,7 +110,7 @@ def test_networks_keep_their_meaning(build: Callable[..., Graph]) -> None:
 def vgg(fuse: bool) -> Graph:
     # No pass looks at a number of this network, and drawing 138 million takes seconds.
     with patch("graphcnn.models.vgg.with_he_weights", lambda graph, seed: graph):
-        return run_passes(vgg16(), default_pipeline(fuse=fuse), CompileLog())
+        return run_passes(vgg16(), default_pipeline(supports, fuse=fuse), CompileLog())
 
 
 def test_vgg16_groups() -> None:
