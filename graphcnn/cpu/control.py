@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from graphcnn.cpu import analysis, schedule
 from graphcnn.cpu.emission import Emission
-from graphcnn.cpu.expressions import c_type, is_float, size
+from graphcnn.cpu.expressions import c_type, is_float
 from graphcnn.cpu.nest import Array
 from graphcnn.cpu.ttir import Operation, Value
 
@@ -63,7 +61,7 @@ def _carried_order(emission: Emission, value: Value, initial: Value | None) -> l
     if inner is None and initial is not None:
         inner = emission.inner_dimension(initial)
     dimensions = [d for d, extent in enumerate(value.type.shape) if extent > 1]
-    return [d for d in dimensions if d != inner] + [d for d in dimensions if d == inner]
+    return sorted(dimensions, key=lambda d: d == inner)
 
 
 def _carried_inner(emission: Emission, value: Value, seen: set[Value]) -> int | None:
@@ -90,7 +88,7 @@ def _carried_inner(emission: Emission, value: Value, seen: set[Value]) -> int | 
 
 def _assign(emission: Emission, targets: list[Array | str], values: list[Value]) -> None:
     """Write values to storage that the values themselves may read."""
-    pending: list[Callable[[], None]] = []
+    pending = []
     busy = {t.name for t in targets if isinstance(t, Array)}
     for target, value in zip(targets, values, strict=True):
         if isinstance(target, str):
@@ -98,7 +96,7 @@ def _assign(emission: Emission, targets: list[Array | str], values: list[Value])
             if text != target:
                 held = f"s{next(emission.numbers)}"
                 emission.out.append(f"{c_type(value.type)} const {held} = {text};")
-                pending.append(lambda t=target, h=held: emission.out.append(f"{t} = {h};"))  # type: ignore[misc]  # defaults bind early
+                pending.append(f"{target} = {held};")
             continue
         if emission.arrays.get(value) == target:
             continue
@@ -108,14 +106,10 @@ def _assign(emission: Emission, targets: list[Array | str], values: list[Value])
         if not (own & busy - {target.name}) and not shared and _aligned(emission, value, target):
             emission.fill(target, value)
             continue
-        held_array = Array(f"a{next(emission.numbers)}", target.type, target.strides)
-        emission.out.append(held_array.declaration())
-        emission.bytes += held_array.length * size(target.type)
-        emission.fill(held_array, value)
-        copy = f"memcpy({target.name}, {held_array.name}, sizeof({held_array.name}));"
-        pending.append(lambda c=copy: emission.out.append(c))  # type: ignore[misc]  # as above
-    for action in pending:
-        action()
+        copy = emission.declare(target.type, target.strides)
+        emission.fill(copy, value)
+        pending.append(f"memcpy({target.name}, {copy.name}, sizeof({copy.name}));")
+    emission.out += pending
 
 
 def _reads(emission: Emission, value: Value, seen: set[Value]) -> set[str]:

@@ -73,16 +73,14 @@ class Emission:
 
     def array(self, kind: Type, order: Sequence[int]) -> Array:
         """Declare storage whose dimensions run in `order`, slowest first."""
-        array = Array(f"a{next(self.numbers)}", kind, strides_of(kind.shape, order))
+        return self.declare(kind, strides_of(kind.shape, order))
+
+    def declare(self, kind: Type, strides: tuple[int, ...]) -> Array:
+        """Declare storage with these strides."""
+        array = Array(f"a{next(self.numbers)}", kind, strides)
         self.out.append(array.declaration())
         self.bytes += array.length * size(kind)
         return array
-
-    def order(self, value: Value) -> list[int]:
-        """The dimensions worth storing, the best one for vector instructions last."""
-        chosen = self.inner_dimension(value)
-        varying = sorted(analysis.varying(value))
-        return [d for d in varying if d != chosen] + [d for d in varying if d == chosen]
 
     def inner_dimension(self, value: Value) -> int | None:
         """The dimension along which to vectorise loops over a value."""
@@ -114,7 +112,9 @@ class Emission:
     def materialize(self, value: Value) -> Array:
         """Compute a tensor into memory, once, here."""
         if value not in self.arrays:
-            array = self.array(value.type, self.order(value))
+            inner = self.inner_dimension(value)
+            order = sorted(sorted(analysis.varying(value)), key=lambda d: d == inner)
+            array = self.array(value.type, order)
             self.fill(array, value)
             self.arrays[value] = array
         return self.arrays[value]

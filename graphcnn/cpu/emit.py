@@ -139,8 +139,7 @@ def _store(emission: Emission, operation: Operation) -> None:
     pointer, value, *rest = operation.operands
     shape = value.type.shape
     inner = next((d for d in range(len(shape)) if analysis.stride(pointer, d) == 1), None)
-    order = [d for d in range(len(shape)) if d != inner]
-    order += [] if inner is None else [inner]
+    order = sorted(range(len(shape)), key=lambda d: d == inner)
     site, origin = emission.site(operation.where), emission.origin(operation.operands[0])
 
     def body(nest: Nest) -> None:
@@ -193,12 +192,7 @@ _STATEMENTS: dict[str, Callable[[Emission, Operation], None]] = {
     "scf.for": emit_for,
     "scf.if": emit_if,
     "scf.while": emit_while,
-    "tt.return": _nothing,
-    "scf.yield": _nothing,
-    "scf.condition": _nothing,
-    "llvm.intr.assume": _nothing,
-    "gpu.barrier": _nothing,
-    "ttg.barrier": _nothing,
-    "ttg.local_barrier": _nothing,
-    "tt.print": _nothing,
+    **dict.fromkeys(("tt.return", "scf.yield", "scf.condition"), _nothing),
+    **dict.fromkeys(("gpu.barrier", "ttg.barrier", "ttg.local_barrier"), _nothing),
+    **dict.fromkeys(("llvm.intr.assume", "tt.print"), _nothing),
 }

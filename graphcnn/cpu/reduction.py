@@ -24,11 +24,8 @@ def emit_reduce(emission: Emission, operation: Operation) -> None:
     rest = [d for d in range(len(shape)) if d != axis and shape[d] > 1]
     found = (emission.inner_dimension(operand) for operand in operation.operands)
     inner = next((d for d in found if d is not None), axis)
-    outputs = []
-    for result in operation.results:
-        order = [d - (d > axis) for d in rest if d != inner]
-        order += [d - (d > axis) for d in rest if d == inner]
-        outputs.append(emission.array(result.type, order))
+    order = [d - (d > axis) for d in sorted(rest, key=lambda d: d == inner)]
+    outputs = [emission.array(result.type, order) for result in operation.results]
 
     def body(nest: Nest) -> None:
         if inner in rest:
