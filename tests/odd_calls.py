@@ -21,6 +21,10 @@ def image():
     return gx.input("x", IMAGE)
 
 
+def line():
+    return gx.input("x", IMAGE[:3])
+
+
 def network():
     weight = np.random.default_rng(0).standard_normal((2, 3, 3, 3))
     return gx.graph("net", gx.relu(gx.conv2d(image(), weight, name="conv"), name="relu"))
@@ -175,6 +179,13 @@ def functions(folder):
             "input": image(), "weight": np.ones((2, 3, 3, 3)), "bias": np.ones(2),
             "stride": 1, "padding": 0, "dilation": 1, "groups": 1,
         },
+        gx.conv1d: {
+            "input": line(), "weight": np.ones((2, 3, 3)), "bias": np.ones(2),
+            "stride": 1, "padding": 0, "dilation": 1, "groups": 1,
+        },
+        gx.max_pool1d: {"input": line(), **window, "dilation": 1},
+        gx.avg_pool1d: {"input": line(), **window, "count_include_pad": True},
+        gx.gelu: {"input": image(), "approximate": "tanh"},
         gx.linear: {"input": gx.input("v", (2, 3)), "weight": np.ones((4, 3)), "bias": np.ones(4)},
         gx.max_pool2d: {"input": image(), **window, "dilation": 1},
         gx.avg_pool2d: {"input": image(), **window, "count_include_pad": True},
@@ -219,7 +230,7 @@ def functions(folder):
         models.vgg11: {"batch": 1, "dtype": "f32", "size": 32, "classes": 3, "seed": 0},
         models.build: {"name": "lenet", "batch": 1, "dtype": "f32"},
     }  # fmt: skip
-    for function in (gx.global_avg_pool2d, gx.relu, gx.sigmoid, gx.tanh, gx.silu):
+    for function in (gx.global_avg_pool2d, gx.relu, gx.sigmoid, gx.tanh, gx.silu, gx.hardswish):
         cases[function] = {"input": image()}
     for function, arguments in cases.items():
         if "name" in inspect.signature(function).parameters:

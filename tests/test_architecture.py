@@ -1,6 +1,7 @@
 """Who may import whom, what files may be called and how long they may grow."""
 
 import ast
+from graphlib import TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -151,3 +152,21 @@ def test_every_folder_of_the_package_is_installed():
         parts = folder.relative_to(ROOT).parts
         package = ".".join(("graphcnn", *parts) if parts[0] == "kernels" else parts)
         assert f'"{package}"' in text
+
+
+@pytest.mark.parametrize("folder", ["frontend", "ops"])
+def test_no_imports_go_in_a_circle(folder):
+    """Not even inside functions."""
+    modules = {
+        f"{package(path)}.{path.stem}": path
+        for path in (ROOT / "graphcnn" / folder).glob("*.py")
+        if path.stem != "__init__"
+    }
+    edges = {}
+    for name, path in modules.items():
+        tree = ast.walk(ast.parse(path.read_text()))
+        imports = [node for node in tree if isinstance(node, ast.ImportFrom)]
+        found = {node.module for node in imports}
+        found |= {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
+        edges[name] = found & set(modules)
+    assert len([*TopologicalSorter(edges).static_order()]) == len(modules)

@@ -22,7 +22,8 @@ from graphcnn.passes.rewrite import Rewrite, apply_rules, new_name
 
 @dataclass(frozen=True)
 class FoldBatchNorm(Pass):
-    """Only after a convolution or linear layer whose value nothing else reads, and never across another op.
+    """Only after a convolution or linear layer whose value nothing else reads, and never across
+    another op.
 
     The new weights are computed in float64 and rounded once. They are not taken where that loses
     more than rounding normal numbers does: a small scale can push half-precision weights below the
