@@ -7,42 +7,71 @@ function takes `name=`, the name of its value in the graph.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, ParamSpec, Protocol, cast, overload
 
 import numpy as np
 
+from graphcnn import ops
 from graphcnn.arguments import sequence
 from graphcnn.frontend.expr import Call, Tensor, WeightLike, apply, on_the_users_line, symbolic
 from graphcnn.frontend.short_forms import integer, integers, number
-from graphcnn.frontend.unary import unary
-from graphcnn.ops import (
-    BatchNorm,
-    Concat,
-    Dropout,
-    Flatten,
-    Gelu,
-    GlobalAvgPool2d,
-    Hardswish,
-    LeakyRelu,
-    Linear,
-    LogSoftmax,
-    Relu,
-    Reshape,
-    Sigmoid,
-    Silu,
-    Softmax,
-    Tanh,
-)
+from graphcnn.ir.op import Op
 
-relu = unary(Relu)
-leaky_relu = unary(LeakyRelu)
-sigmoid = unary(Sigmoid)
-tanh = unary(Tanh)
-silu = unary(Silu)
-hardswish = unary(Hardswish)
-gelu = unary(Gelu)
-dropout = unary(Dropout)
-global_avg_pool2d = unary(GlobalAvgPool2d)
+P = ParamSpec("P")
+
+
+class Function(Protocol[P]):
+    """A function of a tensor and of an op's attributes P; `name=` names its value."""
+
+    # A type cannot say "P, and name=": with a name, attributes are checked when it is called.
+    @overload
+    def __call__(self, input: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor: ...
+    @overload
+    def __call__(self, input: Tensor, *args: Any, name: str | None, **kwargs: Any) -> Tensor: ...
+
+
+def unary(op: Callable[P, Op]) -> Function[P]:
+    """The function that applies an op of one operand, under the op's name."""
+    assert isinstance(op, type)
+    assert issubclass(op, Op)
+    kind = inspect.Parameter
+    attributes = [
+        kind(f.name, kind.POSITIONAL_OR_KEYWORD, default=f.default, annotation=f.type)
+        for f in fields(op)  # type: ignore[arg-type]  # every op is a dataclass
+    ]
+    signature = inspect.Signature(
+        [
+            kind("input", kind.POSITIONAL_OR_KEYWORD, annotation="Tensor"),
+            *attributes,
+            kind("name", kind.KEYWORD_ONLY, default=None, annotation="str | None"),
+        ],
+        return_annotation="Tensor",
+    )
+
+    def function(*args: Any, **kwargs: Any) -> Tensor:
+        given = signature.bind(*args, **kwargs).arguments
+        input, name = given.pop("input"), given.pop("name", None)
+        made = op(**{field: number(value) for field, value in given.items()})
+        return apply(made, name, input)
+
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = op.__doc__
+    function.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` looks for
+    return cast(Function[P], on_the_users_line(function))
+
+
+relu = unary(ops.Relu)
+leaky_relu = unary(ops.LeakyRelu)
+sigmoid = unary(ops.Sigmoid)
+tanh = unary(ops.Tanh)
+silu = unary(ops.Silu)
+hardswish = unary(ops.Hardswish)
+gelu = unary(ops.Gelu)
+dropout = unary(ops.Dropout)
+global_avg_pool2d = unary(ops.GlobalAvgPool2d)
 
 
 @on_the_users_line
@@ -54,7 +83,7 @@ def linear(
     Raises:
         RankError, ChannelMismatch, ShapeError, NonFiniteWeights: with the user's line.
     """
-    return apply(Linear(), name, input, weight=weight, bias=bias)
+    return apply(ops.Linear(), name, input, weight=weight, bias=bias)
 
 
 @on_the_users_line
@@ -75,7 +104,7 @@ def batch_norm(
     """
     channels = symbolic(input).shape[1:2]
     return apply(
-        BatchNorm(number(eps)),
+        ops.BatchNorm(number(eps)),
         name,
         input,
         running_mean=running_mean,
@@ -92,7 +121,7 @@ def softmax(input: Tensor, dim: int = 1, *, name: str | None = None) -> Tensor:
     Raises:
         RankError, InvalidAttribute: with the user's line.
     """
-    return apply(Softmax(_dimension(input, dim)), name, input)
+    return apply(ops.Softmax(_dimension(input, dim)), name, input)
 
 
 @on_the_users_line
@@ -102,7 +131,7 @@ def log_softmax(input: Tensor, dim: int = 1, *, name: str | None = None) -> Tens
     Raises:
         RankError, InvalidAttribute: with the user's line.
     """
-    return apply(LogSoftmax(_dimension(input, dim)), name, input)
+    return apply(ops.LogSoftmax(_dimension(input, dim)), name, input)
 
 
 @on_the_users_line
@@ -112,7 +141,7 @@ def flatten(input: Tensor, start_dim: int = 1, *, name: str | None = None) -> Te
     Raises:
         RankError, InvalidAttribute: with the user's line.
     """
-    return apply(Flatten(_dimension(input, start_dim)), name, input)
+    return apply(ops.Flatten(_dimension(input, start_dim)), name, input)
 
 
 @on_the_users_line
@@ -122,7 +151,7 @@ def reshape(input: Tensor, shape: Sequence[int], *, name: str | None = None) -> 
     Raises:
         ShapeError, InvalidAttribute: with the user's line.
     """
-    return apply(Reshape(integers(shape)), name, input)
+    return apply(ops.Reshape(integers(shape)), name, input)
 
 
 @on_the_users_line
@@ -134,7 +163,7 @@ def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) 
     """
     operands = sequence(tensors, "tensors", Tensor, "what the functions of graphcnn return")
     axis = _dimension(operands[0], dim) if operands else dim
-    return Call(Concat(axis), operands, [f"input{i}" for i in range(len(operands))], name)
+    return Call(ops.Concat(axis), operands, [f"input{i}" for i in range(len(operands))], name)
 
 
 def _dimension(input: Tensor, dim: int) -> int:

@@ -6,27 +6,17 @@ dimension; paddings may also be one number per side.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
+from graphcnn import ops
 from graphcnn.frontend.expr import Tensor, WeightLike, apply, on_the_users_line
 from graphcnn.frontend.short_forms import integer, number, per_axis, per_side
-from graphcnn.ops import (
-    AvgPool1d,
-    AvgPool2d,
-    Conv,
-    Conv1d,
-    Conv2d,
-    MaxPool1d,
-    MaxPool2d,
-    Pad,
-    Pooling,
-)
+from graphcnn.ir.op import Op
 
 Single = int | tuple[int]
 Pair = int | tuple[int, int]
 Ends = int | tuple[int] | tuple[int, int]
 Sides = int | tuple[int, int] | tuple[int, int, int, int]
-Spatial = TypeVar("Spatial", bound=Conv | Pooling)
 
 
 @on_the_users_line
@@ -59,7 +49,8 @@ def conv1d(
     Raises:
         As for conv2d.
     """
-    op = _spatial(Conv1d, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    window = per_axis(stride, 1), per_side(padding, 1), per_axis(dilation, 1)
+    op = ops.Conv1d(*window, integer(groups))
     return apply(op, name, input, weight=weight, bias=bias)
 
 
@@ -95,7 +86,8 @@ def conv2d(
         RankError, ChannelMismatch, InputTooSmall, ShapeError, InvalidAttribute, DTypeMismatch,
         NonFiniteWeights, InputKindError: with the user's line.
     """
-    op = _spatial(Conv2d, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    window = per_axis(stride, 2), per_side(padding, 2), per_axis(dilation, 2)
+    op = ops.Conv2d(*window, integer(groups))
     return apply(op, name, input, weight=weight, bias=bias)
 
 
@@ -115,15 +107,8 @@ def max_pool1d(
     Raises:
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
-    op = _spatial(
-        MaxPool1d,
-        kernel_size=kernel_size,
-        stride=kernel_size if stride is None else stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-    )
-    return apply(op, name, input)
+    options = (per_axis(dilation, 1), ceil_mode)
+    return apply(_pool(ops.MaxPool1d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -142,15 +127,8 @@ def max_pool2d(
     Raises:
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
-    op = _spatial(
-        MaxPool2d,
-        kernel_size=kernel_size,
-        stride=kernel_size if stride is None else stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-    )
-    return apply(op, name, input)
+    options = (per_axis(dilation, 2), ceil_mode)
+    return apply(_pool(ops.MaxPool2d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -169,15 +147,8 @@ def avg_pool1d(
     Raises:
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
-    op = _spatial(
-        AvgPool1d,
-        kernel_size=kernel_size,
-        stride=kernel_size if stride is None else stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-    )
-    return apply(op, name, input)
+    options = (ceil_mode, count_include_pad)
+    return apply(_pool(ops.AvgPool1d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -196,15 +167,8 @@ def avg_pool2d(
     Raises:
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
-    op = _spatial(
-        AvgPool2d,
-        kernel_size=kernel_size,
-        stride=kernel_size if stride is None else stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-    )
-    return apply(op, name, input)
+    options = (ceil_mode, count_include_pad)
+    return apply(_pool(ops.AvgPool2d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -221,15 +185,10 @@ def pad(input: Tensor, padding: Sides, value: float = 0.0, *, name: str | None =
     Raises:
         RankError, InvalidAttribute: with the user's line.
     """
-    return apply(Pad(per_side(padding, 2), number(value)), name, input)
+    return apply(ops.Pad(per_side(padding, 2), number(value)), name, input)
 
 
-def _spatial(op: type[Spatial], **attributes: Any) -> Spatial:
-    """An op of its rank from attributes in their short forms."""
-    forms = {"kernel_size": per_axis, "stride": per_axis, "padding": per_side, "dilation": per_axis}
-    return op(
-        **{
-            name: forms[name](value, op.rank) if name in forms else integer(value)
-            for name, value in attributes.items()
-        }
-    )
+def _pool(op: type[ops.Pooling], kernel_size: Any, stride: Any, padding: Any, *options: Any) -> Op:
+    size = per_axis(kernel_size, op.rank)
+    step = size if stride is None else per_axis(stride, op.rank)
+    return op(size, step, per_side(padding, op.rank), *options)
