@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from graphcnn.frontend import functional as gx
-from graphcnn.frontend.expr import Tensor, graph, input, param
+import graphcnn as gx
+from graphcnn.frontend import Tensor, graph, input, param
 from graphcnn.ir import Graph, with_he_weights
 
 

@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import graphcnn as gx
-from graphcnn import ir, models, report
+from graphcnn import ir, models, ops, report
 from graphcnn.runtime.boundary import example_inputs
 
 IMAGE = (1, 3, 4, 4)
@@ -19,6 +19,10 @@ ONES = np.ones(IMAGE, np.float32)
 
 def image():
     return gx.input("x", IMAGE)
+
+
+def line():
+    return gx.input("x", IMAGE[:3])
 
 
 def network():
@@ -175,6 +179,12 @@ def functions(folder):
             "input": image(), "weight": np.ones((2, 3, 3, 3)), "bias": np.ones(2),
             "stride": 1, "padding": 0, "dilation": 1, "groups": 1,
         },
+        gx.conv1d: {
+            "input": line(), "weight": np.ones((2, 3, 3)), "bias": np.ones(2),
+            "stride": 1, "padding": 0, "dilation": 1, "groups": 1,
+        },
+        gx.max_pool1d: {"input": line(), **window, "dilation": 1},
+        gx.avg_pool1d: {"input": line(), **window, "count_include_pad": True},
         gx.linear: {"input": gx.input("v", (2, 3)), "weight": np.ones((4, 3)), "bias": np.ones(4)},
         gx.max_pool2d: {"input": image(), **window, "dilation": 1},
         gx.avg_pool2d: {"input": image(), **window, "count_include_pad": True},
@@ -182,7 +192,6 @@ def functions(folder):
             "input": image(), "running_mean": vector, "running_var": vector,
             "weight": vector, "bias": vector, "eps": 1e-5,
         },
-        gx.leaky_relu: {"input": image(), "negative_slope": 0.1},
         gx.dropout: {"input": image(), "p": 0.1},
         gx.softmax: {"input": image(), "dim": 1},
         gx.log_softmax: {"input": image(), "dim": 1},
@@ -219,8 +228,8 @@ def functions(folder):
         models.vgg11: {"batch": 1, "dtype": "f32", "size": 32, "classes": 3, "seed": 0},
         models.build: {"name": "lenet", "batch": 1, "dtype": "f32"},
     }  # fmt: skip
-    for function in (gx.global_avg_pool2d, gx.relu, gx.sigmoid, gx.tanh, gx.silu):
-        cases[function] = {"input": image()}
+    for op in (*ops.Unary.__subclasses__(), ops.GlobalAvgPool2d):
+        cases[getattr(gx, op.name)] = {"input": image(), **vars(op())}
     for function, arguments in cases.items():
         if "name" in inspect.signature(function).parameters:
             arguments.setdefault("name", "a")

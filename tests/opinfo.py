@@ -71,33 +71,33 @@ class OpInfo:
 
 
 def _padded(x, padding, value=0.0):
-    top, left, bottom, right = padding
-    return F.pad(x, (left, right, top, bottom), value=value)
+    sides = np.reshape(padding, (2, -1))[:, ::-1].T.ravel().tolist()
+    return F.pad(x, sides, value=value)
 
 
-def _conv2d(op, x, weight, bias=None):
+def _conv(op, x, weight, bias=None):
     x = _padded(x, op.padding)
-    return F.conv2d(x, weight, bias, op.stride, 0, op.dilation, op.groups)
+    return getattr(F, op.name)(x, weight, bias, op.stride, 0, op.dilation, op.groups)
 
 
-def _max_pool2d(op, x):
+def _max_pool(op, x):
+    pool, before = getattr(F, op.name), op.padding[: op.rank]
     # Infinite padding changes what ceil_mode keeps, so symmetric padding is left to torch.
-    if op.padding[:2] == op.padding[2:]:
-        args = (op.padding[:2], op.dilation, op.ceil_mode)
-        return F.max_pool2d(x, op.kernel_size, op.stride, *args)
+    if before == op.padding[op.rank :]:
+        return pool(x, op.kernel_size, op.stride, before, op.dilation, op.ceil_mode)
     x = _padded(x, op.padding, -torch.inf)
-    return F.max_pool2d(x, op.kernel_size, op.stride, 0, op.dilation)
+    return pool(x, op.kernel_size, op.stride, 0, op.dilation)
 
 
-def _avg_pool2d(op, x):
-    args = (op.padding[:2], op.ceil_mode, op.count_include_pad)
-    if op.padding[:2] == op.padding[2:]:
-        return F.avg_pool2d(x, op.kernel_size, op.stride, *args)
-    means = F.avg_pool2d(_padded(x, op.padding), op.kernel_size, op.stride)
+def _avg_pool(op, x):
+    pool, before = getattr(F, op.name), op.padding[: op.rank]
+    if before == op.padding[op.rank :]:
+        return pool(x, op.kernel_size, op.stride, before, op.ceil_mode, op.count_include_pad)
+    means = pool(_padded(x, op.padding), op.kernel_size, op.stride)
     if op.count_include_pad:
         return means
     inside = _padded(torch.ones_like(x), op.padding)
-    return means / F.avg_pool2d(inside, op.kernel_size, op.stride)
+    return means / pool(inside, op.kernel_size, op.stride)
 
 
 def _batch_norm(op, x, mean, var, weight, bias):
@@ -108,10 +108,11 @@ def _unary(function):
     return lambda op, x: function(x)
 
 
-def _conv(*args, **attributes):
+def _biased(*args, **attributes):
     """Sample of a convolution with a bias: (x, weight), macs, attributes."""
     (x, weight), macs = args
-    return Sample(ops.Conv2d(**attributes), (x, weight, weight[:1]), macs)
+    op = {3: ops.Conv1d, 4: ops.Conv2d}[len(x)]
+    return Sample(op(**attributes), (x, weight, weight[:1]), macs)
 
 
 def _pointwise(*classes):
@@ -173,24 +174,43 @@ def _softmax_samples(op):
 
 
 INFO: dict[str, OpInfo] = {
-    "conv2d": OpInfo(
-        _conv2d,
+    "conv1d": OpInfo(
+        _conv,
         (
-            _conv(((2, 3, 8, 8), (4, 3, 3, 3)), 8 * 64 * 27, padding=(1, 1, 1, 1)),
-            _conv(((1, 5, 7, 9), (3, 5, 3, 2)), 3 * 5 * 8 * 30),
-            _conv(((1, 4, 11, 9), (6, 2, 2, 3)), 6 * 5 * 7 * 12, stride=(2, 1), groups=2),
-            _conv(((2, 6, 9, 10), (6, 1, 3, 3)), 12 * 9 * 10 * 9, groups=6, padding=(2, 0, 0, 2)),
-            _conv(((1, 2, 9, 9), (4, 1, 3, 3)), 4 * 5 * 5 * 9, groups=2, dilation=(2, 2)),
-            _conv(
+            _biased(((2, 3, 9), (4, 3, 3)), 8 * 9 * 9, padding=(1, 1)),
+            _biased(((1, 4, 12), (6, 2, 2)), 6 * 6 * 4, stride=(2,), groups=2),
+            _biased(((2, 5, 10), (5, 1, 3)), 10 * 10 * 3, padding=(4, 0), dilation=(2,), groups=5),
+            _biased(((1, 3, 11), (2, 3, 4)), 2 * 4 * 12, stride=(3,), padding=(0, 3)),
+            Sample(ops.Conv1d(), ((1, 1, 1), (1, 1, 1)), 1),
+        ),
+        (
+            Bad(ops.Conv1d, ((3, 8), (4, 3, 3)), errors.RankError, "[1, 3, 8]"),
+            Bad(ops.Conv1d, ((1, 3, 8, 8), (4, 3, 3)), errors.RankError, "[N, C, L]"),
+            Bad(ops.Conv1d, ((1, 3, 8), (4, 3, 3, 3)), errors.RankError, "[K, C/groups, R]"),
+            Bad(ops.Conv1d, ((1, 3, 8), (4, 2, 3)), errors.ChannelMismatch, "conv1d"),
+            Bad(ops.Conv1d, ((1, 3, 2), (4, 3, 3)), errors.InputTooSmall, "length floor("),
+            Bad(lambda: ops.Conv1d(stride=(1, 1)), (), errors.InvalidAttribute, "of 1 integers"),
+            Bad(lambda: ops.Conv1d(padding=(1,)), (), errors.InvalidAttribute, "of 2 integers"),
+        ),
+    ),
+    "conv2d": OpInfo(
+        _conv,
+        (
+            _biased(((2, 3, 8, 8), (4, 3, 3, 3)), 8 * 64 * 27, padding=(1, 1, 1, 1)),
+            _biased(((1, 5, 7, 9), (3, 5, 3, 2)), 3 * 5 * 8 * 30),
+            _biased(((1, 4, 11, 9), (6, 2, 2, 3)), 6 * 5 * 7 * 12, stride=(2, 1), groups=2),
+            _biased(((2, 6, 9, 10), (6, 1, 3, 3)), 12 * 9 * 10 * 9, groups=6, padding=(2, 0, 0, 2)),
+            _biased(((1, 2, 9, 9), (4, 1, 3, 3)), 4 * 5 * 5 * 9, groups=2, dilation=(2, 2)),
+            _biased(
                 ((1, 3, 12, 7), (2, 3, 3, 3)),
                 2 * 4 * 5 * 27,
                 stride=(3, 2),
                 padding=(2, 1, 0, 3),
                 dilation=(2, 1),
             ),
-            _conv(((1, 1, 1, 1), (1, 1, 1, 1)), 1),
-            _conv(((3, 16, 4, 4), (17, 16, 1, 1)), 51 * 16 * 16),
-            _conv(((1, 2, 3, 3), (3, 2, 5, 5)), 3 * 3 * 3 * 50, padding=(2, 2, 2, 2)),
+            _biased(((1, 1, 1, 1), (1, 1, 1, 1)), 1),
+            _biased(((3, 16, 4, 4), (17, 16, 1, 1)), 51 * 16 * 16),
+            _biased(((1, 2, 3, 3), (3, 2, 5, 5)), 3 * 3 * 3 * 50, padding=(2, 2, 2, 2)),
             Sample(ops.Conv2d(), ((2, 3, 5, 5), (4, 3, 3, 3)), 8 * 9 * 27),
         ),
         (
@@ -280,8 +300,26 @@ INFO: dict[str, OpInfo] = {
             Bad(ops.Linear, (), errors.InvalidGraph, "0 operands: none"),
         ),
     ),
+    "max_pool1d": OpInfo(
+        _max_pool,
+        (
+            Sample(ops.MaxPool1d((2,), (2,)), ((2, 3, 9),)),
+            Sample(ops.MaxPool1d((3,), (2,), (1, 1), (2,), True), ((1, 2, 8),)),
+            Sample(ops.MaxPool1d((3,), (1,), (2, 0)), ((1, 2, 5),)),
+        ),
+        (
+            Bad(lambda: ops.MaxPool1d((3,), (1,)), ((1, 2, 2),), errors.InputTooSmall, "length"),
+            Bad(lambda: ops.MaxPool1d((2,), (2,)), ((2, 9),), errors.RankError, "N, C, L"),
+            Bad(
+                lambda: ops.MaxPool1d((2,), (2,), (2, 0)),
+                (),
+                errors.InvalidAttribute,
+                "each side of the length",
+            ),
+        ),
+    ),
     "max_pool2d": OpInfo(
-        _max_pool2d,
+        _max_pool,
         (
             Sample(ops.MaxPool2d((2, 2), (2, 2)), ((2, 3, 8, 8),)),
             Sample(ops.MaxPool2d((3, 3), (2, 2), (1, 1, 1, 1)), ((1, 2, 9, 7),)),
@@ -321,8 +359,21 @@ INFO: dict[str, OpInfo] = {
             ),
         ),
     ),
+    "avg_pool1d": OpInfo(
+        _avg_pool,
+        (
+            Sample(ops.AvgPool1d((2,), (2,)), ((2, 3, 9),)),
+            Sample(ops.AvgPool1d((3,), (2,), (1, 1), count_include_pad=False), ((1, 2, 8),)),
+            Sample(ops.AvgPool1d((3,), (2,), (1, 1), ceil_mode=True), ((1, 2, 8),)),
+            Sample(ops.AvgPool1d((3,), (1,), (2, 0), count_include_pad=False), ((1, 2, 5),)),
+        ),
+        (
+            Bad(lambda: ops.AvgPool1d((3,), (1,)), ((1, 2, 2),), errors.InputTooSmall, "length"),
+            Bad(lambda: ops.AvgPool1d(3, (1,)), (), errors.InvalidAttribute, "kernel_size=3"),
+        ),
+    ),
     "avg_pool2d": OpInfo(
-        _avg_pool2d,
+        _avg_pool,
         (
             Sample(ops.AvgPool2d((2, 2), (2, 2)), ((2, 3, 8, 8),)),
             Sample(ops.AvgPool2d((3, 2), (2, 3), (1, 1, 1, 1)), ((1, 2, 9, 7),)),
@@ -413,6 +464,18 @@ INFO: dict[str, OpInfo] = {
     ),
     "tanh": OpInfo(_unary(torch.tanh), _pointwise(ops.Tanh()), (_only_floats(ops.Tanh),)),
     "silu": OpInfo(_unary(F.silu), _pointwise(ops.Silu()), (_only_floats(ops.Silu),)),
+    "hardswish": OpInfo(
+        _unary(F.hardswish), _pointwise(ops.Hardswish()), (_only_floats(ops.Hardswish),)
+    ),
+    "gelu": OpInfo(
+        lambda op, x: F.gelu(x, approximate=op.approximate),
+        _pointwise(ops.Gelu(), ops.Gelu("tanh")),
+        (
+            Bad(lambda: ops.Gelu("erf"), (), errors.InvalidAttribute, "'none' or 'tanh'"),
+            Bad(lambda: ops.Gelu(True), (), errors.InvalidAttribute, "approximate=True"),
+            _only_floats(ops.Gelu),
+        ),
+    ),
     "dropout": OpInfo(
         _unary(torch.clone),
         _pointwise(ops.Dropout(), ops.Dropout(0.1)),

@@ -1,5 +1,6 @@
 """Ways to get a graph: functions on symbolic tensors."""
 
-from graphcnn.frontend.expr import Tensor, graph, input, param
+from graphcnn.frontend.collect import graph
+from graphcnn.frontend.expr import Tensor, input, param
 
 __all__ = ["Tensor", "graph", "input", "param"]

@@ -1,4 +1,5 @@
-"""Symbolic tensors: what the functional front end passes around until `graph` collects them."""
+"""Symbolic tensors and their arithmetic: what the functional front end passes around until `graph`
+collects them."""
 
 from __future__ import annotations
 
@@ -8,27 +9,28 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from graphcnn.arguments import sequence
 from graphcnn.errors import (
     GraphCNNError,
     InputKindError,
     InvalidAttribute,
-    InvalidGraph,
     Where,
     shown,
 )
 from graphcnn.frontend.short_forms import integers
-from graphcnn.ir.graph import Graph, Node, Param, Value
+from graphcnn.frontend.weights import as_array, numbers_of
 from graphcnn.ir.op import Array, Op
 from graphcnn.ir.types import DType, TensorType
-from graphcnn.ir.verify import check_name, verify
+from graphcnn.ir.verify import check_name
+from graphcnn.ops import Add, Mul
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _order = itertools.count()
 P = ParamSpec("P")
 R = TypeVar("R")
+# A NumPy array, a torch tensor or a Tensor. torch is not imported, so mypy cannot name its class.
+WeightLike = Any
 
 
 class Tensor:
@@ -69,14 +71,10 @@ class Tensor:
         return self.type.dtype
 
     def __add__(self, other: object) -> Tensor:
-        from graphcnn.frontend import functional
-
-        return functional.add(self, other)
+        return add(self, other)
 
     def __mul__(self, other: object) -> Tensor:
-        from graphcnn.frontend import functional
-
-        return functional.mul(self, other)
+        return mul(self, other)
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -103,6 +101,12 @@ class Weight(Tensor):
         super().__init__(type, name)
         self.data, self.source = data, source
 
+    @classmethod
+    def of(cls, value: object, dtype: DType, name: str) -> Weight:
+        """A weight from an array: see `numbers_of`, also for the errors; `name` is for these."""
+        data = numbers_of(value, dtype, name)
+        return cls(TensorType(data.shape, dtype), None, data, value)
+
     @property
     def key(self) -> tuple[int, DType]:
         """Equal for two uses of one object; `source` keeps the object, hence its id, alive."""
@@ -124,6 +128,37 @@ class Call(Tensor):
         super().__init__(op.infer(*(operand.type for operand in operands)), name)
         op.check_constants(*(o.data if isinstance(o, Weight) else None for o in operands))
         self.op, self.operands, self.roles = op, tuple(operands), tuple(roles)
+
+
+def symbolic(value: object) -> Tensor:
+    """The value, if it is a symbolic tensor.
+
+    Raises:
+        InputKindError: when it is not.
+    """
+    if not isinstance(value, Tensor):
+        raise InputKindError(
+            "an operator reads symbolic tensors",
+            got=type(value).__name__,
+            wanted="what gx.input(...) or another function of graphcnn returns",
+            remedy="pass arrays as weights, or when the compiled network is called",
+        )
+    return value
+
+
+def apply(op: Op, name: str | None, input: Tensor, **weights: WeightLike | None) -> Call:
+    """The op applied to an input and its weights; a bias of None is left out."""
+    first = symbolic(input)
+    given = {
+        role: weight for role, weight in weights.items() if weight is not None or role != "bias"
+    }
+    operands = [
+        weight
+        if isinstance(weight, Tensor)
+        else Weight.of(weight, first.dtype, f"{name or op.name}.{role}")
+        for role, weight in given.items()
+    ]
+    return Call(op, [first, *operands], ["input", *given], name)
 
 
 def users_line() -> Where | None:
@@ -153,6 +188,40 @@ def on_the_users_line(function: Callable[P, R]) -> Callable[P, R]:
             raise error from None
 
     return checked
+
+
+@on_the_users_line
+def add(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
+    """x + y with NumPy's broadcasting; `other` may be a tensor, an array or a number.
+
+    A number keeps float32's precision beside half-precision tensors, as in PyTorch.
+
+    Raises:
+        ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
+    """
+    return _arithmetic(Add(), input, other, name)
+
+
+@on_the_users_line
+def mul(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
+    """x * y with NumPy's broadcasting; `other` may be a tensor, an array or a number.
+
+    A number keeps float32's precision beside half-precision tensors, as in PyTorch.
+
+    Raises:
+        ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
+    """
+    return _arithmetic(Mul(), input, other, name)
+
+
+def _arithmetic(op: Op, input: Tensor, other: WeightLike, name: str | None) -> Call:
+    dtype = symbolic(input).dtype
+    if not isinstance(other, Tensor):
+        other = as_array(other)
+        # A number is as wide as its arithmetic.
+        wide = getattr(other, "ndim", 0) == 0
+        other = Weight.of(other, dtype.arithmetic if wide else dtype, f"{name or op.name}.other")
+    return Call(op, [input, other], ["input", "other"], name)
 
 
 @on_the_users_line
@@ -192,101 +261,3 @@ def _type(shape: Sequence[int], dtype: object) -> TensorType:
             remedy="for example shape=(1, 3, 224, 224)",
         )
     return TensorType(sizes, DType.of(dtype))
-
-
-@on_the_users_line
-def graph(name: str, outputs: Tensor | Sequence[Tensor]) -> Graph:
-    """Collect the graph that computes `outputs`.
-
-    Nodes stand in the order in which they were written; what no output depends on is left out. A
-    value is called by its `name=`, or by its operator: `conv2d`, `conv2d_1`, `conv2d_2`, ...; the
-    parameters of node `conv2d` are `conv2d.weight` and `conv2d.bias`. One array object that is
-    used twice is one parameter.
-
-    Args:
-        name: Name of the network.
-        outputs: What a call returns; one tensor or several.
-
-    Returns:
-        A verified graph. Its parameters share memory with the arrays passed in, where no
-        conversion was needed.
-
-    Raises:
-        InvalidName, InvalidGraph: for a bad name or two equal ones, or no outputs.
-        InputKindError: for an output that is not a symbolic tensor.
-    """
-    check_name(name)
-    returned = (outputs,) if isinstance(outputs, Tensor) else outputs
-    returned = sequence(returned, "outputs", Tensor, "what the functions of graphcnn return")
-    tensors = _reachable(returned)
-    names = _names(tensors)
-    inputs = tuple(Value(names[t], t.type) for t in tensors if isinstance(t, Input))
-    nodes = tuple(
-        Node(
-            names[call],
-            call.op,
-            tuple(names[operand] for operand in call.operands),
-            (Value(names[call], call.type),),
-            call.where,
-        )
-        for call in tensors
-        if isinstance(call, Call)
-    )
-    weights = {names[t]: t for t in tensors if isinstance(t, Weight)}
-    params = tuple(Param(name, weight.type, weight.data) for name, weight in weights.items())
-    result = Graph(name, inputs, params, nodes, tuple(names[t] for t in returned))
-    verify(result)
-    return result
-
-
-def _reachable(outputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """Everything the outputs depend on, in order of creation."""
-    found: set[Tensor] = set()
-    waiting = list(outputs)
-    while waiting:
-        tensor = waiting.pop()
-        if tensor not in found:
-            found.add(tensor)
-            if isinstance(tensor, Call):
-                waiting.extend(tensor.operands)
-    return sorted(found, key=lambda tensor: tensor.order)
-
-
-def _names(tensors: list[Tensor]) -> dict[Tensor, str]:
-    """A unique name for every tensor; equal ones for the uses of one weight."""
-    names: dict[Tensor, str] = {}
-    chosen: dict[str, Tensor] = {}
-    for tensor in tensors:
-        if tensor.name is None:
-            continue
-        if tensor.name in chosen:
-            raise InvalidGraph(
-                "two values have the same name",
-                where=f"{tensor.where}, and {chosen[tensor.name].where}",
-                got=tensor.name,
-                wanted="unique names",
-                remedy="pass another name=... to one of them",
-            )
-        chosen[tensor.name] = tensor
-        names[tensor] = tensor.name
-    taken = set(chosen)
-    tied: dict[tuple[int, DType], str] = {}
-    for call in (tensor for tensor in tensors if isinstance(tensor, Call)):
-        if call not in names:
-            names[call] = _fresh(call.op.name, taken)
-        for operand, role in zip(call.operands, call.roles, strict=False):
-            if isinstance(operand, Weight) and operand not in names:
-                if operand.key not in tied:
-                    tied[operand.key] = _fresh(f"{names[call]}.{role}", taken)
-                names[operand] = tied[operand.key]
-    for tensor in tensors:
-        if isinstance(tensor, Weight) and tensor not in names:
-            names[tensor] = _fresh("param", taken)
-    return names
-
-
-def _fresh(stem: str, taken: set[str]) -> str:
-    candidates = itertools.chain((stem,), (f"{stem}_{number}" for number in itertools.count(1)))
-    name = next(candidate for candidate in candidates if candidate not in taken)
-    taken.add(name)
-    return name

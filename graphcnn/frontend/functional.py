@@ -1,4 +1,4 @@
-"""The operators as functions on symbolic tensors, under PyTorch's functional names.
+"""Operators as functions on symbolic tensors, under PyTorch's functional names.
 
 Weights are NumPy arrays, torch tensors or `gx.param`s; they are converted to the input's dtype.
 Shapes are checked when the function is called, so an error names the line it was written on. Every
@@ -7,80 +7,71 @@ function takes `name=`, the name of its value in the graph.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, ParamSpec, Protocol, cast, overload
 
 import numpy as np
 
+from graphcnn import ops
 from graphcnn.arguments import sequence
-from graphcnn.errors import InputKindError
-from graphcnn.frontend.expr import Call, Tensor, on_the_users_line
-from graphcnn.frontend.short_forms import integer, integers, number, pair, sides
-from graphcnn.frontend.weights import as_operand, as_weight
+from graphcnn.frontend.expr import Call, Tensor, WeightLike, apply, on_the_users_line, symbolic
+from graphcnn.frontend.short_forms import integer, integers, number
 from graphcnn.ir.op import Op
-from graphcnn.ops import (
-    Add,
-    AvgPool2d,
-    BatchNorm,
-    Concat,
-    Conv2d,
-    Dropout,
-    Flatten,
-    GlobalAvgPool2d,
-    LeakyRelu,
-    Linear,
-    LogSoftmax,
-    MaxPool2d,
-    Mul,
-    Pad,
-    Relu,
-    Reshape,
-    Sigmoid,
-    Silu,
-    Softmax,
-    Tanh,
-)
 
-Pair = int | tuple[int, int]
-Sides = int | tuple[int, int] | tuple[int, int, int, int]
-# A NumPy array, a torch tensor or a Tensor. torch is not imported, so mypy cannot name its class.
-WeightLike = Any
+P = ParamSpec("P")
 
 
-@on_the_users_line
-def conv2d(
-    input: Tensor,
-    weight: WeightLike,
-    bias: WeightLike | None = None,
-    stride: Pair = 1,
-    padding: Sides = 0,
-    dilation: Pair = 1,
-    groups: int = 1,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """Convolution (cross-correlation) of input[N, C, H, W] with weight[K, C/groups, R, S].
+class Function(Protocol[P]):
+    """A function of a tensor and of an op's attributes P; `name=` names its value."""
 
-    Args:
-        input: [N, C, H, W].
-        weight: [K, C/groups, R, S].
-        bias: [K].
-        stride: Steps of the window, one number or (height, width).
-        padding: Zeros around the input: one number, (height, width), or
-            (top, left, bottom, right).
-        dilation: Spacing of the filter's taps.
-        groups: Number of groups; C for a depthwise convolution.
-        name: Name of the value.
+    # A type cannot say "P, and name=": with a name, attributes are checked when it is called.
+    @overload
+    def __call__(self, input: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor: ...
+    @overload
+    def __call__(self, input: Tensor, *args: Any, name: str | None, **kwargs: Any) -> Tensor: ...
 
-    Returns:
-        [N, K, P, Q] with P = floor((H + top + bottom - dh*(R-1) - 1)/sh) + 1, Q alike.
 
-    Raises:
-        RankError, ChannelMismatch, InputTooSmall, ShapeError, InvalidAttribute, DTypeMismatch,
-        NonFiniteWeights, InputKindError: with the user's line.
-    """
-    op = Conv2d(pair(stride), sides(padding), pair(dilation), integer(groups))
-    return _call(op, name, input, weight=weight, bias=bias)
+def unary(op: Callable[P, Op]) -> Function[P]:
+    """The function that applies an op of one operand, under the op's name."""
+    assert isinstance(op, type)
+    assert issubclass(op, Op)
+    kind = inspect.Parameter
+    attributes = [
+        kind(f.name, kind.POSITIONAL_OR_KEYWORD, default=f.default, annotation=f.type)
+        for f in fields(op)  # type: ignore[arg-type]  # every op is a dataclass
+    ]
+    signature = inspect.Signature(
+        [
+            kind("input", kind.POSITIONAL_OR_KEYWORD, annotation="Tensor"),
+            *attributes,
+            kind("name", kind.KEYWORD_ONLY, default=None, annotation="str | None"),
+        ],
+        return_annotation="Tensor",
+    )
+
+    def function(*args: Any, **kwargs: Any) -> Tensor:
+        given = signature.bind(*args, **kwargs).arguments
+        input, name = given.pop("input"), given.pop("name", None)
+        made = op(**{field: number(value) for field, value in given.items()})
+        return apply(made, name, input)
+
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = op.__doc__
+    function.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` looks for
+    return cast(Function[P], on_the_users_line(function))
+
+
+relu = unary(ops.Relu)
+leaky_relu = unary(ops.LeakyRelu)
+sigmoid = unary(ops.Sigmoid)
+tanh = unary(ops.Tanh)
+silu = unary(ops.Silu)
+hardswish = unary(ops.Hardswish)
+gelu = unary(ops.Gelu)
+dropout = unary(ops.Dropout)
+global_avg_pool2d = unary(ops.GlobalAvgPool2d)
 
 
 @on_the_users_line
@@ -92,56 +83,7 @@ def linear(
     Raises:
         RankError, ChannelMismatch, ShapeError, NonFiniteWeights: with the user's line.
     """
-    return _call(Linear(), name, input, weight=weight, bias=bias)
-
-
-@on_the_users_line
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Pair,
-    stride: Pair | None = None,
-    padding: Sides = 0,
-    dilation: Pair = 1,
-    ceil_mode: bool = False,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """Largest element of each window of input[N, C, H, W]; the stride defaults to the window.
-
-    Raises:
-        RankError, InputTooSmall, InvalidAttribute: with the user's line.
-    """
-    size = pair(kernel_size)
-    step = size if stride is None else pair(stride)
-    return _call(MaxPool2d(size, step, sides(padding), pair(dilation), ceil_mode), name, input)
-
-
-@on_the_users_line
-def avg_pool2d(
-    input: Tensor,
-    kernel_size: Pair,
-    stride: Pair | None = None,
-    padding: Sides = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """Mean of each window of input[N, C, H, W]; the stride defaults to the window.
-
-    Raises:
-        RankError, InputTooSmall, InvalidAttribute: with the user's line.
-    """
-    size = pair(kernel_size)
-    step = size if stride is None else pair(stride)
-    op = AvgPool2d(size, step, sides(padding), ceil_mode, count_include_pad)
-    return _call(op, name, input)
-
-
-@on_the_users_line
-def global_avg_pool2d(input: Tensor, *, name: str | None = None) -> Tensor:
-    """Mean over height and width of input[N, C, H, W]: [N, C, 1, 1]."""
-    return _call(GlobalAvgPool2d(), name, input)
+    return apply(ops.Linear(), name, input, weight=weight, bias=bias)
 
 
 @on_the_users_line
@@ -160,9 +102,9 @@ def batch_norm(
     Raises:
         RankError, ChannelMismatch, InvalidAttribute, NonFiniteWeights: with the user's line.
     """
-    channels = _symbolic(input).shape[1:2]
-    return _call(
-        BatchNorm(number(eps)),
+    channels = symbolic(input).shape[1:2]
+    return apply(
+        ops.BatchNorm(number(eps)),
         name,
         input,
         running_mean=running_mean,
@@ -173,48 +115,13 @@ def batch_norm(
 
 
 @on_the_users_line
-def relu(input: Tensor, *, name: str | None = None) -> Tensor:
-    """max(x, 0)."""
-    return _call(Relu(), name, input)
-
-
-@on_the_users_line
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, *, name: str | None = None) -> Tensor:
-    """x where x > 0, else negative_slope * x.
-
-    Raises:
-        InvalidAttribute: with the user's line, for a slope that is not finite in float32 (in
-            float64, for float64 tensors).
-    """
-    return _call(LeakyRelu(number(negative_slope)), name, input)
-
-
-@on_the_users_line
-def sigmoid(input: Tensor, *, name: str | None = None) -> Tensor:
-    """1 / (1 + exp(-x))."""
-    return _call(Sigmoid(), name, input)
-
-
-@on_the_users_line
-def tanh(input: Tensor, *, name: str | None = None) -> Tensor:
-    """tanh(x)."""
-    return _call(Tanh(), name, input)
-
-
-@on_the_users_line
-def silu(input: Tensor, *, name: str | None = None) -> Tensor:
-    """x / (1 + exp(-x))."""
-    return _call(Silu(), name, input)
-
-
-@on_the_users_line
 def softmax(input: Tensor, dim: int = 1, *, name: str | None = None) -> Tensor:
     """exp(x) / sum of exp(x) along `dim`, which may be negative.
 
     Raises:
         RankError, InvalidAttribute: with the user's line.
     """
-    return _call(Softmax(_dimension(input, dim)), name, input)
+    return apply(ops.Softmax(_dimension(input, dim)), name, input)
 
 
 @on_the_users_line
@@ -224,37 +131,7 @@ def log_softmax(input: Tensor, dim: int = 1, *, name: str | None = None) -> Tens
     Raises:
         RankError, InvalidAttribute: with the user's line.
     """
-    return _call(LogSoftmax(_dimension(input, dim)), name, input)
-
-
-@on_the_users_line
-def dropout(input: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
-    """The identity: graphcnn compiles for inference."""
-    return _call(Dropout(number(p)), name, input)
-
-
-@on_the_users_line
-def add(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
-    """x + y with NumPy's broadcasting; `other` may be a tensor, an array or a number.
-
-    A number keeps float32's precision beside half-precision tensors, as in PyTorch.
-
-    Raises:
-        ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
-    """
-    return _arithmetic(Add(), name, input, other)
-
-
-@on_the_users_line
-def mul(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
-    """x * y with NumPy's broadcasting; `other` may be a tensor, an array or a number.
-
-    A number keeps float32's precision beside half-precision tensors, as in PyTorch.
-
-    Raises:
-        ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
-    """
-    return _arithmetic(Mul(), name, input, other)
+    return apply(ops.LogSoftmax(_dimension(input, dim)), name, input)
 
 
 @on_the_users_line
@@ -264,7 +141,7 @@ def flatten(input: Tensor, start_dim: int = 1, *, name: str | None = None) -> Te
     Raises:
         RankError, InvalidAttribute: with the user's line.
     """
-    return _call(Flatten(_dimension(input, start_dim)), name, input)
+    return apply(ops.Flatten(_dimension(input, start_dim)), name, input)
 
 
 @on_the_users_line
@@ -274,7 +151,7 @@ def reshape(input: Tensor, shape: Sequence[int], *, name: str | None = None) -> 
     Raises:
         ShapeError, InvalidAttribute: with the user's line.
     """
-    return _call(Reshape(integers(shape)), name, input)
+    return apply(ops.Reshape(integers(shape)), name, input)
 
 
 @on_the_users_line
@@ -286,61 +163,11 @@ def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) 
     """
     operands = sequence(tensors, "tensors", Tensor, "what the functions of graphcnn return")
     axis = _dimension(operands[0], dim) if operands else dim
-    return Call(Concat(axis), operands, [f"input{i}" for i in range(len(operands))], name)
-
-
-@on_the_users_line
-def pad(input: Tensor, padding: Sides, value: float = 0.0, *, name: str | None = None) -> Tensor:
-    """Surround the images of input[N, C, H, W] by `value`.
-
-    Args:
-        input: [N, C, H, W].
-        padding: One number, (height, width), or (top, left, bottom, right); this is not the
-            order of torch's `pad`.
-        value: What to pad with; may be an infinity.
-        name: Name of the value.
-
-    Raises:
-        RankError, InvalidAttribute: with the user's line.
-    """
-    return _call(Pad(sides(padding), number(value)), name, input)
+    return Call(ops.Concat(axis), operands, [f"input{i}" for i in range(len(operands))], name)
 
 
 def _dimension(input: Tensor, dim: int) -> int:
     """`dim` counted from the front."""
     dim = integer(dim)
-    rank = len(_symbolic(input).shape)
+    rank = len(symbolic(input).shape)
     return dim + rank if isinstance(dim, int) and -rank <= dim < 0 else dim
-
-
-def _arithmetic(op: Op, name: str | None, input: Tensor, other: WeightLike) -> Call:
-    first = _symbolic(input)
-    if not isinstance(other, Tensor):
-        other = as_operand(other, first.dtype, f"{name or op.name}.other")
-    return Call(op, [first, other], ["input", "other"], name)
-
-
-def _symbolic(value: object) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise InputKindError(
-            "an operator reads symbolic tensors",
-            got=type(value).__name__,
-            wanted="what gx.input(...) or another function of graphcnn returns",
-            remedy="pass arrays as weights, or when the compiled network is called",
-        )
-    return value
-
-
-def _call(op: Op, name: str | None, input: Tensor, **weights: WeightLike | None) -> Call:
-    """The op applied to an input and its weights; a bias of None is left out."""
-    first = _symbolic(input)
-    given = {
-        role: weight for role, weight in weights.items() if weight is not None or role != "bias"
-    }
-    operands = [
-        weight
-        if isinstance(weight, Tensor)
-        else as_weight(weight, first.dtype, f"{name or op.name}.{role}")
-        for role, weight in given.items()
-    ]
-    return Call(op, [first, *operands], ["input", *given], name)

@@ -1,4 +1,5 @@
-"""Short forms of attributes: one number for a pair, a pair for four sides; NumPy's numbers.
+"""Short forms of attributes: one number for all spatial dimensions, one per dimension for both of
+its sides; NumPy's numbers.
 
 What has none of these forms is passed on as it is, for the operator to refuse.
 """
@@ -29,13 +30,14 @@ def integers(value: Any) -> Any:
     return integer(value)
 
 
-def pair(value: Any) -> Any:
-    """(height, width) from one number or a pair."""
+def per_axis(value: Any, rank: int) -> Any:
+    """A number per spatial dimension, such as (height, width), from one for all or a tuple."""
     value = integers(value)
-    return (value, value) if isinstance(value, int) else value
+    return (value,) * rank if isinstance(value, int) else value
 
 
-def sides(value: Any) -> Any:
-    """(top, left, bottom, right) from one number, a pair or four."""
-    value = pair(value)
-    return value * 2 if isinstance(value, tuple) and len(value) == 2 else value
+def per_side(value: Any, rank: int) -> Any:
+    """A number per side, such as (top, left, bottom, right), from one for all, one for each
+    spatial dimension, or all of them."""
+    value = per_axis(value, rank)
+    return value * 2 if isinstance(value, tuple) and len(value) == rank else value

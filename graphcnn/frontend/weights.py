@@ -1,4 +1,4 @@
-"""Weights from NumPy arrays and torch tensors."""
+"""The numbers of NumPy arrays and torch tensors that a user passes as weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 
 from graphcnn.arguments import check_array
 from graphcnn.errors import InputKindError, InvalidAttribute
-from graphcnn.frontend.expr import Weight
 from graphcnn.frontend.short_forms import number
 from graphcnn.ir.graph import Param
 from graphcnn.ir.op import Array
@@ -18,8 +17,8 @@ from graphcnn.ir.verify import check_data
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
-def as_weight(value: object, dtype: DType, name: str) -> Weight:
-    """A weight array in the dtype of the input, checked to be finite after the conversion.
+def numbers_of(value: object, dtype: DType, name: str) -> Array:
+    """An array in the dtype of the input, checked to be finite after the conversion.
 
     Raises:
         InputKindError: for anything but a plain array of floating-point numbers.
@@ -36,24 +35,18 @@ def as_weight(value: object, dtype: DType, name: str) -> Weight:
         )
     with fitting(f"weight '{name}'"):
         data = dtype.round(array)
-    type = TensorType(data.shape, dtype)
-    check_data(Param(name, type, data))
-    return Weight(type, None, data, value)
+    check_data(Param(name, TensorType(data.shape, dtype), data))
+    return data
 
 
-def as_operand(value: object, dtype: DType, name: str) -> Weight:
-    """A number or an array beside a tensor of `dtype`; a number is as wide as its arithmetic.
-
-    Raises:
-        InputKindError, InvalidAttribute, NonFiniteWeights, TooLarge: as for a weight.
-    """
+def as_array(value: object) -> object:
+    """A Python or NumPy number as an array of rank 0; anything else as it is."""
     value = number(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        # An int beyond float64 is refused as the infinity that it would be.
-        beyond = isinstance(value, int) and abs(value) >= 2**1023
-        value = np.array(np.inf if beyond else value, np.float64)
-    wide = getattr(value, "ndim", 0) == 0
-    return as_weight(value, dtype.arithmetic if wide else dtype, name)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return value
+    # An int beyond float64 is refused as the infinity that it would be.
+    beyond = isinstance(value, int) and abs(value) >= 2**1023
+    return np.array(np.inf if beyond else value, np.float64)
 
 
 def _array(value: Any, name: str) -> Array:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from graphcnn.arguments import count
 from graphcnn.frontend import functional as gx
-from graphcnn.frontend.expr import graph, input, param
+from graphcnn.frontend import graph, input, param
+from graphcnn.frontend.spatial import conv2d, max_pool2d
 from graphcnn.ir.graph import Graph
 
 # weights.shape of each layer; biases have one element per filter or feature.
@@ -34,10 +35,10 @@ def lenet(batch: int = 1, dtype: str = "float32") -> Graph:
     weight = {name: param(f"{name}.weight", shape, dtype) for name, shape in _LAYERS.items()}
     bias = {name: param(f"{name}.bias", shape[:1], dtype) for name, shape in _LAYERS.items()}
     h = input("image", (count(batch, "batch", 1), 1, 28, 28), dtype)
-    h = gx.conv2d(h, weight["conv1"], bias["conv1"], padding=2, name="conv1")
-    h = gx.max_pool2d(gx.relu(h, name="relu1"), 2, name="pool1")
-    h = gx.conv2d(h, weight["conv2"], bias["conv2"], name="conv2")
-    h = gx.max_pool2d(gx.relu(h, name="relu2"), 2, name="pool2")
+    h = conv2d(h, weight["conv1"], bias["conv1"], padding=2, name="conv1")
+    h = max_pool2d(gx.relu(h, name="relu1"), 2, name="pool1")
+    h = conv2d(h, weight["conv2"], bias["conv2"], name="conv2")
+    h = max_pool2d(gx.relu(h, name="relu2"), 2, name="pool2")
     h = gx.flatten(h, name="flatten")
     h = gx.relu(gx.linear(h, weight["fc3"], bias["fc3"], name="fc3"), name="relu3")
     h = gx.relu(gx.linear(h, weight["fc4"], bias["fc4"], name="fc4"), name="relu4")

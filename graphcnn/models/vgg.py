@@ -7,8 +7,9 @@ Recognition, 2015. The convolutions are called as in the paper's Caffe models: c
 from __future__ import annotations
 
 from graphcnn.arguments import count
+from graphcnn.frontend import Tensor, graph, input, param
 from graphcnn.frontend import functional as gx
-from graphcnn.frontend.expr import Tensor, graph, input, param
+from graphcnn.frontend.spatial import conv2d, max_pool2d
 from graphcnn.ir.graph import Graph
 from graphcnn.ir.he_weights import with_he_weights
 
@@ -57,9 +58,9 @@ def _vgg(
             conv = f"conv{block}_{layer}"
             weight = param(f"{conv}.weight", (channels, h.shape[1], 3, 3), dtype)
             bias = param(f"{conv}.bias", (channels,), dtype)
-            h = gx.conv2d(h, weight, bias, padding=1, name=conv)
+            h = conv2d(h, weight, bias, padding=1, name=conv)
             h = gx.relu(h, name=f"relu{block}_{layer}")
-        h = gx.max_pool2d(h, 2, name=f"pool{block}")
+        h = max_pool2d(h, 2, name=f"pool{block}")
     h = gx.flatten(h, name="flatten")
     for number in (6, 7):
         h = gx.relu(_linear(h, f"fc{number}", _FEATURES), name=f"relu{number}")

@@ -170,7 +170,7 @@ class Hardswish(Unary):
 
     name: ClassVar[str] = "hardswish"
     slope = 1.5  # at x = 3
-    roundings = 4  # of the sum, the factor 1/6 and two products
+    roundings = 5  # the sum, the factor 1/6, two products, and what these four add to each other
     monotone = False
 
     def reference(self, *inputs: Array) -> Array:

@@ -12,12 +12,14 @@ from graphcnn.errors import GraphCNNError
 from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal
 from graphcnn.ops import (
     Add,
+    Anchor,
+    Arithmetic,
+    AvgPool,
     AvgPool2d,
-    Conv2d,
+    Conv,
     Flatten,
     GlobalAvgPool2d,
-    Linear,
-    MaxPool2d,
+    MaxPool,
     Mul,
     Pad,
     Reshape,
@@ -93,8 +95,8 @@ def silu(node: Node, graph: Graph) -> Rewrite | Refusal | None:
 
 
 def param_on_the_right(node: Node, graph: Graph) -> Rewrite | None:
-    """add(p, x) -> add(x, p), and mul likewise."""
-    if not isinstance(node.op, Add | Mul):
+    """add(p, x) -> add(x, p), and other commutative ops likewise."""
+    if not (isinstance(node.op, Arithmetic) and node.op.commutative):
         return None
     left, right = node.inputs
     if not graph.is_param(left) or graph.is_param(right):
@@ -104,7 +106,7 @@ def param_on_the_right(node: Node, graph: Graph) -> Rewrite | None:
 
 
 def bias(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal | None:
-    """add(conv2d(x, w), p[C,1,1]) -> conv2d(x, w, p[C]); add(linear(x, w), p[O]) likewise.
+    """add(conv2d(x, w), p[C,1,1]) -> conv2d(x, w, p[C]); other anchors likewise.
 
     A param of another shape gets a name that is not `taken`.
     """
@@ -112,9 +114,14 @@ def bias(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
         return None
     value, constant = node.inputs
     anchor, param = graph.producer(value), graph.param_by_name.get(constant)
-    if anchor is None or param is None or not isinstance(anchor.op, Conv2d | Linear):
+    if anchor is None or param is None or not isinstance(anchor.op, Anchor):
         return None
-    if len(anchor.inputs) == 3 or not _is_per_channel(param, anchor) or node.type != anchor.type:
+    shape = anchor.type.shape
+    axis = anchor.op.channel_axis % len(shape)
+    per_channel = (shape[axis], *(1,) * (len(shape) - 1 - axis))
+    if param.type.shape[-len(per_channel) :] != per_channel or param.type.size != shape[axis]:
+        return None
+    if len(anchor.inputs) == 3 or node.type != anchor.type:
         return None
     if not graph.sole_user(value):
         return _read_elsewhere(node, value, graph)
@@ -129,15 +136,6 @@ def bias(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
     return Rewrite(f"with '{anchor.name}', is {anchor.op.name} with a bias", changes)
 
 
-def _is_per_channel(param: Param, anchor: Node) -> bool:
-    """Whether a param, broadcast to an anchor's output, holds one number per output feature."""
-    trailing = 2 if isinstance(anchor.op, Conv2d) else 0
-    features = anchor.type.shape[-1 - trailing]
-    wanted = (features, *(1,) * trailing)
-    shape = param.type.shape
-    return shape[-len(wanted) :] == wanted and param.type.size == features
-
-
 def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
     """op(pad(x, p)) -> op(x, padding + p), for an op whose own padding has the pad's value."""
     pad = graph.producer(node.inputs[0])
@@ -145,11 +143,11 @@ def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
         return None
     own: float
     match node.op:
-        case Conv2d() | AvgPool2d(ceil_mode=False, count_include_pad=True):
+        case Conv() | AvgPool(ceil_mode=False, count_include_pad=True):
             own = 0.0
-        case MaxPool2d(ceil_mode=False):
+        case MaxPool(ceil_mode=False):
             own = -inf
-        case Conv2d() | AvgPool2d() | MaxPool2d():
+        case AvgPool() | MaxPool():
             because = "with ceil_mode or without count_include_pad, padding does not count alike"
             return Refusal(Canonicalize.name, node.name, because, (pad.name,))
         case _:
@@ -159,10 +157,10 @@ def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
         return Refusal(Canonicalize.name, node.name, because, (pad.name,))
     if not graph.sole_user(pad.name):
         return _read_elsewhere(node, pad.name, graph)
-    top, left, bottom, right = (a + b for a, b in zip(node.op.padding, pad.op.padding, strict=True))
+    sides = tuple(a + b for a, b in zip(node.op.padding, pad.op.padding, strict=True))
     operands = (pad.inputs[0], *node.inputs[1:])
     try:
-        op = replace(node.op, padding=(top, left, bottom, right))
+        op = replace(node.op, padding=sides)
         op.infer(*graph.types_of(operands))
     except GraphCNNError as error:
         return Refusal(Canonicalize.name, node.name, error.what, (pad.name,))
@@ -195,7 +193,7 @@ def flatten(node: Node, graph: Graph) -> Rewrite | None:
 
 def floor_mode(node: Node, graph: Graph) -> Rewrite | None:
     """ceil_mode=True -> False, where both give the same windows."""
-    if not isinstance(node.op, AvgPool2d | MaxPool2d) or not node.op.ceil_mode:
+    if not isinstance(node.op, AvgPool | MaxPool) or not node.op.ceil_mode:
         return None
     floored = replace(node.op, ceil_mode=False)
     try:

@@ -15,14 +15,15 @@ import numpy as np
 
 from graphcnn.ir import Array, CompileLog, Graph, Node, Param, Refusal, TensorType
 from graphcnn.ir.evaluate import weights
-from graphcnn.ops import BatchNorm, Conv2d, Linear
+from graphcnn.ops import Anchor, BatchNorm
 from graphcnn.passes.base import Pass
 from graphcnn.passes.rewrite import Rewrite, apply_rules, new_name
 
 
 @dataclass(frozen=True)
 class FoldBatchNorm(Pass):
-    """Only after a conv2d or linear whose value nothing else reads, and never across another op.
+    """Only after a convolution or linear layer whose value nothing else reads, and never across
+    another op.
 
     The new weights are computed in float64 and rounded once. They are not taken where that loses
     more than rounding normal numbers does: a small scale can push half-precision weights below the
@@ -84,17 +85,18 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
     value, *statistics = node.inputs
     anchor = graph.producer(value)
     if anchor is None:
-        return refuse(f"its input '{value}' is no conv2d's or linear's value", value)
-    if not isinstance(anchor.op, Conv2d | Linear):
+        return refuse(f"its input '{value}' is no convolution's or linear layer's value", value)
+    if not isinstance(anchor.op, Anchor):
         behind = graph.producer(anchor.inputs[0])
-        if behind is not None and isinstance(behind.op, Conv2d | Linear):
+        if behind is not None and isinstance(behind.op, Anchor):
             return refuse(
                 f"{anchor.op.name} '{anchor.name}' stands between it and '{behind.name}'",
                 anchor.name,
             )
         return refuse(f"its input is the value of {anchor.op.name} '{anchor.name}'", anchor.name)
-    if isinstance(anchor.op, Linear) and len(anchor.type.shape) != 2:
-        return refuse(f"dimension 1 of {anchor.type} is not the linear layer's features", value)
+    if anchor.op.channel_axis % len(anchor.type.shape) != 1:
+        because = f"dimension 1 of {anchor.type} is not the features of {anchor.op.name}"
+        return refuse(because, value)
     if value in graph.outputs:
         return refuse(f"'{value}' is an output of the graph", value)
     others = tuple(user.name for user in graph.users(value) if user.name != node.name)
@@ -107,14 +109,14 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
         if graph.param_by_name[name].data is None:
             return refuse(f"'{name}' has a type and no data", name)
 
-    dtype = node.type.dtype
+    dtype, axis = node.type.dtype, anchor.op.filter_axis
     params: dict[str, Param] = {}
-    for role, exact in _folded(node.op, anchor, statistics, graph).items():
+    for role, exact in _folded(node.op, anchor, axis, statistics, graph).items():
         data = dtype.round(exact)
         if not np.isfinite(data).all():
             return refuse(f"the folded {role} is not finite in {dtype}", value)
         # A bias below the normal range is off by less than storing the result is.
-        if role == "weight" and (lost := _loss(exact, data)) > dtype.unit_roundoff:
+        if role == "weight" and (lost := _loss(exact, data, axis)) > dtype.unit_roundoff:
             because = (
                 f"the folded weight falls below the normal range of {dtype}: rounding takes "
                 f"{lost:.2g} of a filter's norm, and {dtype.unit_roundoff:.2g} of normal numbers"
@@ -129,22 +131,24 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
     )
 
 
-def _loss(exact: Array, rounded: Array) -> float:
+def _loss(exact: Array, rounded: Array, axis: int) -> float:
     """How much of an output channel's weights rounding takes, by Euclidean norm, at most.
 
     Of normal numbers it takes at most the unit roundoff: it moves each by no more than that.
     """
-    filters = exact.reshape(len(exact), -1)
-    error = np.linalg.norm(rounded.reshape(filters.shape) - filters, axis=1)
-    size = np.linalg.norm(filters, axis=1)
+    others = tuple(other for other in range(exact.ndim) if other != axis)
+    error = np.sqrt(((rounded - exact) ** 2).sum(others))
+    size = np.sqrt((exact**2).sum(others))
     return float((error / np.where(size > 0, size, 1.0)).max())
 
 
-def _folded(norm: BatchNorm, anchor: Node, statistics: list[str], graph: Graph) -> dict[str, Array]:
-    """The anchor's new weight and bias, in float64."""
+def _folded(
+    norm: BatchNorm, anchor: Node, axis: int, statistics: list[str], graph: Graph
+) -> dict[str, Array]:
+    """The anchor's new weight, whose features lie along an axis, and bias, in float64."""
     mean, var, gamma, beta = (weights(graph.param_by_name[name]) for name in statistics)
     shift = weights(graph.param_by_name[anchor.inputs[2]]) if len(anchor.inputs) == 3 else 0.0
     scale = gamma / np.sqrt(var + norm.eps)
     weight = weights(graph.param_by_name[anchor.inputs[1]])
-    weight *= scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    weight *= scale.reshape(-1, *(1,) * (weight.ndim - 1 - axis))
     return {"weight": weight, "bias": (shift - mean) * scale + beta}

@@ -8,19 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from graphcnn.errors import GraphCNNError
-from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal, check_data, inline
+from graphcnn.ir import CompileLog, Graph, Node, OpKind, Param, Refusal, check_data, inline
 from graphcnn.ir.evaluate import weights
 from graphcnn.ops import (
-    Add,
-    AvgPool2d,
+    Arithmetic,
     Concat,
-    Dropout,
-    Flatten,
     GlobalAvgPool2d,
     LeakyRelu,
-    MaxPool2d,
-    Mul,
     Pad,
+    Pooling,
     Relu,
     Reshape,
 )
@@ -90,37 +86,36 @@ def drop_identity(node: Node, graph: Graph) -> Rewrite | None:
 def _equal_operand(node: Node, graph: Graph) -> str | None:
     """The operand that a node's value is equal to, if any."""
     x = node.inputs[0]
+    if isinstance(node.op, Arithmetic):
+        return _operand_beside(node, graph, node.op)
+    if node.type != graph.type_of(x):
+        return None
     match node.op:
-        case Dropout() | Pad(padding=(0, 0, 0, 0)):
+        case Reshape(infers_first=False):
+            return None
+        case op if op.kind is OpKind.VIEW:
             return x
-        case Flatten() | GlobalAvgPool2d() if node.type == graph.type_of(x):
-            return x
-        case Reshape(infers_first=True) if node.type == graph.type_of(x):
+        case Pad() | GlobalAvgPool2d():
             return x
         case Concat() if len(node.inputs) == 1:
             return x
-        case MaxPool2d(kernel_size=(1, 1)) | AvgPool2d(kernel_size=(1, 1)) if (
-            node.type == graph.type_of(x)
-        ):
+        case Pooling(kernel_size=taps) if set(taps) == {1}:
             return x
         case Relu() | LeakyRelu() if (maker := graph.producer(x)) and maker.op == Relu():
             return x
-        case Add():
-            return _operand_beside(node, graph, neutral=0.0)
-        case Mul():
-            return _operand_beside(node, graph, neutral=1.0)
     return None
 
 
-def _operand_beside(node: Node, graph: Graph, neutral: float) -> str | None:
+def _operand_beside(node: Node, graph: Graph, op: Arithmetic) -> str | None:
     """The operand whose partner is a param that holds the neutral element only."""
-    for kept, other in (node.inputs, node.inputs[::-1]):
+    orders = (node.inputs, node.inputs[::-1]) if op.commutative else (node.inputs,)
+    for kept, other in orders:
         param = graph.param_by_name.get(other)
         if param is None or param.data is None or graph.type_of(kept) != node.type:
             continue
         if len(param.type.shape) == len(node.type.shape) and param.type.shape[:1] > (1,):
             continue  # a number for each sample, which fixes the batch size
-        if np.all(param.data == neutral):
+        if np.all(param.data == op.neutral):
             return kept
     return None
 
@@ -160,7 +155,7 @@ def _without_twins(graph: Graph, log: CompileLog) -> Graph:
     first: dict[object, str] = {}
     for node in graph.nodes:
         operands = [twins.get(name, name) for name in node.inputs]
-        if isinstance(node.op, Add | Mul):
+        if isinstance(node.op, Arithmetic) and node.op.commutative:
             operands.sort()
         twin = first.setdefault((node.op, *operands), node.name)
         if twin != node.name:

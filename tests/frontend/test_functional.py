@@ -52,6 +52,33 @@ def test_short_forms_of_padding(given, normal):
     assert only_op(gx.pad(image(), given)) == ops.Pad(normal)
 
 
+@pytest.mark.parametrize(
+    ("given", "normal"), [(2, (2, 2)), ((1,), (1, 1)), ([0, 3], (0, 3)), (np.int32(1), (1, 1))]
+)
+def test_short_forms_of_one_dimension(given, normal):
+    x = image(2, 4, 9)
+    conv = gx.conv1d(x, weight(3, 4, 3), stride=2, padding=given, dilation=(1,))
+    assert only_op(conv) == ops.Conv1d((2,), normal)
+    assert only_op(gx.max_pool1d(x, 5, 1, given)) == ops.MaxPool1d((5,), (1,), normal)
+    assert only_op(gx.avg_pool1d(x, (5,), padding=given)) == ops.AvgPool1d((5,), (5,), normal)
+
+
+def test_functions_of_one_tensor_read_like_the_others():
+    """What `help` shows and `inspect` sees is made from the op's fields."""
+    signature = inspect.signature(gx.leaky_relu)
+    assert str(signature).replace("'", "") == (
+        "(input: Tensor, negative_slope: float = 0.01, *, name: str | None = None) -> Tensor"
+    )
+    assert gx.leaky_relu.__name__ == gx.leaky_relu.__qualname__ == "leaky_relu"
+    assert "negative_slope * x" in inspect.getdoc(gx.leaky_relu)
+    given = gx.leaky_relu(input=image(), negative_slope=0.5, name="a")
+    assert only_op(given) == only_op(gx.leaky_relu(image(), 0.5)) == ops.LeakyRelu(0.5)
+    assert given.name == "a"
+    assert only_op(gx.gelu(image(), "tanh")) == ops.Gelu("tanh")
+    with pytest.raises(TypeError, match="slope"):
+        gx.leaky_relu(image(), slope=0.5)
+
+
 def test_short_forms_of_pairs():
     w = weight(4, 1, 2, 2)
     conv = gx.conv2d(image(), w, stride=2, dilation=(1, 3), groups=np.int32(4))

@@ -141,7 +141,10 @@ REFUSALS = [
         "'h' is also read by z [z]",
     ),
     (f"h: {IMAGE} = conv2d(x, v)\n{NORM}\nreturn y, h", "'h' is an output of the graph [h]"),
-    (f"{NORM.replace('(h', '(x')}\nreturn y", "its input 'x' is no conv2d's or linear's value [x]"),
+    (
+        f"{NORM.replace('(h', '(x')}\nreturn y",
+        "its input 'x' is no convolution's or linear layer's value [x]",
+    ),
     (
         f"k: f64[4] = tanh(m)\nh: {IMAGE} = conv2d(x, v)\n{NORM.replace('m,', 'k,')}\nreturn y",
         "'k' is computed by the graph, not a param [k]",
@@ -192,7 +195,7 @@ def test_refuses_a_linear_layer_whose_features_are_another_dimension() -> None:
         y: f64[2,4,6] = batch_norm(h, m, q.var, s.weight, t)
         return y"""
     assert declines(FoldBatchNorm(), body, sources) == [
-        "fold-batch-norm: y: dimension 1 of f64[2,4,6] is not the linear layer's features [h]"
+        "fold-batch-norm: y: dimension 1 of f64[2,4,6] is not the features of linear [h]"
     ]
 
 

@@ -47,6 +47,8 @@ def reasons(log: CompileLog) -> list[str]:
         "sigmoid(h)",
         "tanh(h)",
         "silu(h)",
+        "hardswish(h)",
+        "gelu(h, approximate='tanh')",
         "add(h, c)",
         "mul(h, c)",
         "add(c, h)",

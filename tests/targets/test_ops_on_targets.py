@@ -8,7 +8,8 @@ import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, OpKind
 from graphcnn.kernels import stages
-from graphcnn.ops import AvgPool2d, MaxPool2d
+
+from graphcnn.ops import AvgPool, AvgPool2d, MaxPool, MaxPool2d
 from graphcnn.targets import library, triton
 from tests.opinfo import INFO, SAMPLES, Sample
 from tests.stepwise import check_meaning, check_model
@@ -18,10 +19,8 @@ from tests.targets.op_cases import CASES, case_id, check_sample, model_of
 def is_beyond_torch(sample):
     """torch's pools pad both sides alike; padding the input first changes what these compute."""
     match sample.op:
-        case MaxPool2d(ceil_mode=True) | AvgPool2d(ceil_mode=True):
-            return sample.op.padding[:2] != sample.op.padding[2:]
-        case AvgPool2d(count_include_pad=False):
-            return sample.op.padding[:2] != sample.op.padding[2:]
+        case MaxPool(ceil_mode=True) | AvgPool(ceil_mode=True) | AvgPool(count_include_pad=False):
+            return sample.op.window.begins != sample.op.window.ends
     return False
 
 

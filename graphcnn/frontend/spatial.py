@@ -1,0 +1,194 @@
+"""Convolutions, pools and padding of symbolic tensors, under PyTorch's functional names.
+
+Weights are as in `functional`. Sizes, strides and dilations are one number, or one per spatial
+dimension; paddings may also be one number per side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphcnn import ops
+from graphcnn.frontend.expr import Tensor, WeightLike, apply, on_the_users_line
+from graphcnn.frontend.short_forms import integer, number, per_axis, per_side
+from graphcnn.ir.op import Op
+
+Single = int | tuple[int]
+Pair = int | tuple[int, int]
+Ends = int | tuple[int] | tuple[int, int]
+Sides = int | tuple[int, int] | tuple[int, int, int, int]
+
+
+@on_the_users_line
+def conv1d(
+    input: Tensor,
+    weight: WeightLike,
+    bias: WeightLike | None = None,
+    stride: Single = 1,
+    padding: Ends = 0,
+    dilation: Single = 1,
+    groups: int = 1,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Convolution (cross-correlation) of input[N, C, L] with weight[K, C/groups, R].
+
+    Args:
+        input: [N, C, L].
+        weight: [K, C/groups, R].
+        bias: [K].
+        stride: Steps of the window.
+        padding: Zeros around the input: one number, or (left, right).
+        dilation: Spacing of the filter's taps.
+        groups: Number of groups; C for a depthwise convolution.
+        name: Name of the value.
+
+    Returns:
+        [N, K, P] with P = floor((L + left + right - dilation*(R-1) - 1)/stride) + 1.
+
+    Raises:
+        As for conv2d.
+    """
+    window = per_axis(stride, 1), per_side(padding, 1), per_axis(dilation, 1)
+    op = ops.Conv1d(*window, integer(groups))
+    return apply(op, name, input, weight=weight, bias=bias)
+
+
+@on_the_users_line
+def conv2d(
+    input: Tensor,
+    weight: WeightLike,
+    bias: WeightLike | None = None,
+    stride: Pair = 1,
+    padding: Sides = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Convolution (cross-correlation) of input[N, C, H, W] with weight[K, C/groups, R, S].
+
+    Args:
+        input: [N, C, H, W].
+        weight: [K, C/groups, R, S].
+        bias: [K].
+        stride: Steps of the window, one number or (height, width).
+        padding: Zeros around the input: one number, (height, width), or
+            (top, left, bottom, right).
+        dilation: Spacing of the filter's taps.
+        groups: Number of groups; C for a depthwise convolution.
+        name: Name of the value.
+
+    Returns:
+        [N, K, P, Q] with P = floor((H + top + bottom - dh*(R-1) - 1)/sh) + 1, Q alike.
+
+    Raises:
+        RankError, ChannelMismatch, InputTooSmall, ShapeError, InvalidAttribute, DTypeMismatch,
+        NonFiniteWeights, InputKindError: with the user's line.
+    """
+    window = per_axis(stride, 2), per_side(padding, 2), per_axis(dilation, 2)
+    op = ops.Conv2d(*window, integer(groups))
+    return apply(op, name, input, weight=weight, bias=bias)
+
+
+@on_the_users_line
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Single,
+    stride: Single | None = None,
+    padding: Ends = 0,
+    dilation: Single = 1,
+    ceil_mode: bool = False,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Largest element of each window of input[N, C, L]; the stride defaults to the window.
+
+    Raises:
+        RankError, InputTooSmall, InvalidAttribute: with the user's line.
+    """
+    options = (per_axis(dilation, 1), ceil_mode)
+    return apply(_pool(ops.MaxPool1d, kernel_size, stride, padding, *options), name, input)
+
+
+@on_the_users_line
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Sides = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Largest element of each window of input[N, C, H, W]; the stride defaults to the window.
+
+    Raises:
+        RankError, InputTooSmall, InvalidAttribute: with the user's line.
+    """
+    options = (per_axis(dilation, 2), ceil_mode)
+    return apply(_pool(ops.MaxPool2d, kernel_size, stride, padding, *options), name, input)
+
+
+@on_the_users_line
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Single,
+    stride: Single | None = None,
+    padding: Ends = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Mean of each window of input[N, C, L]; the stride defaults to the window.
+
+    Raises:
+        RankError, InputTooSmall, InvalidAttribute: with the user's line.
+    """
+    options = (ceil_mode, count_include_pad)
+    return apply(_pool(ops.AvgPool1d, kernel_size, stride, padding, *options), name, input)
+
+
+@on_the_users_line
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Sides = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Mean of each window of input[N, C, H, W]; the stride defaults to the window.
+
+    Raises:
+        RankError, InputTooSmall, InvalidAttribute: with the user's line.
+    """
+    options = (ceil_mode, count_include_pad)
+    return apply(_pool(ops.AvgPool2d, kernel_size, stride, padding, *options), name, input)
+
+
+@on_the_users_line
+def pad(input: Tensor, padding: Sides, value: float = 0.0, *, name: str | None = None) -> Tensor:
+    """Surround the images of input[N, C, H, W] by `value`.
+
+    Args:
+        input: [N, C, H, W].
+        padding: One number, (height, width), or (top, left, bottom, right); this is not the
+            order of torch's `pad`.
+        value: What to pad with; may be an infinity.
+        name: Name of the value.
+
+    Raises:
+        RankError, InvalidAttribute: with the user's line.
+    """
+    return apply(ops.Pad(per_side(padding, 2), number(value)), name, input)
+
+
+def _pool(op: type[ops.Pooling], kernel_size: Any, stride: Any, padding: Any, *options: Any) -> Op:
+    size = per_axis(kernel_size, op.rank)
+    step = size if stride is None else per_axis(stride, op.rank)
+    return op(size, step, per_side(padding, op.rank), *options)
