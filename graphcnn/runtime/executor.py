@@ -59,10 +59,11 @@ class WeightStore:
         Raises:
             MissingWeights: when one has no data.
         """
-        for name in self._given.keys() & set(names) - self.params.keys():
-            param = self._given[name]
-            dtype = torch_dtype(param.type.dtype)
-            self.params[name] = to_tensor(param.values).to(self._device.memory, dtype)
+        for name in names:
+            if name in self._given and name not in self.params:
+                param = self._given[name]
+                dtype = torch_dtype(param.type.dtype)
+                self.params[name] = to_tensor(param.values).to(self._device.memory, dtype)
 
     def hold(self) -> None:
         """Keep the memory, once freed, for the work of the current stream."""
