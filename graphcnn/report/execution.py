@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphcnn.ir import Array
+from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
 from graphcnn.report.tables import Table, dimensions
-from graphcnn.report.verification import fault
+from graphcnn.report.verification import checked
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.timing import LEAST_ROUNDS, Timing, milliseconds, timed
@@ -83,17 +84,17 @@ def run_once(model: CompiledModel, seed: int = 0) -> Execution:
     inputs, device = example_inputs(model.graph, seed), model.target.on
     first, *later = (timed(lambda: model(**inputs), device) for _ in range(1 + LEAST_ROUNDS))
     results = model(**inputs)
-    problem = fault(model, inputs)
+    found = checked(model, References(inputs))
     named = results if isinstance(results, dict) else {model.source.outputs[0]: results}
     return Execution(
         model.source.name,
         Environment.of(device),
         len(model.plan.steps),
-        problem is None,
-        None if problem else first,
-        None if problem else Timing.of(later),
+        found.ok,
+        first if found.ok else None,
+        Timing.of(later) if found.ok else None,
         tuple(_summary(name, array) for name, array in named.items()),
-        problem,
+        None if found.ok else found.verdict,
     )
 
 

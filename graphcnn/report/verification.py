@@ -189,15 +189,6 @@ def checked(
     )
 
 
-def fault(model: CompiledModel, arrays: Mapping[str, Any]) -> str | None:
-    """What is wrong with a model on some arrays, in a line; None when it is right.
-
-    No figure is reported of a model for which this is not None.
-    """
-    verification = checked(model, References(arrays))
-    return None if verification.ok else verification.verdict
-
-
 def _changed(value: ValueCheck) -> BadNode:
     return BadNode(value.name, None, value.where, f"a pass changed its meaning: {value.problem}")
 
