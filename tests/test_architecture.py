@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "files": (OPS | {"disk", "frontend"}, {"safetensors"}),
     "compiler": (OPS | {"passes", "plan", "targets", "runtime"}, set()),
     "report": (
-        OPS | {"analysis", "compiler", "files", "passes", "plan", "runtime", "targets"},
+        OPS | {"analysis", "compiler", "files", "kernels", "passes", "plan", "runtime", "targets"},
         {"torch", "triton"},
     ),
     "demo": (OPS | {"compiler", "files", "models", "report", "runtime", "targets"}, {"torch"}),
