@@ -12,7 +12,7 @@ from graphcnn.compiler import compile
 from graphcnn.files import write
 from graphcnn.ir import Graph
 from graphcnn.report import Comparison, compare, explain, verify
-from graphcnn.report.tables import table
+from graphcnn.report.tables import Table, text
 
 # Batches of this size fill two cores and leave the last of 1,000 digits in a full batch.
 DIGITS_PER_CALL = 100
@@ -43,7 +43,7 @@ def demo(json_path: str | None = None) -> int:
     )
     print(explanation := explain(lenet), end="\n\n")
     print(lenet_times := _compared(source, **digits), end="\n\n")
-    print(_images_per_second(lenet_times), end="\n\n")
+    print(text(_images_per_second(lenet_times)), end="\n\n")
     vgg16 = models.vgg16()
     print(vgg16_check := verify(compile(vgg16)), end="\n\n")
     print(vgg16_times := _compared(vgg16))
@@ -69,9 +69,9 @@ def _compared(graph: Graph, **inputs: Any) -> Comparison:
     )
 
 
-def _images_per_second(times: Comparison) -> str:
+def _images_per_second(times: Comparison) -> Table:
     """What the calls of a comparison are as a rate; a wrong model has none."""
-    rows = [
+    rows = tuple(
         (
             row.name,
             f"{DIGITS_PER_CALL / row.timing.median:,.0f}",
@@ -79,5 +79,5 @@ def _images_per_second(times: Comparison) -> str:
         )
         for row in times.rows
         if row.timing is not None
-    ]
-    return table("images per second", ("model", "median", "quartiles"), rows)
+    )
+    return Table("images per second", ("model", "median", "quartiles"), rows)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,12 +16,11 @@ from graphcnn.errors import DeviceUnavailable, InvalidAttribute
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
-from graphcnn.report.tables import binary_size, interval, milliseconds, paragraph, scientific, table
+from graphcnn.report.tables import Table, binary_size, scientific
 from graphcnn.report.verification import Verification, checked
 from graphcnn.runtime.boundary import given_inputs, to_tensor
 from graphcnn.runtime.compiled import CompiledModel, check_model
-from graphcnn.runtime.executor import Executor
-from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, interleave, median_ratio
+from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Ratio, Timing, interleave
 
 UNFUSED = "unfused"
 
@@ -34,8 +34,8 @@ class ComparisonRow:
         target: What it was compiled for.
         kernels: Kernels, or operators, that a call launches.
         timing: Seconds of a call, or None for a model whose outputs are wrong.
-        to_baseline: Median over the rounds of its time over the baseline's in the same round;
-            None where either has no timing.
+        to_baseline: Its time over the baseline's in the same round; None where either has no
+            timing.
         to_unfused: Likewise to the model called "unfused".
         moved_bytes: Activations read and written, and weights read, in bytes.
         arena_bytes: Memory of all activations; 0 where operators allocate their results.
@@ -47,8 +47,8 @@ class ComparisonRow:
     target: str
     kernels: int
     timing: Timing | None
-    to_baseline: float | None
-    to_unfused: float | None
+    to_baseline: Ratio | None
+    to_unfused: Ratio | None
     moved_bytes: int
     arena_bytes: int
     error: float
@@ -75,47 +75,36 @@ class Comparison(Result):
     ok: bool
     rows: tuple[ComparisonRow, ...]
 
-    def __str__(self) -> str:
-        ratios = [f"to {self.baseline}", f"to {UNFUSED}"]
-        times = table(
-            f"compare {self.model} on {self.environment}",
-            ("model", "median", "quartiles", *ratios, "error"),
-            map(_times, self.rows),
-        )
-        memory = table(
-            "what they launch and move",
-            ("model", "kernels", "moved", "arena"),
-            map(_memory, self.rows),
-        )
+    def tables(self) -> tuple[Table, ...]:
+        """Times and ratios; what the models launch and move."""
+        ratios = (f"to {self.baseline}", f"to {UNFUSED}")
         notes = [
-            f"Ratios {' and '.join(ratios)} are medians over {self.rounds} rounds by turns; times "
-            "are of the steps alone, inputs in place."
+            f"Times are of the steps alone, inputs in place; ratios {' and '.join(ratios)} are of "
+            f"the same round: medians and quartiles over {self.rounds} rounds by turns."
         ]
         if self.environment.device == "cpu":
             notes.append("All kernels ran on the CPU: no GPU figure is shown.")
-        notes += [f"FAIL {row.name}: not timed: {row.problem}" for row in self.rows if row.problem]
-        return "\n\n".join((times, memory, "\n".join(map(paragraph, notes))))
-
-
-def _times(row: ComparisonRow) -> tuple[str, ...]:
-    timing = row.timing
-    return (
-        row.name,
-        milliseconds(timing.median) if timing else "-",
-        interval(timing.low, timing.high) if timing else "-",
-        f"{row.to_baseline:.2f}" if row.to_baseline else "-",
-        f"{row.to_unfused:.2f}" if row.to_unfused else "-",
-        scientific(row.error),
-    )
-
-
-def _memory(row: ComparisonRow) -> tuple[str, ...]:
-    return (
-        row.name,
-        str(row.kernels),
-        binary_size(row.moved_bytes),
-        binary_size(row.arena_bytes) if row.arena_bytes else "-",
-    )
+        failed = [f"FAIL {row.name}: not timed: {row.problem}" for row in self.rows if row.problem]
+        times = tuple(
+            (row.name, *(str(f or "-") for f in (row.timing, row.to_baseline, row.to_unfused)))
+            for row in self.rows
+        )
+        rest = tuple(
+            (
+                row.name,
+                str(row.kernels),
+                binary_size(row.moved_bytes),
+                binary_size(row.arena_bytes) if row.arena_bytes else "-",
+                scientific(row.error),
+            )
+            for row in self.rows
+        )
+        title = f"compare {self.model} on {self.environment}"
+        launched = ("model", "kernels", "moved", "arena", "error")
+        return (
+            Table(title, ("model", "time", *ratios), times, notes=tuple(notes)),
+            Table("what they launch and move", launched, rest, notes=tuple(failed)),
+        )
 
 
 def compare(
@@ -192,26 +181,14 @@ def _time(
         executors = {
             name: stack.enter_context(model.loaded(arrays)) for name, model in models.items()
         }
-        runs = {name: _runner(executor) for name, executor in executors.items()}
+        runs = {name: executor.run for name, executor in executors.items()}
         # Loaded anew each time: a step may have put its result where the input was.
-        loads = {name: _loader(executor, tensors) for name, executor in executors.items()}
+        loads = {name: partial(each.load, tensors) for name, each in executors.items()}
         with torch.inference_mode():
             once = interleave(runs, device, rounds=1, warmup=1, before=loads)
             per_round = sum(taken[0] for taken in once.values())
             rounds = min(max(int(seconds / per_round), LEAST_ROUNDS), MOST_ROUNDS)
             return interleave(runs, device, rounds=rounds, before=loads)
-
-
-def _runner(executor: Executor) -> Callable[[], None]:
-    def run() -> None:
-        for _, step in executor.steps():
-            step()
-
-    return run
-
-
-def _loader(executor: Executor, tensors: Mapping[str, Any]) -> Callable[[], None]:
-    return lambda: executor.load(tensors)
 
 
 def _row(
@@ -222,10 +199,10 @@ def _row(
     samples: Mapping[str, list[float]],
     baseline: str,
 ) -> ComparisonRow:
-    def ratio(other: str) -> float | None:
+    def ratio(other: str) -> Ratio | None:
         if name not in samples or other not in samples:
             return None
-        return median_ratio(samples[name], samples[other])
+        return Ratio.between(samples[name], samples[other])
 
     with model.loaded(arrays) as executor:
         graph, plan = executor.graph, executor.plan

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
 
 from graphcnn.ir import Array
+from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
-from graphcnn.report.tables import dimensions, milliseconds, table
-from graphcnn.report.verification import fault
+from graphcnn.report.tables import Table, dimensions
+from graphcnn.report.verification import checked
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
+from graphcnn.runtime.timing import LEAST_ROUNDS, Timing, milliseconds, timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,9 @@ class Execution(Result):
         environment: Where it ran.
         kernels: Kernels that a call launches.
         ok: Whether the outputs are right.
-        first_seconds: The first call; None for a model whose outputs are wrong.
-        seconds: The second call, copies in and out included; None likewise.
+        first_seconds: The first call, once, which also makes everything ready; None for a model
+            whose outputs are wrong.
+        timing: Seconds of the calls after it, copies in and out included; None likewise.
         outputs: What it returned.
         problem: What is wrong, or None.
     """
@@ -47,17 +49,18 @@ class Execution(Result):
     kernels: int
     ok: bool
     first_seconds: float | None
-    seconds: float | None
+    timing: Timing | None
     outputs: tuple[OutputSummary, ...]
     problem: str | None
 
-    def __str__(self) -> str:
+    def tables(self) -> tuple[Table, ...]:
+        """Every output, under the time it took."""
         title = f"run {self.network} on {self.environment}: {self.kernels} kernels, "
-        if self.seconds is None or self.first_seconds is None:
+        if self.timing is None or self.first_seconds is None:
             title += f"not timed: {self.problem}"
         else:
-            title += f"{milliseconds(self.seconds)} (first call {milliseconds(self.first_seconds)})"
-        rows = (
+            title += f"{self.timing} a call; the first, cold, {milliseconds(self.first_seconds)}"
+        rows = tuple(
             (
                 output.name,
                 dimensions(output.shape),
@@ -68,33 +71,30 @@ class Execution(Result):
             for output in self.outputs
         )
         columns = ("output", "shape", "min", "max", "first sample's top 5")
-        return table(title, columns, rows, words=2)
+        return (Table(title, columns, rows, words=2),)
 
 
 def run_once(model: CompiledModel, seed: int = 0) -> Execution:
-    """Call a model twice on seeded standard normal inputs, and check its outputs.
+    """Call a model a few times on seeded standard normal inputs, and check its outputs.
 
     Raises:
         InputKindError, InvalidAttribute: for what is not a compiled model, or a negative seed.
     """
     check_model(model)
-    inputs = example_inputs(model.graph, seed)
-    start = time.perf_counter()
-    model(**inputs)
-    compiled = time.perf_counter()
+    inputs, device = example_inputs(model.graph, seed), model.target.on
+    first, *later = (timed(lambda: model(**inputs), device) for _ in range(1 + LEAST_ROUNDS))
     results = model(**inputs)
-    end = time.perf_counter()
-    problem = fault(model, inputs)
+    found = checked(model, References(inputs))
     named = results if isinstance(results, dict) else {model.source.outputs[0]: results}
     return Execution(
         model.source.name,
-        Environment.of(model.target.on),
+        Environment.of(device),
         len(model.plan.steps),
-        problem is None,
-        None if problem else compiled - start,
-        None if problem else end - compiled,
+        found.ok,
+        first if found.ok else None,
+        Timing.of(later) if found.ok else None,
         tuple(_summary(name, array) for name, array in named.items()),
-        problem,
+        None if found.ok else found.verdict,
     )
 
 

@@ -9,7 +9,7 @@ from graphcnn.ir import Graph, Node, Refusal, inline
 from graphcnn.plan import Call, Step
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, steps_of
-from graphcnn.report.tables import binary_size, count, dimensions, paragraph, table
+from graphcnn.report.tables import Table, binary_size, count, dimensions
 from graphcnn.runtime.compiled import CompiledModel, check_model
 
 
@@ -76,31 +76,27 @@ class Explanation(Result):
     vanished: tuple[Vanished, ...]
     refusals: tuple[Refusal, ...]
 
-    def __str__(self) -> str:
-        parts = [
-            table(
-                f"explain {self.model} on {self.target}: "
-                f"{self.source_nodes} nodes -> {self.kernel_count} kernels",
-                ("kernel", "nodes", "inputs", "outputs", "tile", "grid"),
-                map(_cells, self.rows),
-                words=4,
-            )
-        ]
-        if self.vanished:
-            lines = ((gone.name, gone.op, gone.because) for gone in self.vanished)
-            parts.append(table("no kernel runs for", ("node", "op", "because"), lines, words=3))
-        if self.refusals:
-            declined = ((r.rule, r.node, r.because) for r in self.refusals)
-            parts.append(table("declined", ("rule", "node", "because"), declined, words=3))
-        else:
-            parts.append("declined: nothing")
-        parts.append(
-            paragraph(
-                f"arena {binary_size(self.arena_bytes)}; activation elements read and written: "
-                f"{count(self.moved)}, with one kernel per node {count(self.moved_unfused)}"
-            )
+    def tables(self) -> tuple[Table, ...]:
+        """What runs, what does not, and what was declined; tables without a row are left out."""
+        title = (
+            f"explain {self.model} on {self.target}: "
+            f"{self.source_nodes} nodes -> {self.kernel_count} kernels"
         )
-        return "\n\n".join(parts)
+        moved = (
+            f"arena {binary_size(self.arena_bytes)}; activation elements read and written: "
+            f"{count(self.moved)}, with one kernel per node {count(self.moved_unfused)}"
+        )
+        columns = ("kernel", "nodes", "inputs", "outputs", "tile", "grid")
+        gone = tuple((gone.name, gone.op, gone.because) for gone in self.vanished)
+        declined = tuple((r.rule, r.node, r.because) for r in self.refusals)
+        found = (
+            Table(title, columns, tuple(map(_cells, self.rows)), words=4, notes=(moved,)),
+            Table("no kernel runs for", ("node", "op", "because"), gone, words=3),
+            Table("declined", ("rule", "node", "because"), declined, words=3)
+            if declined
+            else Table("declined: nothing"),
+        )
+        return tuple(table for table in found if table.rows or not table.columns)
 
 
 def _cells(row: KernelRow) -> tuple[str, ...]:

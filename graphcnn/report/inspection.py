@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graphcnn.ir import Graph, inline, node_cost, verify
 from graphcnn.report.result import Result
-from graphcnn.report.tables import table
+from graphcnn.report.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,15 @@ class Inspection(Result):
     macs: int
     fingerprint: str
 
-    def __str__(self) -> str:
+    def tables(self) -> tuple[Table, ...]:
+        """Every node, and the totals."""
         rows = (
             (row.name, row.op, row.type, f"{row.params:,}", f"{row.macs:,}") for row in self.rows
         )
         total = ("total", "", "", f"{self.params:,}", f"{self.macs:,}")
-        return table(
-            f"{self.network}({', '.join(self.inputs)}), fingerprint {self.fingerprint}",
-            ("node", "operator", "output", "parameters", "MACs"),
-            (*rows, total),
-            words=3,
-        )
+        title = f"{self.network}({', '.join(self.inputs)}), fingerprint {self.fingerprint}"
+        columns = ("node", "operator", "output", "parameters", "MACs")
+        return (Table(title, columns, (*rows, total), words=3),)
 
 
 def inspect(graph: Graph) -> Inspection:

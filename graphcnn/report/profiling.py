@@ -17,11 +17,11 @@ from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, steps_of
-from graphcnn.report.tables import milliseconds, paragraph, table
+from graphcnn.report.tables import Table
 from graphcnn.report.verification import checked
 from graphcnn.runtime.boundary import given_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
-from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, median_ratio, timed
+from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Ratio, Timing, timed
 from graphcnn.targets import resolve
 
 WARMUP = 2
@@ -29,7 +29,7 @@ WARMUP = 2
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """One node of the compiled graph that runs.
+    """One node of the compiled graph that runs, or all of them.
 
     Attributes:
         name: The node.
@@ -37,7 +37,7 @@ class StepTime:
         timing: Seconds of its kernels together.
         torch: Seconds of torch's operators for the same nodes together; None where torch lacks an
             operator of the network.
-        to_torch: Median over the rounds of the one over the other, in the same round.
+        to_torch: The one over the other in the same round; None likewise.
         share: Its part of the sum of all medians.
         gflops: 1e9 floating-point operations per second; two per multiply-accumulate.
         gbytes: 1e9 bytes per second: every operand, weights included, read once and every result
@@ -48,7 +48,7 @@ class StepTime:
     kernel: str
     timing: Timing
     torch: Timing | None
-    to_torch: float | None
+    to_torch: Ratio | None
     share: float
     gflops: float
     gbytes: float
@@ -63,48 +63,40 @@ class Profile(Result):
         target: What it was compiled for.
         environment: Where it ran.
         ok: Whether the outputs are right.
-        seconds: Sum of the medians; None for a model whose outputs are wrong, or that runs nothing.
-        torch_seconds: The same of torch's operators; None likewise, and where torch lacks one.
-        gflops: Rate of the whole; None likewise.
-        rows: In order of execution; none likewise.
         problem: Why nothing was timed, or None.
+        rows: In order of execution; none where nothing was timed.
+        total: All rows together, their sum in each round; None likewise.
     """
 
     model: str
     target: str
     environment: Environment
     ok: bool
-    seconds: float | None
-    torch_seconds: float | None
-    gflops: float | None
-    rows: tuple[StepTime, ...]
     problem: str | None
+    rows: tuple[StepTime, ...] = ()
+    total: StepTime | None = None
 
-    def __str__(self) -> str:
+    def tables(self) -> tuple[Table, ...]:
+        """Every step; and what torch takes for its nodes, where torch has them all."""
         title = f"profile {self.model}, target {self.target}, on {self.environment}"
-        if self.seconds is None or self.gflops is None:
-            return "\n".join(map(paragraph, (title, f"not timed: {self.problem}")))
-        rows = [
+        if self.total is None:
+            return (Table(title, notes=(f"not timed: {self.problem}",)),)
+        rows = (*self.rows, self.total)
+        steps = tuple(
             (
                 row.name,
                 row.kernel,
-                milliseconds(row.timing.median),
-                milliseconds(row.torch.median) if row.torch else "-",
-                f"{row.to_torch:.2f}" if row.to_torch else "-",
+                str(row.timing),
                 f"{100 * row.share:.1f} %",
                 f"{row.gflops:.1f}",
                 f"{row.gbytes:.1f}",
             )
-            for row in self.rows
-        ]
-        torch_total = milliseconds(self.torch_seconds) if self.torch_seconds else "-"
-        total = ("total", "", milliseconds(self.seconds), torch_total, "", "")
-        return table(
-            title,
-            ("node", "kernel", "median", "torch", "to torch", "share", "GFLOP/s", "GB/s"),
-            (*rows, (*total, f"{self.gflops:.1f}", "")),
-            words=2,
+            for row in rows
         )
+        columns = ("node", "kernel", "time", "share", "GFLOP/s", "GB/s")
+        beside = tuple((row.name, str(row.torch), str(row.to_torch)) for row in rows if row.torch)
+        torchs = Table("torch's operators for the same nodes", ("node", "time", "to torch"), beside)
+        return (Table(title, columns, steps, words=2), *([torchs] if beside else []))
 
 
 def profile(
@@ -136,56 +128,42 @@ def profile(
     check_model(model)
     seconds = arguments.seconds(seconds)
     arrays = given_inputs(model.graph, arrays, inputs)
-    target, environment = model.target.name, Environment.of(model.target.on)
+    told = (model.source.name, model.target.name, Environment.of(model.target.on))
     library = _library(model)
     models = (model,) if library is None else (model, library)
     references = References(arrays)
     for each in models:
         found = checked(each, references)
         if not found.ok:
-            name = model.source.name
-            return Profile(name, target, environment, False, None, None, None, (), found.verdict)
+            return Profile(*told, False, found.verdict)
     with model.loaded(arrays) as executor:
         graph, steps = executor.graph, steps_of(executor.plan)
     if not steps:
         nothing = "no kernel runs: the outputs are inputs or params, perhaps reshaped"
-        name = model.source.name
-        return Profile(name, target, environment, True, None, None, None, (), nothing)
+        return Profile(*told, True, nothing)
     own, *others = _rounds(models, arrays, seconds)
     ran = [node for node in graph.nodes if node.name in steps]
-    beside = {
-        node.name: _sums([nodes[part.name] for part in node.members])
-        for nodes in others
-        for node in ran
-    }
-    total = sum(statistics.median(own[node.name]) for node in ran)
-    costs = {node.name: node_cost(node, graph) for node in ran}
+    medians = sum(statistics.median(own[node.name]) for node in ran)
 
-    def row(node: Node) -> StepTime:
-        cost, timing, torch_s = costs[node.name], Timing.of(own[node.name]), beside.get(node.name)
-        moved = (cost.reads + cost.writes) * node.type.dtype.itemsize
+    def row(name: str, kernel: str, nodes: Sequence[Node]) -> StepTime:
+        taken = _sums([own[node.name] for node in nodes])
+        parts = [part.name for node in nodes for part in node.members]
+        beside = _sums([others[0][part] for part in parts]) if others else None
+        costs = [(node_cost(node, graph), node.type.dtype.itemsize) for node in nodes]
+        timing = Timing.of(taken)
         return StepTime(
-            node.name,
-            kernels(steps[node.name]),
+            name,
+            kernel,
             timing,
-            Timing.of(torch_s) if torch_s else None,
-            median_ratio(own[node.name], torch_s) if torch_s else None,
-            timing.median / total,
-            cost.flops / timing.median / 1e9,
-            moved / timing.median / 1e9,
+            Timing.of(beside) if beside else None,
+            Ratio.between(taken, beside) if beside else None,
+            sum(statistics.median(own[node.name]) for node in nodes) / medians,
+            sum(cost.flops for cost, _ in costs) / timing.median / 1e9,
+            sum((cost.reads + cost.writes) * size for cost, size in costs) / timing.median / 1e9,
         )
 
-    return Profile(
-        model.source.name,
-        target,
-        environment,
-        True,
-        total,
-        sum(map(statistics.median, beside.values())) if beside else None,
-        sum(cost.flops for cost in costs.values()) / total / 1e9,
-        tuple(map(row, ran)),
-        None,
-    )
+    rows = tuple(row(node.name, kernels(steps[node.name]), [node]) for node in ran)
+    return Profile(*told, True, None, rows, row("total", "", ran))
 
 
 def _library(model: CompiledModel) -> CompiledModel | None:

@@ -1,18 +1,27 @@
-"""What every report is: a value that prints as tables and saves as JSON."""
+"""What every report is: a value that shows as tables and saves as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
 from graphcnn.files import write
+from graphcnn.report.tables import Table, text
 
 
-class Result:
+class Result(ABC):
     """Base of the reports, which are frozen dataclasses."""
+
+    @abstractmethod
+    def tables(self) -> tuple[Table, ...]:
+        """What it shows; printed, these are text."""
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(text, self.tables()))
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain data: dicts, lists, strings and numbers.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from io import StringIO
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
+
+from graphcnn.runtime.timing import three_digits
 
 WIDTH = 80
 _GAP = 2
@@ -19,22 +22,39 @@ _SHORTEST = 8
 _RULE = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
-def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1
-) -> str:
-    """A titled table, at most `WIDTH` columns wide.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a report shows, for any form it may be shown in.
 
-    Numbers stay whole. Words share the room that these leave: a long cell continues on the next
-    line, after a space, "+" or ","; a name longer than its share is elided in the middle.
-
-    Args:
+    Attributes:
         title: The line above it.
-        columns: Headings.
+        columns: Headings; none where there is only text.
         rows: A cell per column.
-        words: How many columns, from the left, hold words; those after them hold numbers and are
-            set flush right.
+        words: How many columns, from the left, hold words; those after them hold numbers.
+        notes: Paragraphs below it.
     """
-    cells = [tuple(columns), *map(tuple, rows)]
+
+    title: str
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    words: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def text(table: Table) -> str:
+    """A table in letters, at most `WIDTH` columns wide."""
+    lines = [paragraph(table.title), *(_grid(table) if table.columns else ())]
+    notes = [paragraph(note) for note in table.notes]
+    return "\n".join((*lines, *([""] if notes else []), *notes))
+
+
+def _grid(table: Table) -> list[str]:
+    """Numbers stay whole and are set flush right. Words share the room that these leave: a long
+    cell continues on the next line, after a space, "+" or ","; a name longer than its share is
+    elided in the middle.
+    """
+    words, columns = table.words, table.columns
+    cells = (columns, *table.rows)
     by_column = list(zip(*cells, strict=True))
     numbers = [
         max(_longest(column[:1], str.split), _longest(column[1:], str.splitlines))
@@ -47,16 +67,17 @@ def table(
     widths = _largest(
         room, lambda limit: [min(max(a, limit), b) for a, b in zip(least, lines, strict=True)]
     )
-    drawn = Table(box=_RULE, show_edge=False, padding=(0, 1, 0, 0))
+    drawn = Grid(box=_RULE, show_edge=False, padding=(0, 1, 0, 0))
     for index, width in enumerate((*widths, *numbers)):
         drawn.add_column(cells[0][index], justify="left" if index < words else "right", width=width)
     for row in cells[1:]:
         drawn.add_row(*map(_fitted, row[:words], widths), *row[words:])
-    text = StringIO()
+    printed = StringIO()
     width = sum((*widths, *numbers)) + _GAP * len(columns)
-    Console(file=text, width=width, color_system=None, markup=False, highlight=False).print(drawn)
-    drawn_lines = (line.rstrip() for line in text.getvalue().splitlines())
-    return "\n".join((paragraph(title), *(line for line in drawn_lines if line)))
+    Console(file=printed, width=width, color_system=None, markup=False, highlight=False).print(
+        drawn
+    )
+    return [line.rstrip() for line in printed.getvalue().splitlines() if line.strip()]
 
 
 def paragraph(text: str) -> str:
@@ -100,16 +121,6 @@ def _elided(name: str, width: int) -> str:
     return f"{name[: width - 2 - ending]}..{name[-ending:]}"
 
 
-def milliseconds(seconds: float) -> str:
-    """Three significant digits: "0.0123 ms", "12.3 ms", "1,230 ms"."""
-    return f"{_three_digits(1e3 * seconds)} ms"
-
-
-def interval(low: float, high: float) -> str:
-    """From one duration to another: "12.3 .. 14.0 ms"."""
-    return f"{_three_digits(1e3 * low)} .. {milliseconds(high)}"
-
-
 def binary_size(nbytes: int) -> str:
     """Bytes in the largest unit that fits: "1.5 KiB"."""
     size, unit = float(nbytes), "B"
@@ -117,14 +128,14 @@ def binary_size(nbytes: int) -> str:
         if size < 1024 or unit == "TiB":
             break
         size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{_three_digits(size)} {unit}"
+    return f"{size:.0f} {unit}" if unit == "B" else f"{three_digits(size)} {unit}"
 
 
 def count(number: int) -> str:
     """A count in full up to 9,999, beyond that in thousands or millions: "57.4 M"."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if number >= max(size, 10**4):
-            return f"{_three_digits(number / size)} {unit}"
+            return f"{three_digits(number / size)} {unit}"
     return f"{number:,}"
 
 
@@ -136,8 +147,3 @@ def scientific(number: float) -> str:
 def dimensions(sizes: Iterable[int]) -> str:
     """Sizes as "1x3x224x224"."""
     return "x".join(map(str, sizes))
-
-
-def _three_digits(number: float) -> str:
-    decimals = next((d for limit, d in ((10, 2), (100, 1)) if number < limit), 0)
-    return f"{number:,.{4 if 0 < number < 0.1 else decimals}f}"

@@ -24,7 +24,7 @@ from graphcnn.report.equivalence import ValueCheck, equivalence
 from graphcnn.report.replay import first_bad_member, read
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import arithmetic, kernels, steps_of
-from graphcnn.report.tables import paragraph, scientific, table
+from graphcnn.report.tables import Table, scientific
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.executor import Executor
@@ -101,35 +101,30 @@ class Verification(Result):
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
-    def __str__(self) -> str:
+    def tables(self) -> tuple[Table, ...]:
+        """The groups; the outputs, and the verdict."""
         origin = "seeded random inputs" if self.random_inputs else "the inputs given"
-        groups = table(
-            f"verify {self.model} on {self.target}, {origin}, against the float64 reference",
-            ("group", "kernel", "verdict", "largest error", "bound there", "bound used"),
+        title = f"verify {self.model} on {self.target}, {origin}, against the float64 reference"
+        groups = tuple(
             (
-                (
-                    row.name,
-                    row.kernel,
-                    "FAIL" if row.problem else "pass",
-                    scientific(row.worst.error),
-                    scientific(row.worst.bound),
-                    f"{100 * row.worst.share:.2g} %",
-                )
-                for row in self.rows
-            ),
-            words=3,
+                row.name,
+                row.kernel,
+                "FAIL" if row.problem else "pass",
+                scientific(row.worst.error),
+                scientific(row.worst.bound),
+                f"{100 * row.worst.share:.2g} %",
+            )
+            for row in self.rows
         )
-        outputs = table(
-            "end to end",
-            ("output", "largest error", "relative to the range"),
-            (
-                (output.name, scientific(output.error), scientific(output.relative))
-                for output in self.outputs
-            ),
-        )
+        outputs = tuple((o.name, scientific(o.error), scientific(o.relative)) for o in self.outputs)
         warnings = (f"warning: {text}" for text in self.warnings)
         verdicts = (self.verdict,) if self.ok else (f"FAIL: {text}" for text in self.problems)
-        return "\n\n".join((groups, outputs, "\n".join(map(paragraph, (*warnings, *verdicts)))))
+        judged = ("group", "kernel", "verdict", "largest error", "bound there", "bound used")
+        columns = ("output", "largest error", "relative to the range")
+        return (
+            Table(title, judged, groups, words=3),
+            Table("end to end", columns, outputs, notes=(*warnings, *verdicts)),
+        )
 
     @property
     def verdict(self) -> str:
@@ -192,15 +187,6 @@ def checked(
         problems,
         tuple(_warnings(rows, outputs)),
     )
-
-
-def fault(model: CompiledModel, arrays: Mapping[str, Any]) -> str | None:
-    """What is wrong with a model on some arrays, in a line; None when it is right.
-
-    No figure is reported of a model for which this is not None.
-    """
-    verification = checked(model, References(arrays))
-    return None if verification.ok else verification.verdict
 
 
 def _changed(value: ValueCheck) -> BadNode:

@@ -59,10 +59,11 @@ class WeightStore:
         Raises:
             MissingWeights: when one has no data.
         """
-        for name in self._given.keys() & set(names) - self.params.keys():
-            param = self._given[name]
-            dtype = torch_dtype(param.type.dtype)
-            self.params[name] = to_tensor(param.values).to(self._device.memory, dtype)
+        for name in names:
+            if name in self._given and name not in self.params:
+                param = self._given[name]
+                dtype = torch_dtype(param.type.dtype)
+                self.params[name] = to_tensor(param.values).to(self._device.memory, dtype)
 
     def hold(self) -> None:
         """Keep the memory, once freed, for the work of the current stream."""
@@ -108,18 +109,14 @@ class Executor:
             check_sharing(plan)
         last = {name: index for index, step in enumerate(plan.steps) for name in step.reads}
         stay = {*graph.outputs, *plan.locations, *weights.params}
-        self._steps = tuple(
-            (step, self._bind(step, {n for n in step.reads if last[n] == index} - stay))
+        self._freed = [
+            {name for name in step.reads if last[name] == index} - stay
             for index, step in enumerate(plan.steps)
-        )
-        if self._shadow is not None and self._steps:
-            *before, (step, run) = self._steps
-            self._steps = (*before, (step, partial(self._finish, run)))
-
-    def _bind(self, step: Step, dying: set[str]) -> Callable[[], None]:
-        if isinstance(step.work, Call):
-            return partial(self._call, step, step.work.function, dying)
-        return self._device.prepare(step.work, self._resolve)
+        ]
+        self._launches = [
+            None if isinstance(step.work, Call) else device.prepare(step.work, self._resolve)
+            for step in plan.steps
+        ]
 
     def _resolve(self, buffer: Buffer) -> torch.Tensor:
         if buffer.name in self._slots:
@@ -129,10 +126,11 @@ class Executor:
             tensor = self._weights.tensors[buffer.name]
         return tensor[buffer.offset :]
 
-    def _call(self, step: Step, function: Callable[..., Any], dying: set[str]) -> None:
+    def _call(self, step: Step, freed: set[str]) -> None:
         """Run a call, and let go of the values that no later step reads."""
+        assert isinstance(step.work, Call)
         self._check(step.reads)
-        result = function(*map(self.value, step.reads))
+        result = step.work.function(*map(self.value, step.reads))
         (written,) = step.writes
         if written in self.plan.locations:
             self._device.copy(to_tensor(result), self.value(written))
@@ -140,7 +138,7 @@ class Executor:
                 self._shadow.fill(self.plan.locations[written].buffer.name)
         else:
             self._values[written] = result
-        for name in dying:
+        for name in freed:
             del self._values[name]
 
     def _finish(self, run: Callable[[], None]) -> None:
@@ -184,7 +182,11 @@ class Executor:
 
     def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
         """The steps in order, each with what runs it."""
-        return iter(self._steps)
+        for step, launch, freed in zip(self.plan.steps, self._launches, self._freed, strict=True):
+            run = launch or partial(self._call, step, freed)
+            if self._shadow is not None and step is self.plan.steps[-1]:
+                run = partial(self._finish, run)
+            yield step, run
 
     def value(self, name: str) -> Any:
         """A value as it is now, in its logical shape: later steps may overwrite what is a view of

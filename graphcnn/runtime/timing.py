@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from graphcnn.plan import Device
 
@@ -13,8 +14,8 @@ LEAST_ROUNDS, MOST_ROUNDS = 5, 200
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds of repeated runs.
+class Spread:
+    """What repeated measurements of one figure found.
 
     Attributes:
         median: The middle of the samples.
@@ -29,10 +30,43 @@ class Timing:
     samples: int
 
     @classmethod
-    def of(cls, seconds: list[float]) -> Timing:
+    def of(cls, samples: Sequence[float]) -> Self:
         """Summarise at least two samples."""
-        low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
-        return cls(median, low, high, len(seconds))
+        low, median, high = statistics.quantiles(samples, n=4, method="inclusive")
+        return cls(median, low, high, len(samples))
+
+
+class Timing(Spread):
+    """Seconds of repeated runs. Prints as "12.3 ms (12.1 .. 12.9)"."""
+
+    def __str__(self) -> str:
+        low, high = three_digits(1e3 * self.low), three_digits(1e3 * self.high)
+        return f"{milliseconds(self.median)} ({low} .. {high})"
+
+
+class Ratio(Spread):
+    """How many times as long one run took as another. Prints as "0.97 (0.95 .. 0.99)"."""
+
+    @classmethod
+    def between(cls, own: Sequence[float], theirs: Sequence[float]) -> Ratio:
+        """One run's seconds over another's in the same round, over the rounds."""
+        return cls.of([a / b for a, b in zip(own, theirs, strict=True)])
+
+    def __str__(self) -> str:
+        return (
+            f"{three_digits(self.median)} ({three_digits(self.low)} .. {three_digits(self.high)})"
+        )
+
+
+def milliseconds(seconds: float) -> str:
+    """A figure in milliseconds: "0.0123 ms", "12.3 ms", "1,234 ms"."""
+    return f"{three_digits(1e3 * seconds)} ms"
+
+
+def three_digits(number: float) -> str:
+    """About three digits, and all before the point: "0.0123", "0.97", "12.3", "1,234"."""
+    decimals = next((d for limit, d in ((10, 2), (100, 1)) if number < limit), 0)
+    return f"{number:,.{4 if 0 < number < 0.1 else decimals}f}"
 
 
 def interleave(
@@ -64,11 +98,6 @@ def interleave(
             if index >= warmup:
                 samples[name].append(seconds)
     return samples
-
-
-def median_ratio(own: list[float], theirs: list[float]) -> float:
-    """Median over the rounds of one run's seconds over another's in the same round."""
-    return statistics.median(a / b for a, b in zip(own, theirs, strict=True))
 
 
 def timed(run: Callable[[], object], device: Device) -> float:

@@ -152,6 +152,17 @@ def test_in_place_only_where_it_is_safe(steps, sizes, outputs):
     run_on_paper(planned, "x", outputs)
 
 
+def test_a_value_keeps_its_buffer_alive_and_one_without_takes_none():
+    """A call reads values: `flat` lives in the buffer of `a`, `kept` in none."""
+    flat = Location(Buffer("a"), TensorType((128,)), (1,))
+    steps = [step("x", "a"), step("x", ["b"]), step(["flat"], ["kept"]), step(["kept"], ["c"])]
+    lowered = Lowered(tuple(steps), {"flat": flat}, SIZES, ())
+    made = plan_memory(lowered, "x", "c")
+    assert [slot.name for slot in made.slots] == ["x", "a", "b", "c"]
+    assert (place(made, "a").first, place(made, "a").last) == (0, 2)
+    assert plan_memory(lowered, "x", ["c", "flat"]).slots[1].last == len(steps)
+
+
 def test_the_largest_is_placed_first():
     steps = [step("x", "a"), step("a", "b"), step("b", "c")]
     planned = plan(steps, {"x": 256, "a": 4096, "b": 512, "c": 4096}, outputs="c")

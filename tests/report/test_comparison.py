@@ -1,7 +1,5 @@
 """A comparison verifies, then times by turns."""
 
-import statistics
-
 import numpy as np
 import pytest
 
@@ -10,6 +8,7 @@ from graphcnn.errors import InputShapeError, InvalidAttribute
 from graphcnn.ir import Graph
 from graphcnn.report import compare
 from graphcnn.report.comparison import LEAST_ROUNDS
+from graphcnn.runtime.timing import Ratio
 
 DRAW = np.random.default_rng(1)
 
@@ -42,12 +41,15 @@ def test_figures(models):
     assert rows["fused"].moved_bytes == 4 * (image + pooled + filters)
     assert rows["torch"].moved_bytes == 4 * (image + 4 * conv + pooled + filters)
     assert rows["torch"].arena_bytes == 0 < rows["fused"].arena_bytes
-    assert rows["torch"].to_baseline == rows["unfused"].to_unfused == 1
+    for own in (rows["torch"].to_baseline, rows["unfused"].to_unfused):
+        assert own.low == own.median == own.high == 1
     assert all(0 < row.error < 1e-5 for row in found.rows)
     for row in found.rows:
         assert row.timing.samples == found.rounds
         assert 0 < row.timing.low <= row.timing.median <= row.timing.high
     text = str(found)
+    for row in found.rows:
+        assert all(str(figure) in text for figure in (row.timing, row.to_baseline, row.to_unfused))
     assert "no GPU figure" in text
     assert "to torch" in text
     assert found.environment.torch in text
@@ -59,8 +61,8 @@ def test_ratios_are_medians_of_pairs(models, monkeypatch):
     taken = {"fused": [1.0, 4.0, 10.0], "unfused": [0.5, 2.0, 5.0], "torch": [1.0, 1.0, 1.0]}
     monkeypatch.setattr("graphcnn.report.comparison.interleave", lambda *_, **__: taken)
     rows = {row.name: row for row in compare(models).rows}
-    assert rows["fused"].to_unfused == 2
-    assert rows["fused"].to_baseline == 4 == statistics.median(taken["fused"])
+    assert rows["fused"].to_unfused == Ratio.of([2.0, 2.0, 2.0])
+    assert rows["fused"].to_baseline == Ratio.of(taken["fused"])
 
 
 def test_a_wrong_model_is_not_timed(net, models):

@@ -7,6 +7,7 @@ import torch
 import graphcnn as gx
 from graphcnn.ops import Conv2d, Relu
 from graphcnn.report import profile, profiling
+from graphcnn.runtime.timing import Ratio, Timing
 from graphcnn.targets import library
 from tests.tolerance import assert_equal_but_for_roundings
 
@@ -23,24 +24,35 @@ def test_rows_rates_and_shares(target):
     found = profile(model, seconds=0.05)
     flat = ["flatten"] if target == "library" else []
     assert [row.name for row in found.rows] == ["conv", "pad", *flat, "softmax"]
-    # A quotient and a sum round in every row; a median is a mean of two.
+    # A quotient and a sum round in every row.
     roundings = 4 * len(found.rows)
     assert_equal_but_for_roundings(sum(row.share for row in found.rows), 1, roundings)
-    medians = [row.timing.median for row in found.rows]
-    assert_equal_but_for_roundings(found.seconds, sum(medians), roundings)
+    assert found.total.share == 1
+    assert found.total.timing.samples == found.rows[0].timing.samples
     conv = found.rows[0]
     flops, moved = 2 * 4 * 4 * 64, 4 * (2 * 256 + 16)
     assert_equal_but_for_roundings(conv.gflops * conv.timing.median * 1e9, flops, 4)
     assert_equal_but_for_roundings(conv.gbytes * conv.timing.median * 1e9, moved, 4)
     assert conv.timing.samples >= 5
     assert all(row.torch.samples == row.timing.samples for row in found.rows)
-    assert all(row.torch.low > 0 < row.to_torch for row in found.rows)
-    torch_medians = [row.torch.median for row in found.rows]
-    assert_equal_but_for_roundings(found.torch_seconds, sum(torch_medians), roundings)
+    assert all(row.torch.low > 0 < row.to_torch.low for row in (*found.rows, found.total))
     if target == "triton":
         assert found.rows[1].kernel == "fill, copy"
     assert found.ok
-    assert "total" in str(found)
+    for row in (*found.rows, found.total):
+        assert all(str(figure) in str(found) for figure in (row.timing, row.torch, row.to_torch))
+
+
+def test_a_total_is_the_spread_of_the_sums_of_rounds(monkeypatch):
+    """Not the sum of medians: a round that is slow in one step is fast in the other."""
+    net = gx.graph("net", gx.tanh(gx.relu(gx.input("x", (1, 4)), name="a"), name="b"))
+    own = {"a": [1.0, 2.0, 9.0], "b": [9.0, 3.0, 1.0]}
+    theirs = {"a": [2.0, 2.0, 2.0], "b": [3.0, 3.0, 3.0]}
+    monkeypatch.setattr(profiling, "_rounds", lambda *_: [own, theirs])
+    total = profile(gx.compile(net, device="cpu")).total
+    assert total.timing == Timing.of([10.0, 5.0, 10.0])
+    assert total.torch == Timing.of([5.0, 5.0, 5.0])
+    assert total.to_torch == Ratio.of([2.0, 1.0, 2.0])
 
 
 def test_torch_beside_a_group_runs_the_nodes_of_the_group():
@@ -61,7 +73,7 @@ def test_without_an_operator_of_torch_there_is_no_figure_beside(monkeypatch):
     monkeypatch.delitem(library.TABLE, Conv2d)
     found = profile(gx.compile(net, device="cpu"), seconds=0.05)
     assert found.ok
-    assert found.torch_seconds is found.rows[0].torch is found.rows[0].to_torch is None
+    assert found.total.torch is found.rows[0].torch is found.rows[0].to_torch is None
     assert str(found)
 
 
@@ -91,6 +103,6 @@ def test_a_wrong_model_is_not_timed():
     found = profile(model, seconds=0.05)
     assert not found.ok
     assert found.rows == ()
-    assert found.seconds is found.torch_seconds is found.gflops is None
+    assert found.total is None
     assert "node 'conv'" in found.problem
     assert "not timed" in str(found)

@@ -11,12 +11,16 @@ from graphcnn.errors import FileProblem
 from graphcnn.report import run_once
 from graphcnn.report.deviation import Deviation
 from graphcnn.report.result import Result
+from graphcnn.report.tables import Table
 
 
 @dataclass(frozen=True)
 class Sample(Result):
     name: str
     worst: tuple[Deviation, ...]
+
+    def tables(self):
+        return (Table(self.name), Table("worst", notes=(str(len(self.worst)),)))
 
 
 SAMPLE = Sample("x", (Deviation("y", float("nan"), 0.5, float("inf"), (0, 1), None),))
@@ -31,6 +35,10 @@ def test_saves_what_json_can_hold(tmp_path):
     assert json.loads(path.read_text()) == {"name": "x", "worst": [row]}
     assert json.loads(path.read_text()) == SAMPLE.to_json()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_prints_its_tables():
+    assert str(SAMPLE) == "x\n\nworst\n\n1"
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -63,7 +71,7 @@ def test_every_report_saves(tmp_path):
         "verify": (gx.verify(model), "ok"),
         "explain": (gx.explain(model), "kernel_count"),
         "compare": (gx.compare({"only": model}, seconds=0.01), "ok"),
-        "profile": (gx.profile(model, seconds=0.01), "gflops"),
+        "profile": (gx.profile(model, seconds=0.01), "target"),
     }
     for name, (report, field) in reports.items():
         path = tmp_path / f"{name}.json"

@@ -1,11 +1,17 @@
-"""Memory that executors hand to kernels."""
+"""Memory that executors hand to kernels, and what they keep."""
+
+import gc
+import weakref
 
 import pytest
 import torch
 
+import graphcnn as gx
 from graphcnn.kernels.launch import MASKED_REACH
 from graphcnn.plan.memory import ALIGNMENT
+from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.executor import GUARD_BYTES, allocate
+from tests.runtime.small_networks import small
 
 
 def test_blocks_are_aligned_apart_and_guarded(monkeypatch):
@@ -34,3 +40,18 @@ def test_the_sanitizer_sees_exact_sizes(nbytes, monkeypatch):
     monkeypatch.setenv("GRAPHCNN_SANITIZE", "1")
     (home,) = allocate([nbytes], torch.device("cpu"))
     assert home.untyped_storage().nbytes() == nbytes
+
+
+@pytest.mark.parametrize("target", ["triton", "library"])
+def test_a_model_that_is_dropped_frees_its_values_at_once(target):
+    """Memory of a GPU is nothing that Python's collector of cycles feels the lack of."""
+    model = gx.compile(small(), target=target, device="cpu")
+    gc.disable()
+    try:
+        with model.loaded(example_inputs(model.graph)) as executor:
+            executor.run()
+            value = weakref.ref(executor.value("fc"))
+        del executor, model
+        assert value() is None
+    finally:
+        gc.enable()

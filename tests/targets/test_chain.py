@@ -193,6 +193,8 @@ DIAMONDS = {
         "d: f32[1,4,8,6] = add(c, r)",
     ),
 }
+
+
 @pytest.mark.parametrize("target", ["library", "numpy"])
 def test_other_targets_take_no_group(target):
     assert resolve(target, "cpu").supports is None

@@ -1,0 +1,42 @@
+"""Figures are medians with their quartiles, and print as such."""
+
+import pytest
+
+from graphcnn.runtime.timing import Ratio, Timing, interleave, milliseconds
+from graphcnn.targets.device import resolve_device
+
+
+@pytest.mark.parametrize(
+    ("spelled", "wanted"),
+    [
+        (milliseconds(1.2345e-5), "0.0123 ms"),
+        (milliseconds(1.2345e-2), "12.3 ms"),
+        (milliseconds(1.2345), "1,234 ms"),
+        (str(Timing.of([0.0121, 0.0123, 0.0129])), "12.3 ms (12.2 .. 12.6)"),
+        (str(Timing.of([1.0, 2.0])), "1,500 ms (1,250 .. 1,750)"),
+        (str(Ratio.of([0.5, 1.0, 20.0])), "1.00 (0.75 .. 10.5)"),
+    ],
+)
+def test_figures(spelled, wanted):
+    assert spelled == wanted
+
+
+def test_a_spread_has_quartiles():
+    assert Timing.of([5.0, 1.0, 2.0, 4.0, 3.0]) == Timing(3.0, 2.0, 4.0, 5)
+    assert Timing(1.0, 1.0, 1.0, 2) != Ratio(1.0, 1.0, 1.0, 2)
+
+
+def test_a_ratio_is_taken_round_by_round():
+    """What slows a whole round down cancels."""
+    assert Ratio.between([2.0, 20.0, 8.0], [1.0, 10.0, 4.0]) == Ratio(2.0, 2.0, 2.0, 3)
+    with pytest.raises(ValueError, match="shorter"):
+        Ratio.between([1.0, 2.0], [1.0])
+
+
+def test_runs_take_turns():
+    calls = []
+    runs = {name: lambda name=name: calls.append(name) for name in "ab"}
+    before = {name: lambda name=name: calls.append(f"load {name}") for name in "ab"}
+    taken = interleave(runs, resolve_device("cpu"), rounds=3, warmup=1, before=before)
+    assert calls == ["load a", "a", "load b", "b"] * 4
+    assert {name: len(seconds) for name, seconds in taken.items()} == {"a": 3, "b": 3}
