@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from graphcnn.errors import DTypeMismatch, GraphCNNError
-from graphcnn.ir import DType, Graph, rebatch, with_he_weights
+from graphcnn.ir import DType, Failed, Graph, rebatch, with_he_weights
 from graphcnn.models import MODELS, build
 from graphcnn.passes import PASSES, Fuse, journal
 from graphcnn.version import __version__
@@ -208,8 +208,8 @@ def _stage(options: argparse.Namespace, graph: Graph) -> object:
     try:
         optimize(graph, resolve("triton", options.device), log, **_demands(options))
     except GraphCNNError:
-        # A later pass may fail.
-        if options.emit not in log.graphs:
+        # A pass behind the stage may fail.
+        if options.emit not in log.graphs or not log.of(Failed):
             raise
     return log.graphs[options.emit]
 

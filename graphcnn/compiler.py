@@ -60,15 +60,7 @@ def compile(
     verify(graph)
     chosen = resolve(target, device)
     sizes = batch_sizes(batches)
-    optimized = optimize(
-        graph,
-        chosen,
-        log,
-        fuse=fuse,
-        passes=passes,
-        must_fuse=must_fuse,
-        must_not_fuse=must_not_fuse,
-    )
+    optimized = optimize(graph, chosen, log, fuse, passes, must_fuse, must_not_fuse)
     model = CompiledModel(graph, optimized, chosen, log)
     if all(param.data is not None for param in optimized.params):
         model.prepare(sizes)
@@ -79,7 +71,6 @@ def optimize(
     graph: Graph,
     target: Target,
     log: CompileLog,
-    *,
     fuse: bool = True,
     passes: Sequence[Pass] | None = None,
     must_fuse: Sequence[tuple[str, ...]] = (),

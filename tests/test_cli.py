@@ -105,6 +105,13 @@ def test_a_stage_is_shown_also_when_a_later_one_fails(capsys, saved):
     assert run(capsys, "explain", saved[1], *demand, "fuse")[:2] == (2, "")
 
 
+def test_a_dump_that_cannot_be_written_fails_whatever_is_shown(capsys, saved, monkeypatch):
+    monkeypatch.setenv("GRAPHCNN_DUMP", saved[1])
+    status, _, err = run(capsys, "explain", saved[1], "--emit", "source")
+    assert status == 2
+    assert "error[FileProblem]" in err
+
+
 def test_without_fusion_its_stage_is_the_last_graph(capsys, saved):
     status, out, _ = run(capsys, "explain", saved[1], "--no-fuse", "--emit", "fuse")
     assert status == 0

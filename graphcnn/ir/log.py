@@ -95,7 +95,7 @@ class Failed:
 
 Event = Refusal | Rewritten | Choice | Started | Finished | Skipped | Failed
 Listener = Callable[[Event], None]
-E = TypeVar("E", Refusal, Rewritten, Choice, Finished)
+E = TypeVar("E", bound=Event)
 
 
 @dataclass
