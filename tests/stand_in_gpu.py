@@ -19,8 +19,8 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
 from graphcnn import cpu, triton_api
-from graphcnn.targets.device import Device
 from graphcnn.kernels import CUDA
+from graphcnn.targets.device import Device
 from graphcnn.targets.triton import TritonTarget
 
 # Shared memory that a block may ask for, by compute capability (CUDA C++ Programming Guide,

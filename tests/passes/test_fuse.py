@@ -6,9 +6,8 @@ import pytest
 
 from graphcnn.errors import FusionRefused, UnknownNode
 from graphcnn.ir import CompileLog, Fused, Graph, Refusal, inline, verify
-from graphcnn.passes import Fuse, Supports, accept_every_body, default_pipeline, run_passes
+from graphcnn.passes import Fuse, Supports, default_pipeline, run_passes
 from graphcnn.targets.chain import supports
-from tests.networks import resnet18
 from tests.passes.before_after import becomes, declines, graph
 
 IMAGE = "f64[1,4,8,8]"

@@ -8,7 +8,6 @@ import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, OpKind
 from graphcnn.kernels import stages
-
 from graphcnn.ops import AvgPool, AvgPool2d, MaxPool, MaxPool2d
 from graphcnn.targets import library, triton
 from tests.opinfo import INFO, SAMPLES, Sample
