@@ -52,7 +52,7 @@ def test_blanks_and_comments():
         ("\n}", "\n}\nmore", errors.ParseError, "text follows the graph"),
         ("return relu, pad\n", "", errors.ParseError, "not a node"),
         ("relu(conv)", "relu conv", errors.ParseError, "line 5"),
-        ("relu(conv)", "gelu(conv)", errors.UnknownOp, "no operator 'gelu'"),
+        ("relu(conv)", "rule(conv)", errors.UnknownOp, "no operator 'rule'"),
         ("relu(conv)", "relu(conv, slope=1)", errors.ParseError, "no attribute 'slope'"),
         ("relu(conv)", "relu(3)", errors.ParseError, "argument cannot be read"),
         ("relu(conv)", "fused(conv)", errors.ParseError, "has a body"),
@@ -105,7 +105,7 @@ def test_text_is_a_string(thing):
     [
         ("(1, 1, 1, 1), v", "(1, 1, 1, None), v", "line 6, column 53"),
         ("image: f32[1,3,8,8]", "image: f32[0,3,8,8]", "line 2, column 16"),
-        ("relu(conv)", "gelu(conv)", "line 5, column 24"),
+        ("relu(conv)", "rule(conv)", "line 5, column 24"),
         ("return", "return relu\n  return", "line 8, column 3"),
     ],
 )

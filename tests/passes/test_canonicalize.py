@@ -66,6 +66,27 @@ def test_constant_per_channel_is_the_bias(shape: str, line: str) -> None:
     assert log.survivor("h") == "a"
 
 
+def test_constant_per_channel_is_the_bias_in_one_dimension() -> None:
+    becomes(
+        Canonicalize(),
+        "h: f64[2,3,8] = conv1d(x, v)\ny: f64[2,3,8] = add(h, k)\nreturn y",
+        "y: f64[2,3,8] = conv1d(x, v, y.bias)\nreturn y",
+        "input x: f64[2,4,8]\nparam v: f64[3,4,1]\nparam k: f64[3,1]",
+        more="param y.bias: f64[3]",
+    )
+
+
+@pytest.mark.parametrize("op", ["max_pool1d", "avg_pool1d"])
+def test_ceil_mode_in_one_dimension(op: str) -> None:
+    pool = f"{op}(x, kernel_size=(2,), stride=(2,)"
+    becomes(
+        Canonicalize(),
+        f"y: f64[2,3,4] = {pool}, ceil_mode=True)\nreturn y",
+        f"y: f64[2,3,4] = {pool})\nreturn y",
+        "input x: f64[2,3,8]",
+    )
+
+
 @pytest.mark.parametrize(
     ("shape", "name", "more"),
     [("5", "k", ""), ("1,5", "y.bias", "param y.bias: f64[5]")],

@@ -49,6 +49,22 @@ def test_folds_into_a_grouped_convolution(groups: int) -> None:
     )
 
 
+def test_folds_into_a_convolution_of_one_dimension() -> None:
+    sources = """input x: f64[2,3,8]
+        param v: f64[4,3,2]
+        param m: f64[4]
+        param q.var: f64[4]
+        param s.weight: f64[4]
+        param t: f64[4]"""
+    becomes(
+        FoldBatchNorm(),
+        f"h: f64[2,4,7] = conv1d(x, v)\n{NORM.replace(IMAGE, 'f64[2,4,7]')}\nreturn y",
+        "y: f64[2,4,7] = conv1d(x, y.folded_weight, y.folded_bias)\nreturn y",
+        sources,
+        more="param y.folded_weight: f64[4,3,2]\nparam y.folded_bias: f64[4]",
+    )
+
+
 def test_folds_into_a_linear_layer() -> None:
     sources = """input x: f64[3,5]
         param v: f64[4,5]

@@ -36,6 +36,18 @@ def test_identity_is_dropped(line: str) -> None:
     assert log.survivor("y") == "h"
 
 
+@pytest.mark.parametrize("op", ["max_pool1d", "avg_pool1d"])
+def test_windows_of_one_element_are_dropped(op: str) -> None:
+    becomes(
+        Simplify(),
+        f"""p: f64[2,3,8] = {op}(x, kernel_size=(1,), stride=(1,))
+        y: f64[2,3,8] = tanh(p)
+        return y""",
+        "y: f64[2,3,8] = tanh(x)\nreturn y",
+        "input x: f64[2,3,8]",
+    )
+
+
 @pytest.mark.parametrize(
     "line",
     [
