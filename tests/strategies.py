@@ -89,7 +89,8 @@ class Drawing:
         self.numbers = itertools.count()
 
     def graph(self, max_steps: int) -> Graph:
-        shape = (self.one_of(1, 1, 2, 3), self.one_of(*_CHANNELS), *self.image())
+        sizes = self.image() if self.one_of(0, 1, 1, 1) else (self.one_of(*_SIZES),)
+        shape = (self.one_of(1, 1, 2, 3), self.one_of(*_CHANNELS), *sizes)
         self.values.append(gx.input("image", shape, self.dtype))
         if self.chance():
             other = (shape[0], self.one_of(*_CHANNELS), *shape[2:])
@@ -108,10 +109,12 @@ class Drawing:
         steps = [self.sampled] * 6
         steps += [self.activation, self.arithmetic, self.concat, self.flatten]
         if len(x.shape) == 2:
-            steps += [self.linear, self.linear, self.linear, self.to_image]
+            steps += [self.linear, self.linear, self.linear, self.to_maps]
+        if len(x.shape) == 3:
+            steps += [self.sampled] * 6 + [self.linear]
         if len(x.shape) == 4:
             steps += [self.block] * 5
-            steps += [self.conv2d, self.pool, self.pool, self.gate, self.global_pool]
+            steps += [self.conv2d, self.pool, self.pool, self.gate, self.global_pool, self.to_maps]
             steps += [
                 self.residual,
                 self.residual,
@@ -295,7 +298,7 @@ class Drawing:
         return x + other if self.chance() else gx.add(other, x, name=self.name("sum"))
 
     def arithmetic(self, x: Tensor) -> Tensor:
-        kind = self.one_of(0, 0, 1, 2, 3, 4, 5)
+        kind = self.one_of(0, 0, 1, 2, 3, 4, 5, 6)
         if kind == 0:
             return self.sum_of(x, self.pick([v for v in self.values if v.shape == x.shape]))
         if kind == 1:
@@ -308,6 +311,8 @@ class Drawing:
             # A neutral array: for each sample, which fixes the batch size, or for all.
             neutral = np.zeros(x.shape if self.chance() else (1, *x.shape[1:]))
             return x + neutral if self.chance() else x * (neutral + 1)
+        if kind == 5:
+            return x + x
         return x * gx.tanh(x)
 
     def concat(self, x: Tensor) -> Tensor:
@@ -326,10 +331,14 @@ class Drawing:
             return self.reshape(x, (x.shape[0], x.type.size // x.shape[0]))
         return gx.flatten(x, self.one_of(0, 1, 1, 1) if len(x.shape) >= 2 else 0)
 
-    def to_image(self, x: Tensor) -> Tensor:
+    def to_maps(self, x: Tensor) -> Tensor:
+        """Maps of one dimension or two."""
+        if len(x.shape) == 4:
+            return self.reshape(x, (*x.shape[:2], x.shape[2] * x.shape[3]))
         features = x.shape[1]
         divisor = self.pick([d for d in (1, 2, 3, 4) if features % d == 0])
-        return self.reshape(x, (x.shape[0], divisor, features // divisor, 1))
+        sizes = (features // divisor, 1) if self.chance() else (features // divisor,)
+        return self.reshape(x, (x.shape[0], divisor, *sizes))
 
     def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Some size, or none, is inferred; only the first one leaves the batch size open."""
@@ -339,4 +348,4 @@ class Drawing:
     def linear(self, x: Tensor) -> Tensor:
         features = self.one_of(*_CHANNELS)
         bias = self.vector(features) - 1 if self.chance() else None
-        return gx.linear(x, self.weight(features, x.shape[1]), bias, name=self.name("fc"))
+        return gx.linear(x, self.weight(features, x.shape[-1]), bias, name=self.name("fc"))

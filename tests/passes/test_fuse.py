@@ -177,8 +177,8 @@ def test_a_diamond_that_the_target_refuses_is_cut() -> None:
     groups, log = fused(body, Without("mul"))
     assert groups == ["h+a>h,a"]
     assert reasons(log) == [
-        "fuse: e: the kernel of 'a' goes on with another reader of 'h' [h]",
         "fuse: y: 'e' needs the kernel of 'h', which would need it [e]",
+        "fuse: e: the kernel of 'a' goes on with another reader of 'h' [h]",
     ]
 
 
