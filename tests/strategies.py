@@ -20,7 +20,9 @@ from graphcnn.ir import DType, Graph
 _CHANNELS = (1, 2, 3, 4, 5, 8, 13, 16, 17)
 _SIZES = (1, 2, 3, 5, 6, 7, 8, 9, 11)
 _LARGEST = 4096
-_ACTIVATIONS = (gx.relu, gx.relu, gx.leaky_relu, gx.sigmoid, gx.tanh, gx.silu)
+_ACTIVATIONS = (
+    *(gx.relu, gx.relu, gx.leaky_relu, gx.sigmoid, gx.tanh, gx.silu, gx.hardswish, gx.gelu),
+)
 
 
 def inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
@@ -71,8 +73,10 @@ class Drawing:
         steps = [self.activation, self.arithmetic, self.concat, self.flatten, self.softmax]
         if len(x.shape) == 2:
             steps += [self.linear, self.linear, self.linear, self.to_image]
+        if len(x.shape) == 3:
+            steps += [self.conv1d, self.conv1d, self.pool1d, self.pool1d]
         if len(x.shape) == 4:
-            steps += [self.block] * 5
+            steps += [self.line] * 2 + [self.block] * 5
             steps += [self.conv2d, self.pool, self.pool, self.pad, self.gate, self.global_pool]
             steps += [
                 self.residual,
@@ -161,6 +165,21 @@ class Drawing:
         name = self.name("conv")
         return gx.conv2d(x, weight, bias, stride, padding, dilation, groups, name=name)
 
+    def line(self, x: Tensor) -> Tensor:
+        """A layer on the pixels of each map, in one row."""
+        return self.pick((self.conv1d, self.pool1d))(gx.flatten(x, 2))
+
+    def conv1d(self, x: Tensor) -> Tensor:
+        channels, length = x.shape[1:]
+        if channels * length > _LARGEST:
+            return gx.avg_pool1d(x, length)
+        groups = self.one_of(1, 1, channels)
+        filters = groups * self.one_of(1, 2, 3)
+        weight = self.weight(filters, channels // groups, min(self.one_of(1, 2, 3), length))
+        bias = self.vector(filters) - 1 if self.chance() else None
+        padding = (self.one_of(0, 1), self.one_of(0, 2))
+        return gx.conv1d(x, weight, bias, self.one_of(1, 1, 2), padding, groups=groups)
+
     def residual(self, x: Tensor) -> Tensor:
         """ResNet's basic block: conv [bn] act conv [bn] + x, act."""
         if x.shape[1] * x.shape[2] * x.shape[3] > _LARGEST:
@@ -214,6 +233,13 @@ class Drawing:
             x = gx.pad(x, padding, -np.inf if function is gx.max_pool2d else 0.0)
             options |= {"padding": (0, 0, 0, 0), "ceil_mode": False}
         return function(x, kernel, stride, name=self.name("pool"), **options)
+
+    def pool1d(self, x: Tensor) -> Tensor:
+        function = self.pick((gx.max_pool1d, gx.avg_pool1d))
+        kernel = min(self.one_of(1, 2, 2, 3), x.shape[2])
+        padding = (self.integer(0, kernel - 1), self.integer(0, kernel - 1))
+        stride = kernel if self.chance() else self.one_of(1, 2, 3)
+        return function(x, kernel, stride, padding, ceil_mode=self.chance())
 
     def global_pool(self, x: Tensor) -> Tensor:
         return gx.global_avg_pool2d(x, name=self.name("mean"))

@@ -129,12 +129,14 @@ class Wild(Drawing):
         return gx.batch_norm(x, mean, variance, gamma, beta, self.pick((1e-5, 1e-3, 0.1, 5.0)))
 
     def any_activation(self, x: Tensor) -> Tensor:
-        plain = (gx.relu, gx.sigmoid, gx.tanh, gx.silu, gx.global_avg_pool2d)
-        kind = self.integer(0, len(plain) + 1)
+        plain = (gx.relu, gx.sigmoid, gx.tanh, gx.silu, gx.hardswish, gx.global_avg_pool2d)
+        kind = self.integer(0, len(plain) + 2)
         if kind < len(plain):
             return plain[kind](x)
         if kind == len(plain):
             return gx.leaky_relu(x, self.number())
+        if kind == len(plain) + 1:
+            return gx.gelu(x, self.pick(("none", "tanh")))
         return gx.dropout(x, self.pick((0.0, 0.5, 1.0)))
 
     def any_softmax(self, x: Tensor) -> Tensor:
