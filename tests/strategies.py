@@ -111,7 +111,7 @@ class Drawing:
         if len(x.shape) == 2:
             steps += [self.linear, self.linear, self.linear, self.to_maps]
         if len(x.shape) == 3:
-            steps += [self.sampled] * 6 + [self.linear]
+            steps += [self.linear] + [self.window] * 8
         if len(x.shape) == 4:
             steps += [self.block] * 5
             steps += [self.conv2d, self.pool, self.pool, self.gate, self.global_pool, self.to_maps]
@@ -168,6 +168,10 @@ class Drawing:
             if found and found.output(x.dtype).size <= _LARGEST and self.accepts(found):
                 return self.applied(found, x)
         return gx.relu(x)
+
+    def window(self, x: Tensor) -> Tensor:
+        """A convolution or a pool of the table."""
+        return self.sampled(x, self.pick((OpKind.ANCHOR, OpKind.WINDOW)))
 
     def accepts(self, sample: Sample) -> bool:
         """Whether these graphs hold such a sample."""
