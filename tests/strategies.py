@@ -306,7 +306,7 @@ class Drawing:
         if kind == 0:
             return self.sum_of(x, self.pick([v for v in self.values if v.shape == x.shape]))
         if kind == 1:
-            return x + self.pick((0.0, 1.0, -0.5))
+            return x + x
         if kind == 2:
             return x * self.pick((0.0, 1.0, -0.5, 2.0))
         if kind == 3 and len(x.shape) == 4:
@@ -316,7 +316,7 @@ class Drawing:
             neutral = np.zeros(x.shape if self.chance() else (1, *x.shape[1:]))
             return x + neutral if self.chance() else x * (neutral + 1)
         if kind == 5:
-            return x + x
+            return x + self.pick((0.0, 1.0, -0.5))
         return x * gx.tanh(x)
 
     def concat(self, x: Tensor) -> Tensor:
