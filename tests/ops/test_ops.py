@@ -10,13 +10,19 @@ from hypothesis import strategies as st
 
 from graphcnn import ops
 from graphcnn.errors import DTypeMismatch, GraphCNNError, InvalidGraph
-from graphcnn.ir import Cost, DType, Fused, Op, TensorType, gamma, parse, verify
+from graphcnn.ir import Cost, DType, Fused, Op, OpKind, TensorType, gamma, parse, verify
 from graphcnn.ops.checks import FLOAT, INTEGER, check_operands
 from tests.opinfo import BAD, FLOATS, INFO, SAMPLES
 from tests.tolerance import F64
 
 F32 = 2.0**-24
-WEIGHTED = [sample for sample in SAMPLES if isinstance(sample.op, ops.Anchor | ops.BatchNorm)]
+
+
+def of_class(cls):
+    return [sample for sample in SAMPLES if isinstance(sample.op, cls)]
+
+
+WEIGHTED = of_class(ops.Anchor | ops.BatchNorm)
 
 
 def in_torch(sample, operands, dtype):
@@ -235,7 +241,7 @@ def test_bound_of_gelu_where_it_cancels(approximate):
     assert (np.abs(half * x * (one + wrong) - exact) > allowed).any()
 
 
-UNARY = [op for op in dict.fromkeys(s.op for s in SAMPLES) if isinstance(op, ops.Unary)]
+UNARY = [*dict.fromkeys(sample.op for sample in of_class(ops.Unary))]
 
 
 @pytest.mark.parametrize("op", UNARY, ids=str)
@@ -250,6 +256,35 @@ def test_traits_of_unary_ops(op):
     assert op.params == tuple(
         value == "tanh" if isinstance(value, str) else value for value in told
     )
+
+
+@pytest.mark.parametrize("sample", of_class(ops.Anchor), ids=str)
+def test_axes_of_anchors(sample):
+    """Scaling a filter scales its channel of the output."""
+    x, weight = sample.operands()[:2]
+    op = sample.op
+    exact = op.reference(x, weight)
+    scale = np.arange(1.0, 1 + weight.shape[op.filter_axis])
+    along = [(-1 if axis == op.filter_axis else 1) for axis in range(weight.ndim)]
+    scaled = np.moveaxis(op.reference(x, weight * scale.reshape(along)), op.channel_axis, -1)
+    np.testing.assert_allclose(scaled, np.moveaxis(exact, op.channel_axis, -1) * scale, 1e-12)
+
+
+@pytest.mark.parametrize("sample", of_class(ops.Arithmetic), ids=str)
+def test_traits_of_arithmetic(sample):
+    a, b = sample.operands()
+    np.testing.assert_array_equal(sample.op.reference(a, sample.op.neutral), a)
+    assert sample.op.commutative == bool(
+        (sample.op.reference(a, b) == sample.op.reference(b, a)).all()
+    )
+
+
+def test_views_keep_elements_in_order():
+    views = [sample for sample in SAMPLES if sample.op.kind is OpKind.VIEW]
+    assert {sample.op.name for sample in views} == {"dropout", "flatten", "reshape"}
+    for sample in views:
+        (x,) = sample.operands()
+        np.testing.assert_array_equal(sample.op.reference(x).ravel(), x.ravel())
 
 
 def test_operands_hold_floats_or_whole_numbers():
