@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from graphcnn import errors, ops
 from graphcnn.ir import DType, Graph, Node, Op, Param, TensorType, Value
+from graphcnn.ops import activation
 
 FLOATS = (DType.F16, DType.BF16, DType.F32, DType.F64)
 
@@ -120,7 +121,7 @@ def _pointwise(*classes):
     return tuple(Sample(op, (shape,)) for op in classes for shape in shapes)
 
 
-_TWO_OPERANDS = (Bad(ops.Relu, ((2,), (2,)), errors.InvalidGraph, "reads input"),)
+_TWO_OPERANDS = (Bad(activation.Relu, ((2,), (2,)), errors.InvalidGraph, "reads input"),)
 _INTEGERS = (DType.I32,)
 
 
@@ -440,40 +441,68 @@ INFO: dict[str, OpInfo] = {
         ),
     ),
     "relu": OpInfo(
-        _unary(F.relu), _pointwise(ops.Relu()), (*_TWO_OPERANDS, _only_floats(ops.Relu))
+        _unary(F.relu),
+        _pointwise(activation.Relu()),
+        (*_TWO_OPERANDS, _only_floats(activation.Relu)),
     ),
     "leaky_relu": OpInfo(
         lambda op, x: F.leaky_relu(x, op.negative_slope),
-        _pointwise(ops.LeakyRelu(), ops.LeakyRelu(0.3), ops.LeakyRelu(-2.0)),
+        _pointwise(
+            activation.LeakyRelu(),
+            activation.LeakyRelu(0.3),
+            activation.LeakyRelu(-2.0),
+        ),
         (
-            Bad(lambda: ops.LeakyRelu(float("inf")), (), errors.InvalidAttribute, "finite"),
-            Bad(lambda: ops.LeakyRelu(10**400), (), errors.InvalidAttribute, "finite"),
-            Bad(lambda: ops.LeakyRelu("a"), (), errors.InvalidAttribute, "finite"),
+            Bad(
+                lambda: activation.LeakyRelu(float("inf")),
+                (),
+                errors.InvalidAttribute,
+                "finite",
+            ),
+            Bad(lambda: activation.LeakyRelu(10**400), (), errors.InvalidAttribute, "finite"),
+            Bad(lambda: activation.LeakyRelu("a"), (), errors.InvalidAttribute, "finite"),
             # Its repr is no number of the text form.
-            Bad(lambda: ops.LeakyRelu(np.float64(0.1)), (), errors.InvalidAttribute, "finite"),
-            Bad(lambda: ops.LeakyRelu(np.True_), (), errors.InvalidAttribute, "finite"),
+            Bad(
+                lambda: activation.LeakyRelu(np.float64(0.1)),
+                (),
+                errors.InvalidAttribute,
+                "finite",
+            ),
+            Bad(lambda: activation.LeakyRelu(np.True_), (), errors.InvalidAttribute, "finite"),
             *(
-                Bad(lambda: ops.LeakyRelu(1e39), ((2,),), errors.InvalidAttribute, "f32", (dtype,))
+                Bad(
+                    lambda: activation.LeakyRelu(1e39),
+                    ((2,),),
+                    errors.InvalidAttribute,
+                    "f32",
+                    (dtype,),
+                )
                 for dtype in (DType.F16, DType.BF16, DType.F32)
             ),
-            _only_floats(ops.LeakyRelu),
+            _only_floats(activation.LeakyRelu),
         ),
     ),
     "sigmoid": OpInfo(
-        _unary(torch.sigmoid), _pointwise(ops.Sigmoid()), (_only_floats(ops.Sigmoid),)
+        _unary(torch.sigmoid),
+        _pointwise(activation.Sigmoid()),
+        (_only_floats(activation.Sigmoid),),
     ),
-    "tanh": OpInfo(_unary(torch.tanh), _pointwise(ops.Tanh()), (_only_floats(ops.Tanh),)),
-    "silu": OpInfo(_unary(F.silu), _pointwise(ops.Silu()), (_only_floats(ops.Silu),)),
+    "tanh": OpInfo(
+        _unary(torch.tanh), _pointwise(activation.Tanh()), (_only_floats(activation.Tanh),)
+    ),
+    "silu": OpInfo(_unary(F.silu), _pointwise(activation.Silu()), (_only_floats(activation.Silu),)),
     "hardswish": OpInfo(
-        _unary(F.hardswish), _pointwise(ops.Hardswish()), (_only_floats(ops.Hardswish),)
+        _unary(F.hardswish),
+        _pointwise(activation.Hardswish()),
+        (_only_floats(activation.Hardswish),),
     ),
     "gelu": OpInfo(
         lambda op, x: F.gelu(x, approximate=op.approximate),
-        _pointwise(ops.Gelu(), ops.Gelu("tanh")),
+        _pointwise(activation.Gelu(), activation.Gelu("tanh")),
         (
-            Bad(lambda: ops.Gelu("erf"), (), errors.InvalidAttribute, "'none' or 'tanh'"),
-            Bad(lambda: ops.Gelu(True), (), errors.InvalidAttribute, "approximate=True"),
-            _only_floats(ops.Gelu),
+            Bad(lambda: activation.Gelu("erf"), (), errors.InvalidAttribute, "'none' or 'tanh'"),
+            Bad(lambda: activation.Gelu(True), (), errors.InvalidAttribute, "approximate=True"),
+            _only_floats(activation.Gelu),
         ),
     ),
     "dropout": OpInfo(

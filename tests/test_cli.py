@@ -15,7 +15,7 @@ import graphcnn as gx
 from graphcnn.cli import STAGES, main
 from graphcnn.ir import DType, evaluate, rebatch
 from graphcnn.kernels import epilogue
-from graphcnn.ops import Relu
+from graphcnn.ops.activation import Relu
 from graphcnn.passes import default_pipeline
 from graphcnn.report.tables import WIDTH
 from graphcnn.runtime.boundary import example_inputs

@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, ParamSpec, Protocol, cast, overload
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -20,23 +21,15 @@ from graphcnn.frontend.expr import Call, Tensor, WeightLike, apply, on_the_users
 from graphcnn.frontend.short_forms import integer, integers, number
 from graphcnn.ir.op import Op
 
-P = ParamSpec("P")
+Function = Callable[..., Tensor]
 
 
-class Function(Protocol[P]):
-    """A function of a tensor and of an op's attributes P; `name=` names its value."""
+@cache
+def unary(op: type[Op]) -> Function:
+    """The function that applies an op of one operand, under the op's name.
 
-    # A type cannot say "P, and name=": with a name, attributes are checked when it is called.
-    @overload
-    def __call__(self, input: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor: ...
-    @overload
-    def __call__(self, input: Tensor, *args: Any, name: str | None, **kwargs: Any) -> Tensor: ...
-
-
-def unary(op: Callable[P, Op]) -> Function[P]:
-    """The function that applies an op of one operand, under the op's name."""
-    assert isinstance(op, type)
-    assert issubclass(op, Op)
+    Its parameters are `input`, the op's attributes, and `name`.
+    """
     kind = inspect.Parameter
     attributes = [
         kind(f.name, kind.POSITIONAL_OR_KEYWORD, default=f.default, annotation=f.type)
@@ -60,16 +53,17 @@ def unary(op: Callable[P, Op]) -> Function[P]:
     function.__name__ = function.__qualname__ = op.name
     function.__doc__ = op.__doc__
     function.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` looks for
-    return cast(Function[P], on_the_users_line(function))
+    return on_the_users_line(function)
 
 
-relu = unary(ops.Relu)
-leaky_relu = unary(ops.LeakyRelu)
-sigmoid = unary(ops.Sigmoid)
-tanh = unary(ops.Tanh)
-silu = unary(ops.Silu)
-hardswish = unary(ops.Hardswish)
-gelu = unary(ops.Gelu)
+def __getattr__(name: str) -> Function:
+    """The function of an activation."""
+    op = Op.registry.get(name)
+    if op is None or not issubclass(op, ops.Unary):
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return unary(op)
+
+
 dropout = unary(ops.Dropout)
 global_avg_pool2d = unary(ops.GlobalAvgPool2d)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from graphcnn.ir.types import TensorType
 
 Array = NDArray[Any]
+Row = TypeVar("Row")
 Attribute = int | float | bool | str | tuple["Attribute", ...]
 
 
@@ -111,6 +113,10 @@ class Op(ABC):
         takes only a few roundings.
         """
         return self.error(inputs, errors, output, unit)
+
+    def row(self, table: Mapping[type, Row]) -> Row | None:
+        """The row of a table for this op, or for the nearest family that it belongs to."""
+        return next((table[family] for family in type(self).__mro__ if family in table), None)
 
     def attributes(self) -> dict[str, Attribute]:
         """Attributes that differ from their defaults, in field order."""

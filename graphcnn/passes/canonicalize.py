@@ -23,9 +23,8 @@ from graphcnn.ops import (
     Mul,
     Pad,
     Reshape,
-    Sigmoid,
-    Silu,
 )
+from graphcnn.ops.activation import Sigmoid, Silu
 from graphcnn.passes.base import Pass
 from graphcnn.passes.rewrite import Change, Rewrite, apply_rules, new_name
 

@@ -14,12 +14,11 @@ from graphcnn.ops import (
     Arithmetic,
     Concat,
     GlobalAvgPool2d,
-    LeakyRelu,
     Pad,
     Pooling,
-    Relu,
     Reshape,
 )
+from graphcnn.ops.activation import LeakyRelu, Relu
 from graphcnn.passes.base import Pass
 from graphcnn.passes.rewrite import Rewrite, apply_rules, substitute
 

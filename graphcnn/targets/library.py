@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from graphcnn import ops
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import DType, Graph, Node, Op
+from graphcnn.ir import DType, Graph, Node
 from graphcnn.plan import Arithmetic, Call, Lowered, Step
 from graphcnn.targets.device import Device
 
@@ -55,16 +55,16 @@ class LibraryTarget:
 
 
 def _function(node: Node) -> Torch:
-    if type(node.op) not in TABLE:
+    make = node.op.row(TABLE)
+    if make is None:
         raise UnsupportedOp(
             f"torch has no single operator for {node.op.name}",
             where=node.place,
             got=node.op.name,
-            wanted=", ".join(op.name for op in TABLE),
             remedy="compile the unfused graph for this target",
         )
     try:
-        call = TABLE[type(node.op)](node.op)
+        call = make(node.op)
     except UnsupportedOp as error:
         raise error.at(node.place) from None
 
@@ -172,22 +172,19 @@ def _arithmetic(function: Torch) -> Callable[[Any], Torch]:
     return make
 
 
-TABLE: dict[type[Op], Callable[[Any], Torch]] = {
-    **dict.fromkeys(ops.Unary.__subclasses__(), _unary),
+TABLE: dict[type, Callable[[Any], Torch]] = {
+    ops.Unary: _unary,
     ops.Add: _arithmetic(torch.add),
-    ops.AvgPool1d: _avg_pool,
-    ops.AvgPool2d: _avg_pool,
+    ops.AvgPool: _avg_pool,
     ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),
     ops.Concat: lambda op: lambda *parts: torch.cat(parts, op.dim),
-    ops.Conv1d: _conv,
-    ops.Conv2d: _conv,
+    ops.Conv: _conv,
     ops.Dropout: lambda op: lambda x: x,
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
     ops.Linear: lambda op: F.linear,
     ops.LogSoftmax: _softmax(F.log_softmax),
-    ops.MaxPool1d: _max_pool,
-    ops.MaxPool2d: _max_pool,
+    ops.MaxPool: _max_pool,
     ops.Mul: _arithmetic(torch.mul),
     ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),

@@ -91,8 +91,7 @@ class TritonTarget:
         elif isinstance(node.op, Anchor):
             lower_group(lowering, Chain(node), node, self.policy)
         elif not lowering.is_alias(node):
-            rows = (TABLE[family] for family in type(node.op).__mro__ if family in TABLE)
-            next(rows, _pointwise)(lowering, node)
+            (node.op.row(TABLE) or _pointwise)(lowering, node)
 
 
 def _unsupported(node: Node, because: str) -> UnsupportedOp:

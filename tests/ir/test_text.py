@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from graphcnn import errors
 from graphcnn.ir import Graph, Node, Op, TensorType, Value, inline, outline, parse
-from graphcnn.ops import Relu
+from graphcnn.ops.activation import Relu
 
 TEXT = """\
 graph mini {

@@ -24,7 +24,7 @@ T = TensorType((1, 3, 4, 4))
 
 
 def relu(name, reads, type=T):
-    return Node(name, ops.Relu(), (reads,), (Value(name, type),), Where("user.py", 7))
+    return Node(name, ops.activation.Relu(), (reads,), (Value(name, type),), Where("user.py", 7))
 
 
 X = (Value("x", T),)

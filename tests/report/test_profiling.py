@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import graphcnn as gx
-from graphcnn.ops import Conv2d, Relu
+from graphcnn.ops import Conv
+from graphcnn.ops.activation import Relu
 from graphcnn.report import profile, profiling
 from graphcnn.runtime.timing import Ratio, Timing
 from graphcnn.targets import library
@@ -70,7 +71,7 @@ def test_torch_beside_a_group_runs_the_nodes_of_the_group():
 def test_without_an_operator_of_torch_there_is_no_figure_beside(monkeypatch):
     x = gx.input("image", (1, 4, 8, 8))
     net = gx.graph("net", gx.conv2d(x, DRAW.standard_normal((4, 4, 1, 1), np.float32), name="conv"))
-    monkeypatch.delitem(library.TABLE, Conv2d)
+    monkeypatch.delitem(library.TABLE, Conv)
     found = profile(gx.compile(net, device="cpu"), seconds=0.05)
     assert found.ok
     assert found.total.torch is found.rows[0].torch is found.rows[0].to_torch is None

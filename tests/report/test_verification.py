@@ -10,7 +10,7 @@ import graphcnn as gx
 from graphcnn.errors import InputKindError, InputShapeError, MissingInput
 from graphcnn.ir import Graph
 from graphcnn.models import build
-from graphcnn.ops import Relu, Tanh
+from graphcnn.ops.activation import Relu, Tanh
 from graphcnn.report import Verification, verify
 from graphcnn.targets import chain, pack
 from tests.tolerance import tf32
