@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker is a process of its own; together they would want more threads than there are.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,6 +25,7 @@ LANES = {
         "passes",
         "plan",
         "report/test_tables.py",
+        "targets/test_capability.py",
         "targets/test_chain.py",
         "targets/test_layout.py",
         "test_architecture.py",
@@ -52,10 +55,25 @@ def lane(path):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update-golden", action="store_true", help="write tests/golden/ anew")
+    parser.addoption("--update-golden", action="store_true", help="write golden files anew")
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if not any(map(item.get_closest_marker, LANES)):
             item.add_marker(lane(item.path))
+
+
+@pytest.fixture
+def golden(request):
+    """Compare a text with a file of the checkout, or write it there under --update-golden."""
+
+    def check(name, text):
+        path = HERE.parent / name
+        text = f"{text}\n"
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert path.read_text() == text
+
+    return check

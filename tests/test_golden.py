@@ -6,8 +6,6 @@ device and a dtype, what is planned (`DEVICE-DTYPE.plan`) and the arguments of e
 (`DEVICE-DTYPE.launches`). `pytest tests/test_golden.py --update-golden` writes the files anew.
 """
 
-from pathlib import Path
-
 import pytest
 
 from graphcnn.ir import CompileLog, rebatch
@@ -21,7 +19,6 @@ from graphcnn.targets import resolve
 from tests import networks
 from tests.stand_in_gpu import stand_in_target
 
-GOLDEN = Path(__file__).parent / "golden"
 NETWORKS = {
     "lenet": lambda dtype: lenet(1, dtype),
     "resnet18": lambda dtype: networks.resnet18(224, 64, dtype),
@@ -33,21 +30,6 @@ DEVICES = {
     "cpu": (lambda: resolve("triton", "cpu"), "float32", 1),
     "cuda": (lambda: stand_in_target(80)[0], "float16", 8),
 }
-
-
-@pytest.fixture
-def golden(request):
-    """Compare a text with a golden file, or write it there under --update-golden."""
-
-    def check(name, text):
-        path = GOLDEN / name
-        text = f"{text}\n"
-        if request.config.getoption("--update-golden"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        assert path.read_text() == text
-
-    return check
 
 
 def stages(graph, target):
@@ -110,11 +92,14 @@ def test_networks(name, golden):
         source = rebatch(NETWORKS[name](dtype), batch)
         found = stages(source, target)
         if device == "cpu":
-            golden(f"{name}/stages.txt", "\n\n".join(f"# {k}\n{v}" for k, v in found.items()))
+            golden(
+                f"tests/golden/{name}/stages.txt",
+                "\n\n".join(f"# {k}\n{v}" for k, v in found.items()),
+            )
         *_, last = found.values()
         plan = CompiledModel(source, last, target, CompileLog()).plan
-        golden(f"{name}/{device}-{dtype}.plan", planned(plan))
+        golden(f"tests/golden/{name}/{device}-{dtype}.plan", planned(plan))
         lines = []
         for step in plan.steps:
             lines += [f"{step.node}: {step.work.kernel.__name__}", *arguments(step.work)]
-        golden(f"{name}/{device}-{dtype}.launches", "\n".join(lines))
+        golden(f"tests/golden/{name}/{device}-{dtype}.launches", "\n".join(lines))

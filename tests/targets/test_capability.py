@@ -1,0 +1,101 @@
+"""The table of dtypes and devices: what it refuses, and the page that is made from it.
+
+`pytest tests/targets/test_capability.py --update-golden` writes `docs/capabilities.md` anew.
+"""
+
+import pytest
+
+import graphcnn as gx
+from graphcnn.errors import UnsupportedOp
+from graphcnn.ir import DType, OpKind
+from graphcnn.kernels import stages
+from graphcnn.targets import library, resolve, triton
+from graphcnn.targets.capability import CAPABILITIES
+from tests.opinfo import INFO
+from tests.stand_in_gpu import stand_in_target
+
+HEAD = """# What runs where
+
+Made from `CAPABILITIES` in `graphcnn/targets/capability.py`, which the target `triton` asks about
+every node, and from the tables of the targets.
+
+## Dtypes of the kernels
+
+| dtype | CPU | CUDA | why |
+|---|---|---|---|"""
+OPERATORS = """
+## Operators
+
+Of the targets: `triton` computes by a kernel of its own or as a stage of a kernel, `library` by
+PyTorch's operators, in float64 too, and `numpy` all of them, in float64.
+
+| operator | triton | in a fused tail | library |
+|---|---|---|---|"""
+
+KINDS = {
+    OpKind.VIEW: ("another name", "no"),
+    OpKind.WINDOW: ("a kernel", "windows side by side"),
+    OpKind.ANCHOR: ("a kernel", "starts one"),
+}
+
+
+def page():
+    rows = [HEAD]
+    for dtype, row in CAPABILITIES.items():
+        cuda = "no" if row.cuda is None else f"{row.cuda / 10} and later"
+        cpu = "yes" if row.cpu else "no"
+        rows.append(f"| {dtype.long_name} | {cpu} | {cuda} | {row.because} |")
+    rows.append(OPERATORS)
+    for name, info in sorted(INFO.items()):
+        op = info.samples[0].op
+        own, tail = KINDS.get(op.kind, ("a kernel", "no"))
+        if hasattr(stages, name):
+            own, tail = "a stage", "yes"
+        rows.append(f"| `{name}` | {own} | {tail} | {'yes' if op.row(library.TABLE) else 'no'} |")
+    return "\n".join(rows)
+
+
+def test_the_page_is_up_to_date(golden):
+    assert all(
+        info.samples[0].op.row(triton.TABLE)
+        or hasattr(stages, name)
+        or info.samples[0].op.kind is OpKind.ANCHOR
+        for name, info in INFO.items()
+    )
+    golden("docs/capabilities.md", page())
+
+
+def network(dtype):
+    return gx.graph("g", gx.relu(gx.input("x", (2, 3), dtype), name="bad"))
+
+
+def test_every_dtype_has_a_row():
+    assert set(CAPABILITIES) == set(DType)
+
+
+@pytest.mark.parametrize(("dtype", "capability"), [("float16", 80), ("bfloat16", 90)])
+def test_what_a_device_computes_is_lowered(dtype, capability):
+    for target in (resolve("triton", "cpu"), stand_in_target(capability)[0]):
+        assert len(target.lower(network(dtype)).steps) == 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "target", "got", "wanted"),
+    [
+        ("float64", lambda: resolve("triton", "cpu"), "bad: f64[2,3]", "f32, f16, bf16"),
+        ("float64", lambda: stand_in_target(90)[0], "compute in float32", "f32, f16, bf16"),
+        (
+            "bfloat16",
+            lambda: stand_in_target(75)[0],
+            "new in 8.0",
+            "compute capability 8.0 or later",
+        ),
+    ],
+)
+def test_what_it_does_not_compute_is_refused(dtype, target, got, wanted):
+    with pytest.raises(UnsupportedOp) as caught:
+        target().lower(network(dtype))
+    assert "node 'bad'" in caught.value.where
+    assert got in str(caught.value.got)
+    assert caught.value.wanted == wanted
+    assert 'target="library"' in caught.value.remedy
