@@ -214,3 +214,11 @@ def test_every_folder_of_the_package_is_installed():
     text = (ROOT / "pyproject.toml").read_text()
     for folder in sorted({path.parent for path in sources()}):
         assert f'"{dotted(folder)}"' in text
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("kernels/*.py")), ids=lambda path: path.stem)
+def test_a_kernel_takes_values_of_few_kinds(path):
+    """Views, sizes, a geometry and a tail are arguments each, and not all their parts."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and node.name.endswith("_kernel"):
+            assert len(node.args.args) <= 12, node.name
