@@ -24,7 +24,15 @@ from .choices import (
 )
 from .conv2d import conv2d
 from .depthwise import depthwise_conv2d
-from .epilogue import Pool, Stage, Tail, commute_pool, pool_refusal, tail_refusal
+from .epilogue import (
+    Pool,
+    Stage,
+    Tail,
+    commute_pool,
+    map_operands,
+    pool_refusal,
+    tail_refusal,
+)
 from .launch import Launch, Refused, View
 from .linear import linear
 from .pointwise import copy, fill, pointwise
@@ -61,6 +69,7 @@ __all__ = [
     "fill",
     "global_avg_pool2d",
     "linear",
+    "map_operands",
     "max_pool2d",
     "pointwise",
     "pool_refusal",

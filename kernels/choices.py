@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from .conv2d import MASK_TAPS, conv2d
 from .depthwise import depthwise_conv2d
-from .epilogue import Pool, Tail
+from .epilogue import Pool, Tail, operands
 from .launch import Launch, View, ceil_div
 from .linear import linear
 from .tile import DEPTHWISE, ConvTile, DeviceTraits, Pressure
@@ -59,8 +59,7 @@ def conv_pressure(
     x: View, outputs: Sequence[View], tail: Tail, kernel: tuple[int, ...]
 ) -> Pressure:
     """Register pressure of a convolution with these views (see `Pressure`)."""
-    operands = [r for step in tail for r in step.reads if not isinstance(r, int)]
-    full_size = [v for v in operands if v.shape[2:] != (1, 1) and any(v.strides[2:])]
+    full_size = [v for v in operands(tail) if v.shape[2:] != (1, 1) and any(v.strides[2:])]
     if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *outputs, *full_size)):
         return Pressure.HIGH
     pooled = any(isinstance(step, Pool) for step in tail)

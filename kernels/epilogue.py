@@ -7,8 +7,9 @@ functions and indices, so one kernel serves every tail. Values are float32. One 
 read on as it was stored: rounded to its output's type, and infinite where it overflowed.
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -47,6 +48,19 @@ class Pool:
 
 
 Tail = tuple[Stage | Pool, ...]
+
+
+def operands(tail: Tail) -> list[Any]:
+    """What the steps read from memory, in order."""
+    return [read for step in tail for read in step.reads if not isinstance(read, int)]
+
+
+def map_operands(tail: Tail, change: Callable[[Any], Any]) -> Tail:
+    """The steps with something else for each operand in memory, in order."""
+    return tuple(
+        replace(step, reads=tuple(r if isinstance(r, int) else change(r) for r in step.reads))
+        for step in tail
+    )
 
 
 def pool_refusal(
@@ -97,7 +111,7 @@ def tail_refusal(tail: Tail, size: tuple[int, int] | None) -> Refused | None:
         size: Height and width of value 0; None for a linear layer, whose values have no pixels.
     """
     first_pooled = 0
-    for index, step in enumerate(tail):
+    for index, step in enumerate(_counted_from_the_front(tail)):
         if isinstance(step, Pool):
             if size is None:
                 return Refused("a linear layer has no pixels to pool", index)
@@ -105,8 +119,7 @@ def tail_refusal(tail: Tail, size: tuple[int, int] | None) -> Refused | None:
                 return Refused("a kernel holds at most one pool", index)
             if refusal := pool_refusal(step.kernel, step.kernel, size=size):
                 return Refused(refusal, index)
-        values = [index + 1 + r if r < 0 else r for r in step.reads if isinstance(r, int)]
-        if min(values, default=index) < first_pooled:
+        if any(isinstance(read, int) and read < first_pooled for read in step.reads):
             return Refused("it reads a value from before the kernel's pool", index)
         first_pooled = index + 1 if isinstance(step, Pool) else first_pooled
     return None
@@ -212,7 +225,7 @@ def tail_argument(
     tail: Tail,
     exports: Sequence[int],
     outputs: Sequence[Strided],
-    operands: Sequence[Strided],
+    views: Sequence[Strided],
     pool: Window,
 ) -> TailArgument:
     """A tail as an argument of a kernel, its views as strides in the kernel's own order."""
@@ -220,17 +233,18 @@ def tail_argument(
     def store(value: int) -> int:
         return exports.index(value) if value in exports else -1
 
-    slots = iter(range(-1, -1 - len(operands), -1))
+    slots = itertools.count(-1, -1)
+    numbered = map_operands(_counted_from_the_front(tail), lambda _: next(slots))
     steps = [
         Step(
             getattr(step, "fn", constants(0)),
-            constants(tuple(r if isinstance(r, int) else next(slots) for r in step.reads)),
+            constants(step.reads),
             constants(getattr(step, "params", ())),
-            constants(store(index + 1)),
+            constants(store(index)),
         )
-        for index, step in enumerate(_counted_from_the_front(tail))
+        for index, step in enumerate(numbered, 1)
     ]
-    placed = [Operand(*v, constants(not any(v.strides[:3]))) for v in operands]
+    placed = [Operand(*v, constants(not any(v.strides[:3]))) for v in views]
     return TailArgument(
         tuple(steps), tuple(outputs), tuple(placed), constants(pool), constants(store(0))
     )
@@ -274,26 +288,20 @@ def epilogue(
     pool = next((step for step in tail if isinstance(step, Pool)), None)
     at = tail.index(pool) if pool else len(tail)
     window = pool.kernel if pool else (1, 1)
-    partial = min(exports) <= at < len(tail) and (size[0] % window[0], size[1] % window[1]) != (
-        0,
-        0,
-    )
     small = (n, c, size[0] // window[0], size[1] // window[1])
+    divides = size[0] % window[0] == size[1] % window[1] == 0
+    partial = min(exports) <= at < len(tail) and not divides
     for view, index in zip(outputs, exports, strict=True):
         if view.shape != (shape if index <= at else small):
             raise ValueError(f"value {index} of {shape} has another shape than output {view.shape}")
-    operands = [
-        read.expand(shape if index < at else small)
-        for index, step in enumerate(tail)
-        for read in step.reads
-        if not isinstance(read, int)
-    ]
-    require(offset_refusal(*outputs, *operands))
+    views = [v.expand(shape) for v in operands(tail[:at])]
+    views += [v.expand(small) for v in operands(tail[at:])]
+    require(offset_refusal(*outputs, *views))
     argument = tail_argument(
         tail,
         exports,
         [view.permuted(0, 2, 3, 1).argument for view in outputs],
-        [view.permuted(0, 2, 3, 1).argument for view in operands],
+        [view.permuted(0, 2, 3, 1).argument for view in views],
         Window(at, pool.kind == "max", window[0], window[1], partial) if pool else Window(),
     )
     rows, cols = small[2:]

@@ -1,7 +1,6 @@
 """Linear layer: a matrix product through the convolution kernel, or a matrix-vector product."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
@@ -9,7 +8,7 @@ import triton
 import triton.language as tl
 
 from .conv2d import conv2d
-from .epilogue import Tail, epilogue, tail_refusal
+from .epilogue import Tail, epilogue, map_operands, operands, tail_refusal
 from .finish import finish, load_bias
 from .launch import (
     Launch,
@@ -72,19 +71,10 @@ def linear(
     features, reduction = w.shape
     if x.shape[-1] != reduction:
         raise ValueError(f"weight {w.shape} does not fit an input of {x.shape}")
-    operands = [
-        read.expand(outputs[0].shape)
-        for step in tail
-        for read in step.reads
-        if not isinstance(read, int)
-    ]
-    image, *rest = _as_images([x, *outputs, *operands])
-    views = iter(rest)
-    out_views = [next(views) for _ in outputs]
-    tail = tuple(
-        replace(step, reads=tuple(r if isinstance(r, int) else next(views) for r in step.reads))
-        for step in tail
-    )
+    read = [view.expand(outputs[0].shape) for view in operands(tail)]
+    image, *images = _as_images([x, *outputs, *read])
+    outputs, rest = images[: len(outputs)], iter(images[len(outputs) :])
+    tail = map_operands(tail, lambda _: next(rest))
     if refused := tail_refusal(tail, None):
         raise refused
     if tile.rows > 1:
@@ -92,7 +82,7 @@ def linear(
             image,
             w,
             bias,
-            out_views,
+            outputs,
             kernel=(1, 1),
             stride=(1, 1),
             padding=(0, 0),
@@ -101,15 +91,13 @@ def linear(
             out_size=(image.shape[2], image.shape[3]),
             tail=tail,
             exports=exports,
-            tile=ConvTile(
-                tile.features, tile.rows, tile.reduction, tile.num_warps, tile.num_stages
-            ),
+            tile=ConvTile(*tile),
         )
     if image.shape != (1, reduction, 1, 1):
         raise ValueError(f"a matrix-vector tile cannot serve {x.shape}")
     if bias is not None and bias.shape != (features,):
         raise ValueError(f"bias {bias.shape}, wanted {(features,)}")
-    end = epilogue((1, features, 1, 1), tail, exports, out_views)
+    end = epilogue((1, features, 1, 1), tail, exports, outputs)
     require(offset_refusal(x, w))
     grid = (ceil_div(features, tile.features), 1, 1)
     require(grid_refusal(grid))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from .epilogue import Stage, Window, tail_argument
+from .epilogue import Stage, Window, operands, tail_argument
 from .finish import run_steps, store_tile, tile_offset
 from .launch import (
     BATCH,
@@ -116,14 +116,11 @@ def pointwise(x: View, y: View, stages: tuple[Stage, ...]) -> Launch:
         ValueError: for shapes that do not broadcast.
         Refused: for more dimensions, and for what 32-bit offsets or the grid cannot hold.
     """
-    x, *operands = (
-        view.expand(y.shape)
-        for view in (x, *(r for s in stages for r in s.reads if not isinstance(r, int)))
-    )
-    require(offset_refusal(y, x, *operands))
-    space = _iteration_space(y.shape, [v.strides for v in (y, x, *operands)])
+    views = [y, *(view.expand(y.shape) for view in (x, *operands(stages)))]
+    require(offset_refusal(*views))
+    space = _iteration_space(y.shape, [view.strides for view in views])
     y_view, x_view, *placed = (
-        Strided(v.buffer, s) for v, s in zip((y, x, *operands), space.strides, strict=True)
+        Strided(view.buffer, strides) for view, strides in zip(views, space.strides, strict=True)
     )
     tail = tail_argument(stages, (len(stages),), (y_view,), placed, Window())
     args = (x_view, space.sizes[0], space.sizes[1:], tail)

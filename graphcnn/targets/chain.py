@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from graphcnn.ir import Graph, Node, OpKind, Refusal
 from graphcnn.kernels import (
@@ -14,6 +13,7 @@ from graphcnn.kernels import (
     Stage,
     Tail,
     View,
+    map_operands,
     pool_refusal,
     stages,
     tail_refusal,
@@ -47,11 +47,7 @@ def placed(
     tail: Tail, lowering: Lowering, form: Callable[[View], View] = lambda view: view
 ) -> Tail:
     """The steps with views, in some form, for operands in memory."""
-
-    def place(read: Any) -> int | View:
-        return read if isinstance(read, int) else form(read(lowering))
-
-    return tuple(replace(step, reads=tuple(map(place, step.reads))) for step in tail)
+    return map_operands(tail, lambda operand: form(operand(lowering)))
 
 
 def supports(body: Graph) -> Refusal | None:
