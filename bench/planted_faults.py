@@ -97,8 +97,7 @@ def kernel_fault(model: CompiledModel, layer: str, fault: str, param: Param) -> 
 
 def plant(store, packed, params) -> None:
     for weight in packed:
-        array, _ = weight.pack(params)
-        store.tensors[weight.name].numpy()[:] = array.reshape(-1)
+        store.tensors[weight.name].numpy()[:] = weight.pack(params).reshape(-1)
 
 
 def pass_fault(graph: Graph, layer: str, fault: str, param: Param) -> bool:
