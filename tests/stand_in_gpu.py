@@ -138,7 +138,7 @@ class StandInGpu(DriverBase):
                 assert not unknown, "memory that is not held for the stream may be given away"
             named = dict(zip(source.fn.arg_names, arguments, strict=True))
             prepared = triton_api.prepare(source.fn, (), named, cpu.driver())
-            self.give(stream, lambda: prepared((x, y, z), 0, ()))
+            self.give(stream, lambda: prepared((x, y, z), 0))
 
         return launch
 
