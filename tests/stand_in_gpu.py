@@ -25,7 +25,14 @@ from graphcnn.targets.triton import TritonTarget
 
 # Shared memory that a block may ask for, by compute capability (CUDA C++ Programming Guide,
 # technical specifications per compute capability).
-SHARED_BYTES = {80: 163 << 10, 86: 99 << 10, 90: 227 << 10, 100: 227 << 10}
+SHARED_BYTES = {
+    80: 163 << 10,
+    86: 99 << 10,
+    89: 99 << 10,
+    90: 227 << 10,
+    100: 227 << 10,
+    120: 99 << 10,
+}
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 REGISTERS_PER_BLOCK = 65_536
 THREADS_PER_BLOCK = 1024
