@@ -7,7 +7,7 @@ import re
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,27 +53,19 @@ def using(driver: Any) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A kernel compiled for one specialisation of its arguments.
+    """A kernel compiled for its arguments, and ready to be launched with them.
 
-    Calling it launches without consulting the active driver, from any thread. `args` are the
-    runtime arguments in kernel order and must specialise as those it was prepared with (dtypes,
-    integers equal to 1, divisibility by 16, alignment of pointers).
+    Calling it launches without consulting the active driver, from any thread.
     """
 
     compiled: Any
-    run: Any  # the driver's launcher
-    function: Any  # what the driver loaded
-    template: tuple[Any, ...]
-    runtime: tuple[int, ...]
+    launch: Callable[[int, int, int, int], None]  # three counts of a grid, and a stream
+    values: tuple[object, ...]  # of all parameters: the memory of tensors has to stay
 
-    def __call__(self, grid: Sequence[int], stream: int, args: Sequence[object]) -> None:
+    def __call__(self, grid: Sequence[int], stream: int) -> None:
         """Launch over `grid` (one to three counts) on a raw stream (0 on the CPU)."""
         x, y, z = (*grid, 1, 1)[:3]
-        values = list(self.template)
-        for position, value in zip(self.runtime, args, strict=True):
-            values[position] = value
-        packed = self.compiled.packed_metadata
-        self.run(x, y, z, stream, self.function, packed, None, None, None, *values)
+        self.launch(x, y, z, stream)
 
     @property
     def asm(self) -> Mapping[str, Any]:
@@ -99,7 +91,7 @@ class Prepared:
 def prepare(
     kernel: Any, args: Sequence[object], meta: Mapping[str, object], driver: Any
 ) -> Prepared:
-    """Specialise, compile and load a kernel for these arguments.
+    """Specialise, compile and load a kernel for these arguments, and bind it to them.
 
     Where the cache holds a damaged kernel, it is compiled anew in its place.
 
@@ -129,10 +121,15 @@ def prepare(
                 triton.knobs.compilation.always_compile = True
                 kernel.device_caches.clear()  # what this process has read is damaged as well
                 compiled, run, function = _load(kernel, named)
-    positions = [p.num for p in kernel.params if p.name not in meta]
-    runtime = tuple(positions[: len(args)])
-    template = [meta.get(p.name, p.default if p.has_default else None) for p in kernel.params]
-    return Prepared(compiled, run, function, tuple(template), runtime)
+    values = tuple(named.get(p.name, p.default if p.has_default else None) for p in kernel.params)
+    if hasattr(run, "bind"):  # the CPU's; Triton's own launchers take nested tuples apart in C
+        return Prepared(compiled, run.bind(function, values), values)
+    packed = compiled.packed_metadata
+
+    def launch(x: int, y: int, z: int, stream: int) -> None:
+        run(x, y, z, stream, function, packed, None, None, None, *values)
+
+    return Prepared(compiled, launch, values)
 
 
 # What Triton raises when a file of its cache is short, of zeros, or no JSON, and our driver when

@@ -25,7 +25,14 @@ from graphcnn.targets.triton import TritonTarget
 
 # Shared memory that a block may ask for, by compute capability (CUDA C++ Programming Guide,
 # technical specifications per compute capability).
-SHARED_BYTES = {80: 163 << 10, 86: 99 << 10, 90: 227 << 10, 100: 227 << 10}
+SHARED_BYTES = {
+    80: 163 << 10,
+    86: 99 << 10,
+    89: 99 << 10,
+    90: 227 << 10,
+    100: 227 << 10,
+    120: 99 << 10,
+}
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 REGISTERS_PER_BLOCK = 65_536
 THREADS_PER_BLOCK = 1024
@@ -138,7 +145,7 @@ class StandInGpu(DriverBase):
                 assert not unknown, "memory that is not held for the stream may be given away"
             named = dict(zip(source.fn.arg_names, arguments, strict=True))
             prepared = triton_api.prepare(source.fn, (), named, cpu.driver())
-            self.give(stream, lambda: prepared((x, y, z), 0, ()))
+            self.give(stream, lambda: prepared((x, y, z), 0))
 
         return launch
 

@@ -1,6 +1,7 @@
 import gc
 import os
 import threading
+import weakref
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_a_prepared_kernel_launches_without_the_active_driver(stride):
     before = config._active
     config._active = None
     try:
-        ready((2,), 0, args)
+        ready((2,), 0)
         assert config._active is None
     finally:
         config._active = before
@@ -74,14 +75,19 @@ def test_a_prepared_kernel_launches_without_the_active_driver(stride):
     assert (ready.n_regs, ready.n_spills) == (0, 0)
 
 
-def test_a_prepared_kernel_takes_other_tensors_and_missing_ones():
-    x, out = torch.randn(64), torch.full((64,), float("nan"))
+@pytest.mark.parametrize("sanitize", [False, True])
+def test_a_prepared_kernel_keeps_its_arguments(sanitize):
+    """It reads its tensors anew at each launch, does without a missing one, and keeps memory."""
+    x, out = torch.empty(64), torch.full((64,), float("nan"))
     args = (x, (None, out), 64, 2.0, 1)
-    ready = triton_api.prepare(scaled, args, META, cpu.driver(sanitize=False))
-    other, result = torch.randn(64), torch.full((64,), float("nan"))
-    ready((1, 1, 1), 0, (other, (None, result), 64, 2.0, 1))
-    assert torch.equal(result, -other.relu() * 4 + 2)
-    assert torch.isnan(out).all()
+    ready = triton_api.prepare(scaled, args, META, cpu.driver(sanitize=sanitize))
+    held = [weakref.ref(tensor) for tensor in (x, out)]
+    for seed in (0, 1):
+        x.copy_(torch.randn(64, generator=torch.Generator().manual_seed(seed)))
+        ready((1, 1, 1), 0)
+        assert torch.equal(out, -x.relu() * 4 + 2)
+    del x, out, args
+    assert all(tensor() is not None for tensor in held)
 
 
 @pytest.mark.compile
@@ -160,7 +166,7 @@ def test_a_damaged_cache_is_built_anew(tmp_path, monkeypatch):
             file.write_bytes(damage(whole))
             fresh.device_caches.clear()
             x.fill_(-1)
-            triton_api.prepare(fresh, (x, 64), META_OF_FRESH, driver)((1,), 0, (x, 64))
+            triton_api.prepare(fresh, (x, 64), META_OF_FRESH, driver)((1,), 0)
             assert torch.equal(x, torch.arange(64.0)), (name, file.name)
             if file.suffix == ".so":
                 assert file.read_bytes() == whole, "the cache holds a whole binary again"
@@ -180,10 +186,9 @@ def test_a_kernel_is_mapped_once_and_unmapped_with_its_last_user(tmp_path, monke
     ready = [triton_api.prepare(fresh, (x, 64), META_OF_FRESH, driver) for _ in range(5)]
     one = mappings() - before
     assert 0 < one <= 6, "the segments of one library"
-    assert len({id(kernel.function) for kernel in ready}) == 1
     with triton_api.using(driver):
         fresh[(1,)](x, 64, BLOCK=64)  # as Triton itself launches
-    ready[-1]((1,), 0, (x, 64))
+    ready[-1]((1,), 0)
     assert torch.equal(x, torch.arange(64.0))
     fresh.device_caches.clear()
     del ready[:-1]

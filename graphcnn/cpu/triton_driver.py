@@ -60,16 +60,21 @@ class Launcher:
         """Run the grid; returns when it is done."""
         if enter is not None:
             enter(launch_metadata)
+        self.bind(loaded, arguments)(grid_x, grid_y, grid_z, 0)
+        if leave is not None:
+            leave(launch_metadata)
+
+    def bind(
+        self, loaded: ctypes.CDLL, arguments: Sequence[object]
+    ) -> Callable[[int, int, int, int], None]:
+        """What runs a grid on a stream with these arguments, which are taken apart once."""
         if loaded.launch.argtypes is None:
             loaded.launch.argtypes, loaded.launch.restype = self.types, None
         live = list(_flatten(self.signature, arguments))
         if self.checked:
-            sanitize.launch(loaded, self.metadata, (grid_x, grid_y, grid_z), live)
-        else:
-            values = [v.data_ptr() if hasattr(v, "data_ptr") else v for v in live]
-            loaded.launch(threads(), grid_x, grid_y, grid_z, *values)
-        if leave is not None:
-            leave(launch_metadata)
+            return lambda x, y, z, _: sanitize.launch(loaded, self.metadata, (x, y, z), live)
+        values = [v.data_ptr() if hasattr(v, "data_ptr") else v for v in live]
+        return lambda x, y, z, _: loaded.launch(threads(), x, y, z, *values)
 
 
 def _flatten(signature: Sequence[object], arguments: Sequence[object]) -> Iterator[Any]:

@@ -59,7 +59,7 @@ class Device:
         args = tuple(_substitute(arg, resolve) for arg in launch.args)
         prepared = triton_api.prepare(launch.kernel, args, launch.meta, self.driver)
         grid, stream = launch.grid, self.stream
-        return lambda: prepared(grid, stream(), args)
+        return lambda: prepared(grid, stream())
 
     def copy(self, source: torch.Tensor, into: torch.Tensor) -> None:
         """Copy a tensor on the current stream, converting dtype and device."""

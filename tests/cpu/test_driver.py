@@ -99,11 +99,13 @@ def test_threads_follow_torch_and_the_environment(monkeypatch):
 def test_launches_from_several_threads():
     x = torch.randn(4, 1000)
     y = torch.full_like(x, float("nan"))
-    ready = triton_api.prepare(
-        square, (x[0], y[0], 1000), {"BLOCK": 64}, cpu.driver(sanitize=False)
-    )
+    driver = cpu.driver(sanitize=False)
+    rows = [
+        triton_api.prepare(square, (x[row], y[row], 1000), {"BLOCK": 64}, driver)
+        for row in range(4)
+    ]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda row: ready((16,), 0, (x[row], y[row], 1000)), range(4)))
+        list(pool.map(lambda ready: ready((16,), 0), rows))
     assert torch.equal(y, x * x)
 
 

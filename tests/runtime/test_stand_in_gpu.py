@@ -150,8 +150,8 @@ def test_the_stand_in_refuses_grids_that_a_gpu_refuses(grid):
     x = torch.zeros(1)
     prepared = triton_api.prepare(nothing_kernel, (x,), {}, StandInGpu(80))
     with pytest.raises(AssertionError, match="no GPU launches"):
-        prepared(grid, 0, (x,))
-    prepared((3, 2), 0, (x,))
+        prepared(grid, 0)
+    prepared((3, 2), 0)
     assert x.item() == 1
 
 
@@ -167,6 +167,6 @@ def test_the_stand_in_counts_spills():
     for num_warps, spills in ((16, False), (1, True)):
         meta = {"SIZE": 16384, "num_warps": num_warps}
         prepared = triton_api.prepare(centre_kernel, (x,), meta, gpu)
-        prepared((1,), 0, (x,))
+        prepared((1,), 0)
         assert (gpu.launches[-1].spills > 0) == (prepared.n_spills > 0) == spills
     assert x.sum().abs() < 1
