@@ -4,12 +4,12 @@ import pytest
 import torch
 
 import graphcnn as gx
-from graphcnn import triton_api
 from graphcnn.ir import Graph, rebatch
 from graphcnn.models.lenet import lenet
 from graphcnn.models.vgg import vgg16
 from graphcnn.plan import Buffer
 from tests import networks
+from tests.gpu_compiler import compile_for_gpu_like
 from tests.stand_in_gpu import SHARED_BYTES, stand_in_target
 
 CAPABILITY = 80
@@ -70,7 +70,7 @@ def test_no_launch_spills(name, on_the_gpu):
             distinct.setdefault(key, (f"{node} at batch {batch}", kernel, args, meta))
     assert len(distinct) >= len(graph.nodes) / 2
     for where, kernel, args, meta in distinct.values():
-        binary = triton_api.compile_for_gpu_like(kernel, args, meta, CAPABILITY)
+        binary = compile_for_gpu_like(kernel, args, meta, CAPABILITY)
         assert binary.spills == 0, f"{where}: {binary.spills} bytes with {meta}"
         assert binary.registers <= 255, where
         assert binary.shared_bytes <= SHARED_BYTES[CAPABILITY], where
