@@ -17,11 +17,6 @@ from typing import TYPE_CHECKING
 from graphcnn import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import torch
-
-    from graphcnn.cpu.sanitize import Shadow
     from graphcnn.cpu.triton_driver import CpuDriver
 
 
@@ -43,10 +38,3 @@ def _driver(sanitize: bool) -> CpuDriver:
 
     triton_api.register_backend(NAME, CpuBackend, CpuDriver)
     return CpuDriver(sanitize)
-
-
-def shadow(nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> Shadow:
-    """Have accesses checked as if these tensors shared an arena (see `sanitize.Shadow`)."""
-    from graphcnn.cpu import sanitize
-
-    return sanitize.Shadow(nbytes, buffers)

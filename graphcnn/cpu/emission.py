@@ -26,10 +26,7 @@ class Emission:
     """
 
     def __init__(
-        self,
-        function: Function,
-        checked: bool,
-        statement: Callable[[Emission, Operation], None],
+        self, function: Function, checked: bool, statement: Callable[[Emission, Operation], None]
     ) -> None:
         self.function = function
         self.checked = checked

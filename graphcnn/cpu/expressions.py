@@ -60,48 +60,20 @@ _UNSIGNED = {"divui": "DIVIDE", "remui": "REMAINDER", "maxui": "MAX", "minui": "
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 # Ours where the C library's cannot be vectorised; accuracy is stated in runtime.h.
 _VECTOR_MATH = {"exp": "exp_f32", "exp2": "exp2_f32", "tanh": "tanh_f32"}
-_MATH = {
-    name: name
-    for name in [
-        "exp",
-        "exp2",
-        "expm1",
-        "log",
-        "log2",
-        "log10",
-        "log1p",
-        "sqrt",
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "erf",
-        "erfc",
-        "floor",
-        "ceil",
-        "trunc",
-        "round",
-        "cbrt",
-    ]
-} | {"absf": "fabs", "roundeven": "rint", "powf": "pow", "atan2": "atan2", "copysign": "copysign"}
-_CASTS = {
-    "arith.extsi",
-    "arith.extui",
-    "arith.trunci",
-    "arith.extf",
-    "arith.truncf",
-    "arith.sitofp",
-    "arith.uitofp",
-    "arith.fptosi",
-    "arith.fptoui",
-    "arith.index_cast",
-    "tt.fp_to_fp",
+_EXPONENTIAL = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt")
+_TRIGONOMETRIC = ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh")
+_OTHERS = ("erf", "erfc", "floor", "ceil", "trunc", "round")
+# The C library's function of each operation of the dialect `math`.
+_MATH = {name: name for name in (*_EXPONENTIAL, *_TRIGONOMETRIC, *_OTHERS)} | {
+    "absf": "fabs",
+    "roundeven": "rint",
+    "powf": "pow",
+    "atan2": "atan2",
+    "copysign": "copysign",
 }
+_INTEGER_CASTS = ("extsi", "extui", "trunci", "sitofp", "uitofp", "index_cast")
+_FLOAT_CASTS = ("extf", "truncf", "fptosi", "fptoui")
+_CASTS = {f"arith.{word}" for word in (*_INTEGER_CASTS, *_FLOAT_CASTS)} | {"tt.fp_to_fp"}
 # Casts that do not round to nearest even.
 _DIRECTED = re.compile(r"\b(rtz|toward_zero|downward|upward|to_nearest_away)\b")
 
@@ -150,9 +122,7 @@ def number(text: str, kind: Type) -> str:
 
 def rounded(text: str, kind: Type) -> str:
     """`text`, an arithmetic C expression, converted to the given type."""
-    if kind.pointer:
-        return f"(({c_type(kind)})({text}))"
-    if kind.element in ("f16", "bf16"):
+    if kind.element in ("f16", "bf16") and not kind.pointer:
         return f"float_to_{'half' if kind.element == 'f16' else 'bf16'}({text})"
     return f"(({c_type(kind)})({text}))"
 

@@ -87,11 +87,7 @@ def _across(
 
 
 def _along(
-    operation: Operation,
-    nest: Nest,
-    outputs: list[Array],
-    axis: int,
-    rest: list[int],
+    operation: Operation, nest: Nest, outputs: list[Array], axis: int, rest: list[int]
 ) -> None:
     shape = operation.operands[0].type.shape
     index = nest.open_all(shape, rest)

@@ -57,7 +57,7 @@ def bounded(
     nodes: tuple[Node, ...],
     values: Mapping[str, Array],
     unit: float,
-    stored: Mapping[str, Array] | None = None,
+    stored: Mapping[str, Array] = {},
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     """Reference values of some nodes, with bounds on the error of computing them.
 
@@ -89,7 +89,7 @@ def bounded(
         for number, rule in enumerate((op.error, op.noise)):
             errors = tuple(np.broadcast_to(slacks[number], x.shape) for x, slacks in operands)
             bounds[number][name] = bound_by(rule, op, arrays, errors, value, unit)
-        if stored and name in stored:
+        if name in stored:
             return stored[name], (none, none)
         proven, in_practice = (_slack(value, made[name], unit) for made in bounds)
         return _held(value, unit), (proven, in_practice)

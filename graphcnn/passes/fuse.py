@@ -230,15 +230,8 @@ def _assign_residuals(
     residual on its way.
 
     An edge of the matching is weighted with the bytes that absorbing the node saves: reading the
-    chain's value back, and writing it when nothing else reads it.
-
-    Args:
-        graph: The graph.
-        supports: The target's answer to a body.
-        anchors: The graph's anchors, in order.
-        meets: Immediate post-dominators.
-        demands: What the user demands.
-        missed: Pairs (residual, anchor) that were tried in vain.
+    chain's value back, and writing it when nothing else reads it. Pairs (residual, anchor) that
+    were `missed` have been tried in vain.
     """
     nobody = dict.fromkeys((node.name for node in graph.nodes), "")
     probe = _Grower(graph, supports, demands, meets, nobody, CompileLog())

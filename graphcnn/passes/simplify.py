@@ -10,16 +10,7 @@ import numpy as np
 from graphcnn.errors import GraphCNNError
 from graphcnn.ir import CompileLog, Graph, Node, OpKind, Param, Refusal, check_data, inline
 from graphcnn.ir.evaluate import weights
-from graphcnn.ops import (
-    Arithmetic,
-    Concat,
-    GlobalAvgPool2d,
-    LeakyRelu,
-    Pad,
-    Pooling,
-    Relu,
-    Reshape,
-)
+from graphcnn.ops import Arithmetic, Concat, GlobalAvgPool2d, LeakyRelu, Pad, Pooling, Relu, Reshape
 from graphcnn.passes.base import Pass
 from graphcnn.passes.rewrite import Rewrite, apply_rules, substitute
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from graphcnn import cpu, triton_api
+from graphcnn.cpu.sanitize import Shadow
 from graphcnn.errors import SanitizerFault
 
 from . import planted
@@ -87,13 +88,13 @@ def test_loading_unwritten_memory_is_a_fault_until_a_kernel_writes_it():
 
 def unwritten(tensor):
     """A tensor that holds nothing yet, and the arena that it fills."""
-    return tensor, cpu.shadow(tensor.nbytes, {"y": (tensor, 0)})
+    return tensor, Shadow(tensor.nbytes, {"y": (tensor, 0)})
 
 
 def sharing(n, shift):
     """Two buffers of `n` floats, the second `shift` bytes after the first, which is full."""
     first, second = torch.randn(n), guarded(n)
-    shadow = cpu.shadow(4 * n + shift, {"first": (first, 0), "second": (second, shift)})
+    shadow = Shadow(4 * n + shift, {"first": (first, 0), "second": (second, shift)})
     shadow.begin(["first"])
     return first, second, shadow
 
@@ -138,5 +139,5 @@ def test_an_atomic_update_of_nothing_is_a_fault():
 
 def test_a_buffer_outside_its_arena_is_named():
     with pytest.raises(SanitizerFault, match="outside the arena") as caught:
-        cpu.shadow(100, {"a": (torch.zeros(20), 0), "b": (torch.zeros(20), 24)})
+        Shadow(100, {"a": (torch.zeros(20), 0), "b": (torch.zeros(20), 24)})
     assert caught.value.where == "buffer 'b'"
