@@ -60,6 +60,11 @@ class Emission:
         else:
             self.scalars[value] = f"{storage.name}[0]"
 
+    def define_all(self, values: Sequence[Value], storage: Sequence[Array | str]) -> None:
+        """Let what follows find each value in its own."""
+        for value, place in zip(values, storage, strict=True):
+            self.define(value, place)
+
     def spent(self, value: Value, user: Operation) -> Array | None:
         """The array of an operand that its user may overwrite: nothing reads it afterwards.
 

@@ -49,6 +49,8 @@ _INFIX = {
     "divf": "/",
 }
 _CALLS = {
+    "divsi": "DIVIDE",
+    "remsi": "REMAINDER",
     "maxsi": "MAX",
     "minsi": "MIN",
     "maxnumf": "MAX_NUMBER",
@@ -196,10 +198,6 @@ def _arithmetic(operation: Operation, word: str, numbers: list[str]) -> str | No
         if word in _UNSIGNED:
             return f"{_UNSIGNED[word]}({unsigned[0]}, {unsigned[1]})"
         match word:
-            case "divsi":
-                return f"DIVIDE({numbers[0]}, {numbers[1]})"
-            case "remsi":
-                return f"REMAINDER({numbers[0]}, {numbers[1]})"
             case "shrui":
                 return f"{unsigned[0]} >> {unsigned[1]}"
             case "remf":
@@ -219,8 +217,8 @@ def _arithmetic(operation: Operation, word: str, numbers: list[str]) -> str | No
         case "tt.precise_sqrt":
             return f"sqrt{suffix}({numbers[0]})"
         case "tt.clampf":
-            low, high = ("MAX_NAN", "MIN_NAN") if "= all" in operation.text else _CLAMP
-            return f"{high}({low}({numbers[0]}, {numbers[1]}), {numbers[2]})"
+            rule = "NAN" if "= all" in operation.text else "NUMBER"
+            return f"MIN_{rule}(MAX_{rule}({numbers[0]}, {numbers[1]}), {numbers[2]})"
         case "tt.mulhiui":
             wide = "unsigned __int128" if kind.element == "i64" else "uint64_t"
             bits = 64 if kind.element == "i64" else 32
@@ -233,9 +231,6 @@ def _arithmetic(operation: Operation, word: str, numbers: list[str]) -> str | No
                 return _call(word, single, numbers)
             return None
     return _call(word, single, numbers) if word in _MATH else None
-
-
-_CLAMP = ("MAX_NUMBER", "MIN_NUMBER")
 
 
 def _call(word: str, single: bool, numbers: list[str]) -> str:

@@ -34,8 +34,7 @@ def emit_reduce(emission: Emission, operation: Operation) -> None:
             _along(operation, nest, outputs, axis, rest)
 
     emission.nest(body, operation.operands)
-    for result, output in zip(operation.results, outputs, strict=True):
-        emission.define(result, output)
+    emission.define_all(operation.results, outputs)
 
 
 def _source(operation: Operation, nest: Nest, index: Index, axis: int, at: Term) -> list[Term]:
@@ -153,5 +152,4 @@ def emit_scan(emission: Emission, operation: Operation) -> None:
             nest.close()
 
     emission.nest(body, operation.operands)
-    for result, output in zip(operation.results, outputs, strict=True):
-        emission.define(result, output)
+    emission.define_all(operation.results, outputs)
