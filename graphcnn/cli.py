@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the main job: LeNet on real digits, then VGG-16")
     demo.add_argument("--json", metavar="FILE", help="write every result to FILE")
     demo.set_defaults(command=_demo)
-    for word, (report, text) in REPORTS.items():
+    for word, text in REPORTS.items():
         sub = commands.add_parser(word, help=text)
         _add_network_options(sub)
-        sub.set_defaults(command=_report, report=report)
+        sub.set_defaults(command=_report, word=word)
     return parser
 
 
@@ -167,34 +166,29 @@ def _side_by_side(options: argparse.Namespace, graph: Graph) -> dict[str, Any]:
     }
 
 
-# A report by its word on the command line: what makes it, of the module graphcnn.report, which is
-# loaded when it is needed, the options and the network; and what it tells.
-REPORTS: dict[str, tuple[Callable[[Any, argparse.Namespace, Graph], Any], str]] = {
-    "run": (
-        lambda report, options, graph: report.run_once(_compiled(options, graph), options.seed),
-        "run the network once",
-    ),
-    "verify": (
-        lambda report, options, graph: report.verify(_compiled(options, graph)),
-        "check every kernel against the float64 reference",
-    ),
-    "explain": (
-        lambda report, options, graph: report.explain(_compiled(options, graph)),
-        "which nodes became which kernel, and why the rest did not",
-    ),
-    "compare": (
-        lambda report, options, graph: report.compare(_side_by_side(options, graph)),
-        "time torch, unfused and fused side by side",
-    ),
-    "profile": (
-        lambda report, options, graph: report.profile(_compiled(options, graph)),
-        "time every kernel",
-    ),
-    "inspect": (
-        lambda report, _options, graph: report.inspect(graph),
-        "show the graph: types, parameters, multiply-accumulates",
-    ),
+# Reports by their words on the command line, and what they tell.
+REPORTS = {
+    "run": "run the network once",
+    "verify": "check every kernel against the float64 reference",
+    "explain": "which nodes became which kernel, and why the rest did not",
+    "compare": "time torch, unfused and fused side by side",
+    "profile": "time every kernel",
+    "inspect": "show the graph: types, parameters, multiply-accumulates",
 }
+
+
+def _result(word: str, options: argparse.Namespace, graph: Graph) -> Any:
+    """A report: of a compiled model, by the function of this name, unless another case is here."""
+    from graphcnn import report
+
+    match word:
+        case "run":
+            return report.run_once(_compiled(options, graph), options.seed)
+        case "compare":
+            return report.compare(_side_by_side(options, graph))
+        case "inspect":
+            return report.inspect(graph)
+    return getattr(report, word)(_compiled(options, graph))
 
 
 def _stage(options: argparse.Namespace, graph: Graph) -> object:
@@ -219,7 +213,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.emit is not None:
         print(_stage(options, graph))
         return 0
-    result = options.report(import_module("graphcnn.report"), options, graph)
+    result = _result(options.word, options, graph)
     print(json.dumps(result.to_json(), indent=2) if options.json else result)
     return 0 if getattr(result, "ok", True) else 1
 

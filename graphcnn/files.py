@@ -1,17 +1,14 @@
-"""Graphs and reports on disk.
+"""Graphs and reports on disk, written as `disk` says.
 
-A file is written under another name, forced to the disk and then renamed: a kill or a power failure
-at any moment leaves the old file or the new one, whole. A saved graph is a text and the weights
-beside it, and the rename of the text is the one moment at which a new pair takes the place of the
-old one: the first line of the text names the file of its weights, which is named after the graph's
-fingerprint.
+A saved graph is a text and the weights beside it, and the rename of the text is the one moment at
+which a new pair takes the place of the old one: the first line of the text names the file of its
+weights, which is named after the graph's fingerprint.
 
     # weights: "net.gcn.5d41402abc4b2a76.safetensors"
     graph net {
       ...
 
-A graph without weights has `# weights: null` there. What a killed `save` leaves beside a pair is
-removed by the next one.
+A graph without weights has `# weights: null` there.
 """
 
 from __future__ import annotations

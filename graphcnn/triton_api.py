@@ -1,11 +1,8 @@
-"""Every call whose form depends on the Triton version (3.6 to 3.9), in one place."""
+"""Every call of the package whose form depends on the Triton version (3.6 to 3.9)."""
 
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +14,6 @@ from typing import Any
 import triton
 from triton._C.libtriton import ir, passes
 from triton.backends import Backend, backends
-from triton.backends.compiler import GPUTarget
-from triton.backends.driver import DriverBase
 from triton.runtime.driver import driver as _config
 from triton.runtime.jit import JITFunction
 
@@ -58,7 +53,7 @@ class Prepared:
     Calling it launches without consulting the active driver, from any thread.
     """
 
-    compiled: Any
+    compiled: Any  # by Triton: asm, metadata, n_regs and n_spills of a thread
     launch: Callable[[int, int, int, int], None]  # three counts of a grid, and a stream
     values: tuple[object, ...]  # of all parameters: the memory of tensors has to stay
 
@@ -66,26 +61,6 @@ class Prepared:
         """Launch over `grid` (one to three counts) on a raw stream (0 on the CPU)."""
         x, y, z = (*grid, 1, 1)[:3]
         self.launch(x, y, z, stream)
-
-    @property
-    def asm(self) -> Mapping[str, Any]:
-        """The text or bytes of every compilation stage."""
-        return self.compiled.asm  # type: ignore[no-any-return]  # triton has no type stubs
-
-    @property
-    def metadata(self) -> Any:
-        """Triton's metadata: num_warps, shared (bytes), name, ..."""
-        return self.compiled.metadata
-
-    @property
-    def n_regs(self) -> int:
-        """Registers per thread (0 on the CPU)."""
-        return int(self.compiled.n_regs)
-
-    @property
-    def n_spills(self) -> int:
-        """Spilled registers per thread (0 on the CPU)."""
-        return int(self.compiled.n_spills)
 
 
 def prepare(
@@ -112,7 +87,7 @@ def prepare(
             got=f"TRITON_INTERPRET={os.environ.get('TRITON_INTERPRET')}",
             remedy="unset TRITON_INTERPRET; GRAPHCNN_SANITIZE=1 checks kernels on the CPU",
         )
-    named = _named(kernel, args, meta)
+    named = named_arguments(kernel, args, meta)
     with using(driver), _cache_problems(kernel):
         try:
             compiled, run, function = _load(kernel, named)
@@ -166,91 +141,12 @@ def _cache_problems(kernel: JITFunction[Any]) -> Iterator[None]:
         ) from error
 
 
-def _named(kernel: Any, args: Sequence[object], meta: Mapping[str, object]) -> dict[str, object]:
+def named_arguments(
+    kernel: Any, args: Sequence[object], meta: Mapping[str, object]
+) -> dict[str, object]:
     """All arguments by name: constexprs may stand anywhere among a kernel's parameters."""
     runtime = [p.name for p in kernel.params if p.name not in meta]
     return {**dict(zip(runtime, args, strict=False)), **meta}
-
-
-@dataclass(frozen=True, slots=True)
-class GpuBinary:
-    """What the GPU compiler made of a kernel."""
-
-    registers: int  # per thread
-    spills: int  # bytes of stack and local memory per thread
-    shared_bytes: int  # per block, dynamic
-    ptx: str
-    cubin: bytes
-
-    def sass(self) -> str:
-        """The disassembled machine code."""
-        return _cuobjdump(self.cubin, "-sass")
-
-
-def compile_for_gpu_like(
-    kernel: Any, args: Sequence[object], meta: Mapping[str, object], capability: int
-) -> GpuBinary:
-    """Compile for an NVIDIA GPU as a launch with these arguments would; needs no GPU.
-
-    Args:
-        kernel: A `triton.jit` function.
-        args: Runtime arguments as for `prepare`; CPU tensors stand for GPU tensors.
-        meta: As for `prepare`.
-        capability: 80, 90, 100, ...
-    """
-    with using(_OfflineDriver(capability)):
-        compiled = kernel.warmup(grid=(1,), **_named(kernel, args, meta))
-    cubin = compiled.asm["cubin"]
-    shared = int(compiled.metadata.shared)
-    return GpuBinary(*cubin_registers(cubin), shared, compiled.asm["ptx"], cubin)
-
-
-def cubin_registers(cubin: bytes) -> tuple[int, int]:
-    """Registers per thread of a kernel's machine code, and bytes it spills per thread."""
-    text = _cuobjdump(cubin, "-res-usage")
-    match = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", text)
-    assert match, text
-    registers, stack, local = (int(group) for group in match.groups())
-    return registers, stack + local
-
-
-def _cuobjdump(cubin: bytes, option: str) -> str:
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        return subprocess.run(
-            [str(tool), option, file.name], capture_output=True, text=True, check=True
-        ).stdout
-
-
-class _OfflineDriver(DriverBase):  # type: ignore[misc]  # triton has no type stubs
-    """Names a CUDA target; can compile and nothing else."""
-
-    def __init__(self, capability: int) -> None:
-        self.capability = capability
-
-    @staticmethod
-    def is_active() -> bool:
-        return False
-
-    def map_python_to_cpp_type(self, kind: str) -> str:
-        return kind
-
-    def get_current_target(self) -> GPUTarget:
-        return GPUTarget("cuda", self.capability, 32)
-
-    def get_current_device(self) -> str:
-        return f"offline:sm_{self.capability}"
-
-    def get_current_stream(self, device: object) -> int:  # Triton's signature
-        return 0
-
-    def get_active_torch_device(self) -> Any:
-        raise NotImplementedError("there is no device, only a target")
-
-    def get_benchmarker(self) -> Any:
-        raise NotImplementedError("nothing can be timed without a device")
 
 
 def cache_folder() -> Path:
@@ -290,18 +186,3 @@ def run_ttir_passes(module: Any) -> Any:
     except TypeError:  # Triton 3.6 and older take the module only
         manager.run(module)
     return module
-
-
-__all__ = [
-    "GpuBinary",
-    "JITFunction",
-    "Prepared",
-    "cache_folder",
-    "compile_for_gpu_like",
-    "cubin_registers",
-    "libdevice_module_map",
-    "prepare",
-    "register_backend",
-    "run_ttir_passes",
-    "using",
-]

@@ -22,6 +22,7 @@ from graphcnn import cpu, triton_api
 from graphcnn.kernels import CUDA
 from graphcnn.targets.device import Device
 from graphcnn.targets.triton import TritonTarget
+from tests.gpu_compiler import cubin_registers
 
 # Shared memory that a block may ask for, by compute capability (CUDA C++ Programming Guide,
 # technical specifications per compute capability).
@@ -178,7 +179,7 @@ class _Loader:
 
     def load_binary(self, name, cubin, shared, device):
         assert self.gpu.current == self.gpu.index, "loaded on another device than the current one"
-        registers, spills = triton_api.cubin_registers(cubin)
+        registers, spills = cubin_registers(cubin)
         # Registers are handed out in units of 8 for each of a warp's 32 threads.
         threads = REGISTERS_PER_BLOCK // (math.ceil(max(registers, 1) / 8) * 8) // 32 * 32
         most = min(THREADS_PER_BLOCK, threads)

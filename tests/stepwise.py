@@ -30,7 +30,7 @@ def check_model(model, inputs):
                 waiting.pop(0)[1]()
             leaving = {value.name: read(executor, value.name) for value in node.outputs}
             arithmetic = schedule.arithmetic(steps.get(node.name, ()))
-            exact, errors = bounded(node.members, operands, arithmetic.unit, leaving)
+            exact, errors, _ = bounded(node.members, operands, arithmetic.unit, leaving)
             for value in node.outputs:
                 got = read(executor, value.name)
                 used = max(used, excess(got, exact[value.name], errors[value.name], value.type))

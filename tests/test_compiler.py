@@ -18,7 +18,7 @@ from graphcnn.errors import (
     UnknownNode,
     UnknownTarget,
 )
-from graphcnn.ir import Fused, Skipped, inline, outline
+from graphcnn.ir import Finished, Fused, Skipped, inline, outline
 from graphcnn.kernels import CPU, CUDA
 from graphcnn.models.vgg import vgg16
 from graphcnn.passes import Simplify, default_pipeline
@@ -233,8 +233,8 @@ def test_passes_are_run_as_given():
     graph = block()
     assert gx.compile(graph, device="cpu", passes=()).graph == graph
     model = gx.compile(graph, device="cpu", passes=(Simplify(),))
-    assert [stage.name for stage in model.log.stages] == ["simplify"]
-    stages = [stage.name for stage in gx.compile(graph, device="cpu").log.stages]
+    assert [stage.name for stage in model.log.of(Finished)] == ["simplify"]
+    stages = [stage.name for stage in gx.compile(graph, device="cpu").log.of(Finished)]
     assert stages == [step.name for step in default_pipeline()]
 
 
@@ -251,7 +251,7 @@ def test_a_compile_without_fusion_says_why_and_declines_nothing(options, because
     log = gx.compile(block(), device="cpu", **options).log
     assert log.refusals == []
     assert log.events[-1] == Skipped("fuse", because)
-    assert log.graphs["fuse"] == log.stages[-1].after
+    assert log.graphs["fuse"] == log.of(Finished)[-1].after
 
 
 @pytest.mark.parametrize("groups", [5, "conv1", ["conv1"], ("conv1", "relu1"), [("conv1", 5)], [5]])

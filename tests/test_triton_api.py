@@ -12,6 +12,7 @@ from triton.runtime.interpreter import InterpretedFunction
 
 from graphcnn import cpu, triton_api
 from graphcnn.errors import DeviceUnavailable, FileProblem
+from tests.gpu_compiler import compile_for_gpu_like
 
 
 @triton.jit
@@ -70,9 +71,9 @@ def test_a_prepared_kernel_launches_without_the_active_driver(stride):
     # Products with powers of two are exact: each result rounds once.
     assert torch.equal(outputs[0], first + 1)
     assert torch.equal(outputs[1], -first * 0.5 + 2)
-    assert ready.metadata.name == "scaled"
-    assert "scaled" in ready.asm["ttir"]
-    assert (ready.n_regs, ready.n_spills) == (0, 0)
+    assert ready.compiled.metadata.name == "scaled"
+    assert "scaled" in ready.compiled.asm["ttir"]
+    assert (ready.compiled.n_regs, ready.compiled.n_spills) == (0, 0)
 
 
 @pytest.mark.parametrize("sanitize", [False, True])
@@ -95,7 +96,7 @@ def test_a_prepared_kernel_keeps_its_arguments(sanitize):
 def test_compiling_for_a_gpu_needs_none(capability):
     args = (torch.randn(64), (torch.zeros(64), torch.zeros(64)), 64, 2.0, 1)
     before = config._active
-    binary = triton_api.compile_for_gpu_like(scaled, args, META, capability)
+    binary = compile_for_gpu_like(scaled, args, META, capability)
     assert config._active is before
     assert f".target sm_{capability}" in binary.ptx
     assert 8 <= binary.registers <= 255
@@ -111,8 +112,7 @@ def test_alignment_specialises_the_gpu_binary():
     aligned = (x, (torch.zeros(64), torch.zeros(64)), 64, 2.0, 1)
     shifted = (x[1:], (torch.zeros(64), torch.zeros(64)), 64, 2.0, 1)
     wide, narrow = (
-        triton_api.compile_for_gpu_like(scaled, args, meta, 80).sass()
-        for args in (aligned, shifted)
+        compile_for_gpu_like(scaled, args, meta, 80).sass() for args in (aligned, shifted)
     )
     assert "LDG.E.128" in wide
     assert "LDG.E.128" not in narrow

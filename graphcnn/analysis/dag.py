@@ -131,16 +131,15 @@ def _units(groups: Groups) -> dict[str, str]:
     return {name: group[0] for group in groups for name in group}
 
 
-def _view(graph: Graph, unit: Mapping[str, str] | None = None) -> Any:
+def _view(graph: Graph, unit: Mapping[str, str] = {}) -> Any:
     """The nodes and who reads whom, with the members of a unit drawn as one node."""
     import networkx as nx
 
-    stands: Mapping[str, str] = {} if unit is None else unit
     view = nx.DiGraph()
     for node in graph.nodes:
-        reader = stands.get(node.name, node.name)
+        reader = unit.get(node.name, node.name)
         view.add_node(reader)
         for name in node.inputs:
             if (maker := graph.producer(name)) is not None:
-                view.add_edge(stands.get(maker.name, maker.name), reader)
+                view.add_edge(unit.get(maker.name, maker.name), reader)
     return view

@@ -17,11 +17,6 @@ from typing import TYPE_CHECKING
 from graphcnn import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import torch
-
-    from graphcnn.cpu.sanitize import Shadow
     from graphcnn.cpu.triton_driver import CpuDriver
 
 
@@ -43,24 +38,3 @@ def _driver(sanitize: bool) -> CpuDriver:
 
     triton_api.register_backend(NAME, CpuBackend, CpuDriver)
     return CpuDriver(sanitize)
-
-
-def unwritten(tensor: torch.Tensor) -> torch.Tensor:
-    """Declare that a tensor holds nothing yet (see `sanitize.unwritten`); returns the tensor."""
-    from graphcnn.cpu import sanitize
-
-    return sanitize.unwritten(tensor)
-
-
-def never_written(tensor: torch.Tensor) -> torch.Tensor:
-    """Which elements of an `unwritten` tensor no sanitized kernel stored: a bool mask."""
-    from graphcnn.cpu import sanitize
-
-    return sanitize.lost(tensor)
-
-
-def shadow(nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> Shadow:
-    """Have accesses checked as if these tensors shared an arena (see `sanitize.Shadow`)."""
-    from graphcnn.cpu import sanitize
-
-    return sanitize.Shadow(nbytes, buffers)

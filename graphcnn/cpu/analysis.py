@@ -14,6 +14,10 @@ from graphcnn.cpu.ttir import Operation, Value
 
 VIEWS = {"tt.splat", "tt.expand_dims", "tt.broadcast", "tt.trans", "tt.reshape"}
 _ADDITIVE = {"arith.addi", "tt.addptr"}
+# Elementwise operations of the dialect `tt`.
+_ON_ADDRESSES = {"addptr", "load", "ptr_to_int", "int_to_ptr"}
+_ON_NUMBERS = {"clampf", "mulhiui", "precise_divf", "precise_sqrt", "extern_elementwise"}
+_CONVERSIONS = {"bitcast", "fp_to_fp"}
 # Integer, pointer and mask arithmetic that costs less to repeat on a tile than to store.
 CHEAP = _ADDITIVE | {
     f"arith.{word}" for word in ["subi", "muli", "andi", "ori", "xori", "cmpi", "extsi"]
@@ -86,23 +90,10 @@ def reshape_groups(
 
 def is_elementwise(operation: Operation) -> bool:
     """Each element of the result depends on the same element of the operands only."""
-    dialect = operation.name.split(".")[0]
-    return (dialect in ("arith", "math") and operation.name != "arith.constant") or (
-        operation.name
-        in {
-            "tt.addptr",
-            "tt.load",
-            "tt.clampf",
-            "tt.bitcast",
-            "tt.fp_to_fp",
-            "tt.mulhiui",
-            "tt.precise_divf",
-            "tt.precise_sqrt",
-            "tt.extern_elementwise",
-            "tt.ptr_to_int",
-            "tt.int_to_ptr",
-        }
-    )
+    dialect, _, word = operation.name.partition(".")
+    if dialect == "tt":
+        return word in _ON_ADDRESSES | _ON_NUMBERS | _CONVERSIONS
+    return dialect in ("arith", "math") and operation.name != "arith.constant"
 
 
 def is_unrolled(operation: Operation) -> bool:
@@ -202,27 +193,21 @@ def constant(value: Value) -> int | None:
         return constant(operation.operands[0])
     if operation.name != "arith.constant":
         return None
-    match = re.match(r"(?:dense<)?(-?\d+|true|false)>? :", operation.text) or re.fullmatch(
-        r"(true|false)()", operation.text
-    )
+    match = re.match(r"(?:dense<)?(-?\d+)>? :|(?:dense<)?(true|false)(?:>? :|$)", operation.text)
     if not match:
         return None
-    word = match.group(1)
-    return int(word == "true") if word in ("true", "false") else int(word)
+    number, truth = match.groups()
+    return int(number) if number else int(truth == "true")
 
 
 def is_zero(value: Value) -> bool:
     """Every element is the constant zero."""
-    if constant(value) == 0:
-        return True
     operation = value.owner
     if operation is not None and operation.name in VIEWS:
         return is_zero(operation.operands[0])
-    return (
-        operation is not None
-        and operation.name == "arith.constant"
-        and bool(re.match(r"(?:dense<)?0\.0+e\+00>? :", operation.text))
-    )
+    if operation is None or operation.name != "arith.constant":
+        return False
+    return bool(re.match(r"(?:dense<)?(?:0|false|0\.0+e\+00)>? :|false$", operation.text))
 
 
 @cache

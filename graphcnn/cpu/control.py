@@ -144,8 +144,7 @@ def emit_for(emission: Emission, operation: Operation) -> None:
         _carry(emission, operation, argument, value)
         for argument, value in zip(block.arguments[1:], initial, strict=True)
     ]
-    for argument, place in zip(block.arguments[1:], storage, strict=True):
-        emission.define(argument, place)
+    emission.define_all(block.arguments[1:], storage)
     induction = f"k{next(emission.numbers)}"
     emission.scalars[block.arguments[0]] = induction
     kind = c_type(block.arguments[0].type)
@@ -157,8 +156,7 @@ def emit_for(emission: Emission, operation: Operation) -> None:
     emission.block(block)
     _assign(emission, storage, block.yielded)
     emission.out.append("}")
-    for result, place in zip(operation.results, storage, strict=True):
-        emission.define(result, place)
+    emission.define_all(operation.results, storage)
 
 
 def emit_if(emission: Emission, operation: Operation) -> None:
@@ -171,8 +169,7 @@ def emit_if(emission: Emission, operation: Operation) -> None:
         emission.block(block)
         _assign(emission, storage, block.yielded)
         emission.out.append("}")
-    for result, place in zip(operation.results, storage, strict=True):
-        emission.define(result, place)
+    emission.define_all(operation.results, storage)
 
 
 def emit_while(emission: Emission, operation: Operation) -> None:
@@ -183,18 +180,15 @@ def emit_while(emission: Emission, operation: Operation) -> None:
         _carry(emission, operation, argument, value)
         for argument, value in zip(before.arguments, operation.operands, strict=True)
     ]
-    for argument, place in zip(before.arguments, storage, strict=True):
-        emission.define(argument, place)
+    emission.define_all(before.arguments, storage)
     results = [_carry(emission, operation, result, None) for result in operation.results]
     emission.out.append("while (1) {")
     emission.block(before)
     condition, *forwarded = before.terminator.operands
     _assign(emission, results, forwarded)
     emission.out.append(f"if (!{emission.scalars[condition]}) break;")
-    for argument, place in zip(after.arguments, results, strict=True):
-        emission.define(argument, place)
+    emission.define_all(after.arguments, results)
     emission.block(after)
     _assign(emission, storage, after.terminator.operands)
     emission.out.append("}")
-    for result, place in zip(operation.results, results, strict=True):
-        emission.define(result, place)
+    emission.define_all(operation.results, results)

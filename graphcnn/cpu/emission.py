@@ -26,10 +26,7 @@ class Emission:
     """
 
     def __init__(
-        self,
-        function: Function,
-        checked: bool,
-        statement: Callable[[Emission, Operation], None],
+        self, function: Function, checked: bool, statement: Callable[[Emission, Operation], None]
     ) -> None:
         self.function = function
         self.checked = checked
@@ -62,6 +59,11 @@ class Emission:
             self.arrays[value] = storage
         else:
             self.scalars[value] = f"{storage.name}[0]"
+
+    def define_all(self, values: Sequence[Value], storage: Sequence[Array | str]) -> None:
+        """Let what follows find each value in its own."""
+        for value, place in zip(values, storage, strict=True):
+            self.define(value, place)
 
     def spent(self, value: Value, user: Operation) -> Array | None:
         """The array of an operand that its user may overwrite: nothing reads it afterwards.

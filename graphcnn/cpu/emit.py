@@ -59,24 +59,21 @@ def emit(text: str, *, checked: bool = False) -> Program:
 def _program(emission: Emission) -> Program:
     """The whole translation unit."""
     function = emission.function
-    names = []
-    for position, parameter in enumerate(function.parameters):
-        word = re.sub(r"\W", "_", parameter.name[1:])
-        name = f"p{position}_{word}"
-        emission.define(parameter, name)
-        names.append(name)
+    bare = [parameter.name[1:] for parameter in function.parameters]
+    names = [re.sub(r"\W", "_", f"p{position}_{name}") for position, name in enumerate(bare)]
+    emission.define_all(function.parameters, names)
     emission.block(function.body)
     kinds, types = [], []
-    for parameter in function.parameters:
+    for parameter, name in zip(function.parameters, bare, strict=True):
         line = f"{parameter.name}: {parameter.type}"
-        with understanding(line, f"kernel {function.name}, parameter {parameter.name[1:]}"):
+        with understanding(line, f"kernel {function.name}, parameter {name}"):
             kinds.append(passed(parameter.type))
             types.append(c_type(parameter.type))
     return Program(
         name=function.name,
         source=_source(emission, list(zip(types, names, strict=True))),
         parameters=kinds,
-        parameter_names=[parameter.name[1:] for parameter in function.parameters],
+        parameter_names=bare,
         sites=emission.sites,
     )
 

@@ -49,6 +49,8 @@ _INFIX = {
     "divf": "/",
 }
 _CALLS = {
+    "divsi": "DIVIDE",
+    "remsi": "REMAINDER",
     "maxsi": "MAX",
     "minsi": "MIN",
     "maxnumf": "MAX_NUMBER",
@@ -60,48 +62,20 @@ _UNSIGNED = {"divui": "DIVIDE", "remui": "REMAINDER", "maxui": "MAX", "minui": "
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 # Ours where the C library's cannot be vectorised; accuracy is stated in runtime.h.
 _VECTOR_MATH = {"exp": "exp_f32", "exp2": "exp2_f32", "tanh": "tanh_f32"}
-_MATH = {
-    name: name
-    for name in [
-        "exp",
-        "exp2",
-        "expm1",
-        "log",
-        "log2",
-        "log10",
-        "log1p",
-        "sqrt",
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "erf",
-        "erfc",
-        "floor",
-        "ceil",
-        "trunc",
-        "round",
-        "cbrt",
-    ]
-} | {"absf": "fabs", "roundeven": "rint", "powf": "pow", "atan2": "atan2", "copysign": "copysign"}
-_CASTS = {
-    "arith.extsi",
-    "arith.extui",
-    "arith.trunci",
-    "arith.extf",
-    "arith.truncf",
-    "arith.sitofp",
-    "arith.uitofp",
-    "arith.fptosi",
-    "arith.fptoui",
-    "arith.index_cast",
-    "tt.fp_to_fp",
+_EXPONENTIAL = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt")
+_TRIGONOMETRIC = ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh")
+_OTHERS = ("erf", "erfc", "floor", "ceil", "trunc", "round")
+# The C library's function of each operation of the dialect `math`.
+_MATH = {name: name for name in (*_EXPONENTIAL, *_TRIGONOMETRIC, *_OTHERS)} | {
+    "absf": "fabs",
+    "roundeven": "rint",
+    "powf": "pow",
+    "atan2": "atan2",
+    "copysign": "copysign",
 }
+_INTEGER_CASTS = ("extsi", "extui", "trunci", "sitofp", "uitofp", "index_cast")
+_FLOAT_CASTS = ("extf", "truncf", "fptosi", "fptoui")
+_CASTS = {f"arith.{word}" for word in (*_INTEGER_CASTS, *_FLOAT_CASTS)} | {"tt.fp_to_fp"}
 # Casts that do not round to nearest even.
 _DIRECTED = re.compile(r"\b(rtz|toward_zero|downward|upward|to_nearest_away)\b")
 
@@ -150,9 +124,7 @@ def number(text: str, kind: Type) -> str:
 
 def rounded(text: str, kind: Type) -> str:
     """`text`, an arithmetic C expression, converted to the given type."""
-    if kind.pointer:
-        return f"(({c_type(kind)})({text}))"
-    if kind.element in ("f16", "bf16"):
+    if kind.element in ("f16", "bf16") and not kind.pointer:
         return f"float_to_{'half' if kind.element == 'f16' else 'bf16'}({text})"
     return f"(({c_type(kind)})({text}))"
 
@@ -226,10 +198,6 @@ def _arithmetic(operation: Operation, word: str, numbers: list[str]) -> str | No
         if word in _UNSIGNED:
             return f"{_UNSIGNED[word]}({unsigned[0]}, {unsigned[1]})"
         match word:
-            case "divsi":
-                return f"DIVIDE({numbers[0]}, {numbers[1]})"
-            case "remsi":
-                return f"REMAINDER({numbers[0]}, {numbers[1]})"
             case "shrui":
                 return f"{unsigned[0]} >> {unsigned[1]}"
             case "remf":
@@ -249,8 +217,8 @@ def _arithmetic(operation: Operation, word: str, numbers: list[str]) -> str | No
         case "tt.precise_sqrt":
             return f"sqrt{suffix}({numbers[0]})"
         case "tt.clampf":
-            low, high = ("MAX_NAN", "MIN_NAN") if "= all" in operation.text else _CLAMP
-            return f"{high}({low}({numbers[0]}, {numbers[1]}), {numbers[2]})"
+            rule = "NAN" if "= all" in operation.text else "NUMBER"
+            return f"MIN_{rule}(MAX_{rule}({numbers[0]}, {numbers[1]}), {numbers[2]})"
         case "tt.mulhiui":
             wide = "unsigned __int128" if kind.element == "i64" else "uint64_t"
             bits = 64 if kind.element == "i64" else 32
@@ -263,9 +231,6 @@ def _arithmetic(operation: Operation, word: str, numbers: list[str]) -> str | No
                 return _call(word, single, numbers)
             return None
     return _call(word, single, numbers) if word in _MATH else None
-
-
-_CLAMP = ("MAX_NUMBER", "MIN_NUMBER")
 
 
 def _call(word: str, single: bool, numbers: list[str]) -> str:

@@ -34,8 +34,7 @@ def emit_reduce(emission: Emission, operation: Operation) -> None:
             _along(operation, nest, outputs, axis, rest)
 
     emission.nest(body, operation.operands)
-    for result, output in zip(operation.results, outputs, strict=True):
-        emission.define(result, output)
+    emission.define_all(operation.results, outputs)
 
 
 def _source(operation: Operation, nest: Nest, index: Index, axis: int, at: Term) -> list[Term]:
@@ -87,11 +86,7 @@ def _across(
 
 
 def _along(
-    operation: Operation,
-    nest: Nest,
-    outputs: list[Array],
-    axis: int,
-    rest: list[int],
+    operation: Operation, nest: Nest, outputs: list[Array], axis: int, rest: list[int]
 ) -> None:
     shape = operation.operands[0].type.shape
     index = nest.open_all(shape, rest)
@@ -157,5 +152,4 @@ def emit_scan(emission: Emission, operation: Operation) -> None:
             nest.close()
 
     emission.nest(body, operation.operands)
-    for result, output in zip(operation.results, outputs, strict=True):
-        emission.define(result, output)
+    emission.define_all(operation.results, outputs)

@@ -77,10 +77,10 @@ class Shadow:
         Raises:
             SanitizerFault: naming it, and what overwrote it.
         """
-        missing = lost(tensor)
+        place = _place_of(tensor)
+        missing = _elements(place.holder != place.number, tensor)
         if not missing.any():
             return
-        place = _place_of(tensor)
         at = tuple(missing.nonzero()[0].tolist())
         what, remedy = f"'{name}' holds elements that no kernel stored", "store every element"
         if _elements(place.stored, tensor)[at]:
@@ -116,27 +116,6 @@ def _elements(of_bytes: Any, tensor: torch.Tensor) -> torch.Tensor:
     """What stands for the first byte of each element of a tensor, from one per byte of storage."""
     elements = torch.from_numpy(of_bytes).view(-1, tensor.element_size())[:, 0].contiguous()
     return elements.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
-
-
-def unwritten(tensor: torch.Tensor) -> torch.Tensor:
-    """Declare that the storage of a tensor holds nothing yet; returns the tensor.
-
-    Under the sanitizer a kernel that loads a byte of it before a kernel has stored one is a fault,
-    and `never_written` tells what is missing. Writes by other means (torch operations) are not
-    seen. Forgotten when the tensor object dies.
-    """
-    Shadow(tensor.untyped_storage().nbytes(), {"tensor": (tensor, 0)})
-    return tensor
-
-
-def lost(tensor: torch.Tensor) -> torch.Tensor:
-    """Which elements of a tensor in a `Shadow`'s buffer hold no data of it: a bool mask.
-
-    Raises:
-        KeyError: The tensor's storage is in none.
-    """
-    place = _place_of(tensor)
-    return _elements(place.holder != place.number, tensor)
 
 
 class _Region(ctypes.Structure):

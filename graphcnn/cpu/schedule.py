@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 
 from graphcnn.cpu import analysis
 from graphcnn.cpu.refusal import understanding
@@ -123,21 +123,11 @@ def bounds(values: Iterable[Value], stored: Container[Value]) -> list[Value]:
     return list(found)
 
 
-def captured(operation: Operation) -> Iterator[Value]:
+def captured(operation: Operation) -> list[Value]:
     """Values defined outside an operation's regions and used inside them, in order of first use."""
-    inside = {id(nested) for nested in operation.walk()} - {id(operation)}
-    arguments = {
-        id(argument)
-        for nested in operation.walk()
-        for block in nested.blocks
-        for argument in block.arguments
-    }
-    seen: set[int] = set()
-    for nested in operation.walk():
-        if nested is operation:
-            continue
-        for value in nested.operands:
-            owned = value.owner is not None and id(value.owner) in inside
-            if not owned and id(value) not in arguments and id(value) not in seen:
-                seen.add(id(value))
-                yield value
+    _, *nested = operation.walk()
+    inside = {result for inner in nested for result in inner.results}
+    blocks = [block for inner in (operation, *nested) for block in inner.blocks]
+    inside.update(argument for block in blocks for argument in block.arguments)
+    used = dict.fromkeys(operand for inner in nested for operand in inner.operands)
+    return [value for value in used if value not in inside]

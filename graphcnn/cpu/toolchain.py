@@ -18,19 +18,10 @@ from graphcnn import triton_api
 from graphcnn.errors import FileProblem, MissingCompiler
 
 HERE = Path(__file__).parent
-_FLAGS = [
-    "-O3",
-    "-std=gnu11",
-    "-shared",
-    "-fPIC",
-    "-fopenmp",
-    "-fwrapv",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-ffp-contract=fast",
-    "-fno-strict-aliasing",
-    "-w",
-]
+_FLAGS = shlex.split(
+    "-O3 -std=gnu11 -shared -fPIC -fopenmp -fwrapv -fno-math-errno -fno-trapping-math "
+    "-ffp-contract=fast -fno-strict-aliasing -w"
+)
 # In the cache's folder: the compiler of the kernels there, for machines that have none.
 _LAST = "graphcnn_cpu_compiler.txt"
 

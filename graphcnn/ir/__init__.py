@@ -1,63 +1,38 @@
 """The intermediate representation: a frozen, ordered graph of named values."""
 
-from graphcnn.ir.evaluate import bounded, estimated, evaluate, weights
-from graphcnn.ir.fused import inline, outline
-from graphcnn.ir.graph import Fused, Graph, Node, Param, Value, node_cost
-from graphcnn.ir.he_weights import with_he_weights
-from graphcnn.ir.log import (
-    Choice,
-    CompileLog,
-    Event,
-    Failed,
-    Finished,
-    Listener,
-    Refusal,
-    Rewritten,
-    Skipped,
-    Started,
-)
-from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
-from graphcnn.ir.rebatch import batch_of, rebatch
-from graphcnn.ir.text import parse
-from graphcnn.ir.types import DType, TensorType, fitting
-from graphcnn.ir.verify import check_data, check_graph, verify
-
-__all__ = [
-    "Array",
-    "Choice",
-    "CompileLog",
-    "Cost",
-    "DType",
-    "Event",
-    "Failed",
-    "Finished",
-    "Fused",
-    "Graph",
-    "Listener",
-    "Node",
-    "Op",
-    "OpKind",
-    "Param",
-    "Refusal",
-    "Rewritten",
-    "Skipped",
-    "Started",
-    "TensorType",
-    "Value",
-    "batch_of",
-    "bounded",
-    "check_data",
-    "check_graph",
-    "estimated",
-    "evaluate",
-    "fitting",
-    "gamma",
-    "inline",
-    "node_cost",
-    "outline",
-    "parse",
-    "rebatch",
-    "verify",
-    "weights",
-    "with_he_weights",
-]
+from graphcnn.ir.evaluate import bounded as bounded
+from graphcnn.ir.evaluate import evaluate as evaluate
+from graphcnn.ir.evaluate import weights as weights
+from graphcnn.ir.fused import inline as inline
+from graphcnn.ir.fused import outline as outline
+from graphcnn.ir.graph import Fused as Fused
+from graphcnn.ir.graph import Graph as Graph
+from graphcnn.ir.graph import Node as Node
+from graphcnn.ir.graph import Param as Param
+from graphcnn.ir.graph import Value as Value
+from graphcnn.ir.graph import node_cost as node_cost
+from graphcnn.ir.he_weights import with_he_weights as with_he_weights
+from graphcnn.ir.log import Choice as Choice
+from graphcnn.ir.log import CompileLog as CompileLog
+from graphcnn.ir.log import Event as Event
+from graphcnn.ir.log import Failed as Failed
+from graphcnn.ir.log import Finished as Finished
+from graphcnn.ir.log import Listener as Listener
+from graphcnn.ir.log import Refusal as Refusal
+from graphcnn.ir.log import Rewritten as Rewritten
+from graphcnn.ir.log import Skipped as Skipped
+from graphcnn.ir.log import Started as Started
+from graphcnn.ir.op import Array as Array
+from graphcnn.ir.op import Cost as Cost
+from graphcnn.ir.op import Op as Op
+from graphcnn.ir.op import OpKind as OpKind
+from graphcnn.ir.op import gamma as gamma
+from graphcnn.ir.rebatch import batch_of as batch_of
+from graphcnn.ir.rebatch import rebatch as rebatch
+from graphcnn.ir.text import parse as parse
+from graphcnn.ir.types import DType as DType
+from graphcnn.ir.types import TensorType as TensorType
+from graphcnn.ir.types import fitting as fitting
+from graphcnn.ir.verify import check_data as check_data
+from graphcnn.ir.verify import check_graph as check_graph
+from graphcnn.ir.verify import verify as verify

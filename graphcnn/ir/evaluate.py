@@ -57,12 +57,12 @@ def bounded(
     nodes: tuple[Node, ...],
     values: Mapping[str, Array],
     unit: float,
-    stored: Mapping[str, Array] | None = None,
-) -> tuple[dict[str, Array], dict[str, Array]]:
+    stored: Mapping[str, Array] = {},
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     """Reference values of some nodes, with bounds on the error of computing them.
 
-    The operands that come from outside are taken as exact, so the bound is that of these nodes
-    alone: it says how far a kernel that computes them with unit roundoff `unit` may be off.
+    The operands that come from outside are taken as exact, so the bounds are those of these nodes
+    alone: they say how far a kernel that computes them with unit roundoff `unit` may be off.
 
     Args:
         nodes: In execution order.
@@ -72,67 +72,37 @@ def bounded(
             these, rounded to their dtype and infinite where they overflowed it.
 
     Returns:
-        float64 values and absolute error bounds, by name: of computing a value, before it is
-        stored. A bound is infinite where nothing is known.
+        By name: float64 values; absolute error bounds that are proven (`Op.error`), of computing a
+        value, before it is stored; and what rounding stays within in practice (`Op.noise`). A bound
+        is infinite where nothing is known.
     """
-    exact, (errors,) = _with_bounds(nodes, values, unit, stored or {}, (proven,))
-    return exact, errors
-
-
-def estimated(
-    nodes: tuple[Node, ...], values: Mapping[str, Array], unit: float, stored: Mapping[str, Array]
-) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    """As `bounded`, with what rounding stays within in practice (`Op.noise`) as a third result."""
-    exact, (errors, noises) = _with_bounds(nodes, values, unit, stored, (proven, _in_practice))
-    return exact, errors, noises
-
-
-Rule = Callable[[Op, tuple[Array, ...], tuple[Array, ...], Array, float], Array]
-# A value as later nodes read it, and by each rule the bound on its error.
-_Read = tuple[Array, tuple[Array, ...]]
-
-
-def proven(
-    op: Op, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-) -> Array:
-    """The rule of `Op.error`: a proof."""
-    return op.error(inputs, errors, output, unit)
-
-
-def _in_practice(
-    op: Op, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-) -> Array:
-    return op.noise(inputs, errors, output, unit)
-
-
-def _with_bounds(
-    nodes: tuple[Node, ...],
-    values: Mapping[str, Array],
-    unit: float,
-    stored: Mapping[str, Array],
-    rules: tuple[Rule, ...],
-) -> tuple[dict[str, Array], tuple[dict[str, Array], ...]]:
-    """Reference values, and by each rule bounds on them."""
-    none = (np.zeros(()),) * len(rules)
+    none = np.zeros(())
     exact: dict[str, Array] = {}
-    bounds: tuple[dict[str, Array], ...] = tuple({} for _ in rules)
+    bounds: tuple[dict[str, Array], dict[str, Array]] = {}, {}
 
     def source(name: str) -> _Read:
-        return np.asarray(values[name], np.float64), none
+        return np.asarray(values[name], np.float64), (none, none)
 
     def apply(node: Node, operands: tuple[_Read, ...]) -> _Read:
-        name, arrays = node.name, tuple(array for array, _ in operands)
-        value = exact[name] = node.op.reference(*arrays)
-        for number, rule in enumerate(rules):
+        op, name, arrays = node.op, node.name, tuple(array for array, _ in operands)
+        value = exact[name] = op.reference(*arrays)
+        for number, rule in enumerate((op.error, op.noise)):
             errors = tuple(np.broadcast_to(slacks[number], x.shape) for x, slacks in operands)
-            bounds[number][name] = bound_by(rule, node.op, arrays, errors, value, unit)
+            bounds[number][name] = bound_by(rule, op, arrays, errors, value, unit)
         if name in stored:
-            return stored[name], none
-        return _held(value, unit), tuple(_slack(value, made[name], unit) for made in bounds)
+            return stored[name], (none, none)
+        proven, in_practice = (_slack(value, made[name], unit) for made in bounds)
+        return _held(value, unit), (proven, in_practice)
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         deque(interpret(nodes, source, apply), maxlen=0)
-    return exact, bounds
+    return exact, *bounds
+
+
+# `error` or `noise` of an op.
+Rule = Callable[[tuple[Array, ...], tuple[Array, ...], Array, float], Array]
+# A value as later nodes read it, and by each rule the bound on its error.
+_Read = tuple[Array, tuple[Array, Array]]
 
 
 def bound_by(
@@ -143,18 +113,18 @@ def bound_by(
     output: Array,
     unit: float,
 ) -> Array:
-    """An op's bound by a rule, also where operands are NaN or infinite.
+    """An op's bound by one of its rules, also where operands are NaN or infinite.
 
     What these make is known, and the bound 0, unless the others are unknown or overflow beside
     them; where nothing is known it is infinite.
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        bound = rule(op, inputs, errors, output, unit)
+        bound = rule(inputs, errors, output, unit)
         bound = np.where(np.isnan(bound), np.inf, bound)
         if np.isfinite(output).all():
             return bound
         others = tuple(np.where(np.isfinite(x), x, 0.0) for x in inputs)
-        rest = rule(op, others, errors, op.reference(*others), unit)
+        rest = rule(others, errors, op.reference(*others), unit)
     known = np.where(np.isfinite(rest), 0.0, np.inf)
     return np.where(np.isfinite(output), bound, known)
 

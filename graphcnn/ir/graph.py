@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from textwrap import indent
 from typing import ClassVar, Never
@@ -222,14 +222,6 @@ class Graph:
         read = {name for node in nodes for name in node.inputs} | set(outputs)
         kept = tuple(p for p in (self.params if params is None else params) if p.name in read)
         return Graph(self.name, self.inputs if inputs is None else inputs, kept, nodes, outputs)
-
-    def renamed(self, names: Mapping[str, str]) -> Graph:
-        """A new graph in which every use of a key reads its value instead."""
-        nodes = tuple(
-            replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
-            for node in self.nodes
-        )
-        return self.replace(nodes=nodes, outputs=tuple(names.get(o, o) for o in self.outputs))
 
     @cached_property
     def fingerprint(self) -> str:

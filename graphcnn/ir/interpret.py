@@ -12,9 +12,7 @@ T = TypeVar("T")
 
 
 def interpret(
-    nodes: tuple[Node, ...],
-    source: Callable[[str], T],
-    apply: Callable[[Node, tuple[T, ...]], T],
+    nodes: tuple[Node, ...], source: Callable[[str], T], apply: Callable[[Node, tuple[T, ...]], T]
 ) -> Iterator[tuple[str, T]]:
     """What each node makes of its operands, in order; kept no longer than a later node reads it.
 

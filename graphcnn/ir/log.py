@@ -135,13 +135,8 @@ class CompileLog:
         return [event for event in self.events if isinstance(event, kind)]
 
     @property
-    def stages(self) -> list[Finished]:
-        """The passes that ran."""
-        return self.of(Finished)
-
-    @property
     def rewrites(self) -> list[Rewritten]:
-        """What they did."""
+        """What the passes did."""
         return self.of(Rewritten)
 
     @property

@@ -4,6 +4,7 @@ as methods. One class is all there is to say about an op, apart from its row in 
 from __future__ import annotations
 
 import dataclasses
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,12 +50,7 @@ class Cost:
     writes: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.macs + other.macs,
-            self.flops + other.flops,
-            self.reads + other.reads,
-            self.writes + other.writes,
-        )
+        return Cost(*map(operator.add, dataclasses.astuple(self), dataclasses.astuple(other)))
 
 
 class Op(ABC):

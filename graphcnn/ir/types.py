@@ -46,7 +46,7 @@ class DType(StrEnum):
     @property
     def numpy(self) -> np.dtype[Any]:
         """The NumPy dtype that carries it; bf16, which NumPy lacks, is carried by float32."""
-        return np.dtype(_NUMPY[self])
+        return np.dtype("float32" if self is DType.BF16 else self.long_name)
 
     @property
     def arithmetic(self) -> DType:
@@ -66,7 +66,7 @@ class DType(StrEnum):
     @property
     def long_name(self) -> str:
         """The name that NumPy and torch use: "float16"."""
-        return next(long for long, short in _LONG_NAMES.items() if short == self.value)
+        return self.value.replace("f", "float").replace("i", "int")
 
     @classmethod
     def of(cls, dtype: object) -> DType:
@@ -86,16 +86,16 @@ class DType(StrEnum):
             spelled = str(dtype)
         else:
             spelled = shown(dtype)
-        name = spelled.removeprefix("torch.")
-        name = _LONG_NAMES.get(name, name)
-        if name not in cls._value2member_map_:
+        names = {d.value: d for d in cls} | {d.long_name: d for d in cls} | _ALIASES
+        found = names.get(spelled.removeprefix("torch."))
+        if found is None:
             raise UnknownDType(
                 f"unknown dtype {shown(spelled)}",
                 got=shown(spelled),
                 wanted=", ".join(member.value for member in cls),
                 remedy='use one of these names, or a long form such as "float16"',
             )
-        return cls(name)
+        return found
 
 
 _UNIT_ROUNDOFF = {
@@ -104,27 +104,8 @@ _UNIT_ROUNDOFF = {
     DType.F32: 2.0**-24,
     DType.F64: 2.0**-53,
 }
-_NUMPY = {
-    DType.F16: "float16",
-    DType.BF16: "float32",
-    DType.F32: "float32",
-    DType.F64: "float64",
-    DType.I8: "int8",
-    DType.I32: "int32",
-    DType.I64: "int64",
-}
-_LONG_NAMES = {
-    "float16": "f16",
-    "half": "f16",
-    "bfloat16": "bf16",
-    "float32": "f32",
-    "float": "f32",
-    "float64": "f64",
-    "double": "f64",
-    "int8": "i8",
-    "int32": "i32",
-    "int64": "i64",
-}
+# Other names that torch uses; its and NumPy's own are `long_name`.
+_ALIASES = {"half": DType.F16, "float": DType.F32, "double": DType.F64}
 # The most that every NumPy since 1.26 has.
 _MAX_RANK = 32
 _TYPE = re.compile(r"(\w+)\[((?:[0-9]+(?:,[0-9]+)*)?)\]")

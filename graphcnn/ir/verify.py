@@ -134,13 +134,9 @@ def check_types(graph: Graph, node: Node) -> None:
             )
         verify(body)
         wanted = tuple(body.type_of(name) for name in node.op.exports)
-        entering = tuple(source.type for source in body.sources)
-        read = tuple(source.name for source in body.sources)
-        if (
-            read != node.inputs
-            or entering != operands
-            or any(body.is_param(name) != graph.is_param(name) for name in read)
-        ):
+        read = tuple((s.name, s.type, body.is_param(s.name)) for s in body.sources)
+        given = zip(node.inputs, operands, map(graph.is_param, node.inputs), strict=True)
+        if read != tuple(given):
             raise InvalidGraph(
                 "a fused node reads exactly the values its body reads",
                 where=node.place,

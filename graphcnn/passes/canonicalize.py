@@ -196,10 +196,9 @@ def floor_mode(node: Node, graph: Graph) -> Rewrite | None:
         return None
     floored = replace(node.op, ceil_mode=False)
     try:
-        same = floored.infer(*graph.types_of(node.inputs)) == node.type
+        if floored.infer(*graph.types_of(node.inputs)) != node.type:
+            return None
     except GraphCNNError:
-        return None
-    if not same:
         return None
     return Rewrite("ceil_mode adds no window", {node.name: replace(node, op=floored)})
 

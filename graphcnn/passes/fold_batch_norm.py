@@ -126,8 +126,7 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
         params[name] = Param(name, TensorType(exact.shape, dtype), exact)
     merged = replace(node, op=anchor.op, inputs=(anchor.inputs[0], *params))
     return Rewrite(
-        f"is folded into '{anchor.name}'",
-        {anchor.name: node.name, node.name: merged, **params},
+        f"is folded into '{anchor.name}'", {anchor.name: node.name, node.name: merged, **params}
     )
 
 

@@ -86,7 +86,8 @@ class Fuse(Pass):
             log.add(rewrite)
         for refusal in tried.refusals:
             # That one chain could not take a node is of no interest when another one did.
-            if _stays_alone(refusal.node, fused):
+            maker = fused.producer(refusal.node)
+            if maker is not None and not isinstance(maker.op, Fused):
                 log.refuse(refusal)
         return fused
 
@@ -230,15 +231,8 @@ def _assign_residuals(
     residual on its way.
 
     An edge of the matching is weighted with the bytes that absorbing the node saves: reading the
-    chain's value back, and writing it when nothing else reads it.
-
-    Args:
-        graph: The graph.
-        supports: The target's answer to a body.
-        anchors: The graph's anchors, in order.
-        meets: Immediate post-dominators.
-        demands: What the user demands.
-        missed: Pairs (residual, anchor) that were tried in vain.
+    chain's value back, and writing it when nothing else reads it. Pairs (residual, anchor) that
+    were `missed` have been tried in vain.
     """
     nobody = dict.fromkeys((node.name for node in graph.nodes), "")
     probe = _Grower(graph, supports, demands, meets, nobody, CompileLog())
@@ -285,11 +279,6 @@ def _contract(graph: Graph, groups: list[tuple[Node, ...]]) -> Graph:
     units = dag.stable_order(graph, [[node.name for node in chain] for chain in groups])
     nodes = (_outlined(graph, chains[u[0]]) if u[0] in chains else graph[u[0]] for u in units)
     return graph.replace(nodes=tuple(nodes))
-
-
-def _stays_alone(name: str, graph: Graph) -> bool:
-    maker = graph.producer(name)
-    return maker is not None and not isinstance(maker.op, Fused)
 
 
 def _explain_leftovers(graph: Graph, log: CompileLog) -> None:

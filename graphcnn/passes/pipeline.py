@@ -8,7 +8,7 @@ from time import perf_counter
 from graphcnn import settings
 from graphcnn.arguments import flag
 from graphcnn.errors import FusionRefused, GraphCNNError, InvalidAttribute, PassError, shown
-from graphcnn.ir import CompileLog, Failed, Finished, Graph, Started, TensorType, verify
+from graphcnn.ir import CompileLog, Failed, Finished, Graph, Started, verify
 from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
@@ -110,24 +110,18 @@ def run_passes(graph: Graph, passes: tuple[Pass, ...], log: CompileLog) -> Graph
 
 
 def _check(before: Graph, after: Graph, step: Pass, earlier: tuple[Pass, ...]) -> None:
-    problem: object = None
+    broken: GraphCNNError | None = None
     try:
         verify(after)
+        signatures = [(graph.inputs, graph.types_of(graph.outputs)) for graph in (before, after)]
+        if signatures[0] == signatures[1]:
+            return
     except GraphCNNError as error:
-        problem = error
-    else:
-        if (after.inputs, _output_types(after)) != (before.inputs, _output_types(before)):
-            problem = "the graph's inputs, or the types of its outputs, have changed"
-    if problem is not None:
-        cause = problem if isinstance(problem, GraphCNNError) else None
-        raise PassError(
-            f"pass '{step.name}' broke the graph",
-            where="after " + (", ".join(p.name for p in earlier) or "no other pass"),
-            got=problem,
-            wanted="a valid graph with the same signature",
-            remedy="set GRAPHCNN_DUMP=DIR to see the graph after each pass, and report a bug",
-        ) from cause
-
-
-def _output_types(graph: Graph) -> tuple[TensorType, ...]:
-    return graph.types_of(graph.outputs)
+        broken = error
+    raise PassError(
+        f"pass '{step.name}' broke the graph",
+        where="after " + (", ".join(p.name for p in earlier) or "no other pass"),
+        got=broken or "the graph's inputs, or the types of its outputs, have changed",
+        wanted="a valid graph with the same signature",
+        remedy="set GRAPHCNN_DUMP=DIR to see the graph after each pass, and report a bug",
+    ) from broken

@@ -52,23 +52,16 @@ def apply_rules(graph: Graph, rules: tuple[Rule, ...], log: CompileLog, name: st
 
 def substitute(graph: Graph, changes: Mapping[str, Change], log: CompileLog) -> Graph:
     """The graph with some names changed; what does the work of absorbed ones is logged."""
-    absorbed = {name: change for name, change in changes.items() if isinstance(change, str)}
-    log.absorbed.update(absorbed)
-
-    def final(name: str) -> str:
-        while name in absorbed:
-            name = absorbed[name]
-        return name
-
+    log.absorbed.update({n: change for n, change in changes.items() if isinstance(change, str)})
     params = dict(graph.param_by_name)
     params.update({name: change for name, change in changes.items() if isinstance(change, Param)})
     changed = (changes.get(node.name, node) for node in graph.nodes)
     nodes = tuple(
-        replace(node, inputs=tuple(map(final, node.inputs)))
+        replace(node, inputs=tuple(map(log.survivor, node.inputs)))
         for node in changed
         if isinstance(node, Node)
     )
-    outputs = tuple(map(final, graph.outputs))
+    outputs = tuple(map(log.survivor, graph.outputs))
     return graph.replace(params=tuple(params.values()), nodes=nodes, outputs=outputs)
 
 

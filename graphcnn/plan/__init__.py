@@ -1,33 +1,16 @@
 """Steps, where their values live, and the arena that holds them."""
 
-from graphcnn.plan.memory import plan_memory
-from graphcnn.plan.plan import (
-    Arithmetic,
-    Buffer,
-    Call,
-    Launch,
-    Location,
-    Lowered,
-    Packing,
-    Plan,
-    Slot,
-    Step,
-)
-from graphcnn.plan.target import Device, Shadow, Target
-
-__all__ = [
-    "Arithmetic",
-    "Buffer",
-    "Call",
-    "Device",
-    "Launch",
-    "Location",
-    "Lowered",
-    "Packing",
-    "Plan",
-    "Shadow",
-    "Slot",
-    "Step",
-    "Target",
-    "plan_memory",
-]
+from graphcnn.plan.memory import plan_memory as plan_memory
+from graphcnn.plan.plan import Arithmetic as Arithmetic
+from graphcnn.plan.plan import Buffer as Buffer
+from graphcnn.plan.plan import Call as Call
+from graphcnn.plan.plan import Launch as Launch
+from graphcnn.plan.plan import Location as Location
+from graphcnn.plan.plan import Lowered as Lowered
+from graphcnn.plan.plan import Packing as Packing
+from graphcnn.plan.plan import Plan as Plan
+from graphcnn.plan.plan import Slot as Slot
+from graphcnn.plan.plan import Step as Step
+from graphcnn.plan.target import Device as Device
+from graphcnn.plan.target import Shadow as Shadow
+from graphcnn.plan.target import Target as Target

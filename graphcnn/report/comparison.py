@@ -214,7 +214,7 @@ def _row(
         Timing.of(samples[name]) if name in samples else None,
         ratio(baseline),
         ratio(UNFUSED),
-        traffic(graph).total * itemsize + sum(param.type.nbytes for param in graph.params),
+        traffic(graph) * itemsize + sum(param.type.nbytes for param in graph.params),
         plan.arena_bytes,
         max(output.relative for output in check.outputs),
         None if check.ok else check.verdict,

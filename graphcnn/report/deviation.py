@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from graphcnn.ir import Array, DType, Node, estimated
+from graphcnn.ir import Array, DType, Node, bounded
 from graphcnn.plan import Arithmetic
 from graphcnn.runtime.boundary import torch_dtype
 
@@ -59,7 +59,7 @@ def deviation(
         dtypes: The dtype each of them is stored in.
         arithmetic: What the kernel computes in.
     """
-    exact, proofs, noises = estimated(nodes, operands, arithmetic.unit, computed)
+    exact, proofs, noises = bounded(nodes, operands, arithmetic.unit, computed)
     growth = arithmetic.growth
     found = (
         _worst(name, array, exact[name], growth * proofs[name], growth * noises[name], dtypes[name])

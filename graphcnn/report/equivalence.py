@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphcnn.ir import Array, DType, Graph, Node, Param, weights
-from graphcnn.ir.evaluate import bound_by, proven
+from graphcnn.ir.evaluate import bound_by
 from graphcnn.report.deviation import share_of, when_stored
 
 UNIT = DType.F64.unit_roundoff
@@ -161,7 +161,7 @@ def _evaluate(node: Node, operands: tuple[_Value, ...]) -> _Value:
     errors = tuple(operand.error for operand in operands)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         value = node.op.reference(*arrays)
-    return _Value(value, bound_by(proven, node.op, arrays, errors, value, UNIT))
+    return _Value(value, bound_by(node.op.error, node.op, arrays, errors, value, UNIT))
 
 
 def _check(name: str, source: Graph, value: _Value, expected: _Value) -> ValueCheck:

@@ -123,12 +123,9 @@ def _elided(name: str, width: int) -> str:
 
 def binary_size(nbytes: int) -> str:
     """Bytes in the largest unit that fits: "1.5 KiB"."""
-    size, unit = float(nbytes), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{three_digits(size)} {unit}"
+    exponent = min(max(nbytes.bit_length() - 1, 0) // 10, 4)
+    unit = ("B", "KiB", "MiB", "GiB", "TiB")[exponent]
+    return f"{three_digits(nbytes / 1024**exponent)} {unit}" if exponent else f"{nbytes} B"
 
 
 def count(number: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from graphcnn import cpu, settings, triton_api
+from graphcnn.cpu import sanitize
 from graphcnn.errors import DeviceUnavailable, shown
 from graphcnn.ir import DType
 from graphcnn.kernels import CPU, CUDA, DeviceTraits
@@ -83,7 +84,7 @@ class Device:
 
     def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> Shadow | None:
         """What checks the use of an arena under the sanitizer; None elsewhere."""
-        return cpu.shadow(nbytes, buffers) if settings.sanitize() else None
+        return sanitize.Shadow(nbytes, buffers) if settings.sanitize() else None
 
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock on the device; calling the result stops it and gives seconds."""

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from graphcnn import cpu, triton_api
+from graphcnn.cpu.sanitize import Shadow
 from graphcnn.errors import SanitizerFault
 
 from . import planted
@@ -69,13 +70,15 @@ def test_a_load_that_lands_in_another_argument_is_outside():
 
 
 def test_a_launch_too_small_leaves_elements_never_written():
-    x, y = torch.randn(300), cpu.unwritten(guarded(300))
+    x, (y, shadow) = torch.randn(300), unwritten(guarded(300))
     launch(planted.clean, x, y, 300, 4)
-    assert cpu.never_written(y).nonzero().flatten().tolist() == list(range(256, 300))
+    with pytest.raises(SanitizerFault, match="no kernel stored") as caught:
+        shadow.check("y", y)
+    assert caught.value.got == "44 of 300 elements, the first at [256]"
 
 
 def test_loading_unwritten_memory_is_a_fault_until_a_kernel_writes_it():
-    x, middle, y = torch.randn(100), cpu.unwritten(guarded(100)), guarded(100)
+    x, (middle, _), y = torch.randn(100), unwritten(guarded(100)), guarded(100)
     with pytest.raises(SanitizerFault, match="nothing wrote"):
         launch(planted.clean, middle, y, 100, 2)
     launch(planted.clean, x, middle, 100, 2)
@@ -83,10 +86,15 @@ def test_loading_unwritten_memory_is_a_fault_until_a_kernel_writes_it():
     assert torch.equal(y, x.relu())
 
 
+def unwritten(tensor):
+    """A tensor that holds nothing yet, and the arena that it fills."""
+    return tensor, Shadow(tensor.nbytes, {"y": (tensor, 0)})
+
+
 def sharing(n, shift):
     """Two buffers of `n` floats, the second `shift` bytes after the first, which is full."""
     first, second = torch.randn(n), guarded(n)
-    shadow = cpu.shadow(4 * n + shift, {"first": (first, 0), "second": (second, shift)})
+    shadow = Shadow(4 * n + shift, {"first": (first, 0), "second": (second, shift)})
     shadow.begin(["first"])
     return first, second, shadow
 
@@ -124,12 +132,12 @@ def test_working_in_place_is_no_fault_and_a_shifted_copy_is_a_race():
 
 
 def test_an_atomic_update_of_nothing_is_a_fault():
-    y = cpu.unwritten(torch.zeros(1))
+    y, _ = unwritten(torch.zeros(1))
     with pytest.raises(SanitizerFault, match="nothing wrote"):
         launch(planted.sum_with_atomics, torch.randn(100), y, 100, 2)
 
 
 def test_a_buffer_outside_its_arena_is_named():
     with pytest.raises(SanitizerFault, match="outside the arena") as caught:
-        cpu.shadow(100, {"a": (torch.zeros(20), 0), "b": (torch.zeros(20), 24)})
+        Shadow(100, {"a": (torch.zeros(20), 0), "b": (torch.zeros(20), 24)})
     assert caught.value.where == "buffer 'b'"

@@ -66,12 +66,6 @@ def test_replace_drops_unread_params(net):
     assert [p.name for p in net.replace().params] == ["conv.weight"]
 
 
-def test_renamed(net):
-    renamed = net.renamed({"relu": "conv"})
-    assert renamed["sum"].inputs == ("conv", "conv")
-    assert renamed.outputs == ("pool", "conv")
-
-
 def test_equality_is_structural(net):
     again = parse(TEXT)
     assert again == net

@@ -18,7 +18,7 @@ def test_listeners_hear_every_event_in_order_and_a_refusal_once():
     assert log.rewrites == [Rewritten("drop", "y", "rule: of thumb")]
     assert [refusal.node for refusal in log.refusals] == ["x"]
     assert [choice.chosen for choice in log.of(Choice)] == [64]
-    assert [stage.name for stage in log.stages] == ["drop"]
+    assert [stage.name for stage in log.of(Finished)] == ["drop"]
 
 
 def test_the_graph_of_each_stage_is_kept():

@@ -9,7 +9,6 @@ import re
 import pytest
 import torch
 
-from graphcnn import triton_api
 from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
@@ -28,6 +27,7 @@ from graphcnn.kernels import (
     pointwise,
     softmax,
 )
+from tests.gpu_compiler import compile_for_gpu_like
 from tests.kernels.buffers import DTYPES, RELU, stage
 from tests.stand_in_gpu import SHARED_BYTES
 
@@ -63,7 +63,7 @@ def spilled_in_loops(sass):
 
 
 def compiled(launch, capability):
-    binary = triton_api.compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability)
+    binary = compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability)
     if binary.spills:
         told = f"{binary.spills} bytes spilled, {binary.registers} registers"
         tile = (launch.meta.get(name) for name in ("BLOCK_CH", "BLOCK_PIX", "BLOCK_RED"))

@@ -80,7 +80,7 @@ def test_vgg16_equals_torch():
         (source,) = (operand for operand in node.inputs if not net.is_param(operand))
         operands = {source: values[source]}
         operands |= {p.name: p.values.astype(float) for p in net.params if p.name in node.inputs}
-        _, allowed = bounded((node,), operands, F64)
+        _, allowed, _ = bounded((node,), operands, F64)
         # Each layer on the reference of the one before, so that the bound stays that of a layer.
         assert (np.abs(values[name] - y.numpy()) <= 2 * allowed[name]).all(), name
         h = F.relu(torch.tensor(values[name]))

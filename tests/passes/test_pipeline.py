@@ -92,10 +92,10 @@ BODY = f"{CONV}\nd: {IMAGE} = dropout(h)\ny: {IMAGE} = relu(d)\nreturn y"
 def test_stages_are_logged() -> None:
     log = CompileLog()
     run_passes(graph(BODY), default_pipeline(), log)
-    assert [stage.name for stage in log.stages] == list(PASSES)
+    assert [stage.name for stage in log.of(Finished)] == list(PASSES)
     assert [len(graph.nodes) for graph in log.graphs.values()] == [3, 2, 2, 2, 1]
-    assert [stage.before for stage in log.stages] == [*log.graphs.values()][:-1]
-    assert all(stage.seconds > 0 for stage in log.stages)
+    assert [stage.before for stage in log.of(Finished)] == [*log.graphs.values()][:-1]
+    assert all(stage.seconds > 0 for stage in log.of(Finished))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 import graphcnn as gx
 from graphcnn.ir import CompileLog, Graph
 from graphcnn.passes import Pass
+from graphcnn.passes.rewrite import substitute
 from graphcnn.report import Verification, verify
 from tests.tolerance import tf32
 
@@ -35,8 +36,7 @@ def without(name: str) -> Callable[[Graph], Graph]:
     """The graph without a node; its operand stands for it."""
 
     def edit(graph: Graph) -> Graph:
-        kept = tuple(node for node in graph.nodes if node.name != name)
-        return graph.replace(nodes=kept).renamed({name: graph[name].inputs[0]})
+        return substitute(graph, {name: graph[name].inputs[0]}, CompileLog())
 
     return edit
 

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import torch
 
-from graphcnn import triton_api
 from graphcnn.compiler import optimize
 from graphcnn.ir import Graph, rebatch
 from graphcnn.passes import journal
 from graphcnn.plan import Buffer
+from tests import gpu_compiler
 from tests.kernels.buffers import DTYPES
 from tests.stand_in_gpu import stand_in_target
 
@@ -20,7 +20,7 @@ class Compiled(NamedTuple):
     node: str
     batch: int
     kernel: str
-    binary: triton_api.GpuBinary
+    binary: gpu_compiler.GpuBinary
 
 
 def compiled_launches(
@@ -36,7 +36,9 @@ def compiled_launches(
         memory = {name: torch.empty(0, dtype=DTYPES[dtype.value]) for name, dtype in dtypes.items()}
         for step in lowered.steps:
             kernel, _, args, meta = step.work
-            binary = triton_api.compile_for_gpu_like(kernel, bound(args, memory), meta, capability)
+            binary = gpu_compiler.compile_for_gpu_like(
+                kernel, bound(args, memory), meta, capability
+            )
             yield Compiled(step.node, batch, kernel.__name__, binary)
 
 

@@ -99,7 +99,7 @@ def test_fused(name):
     known = want.isfinite()
     assert torch.equal(got[~known].nan_to_num(7.0), want[~known].nan_to_num(7.0))
     operands = {"x": array} | {param.name: weights(param) for param in graph.params}
-    _, errors = bounded(graph.nodes, operands, 2.0**-24)
+    _, errors, _ = bounded(graph.nodes, operands, 2.0**-24)
     allowed = double(errors[graph.outputs[0]]) + 2.0**-24 * want.abs()
     assert ((got - want).abs() <= allowed)[known].all()
     assert allowed[known].median() < 1e-4

@@ -1,0 +1,92 @@
+"""Kernels compiled for NVIDIA GPUs that are not here, and what became of them."""
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.backends.driver import DriverBase
+
+from graphcnn.triton_api import named_arguments, using
+
+
+@dataclass(frozen=True, slots=True)
+class GpuBinary:
+    """What the GPU compiler made of a kernel."""
+
+    registers: int  # per thread
+    spills: int  # bytes of stack and local memory per thread
+    shared_bytes: int  # per block, dynamic
+    ptx: str
+    cubin: bytes
+
+    def sass(self):
+        """The disassembled machine code."""
+        return _cuobjdump(self.cubin, "-sass")
+
+
+def compile_for_gpu_like(kernel, args, meta, capability):
+    """Compile for an NVIDIA GPU as a launch with these arguments would; needs no GPU.
+
+    Args:
+        kernel: A `triton.jit` function.
+        args: Runtime arguments as for `prepare`; CPU tensors stand for GPU tensors.
+        meta: As for `prepare`.
+        capability: 80, 90, 100, ...
+    """
+    with using(_OfflineDriver(capability)):
+        compiled = kernel.warmup(grid=(1,), **named_arguments(kernel, args, meta))
+    cubin = compiled.asm["cubin"]
+    shared = int(compiled.metadata.shared)
+    return GpuBinary(*cubin_registers(cubin), shared, compiled.asm["ptx"], cubin)
+
+
+def cubin_registers(cubin):
+    """Registers per thread of a kernel's machine code, and bytes it spills per thread."""
+    text = _cuobjdump(cubin, "-res-usage")
+    match = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", text)
+    assert match, text
+    registers, stack, local = (int(group) for group in match.groups())
+    return registers, stack + local
+
+
+def _cuobjdump(cubin, option):
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        return subprocess.run(
+            [str(tool), option, file.name], capture_output=True, text=True, check=True
+        ).stdout
+
+
+class _OfflineDriver(DriverBase):
+    """Names a CUDA target; can compile and nothing else."""
+
+    def __init__(self, capability):
+        self.capability = capability
+
+    @staticmethod
+    def is_active():
+        return False
+
+    def map_python_to_cpp_type(self, kind):
+        return kind
+
+    def get_current_target(self):
+        return GPUTarget("cuda", self.capability, 32)
+
+    def get_current_device(self):
+        return f"offline:sm_{self.capability}"
+
+    def get_current_stream(self, device):
+        return 0
+
+    def get_active_torch_device(self):
+        raise NotImplementedError("there is no device, only a target")
+
+    def get_benchmarker(self):
+        raise NotImplementedError("nothing can be timed without a device")
