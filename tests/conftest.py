@@ -25,6 +25,7 @@ LANES = {
         "report/test_tables.py",
         "targets/test_chain.py",
         "targets/test_layout.py",
+        "targets/test_lowering.py",
         "test_architecture.py",
         "test_disk.py",
         "test_docs.py",
