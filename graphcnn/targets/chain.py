@@ -126,7 +126,9 @@ def step_of(node: Node, values: Mapping[str, int], graph: Graph) -> Stage | Pool
         values[name] if name in values else partial(Lowering.operand, name=name, result=node.type)
         for name in node.inputs
     )
-    rises = op.monotone if isinstance(op, Unary) else isinstance(op, Add)
+    # A computed operand may be infinite: -inf + inf is NaN, which a maximum before it would lose.
+    finite = graph.is_param(node.inputs[-1])
+    rises = op.monotone if isinstance(op, Unary) else isinstance(op, Add) and finite
     params = op.params if isinstance(op, Unary) else ()
     return Stage(getattr(stages, op.name), reads, params, rises)
 
