@@ -28,6 +28,7 @@ LANES = {
         "targets/test_capability.py",
         "targets/test_chain.py",
         "targets/test_layout.py",
+        "targets/test_lowering.py",
         "test_architecture.py",
         "test_disk.py",
         "test_docs.py",

@@ -107,8 +107,8 @@ class LeakyRelu(Unary):
 
     @property
     def monotone(self) -> bool:
-        """Not with a negative slope."""
-        return self.negative_slope >= 0
+        """Not with a negative slope; one of 0 makes NaN of -inf."""
+        return self.negative_slope > 0
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The input's type; raises InvalidAttribute for a slope beyond its arithmetic's range."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graphcnn.ir import Array, DType, Param, Refusal, TensorType
+from graphcnn.ir import Array, Choice, DType, Param, Refusal, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,7 @@ class Lowered:
         buffers: Bytes of each buffer that the arena has to hold.
         weights: What the launches read beside these.
         refusals: Groups whose nodes run one by one, and why.
+        choices: What was taken for a node where several kernels would do.
     """
 
     steps: tuple[Step, ...]
@@ -159,6 +160,7 @@ class Lowered:
     buffers: Mapping[str, int]
     weights: tuple[Packing, ...]
     refusals: tuple[Refusal, ...] = ()
+    choices: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

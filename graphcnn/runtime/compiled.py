@@ -71,7 +71,7 @@ class CompiledModel:
         source: The graph as the user gave it.
         graph: The graph after the passes.
         plan: Steps and memory for the batch size of `graph`.
-        log: What the passes did and declined, with reasons.
+        log: What the passes, and the lowering of `graph`, did and declined, with reasons.
         target: What it was compiled for.
     """
 
@@ -156,7 +156,7 @@ class CompiledModel:
     def part(self, graph: Graph) -> CompiledModel:
         """A model of another graph over the same params: same target, same packed weights."""
         check_graph(graph)
-        model = CompiledModel(graph, graph, self.target, self.log)
+        model = CompiledModel(graph, graph, self.target, CompileLog())
         model._weights = self._weights
         return model
 
@@ -191,7 +191,13 @@ class CompiledModel:
 
     def _plan(self, graph: Graph) -> Plan:
         inputs = tuple(value.name for value in graph.inputs)
-        return plan_memory(self._lower(graph), inputs, graph.outputs)
+        lowered = self._lower(graph)
+        if graph is self.graph:
+            for refusal in lowered.refusals:
+                self.log.refuse(refusal)
+            for choice in lowered.choices:
+                self.log.add(choice)
+        return plan_memory(lowered, inputs, graph.outputs)
 
     def _lower(self, graph: Graph) -> Lowered:
         try:

@@ -85,8 +85,6 @@ def chain_of(body: Graph) -> Chain | Refusal:
 def _check_shape(link: Node, values: Mapping[str, int], body: Graph) -> None:
     """Raise Refused unless a link takes values of the kernel's tile to another such value."""
     read = [body.type_of(name) for name in link.inputs if name in values]
-    if not read:
-        raise Refused("it reads none of the kernel's values")
     if not isinstance(link.op, Pooling) and (grown := set(read) - {link.type}):
         raise Refused(f"its broadcast grows {grown.pop()} to {link.type}")
 
@@ -103,6 +101,8 @@ def step_of(node: Node, values: Mapping[str, int], graph: Graph) -> Stage | Pool
         Refused: when it is none.
     """
     op, read = node.op, [values[name] for name in node.inputs if name in values]
+    if not read:
+        raise Refused("it reads none of the kernel's values")
     if isinstance(op, Pooling):
         window = op.window.lifted(2)
         size = image_size(graph.type_of(node.inputs[0]).shape)
@@ -122,7 +122,9 @@ def step_of(node: Node, values: Mapping[str, int], graph: Graph) -> Stage | Pool
         values[name] if name in values else partial(Lowering.operand, name=name, result=node.type)
         for name in node.inputs
     )
-    rises = op.monotone if isinstance(op, Unary) else isinstance(op, Add)
+    # A computed operand may be infinite: -inf + inf is NaN, which a maximum before it would lose.
+    finite = graph.is_param(node.inputs[-1])
+    rises = op.monotone if isinstance(op, Unary) else isinstance(op, Add) and finite
     params = op.params if isinstance(op, Unary) else ()
     return Stage(getattr(stages, op.name), reads, params, rises)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from graphcnn.ir import Node
+from collections.abc import Callable
+from functools import partial
+
+from graphcnn import kernels
+from graphcnn.ir import Choice, Node
 from graphcnn.kernels import (
     ConvProblem,
     Launch,
     LinearProblem,
     Policy,
+    Problem,
     View,
     choices,
     conv_pressure,
@@ -16,6 +21,8 @@ from graphcnn.ops import Conv
 from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, plain
+
+Choose = Callable[[Problem], kernels.Choice]
 
 
 def lower_group(lowering: Lowering, chain: Chain, node: Node, policy: Policy) -> None:
@@ -27,17 +34,26 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node, policy: Policy) ->
     members = (chain.anchor, *chain.links)
     outputs = [lowering.view(members[index].name) for index in chain.exports]
     lower = _conv if isinstance(chain.anchor.op, Conv) else _linear
-    launch = lower(lowering, chain, outputs, policy)
+    launch = lower(lowering, chain, outputs, partial(_choose, lowering, node, policy))
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     label = "+".join(member.op.name for member in members)
     lowering.emit(node, label, launch, reads, tuple(outputs))
 
 
-def _linear(lowering: Lowering, chain: Chain, outputs: list[View], policy: Policy) -> Launch:
+def _choose(lowering: Lowering, node: Node, policy: Policy, problem: Problem) -> kernels.Choice:
+    """What a policy picks for a problem, which the log will be told."""
+    device = lowering.device.traits
+    found = choices(problem, device)
+    picked = policy(problem, found, device)
+    name = lowering.owners.get(node.name, node.name)
+    lowering.choices.append(Choice(name, "kernel", picked, found, str(problem)))
+    return picked
+
+
+def _linear(lowering: Lowering, chain: Chain, outputs: list[View], choose: Choose) -> Launch:
     image, weight, *bias = chain.anchor.inputs
-    x, device = lowering.view(image), lowering.device.traits
-    problem = LinearProblem(x.dtype, x.size // x.shape[-1])
-    choice = policy(problem, choices(problem, device), device)
+    x = lowering.view(image)
+    choice = choose(LinearProblem(x.dtype, x.size // x.shape[-1]))
     return choice.launch(
         x,
         # Its rows serve every batch size: a matrix-vector product reads each weight once, along
@@ -51,7 +67,7 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View], policy: Polic
     )
 
 
-def _conv(lowering: Lowering, chain: Chain, outputs: list[View], policy: Policy) -> Launch:
+def _conv(lowering: Lowering, chain: Chain, outputs: list[View], choose: Choose) -> Launch:
     op = chain.anchor.op
     assert isinstance(op, Conv)
     image, weight, *bias = chain.anchor.inputs
@@ -69,7 +85,7 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View], policy: Policy)
         device.images(x.shape[0]) * height * width,
         conv_pressure(x, outputs, tail, window.kernel),
     )
-    choice = policy(problem, choices(problem, device), device)
+    choice = choose(problem)
     return choice.launch(
         x,
         lowering.weight(filters(lowering.param(weight), device.weights)),

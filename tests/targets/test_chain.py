@@ -16,6 +16,7 @@ CONV = """graph g {{
   input one: f32[1]
   param w: f32[4,3,3,3]
   param fc: f32[5,7]
+  param v: f32[4]
   conv: f32[1,4,8,6] = conv2d(x, w, padding=(1, 1, 1, 1))
 {}
 }}"""
@@ -40,6 +41,11 @@ REFUSALS = {
     ),
     "a value that the chain does not use": (
         body("a: f32[1,4,8,6] = relu(r)"),
+        "a",
+        "it reads none of the kernel's values",
+    ),
+    "a batch norm of a value that the chain does not use": (
+        body("a: f32[1,4,8,6] = batch_norm(r, v, v, v, v)"),
         "a",
         "it reads none of the kernel's values",
     ),
