@@ -12,7 +12,7 @@ from graphcnn.ir.graph import Param as Param
 from graphcnn.ir.graph import Value as Value
 from graphcnn.ir.graph import node_cost as node_cost
 from graphcnn.ir.he_weights import with_he_weights as with_he_weights
-from graphcnn.ir.log import Choice as Choice
+from graphcnn.ir.log import Chosen as Chosen
 from graphcnn.ir.log import CompileLog as CompileLog
 from graphcnn.ir.log import Event as Event
 from graphcnn.ir.log import Failed as Failed

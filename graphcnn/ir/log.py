@@ -40,7 +40,7 @@ class Rewritten:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Chosen:
     """What was taken for a node where several would do: a tile, an algorithm.
 
     Attributes:
@@ -93,7 +93,7 @@ class Failed:
     error: Exception
 
 
-Event = Refusal | Rewritten | Choice | Started | Finished | Skipped | Failed
+Event = Refusal | Rewritten | Chosen | Started | Finished | Skipped | Failed
 Listener = Callable[[Event], None]
 E = TypeVar("E", bound=Event)
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graphcnn.ir import Array, Choice, DType, Param, Refusal, TensorType
+from graphcnn.ir import Array, Chosen, DType, Param, Refusal, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Lowered:
     buffers: Mapping[str, int]
     weights: tuple[Packing, ...]
     refusals: tuple[Refusal, ...] = ()
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[Chosen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

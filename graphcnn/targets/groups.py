@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from graphcnn import kernels
-from graphcnn.ir import Choice, Node
+from graphcnn.ir import Chosen, Node
 from graphcnn.kernels import (
+    Choice,
     ConvProblem,
     Launch,
     LinearProblem,
@@ -22,7 +22,7 @@ from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, plain
 
-Choose = Callable[[Problem], kernels.Choice]
+Choose = Callable[[Problem], Choice]
 
 
 def lower_group(lowering: Lowering, chain: Chain, node: Node, policy: Policy) -> None:
@@ -40,13 +40,13 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node, policy: Policy) ->
     lowering.emit(node, label, launch, reads, tuple(outputs))
 
 
-def _choose(lowering: Lowering, node: Node, policy: Policy, problem: Problem) -> kernels.Choice:
+def _choose(lowering: Lowering, node: Node, policy: Policy, problem: Problem) -> Choice:
     """What a policy picks for a problem, which the log will be told."""
     device = lowering.device.traits
     found = choices(problem, device)
     picked = policy(problem, found, device)
     name = lowering.owners.get(node.name, node.name)
-    lowering.choices.append(Choice(name, "kernel", picked, found, str(problem)))
+    lowering.choices.append(Chosen(name, "kernel", picked, found, str(problem)))
     return picked
 
 

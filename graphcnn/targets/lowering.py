@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from graphcnn.errors import TooLarge
-from graphcnn.ir import Choice, Graph, Node, Param, Refusal, TensorType
+from graphcnn.ir import Chosen, Graph, Node, Param, Refusal, TensorType
 from graphcnn.kernels import Launch, Refused, View
 from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.plan import Buffer, Location, Lowered, Packing, Step
@@ -32,7 +32,7 @@ class Lowering:
     owners: Mapping[str, str]
     steps: list[Step] = field(default_factory=list)
     weights: dict[str, Packing] = field(default_factory=dict)
-    choices: list[Choice] = field(default_factory=list)
+    choices: list[Chosen] = field(default_factory=list)
 
     @classmethod
     def of(cls, graph: Graph, device: Device, apart: Collection[str]) -> Lowering:

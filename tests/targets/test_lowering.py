@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphcnn as gx
-from graphcnn.ir import Choice, CompileLog, Fused, OpKind, rebatch, with_he_weights
+from graphcnn.ir import Chosen, CompileLog, Fused, OpKind, rebatch, with_he_weights
 from graphcnn.kernels import LinearProblem, by_rule
 from graphcnn.passes import default_pipeline, run_passes
 from graphcnn.report import explain
@@ -100,7 +100,7 @@ def test_the_log_tells_which_kernel_was_chosen_among_how_many():
     log = CompileLog()
     target = resolve("triton", "cpu")
     model = CompiledModel(small(), small(), target, log)
-    chosen = log.of(Choice)
+    chosen = log.of(Chosen)
     assert [(choice.node, choice.what) for choice in chosen] == [
         ("conv1", "kernel"),
         ("conv2", "kernel"),
@@ -158,10 +158,10 @@ def compiled(graph, policy):
 def test_every_choice_computes_the_same(problem):
     graph = with_he_weights(gx.graph("g", gx.silu(PROBLEMS[problem]())))
     inputs = example_inputs(graph)
-    (ruled,) = compiled(graph, by_rule).log.of(Choice)
+    (ruled,) = compiled(graph, by_rule).log.of(Chosen)
     for alternative in ruled.alternatives:
         model = compiled(graph, lambda *_, taken=alternative: taken)
-        assert [choice.chosen for choice in model.log.of(Choice)] == [alternative]
+        assert [choice.chosen for choice in model.log.of(Chosen)] == [alternative]
         check_model(model, inputs)
 
 
@@ -169,7 +169,7 @@ def test_every_choice_computes_the_same(problem):
 def test_a_network_compiled_with_a_policy_of_ones_own():
     graph = small()
     model = compiled(graph, lambda problem, found, device: found[-1])
-    assert all(choice.chosen == choice.alternatives[-1] for choice in model.log.of(Choice))
-    assert len(model.log.of(Choice)) == 3
+    assert all(choice.chosen == choice.alternatives[-1] for choice in model.log.of(Chosen))
+    assert len(model.log.of(Chosen)) == 3
     assert gx.verify(model).ok
     check_model(model, {"image": np.ones((5, 3, 8, 8), np.float32)})
