@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
-from graphcnn.ir import Chosen, Node
-from graphcnn.kernels import (
-    Choice,
-    ConvProblem,
-    Launch,
-    LinearProblem,
-    Policy,
-    Problem,
-    View,
-    choices,
-    conv_pressure,
-)
+from graphcnn.ir import Node
+from graphcnn.kernels import ConvProblem, Launch, LinearProblem, View, conv_pressure
 from graphcnn.ops import Conv
 from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, plain
 
-Choose = Callable[[Problem], Choice]
 
-
-def lower_group(lowering: Lowering, chain: Chain, node: Node, policy: Policy) -> None:
+def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     """One launch for an anchor and its tail; `node` is the fused node, or the anchor alone.
 
     Raises:
@@ -34,26 +19,16 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node, policy: Policy) ->
     members = (chain.anchor, *chain.links)
     outputs = [lowering.view(members[index].name) for index in chain.exports]
     lower = _conv if isinstance(chain.anchor.op, Conv) else _linear
-    launch = lower(lowering, chain, outputs, partial(_choose, lowering, node, policy))
+    launch = lower(lowering, chain, outputs)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     label = "+".join(member.op.name for member in members)
     lowering.emit(node, label, launch, reads, tuple(outputs))
 
 
-def _choose(lowering: Lowering, node: Node, policy: Policy, problem: Problem) -> Choice:
-    """What a policy picks for a problem, which the log will be told."""
-    device = lowering.device.traits
-    found = choices(problem, device)
-    picked = policy(problem, found, device)
-    name = lowering.owners.get(node.name, node.name)
-    lowering.choices.append(Chosen(name, "kernel", picked, found, str(problem)))
-    return picked
-
-
-def _linear(lowering: Lowering, chain: Chain, outputs: list[View], choose: Choose) -> Launch:
+def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
     image, weight, *bias = chain.anchor.inputs
     x = lowering.view(image)
-    choice = choose(LinearProblem(x.dtype, x.size // x.shape[-1]))
+    choice = lowering.choose(chain.anchor, LinearProblem(x.dtype, x.size // x.shape[-1]))
     return choice.launch(
         x,
         # Its rows serve every batch size: a matrix-vector product reads each weight once, along
@@ -67,7 +42,7 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View], choose: Choos
     )
 
 
-def _conv(lowering: Lowering, chain: Chain, outputs: list[View], choose: Choose) -> Launch:
+def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
     op = chain.anchor.op
     assert isinstance(op, Conv)
     image, weight, *bias = chain.anchor.inputs
@@ -85,7 +60,7 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View], choose: Choose)
         device.images(x.shape[0]) * height * width,
         conv_pressure(x, outputs, tail, window.kernel),
     )
-    choice = choose(problem)
+    choice = lowering.choose(chain.anchor, problem)
     return choice.launch(
         x,
         lowering.weight(filters(lowering.param(weight), device.weights)),

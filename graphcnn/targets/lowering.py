@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from graphcnn.errors import TooLarge
 from graphcnn.ir import Chosen, Graph, Node, Param, Refusal, TensorType
-from graphcnn.kernels import Launch, Refused, View
+from graphcnn.kernels import Choice, Launch, Policy, Problem, Refused, View, choices
 from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.plan import Buffer, Location, Lowered, Packing, Step
 from graphcnn.targets.device import Device
@@ -22,12 +22,14 @@ class Lowering:
     Attributes:
         graph: The graph, where the groups to be lowered node by node are taken apart.
         device: Where the steps are to run.
+        policy: Picks the kernel and the tile of every convolution and linear layer.
         locations: Where its values live.
         owners: The group that a node was taken from, by name.
     """
 
     graph: Graph
     device: Device
+    policy: Policy
     locations: Mapping[str, Location]
     owners: Mapping[str, str]
     steps: list[Step] = field(default_factory=list)
@@ -35,7 +37,9 @@ class Lowering:
     choices: list[Chosen] = field(default_factory=list)
 
     @classmethod
-    def of(cls, graph: Graph, device: Device, apart: Collection[str]) -> Lowering:
+    def of(
+        cls, graph: Graph, device: Device, policy: Policy, apart: Collection[str] = ()
+    ) -> Lowering:
         """Start with every value located and no step; some groups are taken apart."""
         owners = {
             member.name: node.name
@@ -45,7 +49,7 @@ class Lowering:
         }
         nodes = (node.members if node.name in apart else (node,) for node in graph.nodes)
         graph = graph.replace(nodes=tuple(node for part in nodes for node in part))
-        return cls(graph, device, locate(graph), owners)
+        return cls(graph, device, policy, locate(graph), owners)
 
     def check_sizes(self) -> None:
         """Check that kernels can address every value.
@@ -101,6 +105,14 @@ class Lowering:
         """A packed weight, made from params when the plan is bound."""
         self.weights[packing.name] = packing
         return View(Buffer(packing.name), packing.shape, packing.strides, packing.dtype.value)
+
+    def choose(self, anchor: Node, problem: Problem) -> Choice:
+        """What the policy picks for an anchor, which the log will be told."""
+        device = self.device.traits
+        found = choices(problem, device)
+        picked = self.policy(problem, found, device)
+        self.choices.append(Chosen(anchor.name, "kernel", picked, found, str(problem)))
+        return picked
 
     def emit(
         self,

@@ -69,7 +69,7 @@ class TritonTarget:
         refusals: list[Refusal] = []
         while True:
             apart = {refusal.node for refusal in refusals}
-            lowering = Lowering.of(graph, self.on, apart)
+            lowering = Lowering.of(graph, self.on, self.policy, apart)
             lowering.check_sizes()
             for node in lowering.graph.nodes:
                 try:
@@ -87,9 +87,9 @@ class TritonTarget:
             chain = chain_of(node.op.body)
             if isinstance(chain, Refusal):
                 raise Refused(chain.because)
-            lower_group(lowering, chain, node, self.policy)
+            lower_group(lowering, chain, node)
         elif isinstance(node.op, Anchor):
-            lower_group(lowering, Chain(node), node, self.policy)
+            lower_group(lowering, Chain(node), node)
         elif not lowering.is_alias(node):
             (node.op.row(TABLE) or _pointwise)(lowering, node)
 

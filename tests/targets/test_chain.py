@@ -4,7 +4,7 @@ import pytest
 
 import graphcnn as gx
 from graphcnn.ir import Graph, Refusal, outline
-from graphcnn.kernels import stages
+from graphcnn.kernels import by_rule, stages
 from graphcnn.targets import resolve
 from graphcnn.targets.chain import chain_of
 from graphcnn.targets.device import resolve_device
@@ -222,7 +222,7 @@ def image(name="image", shape=(2, 3, 4, 5)):
 
 def test_views_follow_the_locations():
     graph = gx.graph("g", gx.relu(gx.relu(image(), name="inner"), name="outer"))
-    lowering = Lowering.of(graph, resolve_device("cpu"), apart=())
+    lowering = Lowering.of(graph, resolve_device("cpu"), by_rule)
     assert lowering.view("image").strides == (60, 20, 5, 1)
     assert lowering.view("inner").strides == (60, 1, 15, 3)
     assert lowering.view("outer").strides == (60, 20, 5, 1)
