@@ -47,12 +47,8 @@ class GraphCNNError(Exception):
         return self
 
     def __str__(self) -> str:
-        rows = (
-            ("where", self.where),
-            ("got", self.got),
-            ("wanted", self.wanted),
-            ("remedy", self.remedy),
-        )
+        labels = ("where", "got", "wanted", "remedy")
+        rows = ((label, getattr(self, label)) for label in labels)
         detail = (f"  {label + ':':8}{_text(value)}" for label, value in rows if value is not None)
         lines = "\n".join((self.what, *detail))
         # A lone surrogate, such as one in a path, cannot be printed.

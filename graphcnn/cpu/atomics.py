@@ -9,6 +9,17 @@ from graphcnn.cpu.expressions import c_type, number, rounded, size
 from graphcnn.cpu.nest import Nest
 from graphcnn.cpu.ttir import Operation
 
+# What replaces the old value, given it and the operand.
+_COMBINED = {
+    **dict.fromkeys(("add", "fadd"), "old + x"),
+    **dict.fromkeys(("max", "umax"), "MAX(old, x)"),
+    **dict.fromkeys(("min", "umin"), "MIN(old, x)"),
+    "and": "old & x",
+    "or": "old | x",
+    "xor": "old ^ x",
+    "exch": "x",
+}
+
 
 def emit_atomic(emission: Emission, operation: Operation) -> None:
     """`tt.atomic_rmw` and `tt.atomic_cas`, with their masks."""
@@ -38,22 +49,10 @@ def _update(operation: Operation, name: str, address: str, terms: list[str]) -> 
         combined = f"(old_ == {terms[1]} ? {terms[2]} : old_)"
         return f"ATOMIC_UPDATE({name}, {bits}, {address}, {combined})"
     word = operation.text.split(",")[0].strip()
-    combine = {
-        "fadd": "old + x",
-        "add": "old + x",
-        "max": "MAX(old, x)",
-        "min": "MIN(old, x)",
-        "umax": "MAX(old, x)",
-        "umin": "MIN(old, x)",
-        "and": "old & x",
-        "or": "old | x",
-        "xor": "old ^ x",
-        "exch": "x",
-    }.get(word)
-    if combine is None:
+    if word not in _COMBINED:
         raise operation.unsupported()
     old, value = number("old_", kind), number(terms[1], kind)
     if word in ("umax", "umin"):
         old, value = f"(u{name})old_", f"(u{name}){value}"
-    text = re.sub(r"\bx\b", value, re.sub(r"\bold\b", old, combine))
+    text = re.sub(r"\bx\b", value, re.sub(r"\bold\b", old, _COMBINED[word]))
     return f"ATOMIC_UPDATE({name}, {bits}, {address}, {rounded(text, kind)})"

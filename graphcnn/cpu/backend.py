@@ -69,15 +69,13 @@ class CpuBackend(BaseBackend):  # type: ignore[misc]  # triton has no type stubs
             chosen["debug"] = True  # keeps device_assert, adds checks of 32-bit overflow
         return Options(**chosen, arch=str(self.target.arch))
 
-    def pack_metadata(self, metadata: object) -> tuple[()]:  # Triton's signature
+    def pack_metadata(self, metadata: object) -> tuple[()]:
         """Nothing is packed: the launcher reads the metadata itself."""
         return ()
 
-    def get_codegen_implementation(
-        self, options: Options
-    ) -> dict[str, Callable[..., Any]]:  # Triton's signature
+    def get_codegen_implementation(self, options: Options) -> dict[str, Callable[..., Any]]:
         """Front-end hooks: the smallest tile `tl.dot` accepts."""
-        return {"min_dot_size": lambda left, right: (1, 1, 1)}  # Triton's signature
+        return {"min_dot_size": lambda left, right: (1, 1, 1)}
 
     def get_module_map(self) -> dict[str, ModuleType]:
         """`triton.language.extra.libdevice` functions keep their names; C's libm computes them."""
@@ -90,7 +88,7 @@ class CpuBackend(BaseBackend):  # type: ignore[misc]  # triton has no type stubs
         self,
         stages: dict[str, Callable[[Any, dict[str, Any]], Any]],
         options: Options,
-        language: object = None,  # Triton's signature
+        language: object = None,
     ) -> None:
         """Register ttir -> c -> so."""
         checked = options.arch == "sanitize"

@@ -62,17 +62,6 @@ def _accumulator(emission: Emission, operation: Operation, start: Value, order: 
     return array
 
 
-def _load_of(value: Value) -> tuple[Operation, bool] | None:
-    """The load behind a value and whether it is seen transposed."""
-    transposed = False
-    while value.op == "tt.trans" and value.owner is not None:
-        transposed = not transposed
-        value = value.owner.operands[0]
-    if value.op == "tt.load" and value.owner is not None:
-        return value.owner, transposed
-    return None
-
-
 def _panel(emission: Emission, value: Value, vector: int) -> tuple[str, str]:
     """C text of the panel and of the distance between its rows."""
     known = emission.arrays.get(value)
@@ -86,18 +75,17 @@ def _panel(emission: Emission, value: Value, vector: int) -> tuple[str, str]:
 
 
 def _in_place(emission: Emission, value: Value, vector: int) -> tuple[str, str] | None:
-    found = _load_of(value)
-    if found is None or emission.checked:
+    """The panel where it lies in memory already: float32, dense along the vector, unmasked."""
+    along = vector
+    while value.op == "tt.trans" and value.owner is not None:
+        along = 1 - along
+        value = value.owner.operands[0]
+    load = value.owner
+    if load is None or load.name != "tt.load" or emission.checked or value in emission.arrays:
         return None
-    load, transposed = found
-    if (
-        load.result in emission.arrays
-        or len(load.operands) > 1
-        or load.result.type.element != "f32"
-    ):
+    if len(load.operands) > 1 or value.type.element != "f32":
         return None
     pointer = load.operands[0]
-    along = 1 - vector if transposed else vector
     if analysis.stride(pointer, along) != 1 or not analysis.is_affine(pointer, 1 - along):
         return None
     nest = Nest(emission)

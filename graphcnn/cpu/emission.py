@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from graphcnn.cpu import analysis, schedule
-from graphcnn.cpu.expressions import number, size
+from graphcnn.cpu.expressions import c_type, number, size
 from graphcnn.cpu.nest import Array, Nest, Term, strides_of
 from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.ttir import Block, Function, Operation, Type, Value
@@ -80,7 +80,8 @@ class Emission:
     def declare(self, kind: Type, strides: tuple[int, ...]) -> Array:
         """Declare storage with these strides."""
         array = Array(f"a{next(self.numbers)}", kind, strides)
-        self.out.append(array.declaration())
+        aligned = "__attribute__((aligned(64)))"
+        self.out.append(f"{c_type(kind)} {array.name}[{array.length}] {aligned};")
         self.bytes += array.length * size(kind)
         return array
 

@@ -45,10 +45,6 @@ class Array:
         sizes = zip(self.type.shape, self.strides, strict=True)
         return 1 + sum((extent - 1) * step for extent, step in sizes)
 
-    def declaration(self) -> str:
-        """The C definition, uninitialised."""
-        return f"{c_type(self.type)} {self.name}[{self.length}] __attribute__((aligned(64)));"
-
 
 def strides_of(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
     """Dense strides for the dimensions in `order` (slowest first), 0 for the others."""

@@ -120,23 +120,15 @@ def _elements(of_bytes: Any, tensor: torch.Tensor) -> torch.Tensor:
 
 class _Region(ctypes.Structure):
     _fields_ = (
-        ("low", ctypes.c_void_p),
-        ("high", ctypes.c_void_p),
-        ("writer", ctypes.c_void_p),
-        ("reader", ctypes.c_void_p),
-        ("holder", ctypes.c_void_p),
-        ("stored", ctypes.c_void_p),
+        *((end, ctypes.c_void_p) for end in ("low", "high")),
+        *((shadow, ctypes.c_void_p) for shadow in ("writer", "reader", "holder", "stored")),
         ("number", ctypes.c_uint32),
     )
 
 
 class _Fault(ctypes.Structure):
     _fields_ = (
-        ("kind", ctypes.c_int32),
-        ("site", ctypes.c_int32),
-        ("region", ctypes.c_int32),
-        ("first", ctypes.c_int32),
-        ("second", ctypes.c_int32),
+        *((name, ctypes.c_int32) for name in ("kind", "site", "region", "first", "second")),
         ("offset", ctypes.c_int64),
     )
 

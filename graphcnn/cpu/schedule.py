@@ -9,8 +9,7 @@ from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.ttir import Block, Operation, Value
 
 _EXPENSIVE = {"tt.load", "arith.divf", "arith.divsi", "arith.remsi", "tt.extern_elementwise"}
-
-EFFECTS = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas", "tt.assert"}
+_WRITES = {"tt.store", "tt.atomic_rmw", "tt.atomic_cas"}
 
 
 def homes(body: Block) -> dict[Value | Operation, Block]:
@@ -59,7 +58,7 @@ def materialized(block: Block) -> set[Value]:
     writes = [
         i
         for i, outer in enumerate(block.operations)
-        if any(op.name in EFFECTS and op.name != "tt.assert" for op in outer.walk())
+        if any(op.name in _WRITES for op in outer.walk())
     ]
     for position in range(len(block.operations) - 1, -1, -1):
         operation = block.operations[position]

@@ -85,9 +85,9 @@ def _flatten(signature: Sequence[object], arguments: Sequence[object]) -> Iterat
 
 
 class _Utilities:
-    """The part of a driver that loads binaries."""
+    """The part of a driver that loads binaries, with the signatures that Triton calls."""
 
-    def get_device_properties(self, device: object) -> dict[str, int]:  # Triton's signature
+    def get_device_properties(self, device: object) -> dict[str, int]:
         """Limits no CPU kernel reaches."""
         return {
             "max_shared_mem": 1 << 30,
@@ -97,11 +97,7 @@ class _Utilities:
         }
 
     def load_binary(
-        self,
-        name: str,
-        binary: bytes,
-        shared: int,  # Triton's signature
-        device: object,  # Triton's signature
+        self, name: str, binary: bytes, shared: int, device: object
     ) -> tuple[None, ctypes.CDLL, int, int, int]:
         """The module is None, so that Triton never asks another driver to unload it."""
         return None, loader.load(binary), 0, 0, 1 << 20
@@ -139,7 +135,7 @@ class CpuDriver(DriverBase):  # type: ignore[misc]  # triton has no type stubs
     def set_current_device(self, device: object) -> None:
         """There is one device."""
 
-    def get_current_stream(self, device: object) -> int:  # Triton's signature
+    def get_current_stream(self, device: object) -> int:
         """Launches are synchronous."""
         return 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from graphcnn.frontend import graph, input, param
 from graphcnn.frontend.spatial import conv2d, max_pool2d
 from graphcnn.ir.graph import Graph
 
+_DATA = files("graphcnn.models") / "data"
 # weights.shape of each layer; biases have one element per filter or feature.
 _LAYERS = {
     "conv1": (6, 1, 5, 5),
@@ -52,10 +53,7 @@ def lenet(batch: int = 1, dtype: str = "float32") -> Graph:
 
 def mnist_sample() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Digits that the weights were not trained on: images [1000, 1, 28, 28] in [0, 1], labels."""
-    with (
-        as_file(files("graphcnn.models") / "data" / "mnist_1000.npz") as path,
-        np.load(path) as npz,
-    ):
+    with (_DATA / "mnist_1000.npz").open("rb") as file, np.load(file) as npz:
         images = npz["images"][:, None].astype(np.float32) / np.float32(255)
         return images, npz["labels"].astype(np.int64)
 
@@ -64,6 +62,5 @@ def mnist_sample() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 def _trained() -> dict[str, NDArray[Any]]:
     from safetensors.numpy import load
 
-    stored = (files("graphcnn.models") / "data" / "lenet.safetensors").read_bytes()
-    weights: dict[str, NDArray[Any]] = load(stored)
+    weights: dict[str, NDArray[Any]] = load((_DATA / "lenet.safetensors").read_bytes())
     return weights

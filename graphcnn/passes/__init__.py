@@ -5,7 +5,6 @@ from graphcnn.passes.canonicalize import Canonicalize as Canonicalize
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm as FoldBatchNorm
 from graphcnn.passes.fuse import Fuse as Fuse
 from graphcnn.passes.fuse import Supports as Supports
-from graphcnn.passes.fuse import accept_every_body as accept_every_body
 from graphcnn.passes.journal import journal as journal
 from graphcnn.passes.pipeline import PASSES as PASSES
 from graphcnn.passes.pipeline import default_pipeline as default_pipeline

@@ -206,6 +206,6 @@ def floor_mode(node: Node, graph: Graph) -> Rewrite | None:
 def _read_elsewhere(node: Node, value: str, graph: Graph) -> Refusal:
     """The refusal to merge a value that more than `node` reads."""
     others = tuple(user.name for user in graph.users(value) if user.name != node.name)
-    readers = " and ".join((*others, *("the caller" for _ in {value} & set(graph.outputs))))
+    readers = " and ".join([*others, *["the caller"] * (value in graph.outputs)])
     because = f"'{value}' is also read by {readers}"
     return Refusal(Canonicalize.name, node.name, because, others or (value,))

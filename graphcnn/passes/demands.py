@@ -75,13 +75,14 @@ class Demands:
                 "a demanded fusion cannot be made",
                 where=f"must_fuse: {', '.join(names)}",
                 got="; ".join(told) or "the nodes do not form a chain that starts at one anchor",
-                wanted="one conv2d or linear, then pointwise ops and at most one pool",
+                wanted="one convolution or linear layer, then pointwise ops and at most one pool",
                 remedy="drop the demand, or change what the reasons name",
             )
         for names, rivals in zip(self.must_not, self.apart, strict=True):
-            if any(len(rivals & group) > 1 for group in groups):
+            if met := [rivals & group for group in groups if len(rivals & group) > 1]:
                 raise FusionRefused(
                     "nodes that must stay apart are in one group already",
                     where=f"must_not_fuse: {', '.join(names)}",
+                    got=f"a group with {', '.join(sorted(met[0]))}",
                     remedy="inline the graph first: ir.inline(graph)",
                 )

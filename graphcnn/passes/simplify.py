@@ -62,16 +62,12 @@ class Simplify(Pass):
 
     def run(self, graph: Graph, log: CompileLog) -> Graph:
         """The graph without what it does not need."""
-        before = inline(graph)
-        while (after := _simpler(before, log)) != before:
+        before, after = None, inline(graph)
+        while after != before:
             before = after
+            ruled = apply_rules(before, (drop_identity, fold_constant), log, self.name)
+            after = _without_dead(_without_twins(ruled, log), log)
         return after
-
-
-def _simpler(graph: Graph, log: CompileLog) -> Graph:
-    rules = (drop_identity, fold_constant)
-    graph = apply_rules(graph, rules, log, Simplify.name)
-    return _without_dead(_without_twins(graph, log), log)
 
 
 def drop_identity(node: Node, graph: Graph) -> Rewrite | None:

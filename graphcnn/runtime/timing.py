@@ -75,7 +75,7 @@ def interleave(
     *,
     rounds: int,
     warmup: int = 2,
-    before: Mapping[str, Callable[[], object]] | None = None,
+    before: Mapping[str, Callable[[], object]],
 ) -> dict[str, list[float]]:
     """Time several runs by turns.
 
@@ -92,8 +92,7 @@ def interleave(
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for index in range(warmup + rounds):
         for name, run in runs.items():
-            if before is not None:
-                before[name]()
+            before[name]()
             seconds = timed(run, device)
             if index >= warmup:
                 samples[name].append(seconds)

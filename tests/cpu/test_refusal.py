@@ -32,9 +32,8 @@ def everything(x, y, n, scale, STEPS: tl.constexpr, BLOCK: tl.constexpr):
 @pytest.fixture(scope="module")
 def text():
     args, meta = (torch.zeros(1024), torch.zeros(16), 3, 0.5), {"STEPS": 2, "BLOCK": 16}
-    return triton_api.prepare(everything, args, meta, cpu.driver(sanitize=False)).compiled.asm[
-        "ttir"
-    ]
+    prepared = triton_api.prepare(everything, args, meta, cpu.driver(sanitize=False))
+    return prepared.compiled.asm["ttir"]
 
 
 def refused(text, checked=False):
