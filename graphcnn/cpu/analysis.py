@@ -202,12 +202,16 @@ def constant(value: Value) -> int | None:
 
 def is_zero(value: Value) -> bool:
     """Every element is the constant zero."""
+    if constant(value) == 0:
+        return True
     operation = value.owner
     if operation is not None and operation.name in VIEWS:
         return is_zero(operation.operands[0])
-    if operation is None or operation.name != "arith.constant":
-        return False
-    return bool(re.match(r"(?:dense<)?(?:0|false|0\.0+e\+00)>? :|false$", operation.text))
+    return (
+        operation is not None
+        and operation.name == "arith.constant"
+        and bool(re.match(r"(?:dense<)?0\.0+e\+00>? :", operation.text))
+    )
 
 
 @cache

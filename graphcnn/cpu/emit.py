@@ -59,21 +59,24 @@ def emit(text: str, *, checked: bool = False) -> Program:
 def _program(emission: Emission) -> Program:
     """The whole translation unit."""
     function = emission.function
-    bare = [parameter.name[1:] for parameter in function.parameters]
-    names = [re.sub(r"\W", "_", f"p{position}_{name}") for position, name in enumerate(bare)]
-    emission.define_all(function.parameters, names)
+    names = []
+    for position, parameter in enumerate(function.parameters):
+        word = re.sub(r"\W", "_", parameter.name[1:])
+        name = f"p{position}_{word}"
+        emission.define(parameter, name)
+        names.append(name)
     emission.block(function.body)
     kinds, types = [], []
-    for parameter, name in zip(function.parameters, bare, strict=True):
+    for parameter in function.parameters:
         line = f"{parameter.name}: {parameter.type}"
-        with understanding(line, f"kernel {function.name}, parameter {name}"):
+        with understanding(line, f"kernel {function.name}, parameter {parameter.name[1:]}"):
             kinds.append(passed(parameter.type))
             types.append(c_type(parameter.type))
     return Program(
         name=function.name,
         source=_source(emission, list(zip(types, names, strict=True))),
         parameters=kinds,
-        parameter_names=bare,
+        parameter_names=[parameter.name[1:] for parameter in function.parameters],
         sites=emission.sites,
     )
 

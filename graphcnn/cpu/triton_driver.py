@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -140,9 +142,24 @@ class CpuDriver(DriverBase):  # type: ignore[misc]  # triton has no type stubs
         return 0
 
     def get_active_torch_device(self) -> torch.device:
-        """Where Triton allocates."""
+        """Where the autotuner allocates."""
         return torch.device("cpu")
 
-    def get_benchmarker(self) -> Any:
-        """None: Triton's autotuner is not for this device."""
-        raise NotImplementedError("Triton's autotuner does not run on the CPU device")
+    def get_device_interface(self) -> Any:
+        """The torch module of the device."""
+        return torch.cpu
+
+    def get_benchmarker(self) -> Callable[..., list[float]]:
+        """Time a call in milliseconds: the median of five runs, for every quantile asked."""
+
+        def benchmark(call: Callable[[], object], quantiles: Sequence[float] = (), **_: Any) -> Any:
+            call()
+            times = []
+            for _repeat in range(5):
+                start = time.perf_counter()
+                call()
+                times.append((time.perf_counter() - start) * 1e3)
+            middle = statistics.median(times)
+            return [middle] * len(quantiles) if quantiles else middle
+
+        return benchmark
