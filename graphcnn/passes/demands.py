@@ -75,7 +75,7 @@ class Demands:
                 "a demanded fusion cannot be made",
                 where=f"must_fuse: {', '.join(names)}",
                 got="; ".join(told) or "the nodes do not form a chain that starts at one anchor",
-                wanted="one conv2d or linear, then pointwise ops and at most one pool",
+                wanted="one convolution or linear layer, then pointwise ops and at most one pool",
                 remedy="drop the demand, or change what the reasons name",
             )
         for names, rivals in zip(self.must_not, self.apart, strict=True):
