@@ -45,8 +45,7 @@ def _choose(lowering: Lowering, node: Node, policy: Policy, problem: Problem) ->
     device = lowering.device.traits
     found = choices(problem, device)
     picked = policy(problem, found, device)
-    name = lowering.owners.get(node.name, node.name)
-    lowering.choices.append(Choice(name, "kernel", picked, found, str(problem)))
+    lowering.choices.append(Choice(node.name, "kernel", picked, found, str(problem)))
     return picked
 
 
