@@ -9,6 +9,7 @@ from graphcnn.arguments import batch_sizes, flag, sequence
 from graphcnn.errors import FusionRefused
 from graphcnn.ir import CompileLog, Graph, Skipped, inline, verify
 from graphcnn.passes import PASSES, Pass, default_pipeline, groups, journal, run_passes
+from graphcnn.passes.demands import Demands
 from graphcnn.plan import Target
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import resolve
@@ -62,6 +63,8 @@ def compile(
     sizes = batch_sizes(batches)
     optimized = optimize(graph, chosen, log, fuse, passes, must_fuse, must_not_fuse)
     model = CompiledModel(graph, optimized, chosen, log)
+    # A group that the passes made may be one that lowering took apart.
+    Demands.of(groups("must_fuse", must_fuse), (), model.graph, log).check(model.graph, log)
     if all(param.data is not None for param in optimized.params):
         model.prepare(sizes)
     return model

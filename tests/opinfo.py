@@ -190,7 +190,7 @@ INFO: dict[str, OpInfo] = {
             Bad(ops.Conv1d, ((1, 3, 8), (4, 3, 3, 3)), errors.RankError, "[K, C/groups, R]"),
             Bad(ops.Conv1d, ((1, 3, 8), (4, 2, 3)), errors.ChannelMismatch, "conv1d"),
             Bad(ops.Conv1d, ((1, 3, 2), (4, 3, 3)), errors.InputTooSmall, "length floor("),
-            Bad(lambda: ops.Conv1d(stride=(1, 1)), (), errors.InvalidAttribute, "of 1 integers"),
+            Bad(lambda: ops.Conv1d(stride=(1, 1)), (), errors.InvalidAttribute, "of 1 integer of"),
             Bad(lambda: ops.Conv1d(padding=(1,)), (), errors.InvalidAttribute, "of 2 integers"),
         ),
     ),
@@ -370,7 +370,9 @@ INFO: dict[str, OpInfo] = {
         ),
         (
             Bad(lambda: ops.AvgPool1d((3,), (1,)), ((1, 2, 2),), errors.InputTooSmall, "length"),
-            Bad(lambda: ops.AvgPool1d(3, (1,)), (), errors.InvalidAttribute, "kernel_size=3"),
+            Bad(
+                lambda: ops.AvgPool1d(3, (1,)), (), errors.InvalidAttribute, "tuple of 1 integer of"
+            ),
         ),
     ),
     "avg_pool2d": OpInfo(

@@ -45,7 +45,10 @@ def unary(op: type[Op]) -> Function:
     )
 
     def function(*args: Any, **kwargs: Any) -> Tensor:
-        given = signature.bind(*args, **kwargs).arguments
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{op.name}() {error}") from None
         input, name = given.pop("input"), given.pop("name", None)
         made = op(**{field: number(value) for field, value in given.items()})
         return apply(made, name, input)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from graphcnn.ir.graph import Fused, Graph, Node, Param, Value
 
 
@@ -24,6 +26,7 @@ def outline(nodes: tuple[Node, ...], exports: tuple[str, ...], graph: Graph) -> 
     return Node(exports[-1], Fused(body), reads, outputs, nodes[0].where)
 
 
-def inline(graph: Graph) -> Graph:
-    """The graph with every fused node replaced by its body's nodes."""
-    return graph.replace(nodes=tuple(inner for node in graph.nodes for inner in node.members))
+def inline(graph: Graph, names: Collection[str] | None = None) -> Graph:
+    """The graph with fused nodes, all or those of some names, replaced by their bodies' nodes."""
+    parts = (n.members if names is None or n.name in names else (n,) for n in graph.nodes)
+    return graph.replace(nodes=tuple(inner for part in parts for inner in part))

@@ -59,7 +59,7 @@ def check_integers(op: Op, field: str, length: int, least: int) -> None:
         or len(value) != length
         or not all(is_integer(item, least) for item in value)
     ):
-        wanted = f"a tuple of {length} integers of at least {least}"
+        wanted = f"a tuple of {length} integer{'s' * (length > 1)} of at least {least}"
         raise _invalid(op, field, value, wanted, (least,) * length)
 
 

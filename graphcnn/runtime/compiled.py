@@ -11,7 +11,7 @@ import torch
 from graphcnn import forks, settings
 from graphcnn.arguments import batch_sizes, count, flag
 from graphcnn.errors import BatchError, InputKindError, TooLarge, UnsupportedOp
-from graphcnn.ir import CompileLog, Graph, batch_of, check_graph, rebatch
+from graphcnn.ir import Chosen, CompileLog, Graph, Refusal, batch_of, check_graph, inline, rebatch
 from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
 from graphcnn.runtime.boundary import check_device, check_inputs, give_back, to_tensor
 from graphcnn.runtime.executor import Executor, WeightStore, allocate
@@ -69,7 +69,7 @@ class CompiledModel:
 
     Attributes:
         source: The graph as the user gave it.
-        graph: The graph after the passes.
+        graph: The graph after the passes, and after lowering took groups apart.
         plan: Steps and memory for the batch size of `graph`.
         log: What the passes, and the lowering of `graph`, did and declined, with reasons.
         target: What it was compiled for.
@@ -81,7 +81,7 @@ class CompiledModel:
         self._idle: list[Workspace] = []
         self._weights = WeightStore(target.on, graph.param_by_name)
         self._plans: dict[int, tuple[Graph, Plan]] = {}
-        self.plan = self._plan(graph)
+        self.graph, self.plan = self._plan(graph, log)
 
     def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
         """Run the network; every array is passed by the name of its input.
@@ -182,22 +182,21 @@ class CompiledModel:
             if batch is not None:
                 if batch not in self._plans:
                     rebatch(self.source, batch)  # what refuses it may be dead, hence gone
-                    graph = rebatch(self.graph, batch)
-                    self._plans[batch] = graph, self._plan(graph)
+                    self._plans[batch] = self._plan(rebatch(self.graph, batch), CompileLog())
                 graph, plan = self._plans[batch]
             arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
             workspace.executors[batch] = Executor(graph, plan, self.target.on, self._weights, arena)
         return workspace.executors[batch]
 
-    def _plan(self, graph: Graph) -> Plan:
+    def _plan(self, graph: Graph, log: CompileLog) -> tuple[Graph, Plan]:
+        """A plan, and the graph where the groups that it takes apart are apart."""
         inputs = tuple(value.name for value in graph.inputs)
         lowered = self._lower(graph)
-        if graph is self.graph:
-            for refusal in lowered.refusals:
-                self.log.refuse(refusal)
-            for choice in lowered.choices:
-                self.log.add(choice)
-        return plan_memory(lowered, inputs, graph.outputs)
+        events: tuple[Refusal | Chosen, ...] = (*lowered.refusals, *lowered.choices)
+        for event in events:
+            log.add(event)
+        apart = [refusal.node for refusal in lowered.refusals]
+        return inline(graph, apart), plan_memory(lowered, inputs, graph.outputs)
 
     def _lower(self, graph: Graph) -> Lowered:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from graphcnn.errors import TooLarge
@@ -20,36 +20,24 @@ class Lowering:
     """One graph on its way to steps.
 
     Attributes:
-        graph: The graph, where the groups to be lowered node by node are taken apart.
+        graph: The graph.
         device: Where the steps are to run.
         policy: Picks the kernel and the tile of every convolution and linear layer.
         locations: Where its values live.
-        owners: The group that a node was taken from, by name.
     """
 
     graph: Graph
     device: Device
     policy: Policy
     locations: Mapping[str, Location]
-    owners: Mapping[str, str]
     steps: list[Step] = field(default_factory=list)
     weights: dict[str, Packing] = field(default_factory=dict)
     choices: list[Chosen] = field(default_factory=list)
 
     @classmethod
-    def of(
-        cls, graph: Graph, device: Device, policy: Policy, apart: Collection[str] = ()
-    ) -> Lowering:
-        """Start with every value located and no step; some groups are taken apart."""
-        owners = {
-            member.name: node.name
-            for node in graph.nodes
-            if node.name in apart
-            for member in node.members
-        }
-        nodes = (node.members if node.name in apart else (node,) for node in graph.nodes)
-        graph = graph.replace(nodes=tuple(node for part in nodes for node in part))
-        return cls(graph, device, policy, locate(graph), owners)
+    def of(cls, graph: Graph, device: Device, policy: Policy) -> Lowering:
+        """Start with every value located and no step."""
+        return cls(graph, device, policy, locate(graph))
 
     def check_sizes(self) -> None:
         """Check that kernels can address every value.
@@ -129,8 +117,7 @@ class Lowering:
         read = tuple(view.buffer.name for view in reads if view.buffer.name in buffers)
         written = tuple(view.buffer.name for view in writes)
         arithmetic = self.device.arithmetic(node.type.dtype)
-        name = self.owners.get(node.name, node.name)
-        self.steps.append(Step(name, label, launch, read, written, arithmetic, in_place))
+        self.steps.append(Step(node.name, label, launch, read, written, arithmetic, in_place))
 
     def lowered(self, refusals: tuple[Refusal, ...]) -> Lowered:
         """The finished product, with the size of every buffer that holds activations."""

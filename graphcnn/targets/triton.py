@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import Fused, Graph, Node, Refusal
+from graphcnn.ir import Fused, Graph, Node, Refusal, inline
 from graphcnn.kernels import (
     Policy,
     Refused,
@@ -59,7 +59,7 @@ class TritonTarget:
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order; a group that no kernel can take as its values lie is
-        lowered node by node.
+        taken apart.
 
         Raises:
             TooLarge: for a value beyond what kernels can address.
@@ -68,16 +68,17 @@ class TritonTarget:
         check_capability(graph, self.on)
         refusals: list[Refusal] = []
         while True:
-            apart = {refusal.node for refusal in refusals}
-            lowering = Lowering.of(graph, self.on, self.policy, apart)
+            lowering = Lowering.of(graph, self.on, self.policy)
             lowering.check_sizes()
-            for node in lowering.graph.nodes:
+            for node in graph.nodes:
                 try:
                     self._lower_node(lowering, node)
                 except Refused as refused:
                     if not isinstance(node.op, Fused):
                         raise _unsupported(node, refused.because) from None
-                    refusals.append(Refusal(RULE, node.name, refused.because))
+                    members = tuple(member.name for member in node.members)
+                    refusals.append(Refusal(RULE, node.name, refused.because, members))
+                    graph = inline(graph, (node.name,))
                     break
             else:
                 return lowering.lowered(tuple(refusals))

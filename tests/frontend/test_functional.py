@@ -75,7 +75,7 @@ def test_functions_of_one_tensor_read_like_the_others():
     assert only_op(given) == only_op(gx.leaky_relu(image(), 0.5)) == ops.activation.LeakyRelu(0.5)
     assert given.name == "a"
     assert only_op(gx.gelu(image(), "tanh")) == ops.activation.Gelu("tanh")
-    with pytest.raises(TypeError, match="slope"):
+    with pytest.raises(TypeError, match=r"leaky_relu\(\) got an unexpected .* 'slope'"):
         gx.leaky_relu(image(), slope=0.5)
 
 

@@ -48,9 +48,9 @@ def test_another_batch_size_is_planned_once(monkeypatch):
     planned = []
     plan = CompiledModel._plan
 
-    def counting(self, graph):
+    def counting(self, graph, log):
         planned.append(graph.inputs[0].type.shape[0])
-        return plan(self, graph)
+        return plan(self, graph, log)
 
     monkeypatch.setattr(CompiledModel, "_plan", counting)
     model = gx.compile(small(), device="cpu")

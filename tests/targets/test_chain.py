@@ -317,10 +317,10 @@ def test_a_group_that_memory_keeps_apart_is_lowered_node_by_node():
     assert target.supports(fused.nodes[0].op.body) is None
     lowered = target.lower(fused)
     assert [(s.node, s.label) for s in lowered.steps] == [
-        ("relu", "linear"),
-        ("relu", "add"),
+        ("fc", "linear"),
+        ("sum", "add"),
         ("relu", "relu"),
     ]
     (refusal,) = lowered.refusals
-    assert refusal.node == "relu"
+    assert (refusal.node, refusal.blame) == ("relu", ("fc", "sum", "relu"))
     assert "do not follow one another in memory" in refusal.because

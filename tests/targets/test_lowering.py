@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import graphcnn as gx
-from graphcnn.ir import Chosen, CompileLog, Fused, OpKind, rebatch, with_he_weights
+from graphcnn.errors import FusionRefused
+from graphcnn.ir import Chosen, CompileLog, DType, Fused, OpKind, rebatch, with_he_weights
 from graphcnn.kernels import LinearProblem, by_rule
 from graphcnn.passes import default_pipeline, run_passes
 from graphcnn.report import explain
@@ -73,19 +74,23 @@ def test_what_the_passes_group_is_one_launch_at_every_batch_size(device):
         assert [step.node for step in lowered.steps] == [*groups, "fc"]
 
 
-def scattered():
+def scattered(dtype):
     """A linear layer of rank 5 with a constant that repeats along one of its dimensions."""
-    h = gx.linear(gx.input("x", (2, 3, 2, 3, 4)), gx.param("w", (5, 4)), name="fc")
-    h = gx.relu(gx.add(h, gx.param("p", (1, 3, 1, 3, 5)), name="sum"), name="relu")
+    h = gx.linear(gx.input("x", (2, 3, 2, 3, 4), dtype), gx.param("w", (5, 4), dtype), name="fc")
+    h = gx.relu(gx.add(h, gx.param("p", (1, 3, 1, 3, 5), dtype), name="sum"), name="relu")
     return with_he_weights(gx.graph("scattered", h))
 
 
 @pytest.mark.cpu
-def test_a_group_that_is_lowered_apart_is_right_and_told():
-    model = gx.compile(scattered(), device="cpu")
-    assert isinstance(model.graph.nodes[-1].op, Fused)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_group_that_is_lowered_apart_is_right_and_told(dtype):
+    model = gx.compile(scattered(dtype), device="cpu")
+    assert isinstance(model.log.graphs["fuse"].nodes[-1].op, Fused)
+    assert [node.name for node in model.graph.nodes] == ["fc", "sum", "relu"]
     assert [step.label for step in model.plan.steps] == ["linear", "add", "relu"]
     check_model(model, example_inputs(model.source))
+    verdict = gx.verify(model)
+    assert verdict.ok, str(verdict)
     (refusal,) = model.log.refusals
     assert (refusal.rule, refusal.node) == ("triton", "relu")
     assert "do not follow one another in memory" in refusal.because
@@ -94,6 +99,13 @@ def test_a_group_that_is_lowered_apart_is_right_and_told():
     assert refusal.because[:20] in str(told)
     model.prepare((3,))
     assert model.log.refusals == [refusal]
+    assert gx.verify(model, x=DType.of(dtype).round(np.ones((3, 3, 2, 3, 4)))).ok
+
+
+def test_a_demand_that_lowering_takes_apart_fails_with_the_reason():
+    with pytest.raises(FusionRefused, match="do not follow one another") as caught:
+        gx.compile(scattered("float32"), device="cpu", must_fuse=[("fc", "sum")])
+    assert caught.value.where == "must_fuse: fc, sum"
 
 
 def test_the_log_tells_which_kernel_was_chosen_among_how_many():
