@@ -63,8 +63,12 @@ def conv_pressure(
     if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *outputs, *full_size)):
         return Pressure.HIGH
     pooled = any(isinstance(step, Pool) for step in tail)
+    values = ((at, r) for at, step in enumerate(tail) for r in step.reads if isinstance(r, int))
     light = (
-        len(outputs) == 1 and (pooled or not full_size) and kernel[0] * kernel[1] <= MASK_TAPS.value
+        len(outputs) == 1
+        and (pooled or not full_size)
+        and kernel[0] * kernel[1] <= MASK_TAPS.value
+        and all(read in (-1, at) for at, read in values)
     )
     return Pressure.LOW if light else Pressure.NORMAL
 

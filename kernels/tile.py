@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 class Pressure(IntEnum):
     """How many registers a convolution's loads and tail need beside the accumulator.
 
-    LOW: channels-last views, at most 32 taps and one output, with no full-size operand unless the
-    tail pools. NORMAL: channels-last views. HIGH: some view is not channels-last, so that every
-    element has an address of its own.
+    LOW: channels-last views, at most 32 taps, one output, a tail whose steps read no value but the
+    one before them, and no full-size operand unless it pools. NORMAL: channels-last views. HIGH:
+    some view is not channels-last, so that every element has an address of its own.
     """
 
     LOW = 0

@@ -8,10 +8,14 @@ from graphcnn.kernels import (
     ConvProblem,
     LinearProblem,
     Pressure,
+    Stage,
     by_rule,
     choices,
+    conv_pressure,
     depthwise_conv2d,
+    stages,
 )
+from tests.kernels.buffers import randn, stage, view_of
 
 DEVICES = st.sampled_from([CPU, CUDA])
 TYPES = st.sampled_from(["f32", "f16", "bf16"])
@@ -56,3 +60,10 @@ def test_a_depthwise_convolution_may_be_a_grouped_product():
     launches = {choice.launch for choice in choices(problem, CPU)}
     assert len(launches) == 2
     assert by_rule(problem, choices(problem, CPU), CPU).launch is depthwise_conv2d
+
+
+def test_a_value_that_is_read_again_takes_registers():
+    x, sigmoid = view_of(randn(1, 8, 6, 6)), stage("sigmoid")
+    assert conv_pressure(x, [x], (sigmoid, stage("silu")), (3, 3)) == Pressure.LOW
+    diamond = (sigmoid, Stage(stages.mul, (0, 1)))
+    assert conv_pressure(x, [x], diamond, (3, 3)) == Pressure.NORMAL
