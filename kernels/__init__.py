@@ -39,11 +39,22 @@ from .linear import linear
 from .pointwise import copy, fill, pointwise
 from .pool import avg_pool2d, global_avg_pool2d, max_pool2d
 from .softmax import softmax
-from .tile import CPU, CUDA, DEPTHWISE, ConvTile, DeviceTraits, LinearTile, Pressure
+from .tile import (
+    CPU,
+    CUDA,
+    CUDA_SMALL,
+    DEPTHWISE,
+    ConvTile,
+    DeviceTraits,
+    LinearTile,
+    Pressure,
+    cuda_traits,
+)
 
 __all__ = [
     "CPU",
     "CUDA",
+    "CUDA_SMALL",
     "DEPTHWISE",
     "Choice",
     "ConvProblem",
@@ -67,6 +78,7 @@ __all__ = [
     "conv2d",
     "conv_pressure",
     "copy",
+    "cuda_traits",
     "depthwise_conv2d",
     "fill",
     "global_avg_pool2d",

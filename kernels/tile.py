@@ -1,7 +1,7 @@
 """Tile shapes: the finite lists of each device."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
@@ -150,6 +150,9 @@ CUDA = DeviceTraits(
     weights="reduction_major",
     programs=128,
 )
+# A tile of 128 x 256 fills what a multiprocessor of these shares among its blocks, and on 12.0 it
+# spills in its loop.
+CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels.
 CPU = DeviceTraits(
@@ -163,3 +166,11 @@ CPU = DeviceTraits(
     programs=8,
     batches=(1, 8),
 )
+
+
+def cuda_traits(capability: int) -> DeviceTraits:
+    """The row of a CUDA device by its compute capability, ten times.
+
+    A block of the devices of 8.6, 8.9 and 12.x has 99 KiB of shared memory at most.
+    """
+    return CUDA_SMALL if capability in (86, 89, 120, 121) else CUDA

@@ -19,7 +19,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
 from graphcnn import cpu, triton_api
-from graphcnn.kernels import CUDA
+from graphcnn.kernels import cuda_traits
 from graphcnn.targets.device import Device
 from graphcnn.targets.triton import TritonTarget
 from tests.gpu_compiler import cubin_registers
@@ -234,4 +234,4 @@ class StandInDevice(Device):
 def stand_in_target(capability, index=0):
     """The Triton target on a CUDA device of this capability whose memory is the CPU's."""
     driver = StandInGpu(capability, index)
-    return TritonTarget(StandInDevice(CUDA, torch.device("cpu"), driver)), driver
+    return TritonTarget(StandInDevice(cuda_traits(capability), torch.device("cpu"), driver)), driver

@@ -14,7 +14,7 @@ from graphcnn import cpu, settings, triton_api
 from graphcnn.cpu import sanitize
 from graphcnn.errors import DeviceUnavailable, shown
 from graphcnn.ir import DType
-from graphcnn.kernels import CPU, CUDA, DeviceTraits
+from graphcnn.kernels import CPU, DeviceTraits, cuda_traits
 from graphcnn.plan import Arithmetic, Buffer, Launch, Shadow
 
 
@@ -103,8 +103,7 @@ class CudaDevice(Device):
     @property
     def capability(self) -> int:
         """Compute capability, ten times."""
-        major, minor = torch.cuda.get_device_capability(self.memory)
-        return 10 * major + minor
+        return _capability(self.memory)
 
     def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> None:
         """The sanitizer sees kernels on the CPU only."""
@@ -164,6 +163,11 @@ def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
     return arg
 
 
+def _capability(memory: torch.device) -> int:
+    major, minor = torch.cuda.get_device_capability(memory)
+    return 10 * major + minor
+
+
 def _event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch's stub
 
@@ -189,7 +193,8 @@ def resolve_device(name: str | torch.device) -> Device:
     if wanted is not None and wanted.type == "cuda" and count:
         index = torch.cuda.current_device() if wanted.index is None else wanted.index
         if index < count:
-            return CudaDevice(CUDA, torch.device("cuda", index), None)
+            memory = torch.device("cuda", index)
+            return CudaDevice(cuda_traits(_capability(memory)), memory, None)
     there = ", ".join(('"auto"', '"cpu"', *(f'"cuda:{index}"' for index in range(count))))
     raise DeviceUnavailable(
         "this device is not available",

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from graphcnn.kernels import (
     CPU,
     CUDA,
+    CUDA_SMALL,
     ConvProblem,
     LinearProblem,
     Pressure,
@@ -17,7 +18,7 @@ from graphcnn.kernels import (
 )
 from tests.kernels.buffers import randn, stage, view_of
 
-DEVICES = st.sampled_from([CPU, CUDA])
+DEVICES = st.sampled_from([CPU, CUDA, CUDA_SMALL])
 TYPES = st.sampled_from(["f32", "f16", "bf16"])
 COUNTS = st.integers(1, 5000)
 
