@@ -81,7 +81,7 @@ def sequence(value: object, argument: str, kind: type[T], wanted: str) -> tuple[
     items = value if isinstance(value, list | tuple) else ()
     if items is not value or not all(isinstance(item, kind) for item in items):
         raise InputKindError(
-            f"{argument} is a list or tuple of {kind.__name__}s",
+            f"{argument} is a list or tuple of {kind.__name__} values",
             where=f"the argument {argument}",
             got=shown(value),
             wanted=wanted,

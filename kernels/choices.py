@@ -108,7 +108,7 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
         return next((choice for choice in direct if choice.tile.channels < width), direct[-1])
     blocks = {choice.tile.reduction for choice in found}
     block = max((b for b in blocks if problem.channels % b == 0), default=0)
-    block = block or min(b for b in blocks if b >= 32 or problem.dtype == "f32")
+    block = block or min((b for b in blocks if b >= 32), default=min(blocks))
     fitting = [choice for choice in found if choice.tile.reduction == block]
     narrowest = min(choice.tile.channels for choice in fitting)
 

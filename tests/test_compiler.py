@@ -157,7 +157,9 @@ def test_cuda_where_there_is_none():
     assert gx.compile(block()).target.on.traits is CPU
 
 
-@pytest.mark.parametrize("device", [5, None, "", "cuda:", "tpu:0", "meta", torch.device("meta")])
+@pytest.mark.parametrize(
+    "device", [5, None, "", "cpu:1", "cuda:", "tpu:0", "meta", torch.device("meta")]
+)
 def test_what_is_no_device(device):
     with pytest.raises(DeviceUnavailable, match="the argument device"):
         gx.compile(block(), device=device)

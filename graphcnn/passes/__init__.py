@@ -2,12 +2,12 @@
 
 from graphcnn.passes.base import Pass as Pass
 from graphcnn.passes.canonicalize import Canonicalize as Canonicalize
+from graphcnn.passes.demands import groups as groups
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm as FoldBatchNorm
 from graphcnn.passes.fuse import Fuse as Fuse
 from graphcnn.passes.fuse import Supports as Supports
 from graphcnn.passes.journal import journal as journal
 from graphcnn.passes.pipeline import PASSES as PASSES
 from graphcnn.passes.pipeline import default_pipeline as default_pipeline
-from graphcnn.passes.pipeline import groups as groups
 from graphcnn.passes.pipeline import run_passes as run_passes
 from graphcnn.passes.simplify import Simplify as Simplify

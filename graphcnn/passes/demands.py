@@ -5,10 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
-from graphcnn.errors import FusionRefused, UnknownNode
+from graphcnn.errors import FusionRefused, InvalidAttribute, UnknownNode, shown
 from graphcnn.ir import CompileLog, Graph
 
 Names = tuple[tuple[str, ...], ...]
+
+
+def groups(keyword: str, value: object) -> Names:
+    """The groups of node names that `must_fuse` or `must_not_fuse` lists.
+
+    Raises:
+        InvalidAttribute: for anything else.
+    """
+    found = value if isinstance(value, list | tuple) else (value,)
+    for group in found:
+        if not isinstance(group, list | tuple) or not all(isinstance(n, str) for n in group):
+            raise InvalidAttribute(
+                f"{keyword} is a list of groups, and a group is a tuple of node names",
+                where=keyword,
+                got=shown(value),
+                remedy=f'for example {keyword}=[("conv1", "relu1")]',
+            )
+    return tuple(map(tuple, found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from graphcnn.analysis import dag
+from graphcnn.errors import InvalidAttribute, shown
 from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, outline
 from graphcnn.ops import Arithmetic, Conv, GlobalAvgPool2d, Pooling
 from graphcnn.passes.base import Pass
-from graphcnn.passes.demands import Demands, Names
+from graphcnn.passes.demands import Demands, Names, groups
 
 Supports = Callable[[Graph], Refusal | None]
 
@@ -40,6 +41,8 @@ class Fuse(Pass):
         must_not_fuse: Tuples of node names, no two of which may share a group.
 
     Raises:
+        InvalidAttribute: for demands that are not groups of names, or `supports` that is no
+            function.
         FusionRefused: when a demand cannot be met, with the reasons.
         UnknownNode: for a demanded name that is no node's.
 
@@ -75,11 +78,22 @@ class Fuse(Pass):
     must_fuse: Names = ()
     must_not_fuse: Names = ()
 
+    def __post_init__(self) -> None:
+        for demand in ("must_fuse", "must_not_fuse"):
+            groups(demand, getattr(self, demand))
+        if not callable(self.supports):
+            raise InvalidAttribute(
+                "supports is a function from a group's body to a Refusal, or None",
+                where="supports",
+                got=shown(self.supports),
+                remedy="leave it out where the target runs any group, or leave out the pass",
+            )
+
     def run(self, graph: Graph, log: CompileLog) -> Graph:
         """The graph with chains outlined into fused nodes."""
         demands = Demands.of(self.must_fuse, self.must_not_fuse, graph, log)
-        groups, tried = self._groups(graph, demands)
-        fused = _contract(graph, groups) if groups else graph
+        chains, tried = self._chains(graph, demands)
+        fused = _contract(graph, chains) if chains else graph
         _explain_leftovers(fused, tried)
         demands.check(fused, tried)
         for rewrite in tried.rewrites:
@@ -91,7 +105,7 @@ class Fuse(Pass):
                 log.refuse(refusal)
         return fused
 
-    def _groups(self, graph: Graph, demands: Demands) -> tuple[list[tuple[Node, ...]], CompileLog]:
+    def _chains(self, graph: Graph, demands: Demands) -> tuple[list[tuple[Node, ...]], CompileLog]:
         """Disjoint chains that the target agrees to run as one kernel each, and the log of it."""
         # The value of any other keeps its shape at another batch size, where its readers' grow.
         anchors = [n for n in graph.nodes if n.op.kind is OpKind.ANCHOR and n.name in graph.varying]
@@ -273,11 +287,11 @@ def _outlined(graph: Graph, chain: tuple[Node, ...]) -> Node:
     return outline(chain, exports, graph)
 
 
-def _contract(graph: Graph, groups: list[tuple[Node, ...]]) -> Graph:
+def _contract(graph: Graph, chains: list[tuple[Node, ...]]) -> Graph:
     """The graph with every chain as one node, where its operands are ready."""
-    chains = {chain[0].name: chain for chain in groups}
-    units = dag.stable_order(graph, [[node.name for node in chain] for chain in groups])
-    nodes = (_outlined(graph, chains[u[0]]) if u[0] in chains else graph[u[0]] for u in units)
+    found = {chain[0].name: chain for chain in chains}
+    units = dag.stable_order(graph, [[node.name for node in chain] for chain in chains])
+    nodes = (_outlined(graph, found[u[0]]) if u[0] in found else graph[u[0]] for u in units)
     return graph.replace(nodes=tuple(nodes))
 
 

@@ -7,10 +7,11 @@ from time import perf_counter
 
 from graphcnn import settings
 from graphcnn.arguments import flag
-from graphcnn.errors import FusionRefused, GraphCNNError, InvalidAttribute, PassError, shown
+from graphcnn.errors import FusionRefused, GraphCNNError, PassError
 from graphcnn.ir import CompileLog, Failed, Finished, Graph, Started, verify
 from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
+from graphcnn.passes.demands import groups
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
 from graphcnn.passes.fuse import Fuse, Supports, accept_every_body
 from graphcnn.passes.simplify import Simplify
@@ -61,24 +62,6 @@ def default_pipeline(
         # Last: no pass looks into a group's body.
         *((Fuse(supports, *demands),) if fuse and supports else ()),
     )
-
-
-def groups(keyword: str, value: object) -> tuple[tuple[str, ...], ...]:
-    """The groups of node names that `must_fuse` or `must_not_fuse` lists.
-
-    Raises:
-        InvalidAttribute: for anything else.
-    """
-    found = value if isinstance(value, list | tuple) else (value,)
-    for group in found:
-        if not isinstance(group, list | tuple) or not all(isinstance(n, str) for n in group):
-            raise InvalidAttribute(
-                f"{keyword} is a list of groups, and a group is a tuple of node names",
-                where=keyword,
-                got=shown(value),
-                remedy=f'for example {keyword}=[("conv1", "relu1")]',
-            )
-    return tuple(map(tuple, found))
 
 
 # By name, in order.

@@ -12,7 +12,7 @@ import torch
 
 from graphcnn import arguments
 from graphcnn.analysis import traffic
-from graphcnn.errors import DeviceUnavailable, InvalidAttribute
+from graphcnn.errors import DeviceUnavailable, InvalidAttribute, shown
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
@@ -129,7 +129,8 @@ def compare(
         inputs: One array per graph input; when there are none, seeded standard normal arrays.
 
     Raises:
-        InvalidAttribute: when there is nothing to compare, or for `seconds` that are no time.
+        InvalidAttribute: when there is nothing to compare, for a key that is no string, or for
+            `seconds` that are no time.
         InputKindError: for what is not a compiled model.
         DeviceUnavailable: when the models are for different devices.
         The errors of a call, for inputs that do not fit.
@@ -141,8 +142,16 @@ def compare(
             got="no model" if isinstance(models, Mapping) else type(models).__name__,
             remedy='pass {"fused": compiled model, ...}',
         )
-    for model in models.values():
+    for name, model in models.items():
         check_model(model)
+        if not isinstance(name, str):
+            raise InvalidAttribute(
+                "a model to compare is called by a name",
+                where="the argument models",
+                got=shown(name),
+                wanted="a string",
+                remedy='pass {"fused": compiled model, ...}',
+            )
     first = next(iter(models.values()))
     devices = {model.target.on.name for model in models.values()}
     if len(devices) > 1:

@@ -247,7 +247,7 @@ def _check_groups(
         computed = {value.name: read(executor, value.name) for value in node.outputs}
         dtypes = {value.name: value.type.dtype for value in node.outputs}
         worst = deviation(node.members, operands, computed, dtypes, arithmetic(own))
-        lost = [n for n, crc in stored.items() if n in operands and crc != _checksum(operands[n])]
+        lost = [n for n in operands if n in stored and stored[n] != _checksum(operands[n])]
         problem = f"operand '{lost[0]}' was overwritten before it was read" if lost else None
         problem = problem or worst.problem
         if problem is not None and bad is None:

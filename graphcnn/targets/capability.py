@@ -23,6 +23,11 @@ class Capability:
     cuda: int | None
     because: str
 
+    def least(self, device: Device) -> int | None:
+        """What `Device.capability` has to be, 0 for the CPU; None where no device of the kind
+        will do."""
+        return self.cuda if device.capability is not None else 0 if self.cpu else None
+
 
 _NO_KERNEL = "kernels compute in float32"
 # Of every operator: what an operator does not take, its own shape rule refuses beforehand.
@@ -46,10 +51,10 @@ def check_capability(graph: Graph, device: Device) -> None:
     for node in graph.nodes:
         for value in node.outputs:
             need = CAPABILITIES[value.type.dtype]
-            least = need.cuda if device.capability is not None else 0 if need.cpu else None
+            least = need.least(device)
             if least is not None and (device.capability or 0) >= least:
                 continue
-            able = ", ".join(dtype for dtype, row in CAPABILITIES.items() if row.cuda)
+            able = ", ".join(d for d, row in CAPABILITIES.items() if row.least(device) is not None)
             raise UnsupportedOp(
                 f"no kernel for {device.name} computes in {value.type.dtype.long_name}",
                 where=node.place,

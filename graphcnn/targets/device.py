@@ -188,7 +188,7 @@ def resolve_device(name: str | torch.device) -> Device:
         wanted = torch.device(name) if isinstance(name, str | torch.device) else None
     except RuntimeError:  # torch's, for a name that it does not know
         wanted = None
-    if wanted is not None and wanted.type == "cpu":
+    if wanted is not None and wanted.type == "cpu" and not wanted.index:
         return Device(CPU, torch.device("cpu"), cpu.driver())
     if wanted is not None and wanted.type == "cuda" and count:
         index = torch.cuda.current_device() if wanted.index is None else wanted.index

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from graphcnn.ir import Node
-from graphcnn.kernels import ConvProblem, Launch, LinearProblem, View, conv_pressure
-from graphcnn.ops import Conv
+from graphcnn.kernels import ConvProblem, Launch, LinearProblem, Refused, View, conv_pressure
+from graphcnn.ops import Conv, Linear
 from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, plain
@@ -18,7 +20,9 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     """
     members = (chain.anchor, *chain.links)
     outputs = [lowering.view(members[index].name) for index in chain.exports]
-    lower = _conv if isinstance(chain.anchor.op, Conv) else _linear
+    lower = chain.anchor.op.row(TABLE)
+    if lower is None:
+        raise Refused(f"there is no kernel of {chain.anchor.op.name}")
     launch = lower(lowering, chain, outputs)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     label = "+".join(member.op.name for member in members)
@@ -76,3 +80,10 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
         exports=chain.exports,
         tile=choice.tile,
     )
+
+
+# How an anchor, or a family of them, becomes a launch with its tail.
+TABLE: dict[type, Callable[[Lowering, Chain, list[View]], Launch]] = {
+    Conv: _conv,
+    Linear: _linear,
+}

@@ -47,7 +47,7 @@ class LibraryTarget:
         """
         dtype = node.type.dtype
         if dtype is DType.F32 and self.on.memory.type == "cuda":
-            images = isinstance(node.op, ops.Conv2d) and torch.backends.cudnn.allow_tf32
+            images = isinstance(node.op, ops.Conv) and torch.backends.cudnn.allow_tf32
             matrices = isinstance(node.op, ops.Linear) and torch.backends.cuda.matmul.allow_tf32
             if images or matrices:
                 return Arithmetic(2.0**-11)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from graphcnn.errors import TooLarge
+from graphcnn.errors import InvalidAttribute, TooLarge, shown
 from graphcnn.ir import Chosen, Graph, Node, Param, Refusal, TensorType
 from graphcnn.kernels import Choice, Launch, Policy, Problem, Refused, View, choices
 from graphcnn.kernels.launch import MAX_OFFSET
@@ -24,6 +24,9 @@ class Lowering:
         device: Where the steps are to run.
         policy: Picks the kernel and the tile of every convolution and linear layer.
         locations: Where its values live.
+        steps: Those of the nodes so far.
+        weights: What they read beside the graph's values, by name.
+        choices: What the policy has picked.
     """
 
     graph: Graph
@@ -95,10 +98,22 @@ class Lowering:
         return View(Buffer(packing.name), packing.shape, packing.strides, packing.dtype.value)
 
     def choose(self, anchor: Node, problem: Problem) -> Choice:
-        """What the policy picks for an anchor, which the log will be told."""
+        """What the policy picks for an anchor, which the log will be told.
+
+        Raises:
+            InvalidAttribute: for what is none of the choices.
+        """
         device = self.device.traits
         found = choices(problem, device)
         picked = self.policy(problem, found, device)
+        if picked not in found:
+            raise InvalidAttribute(
+                "a policy picks one of the choices that it is given",
+                where=anchor.place,
+                got=shown(picked),
+                wanted="one of " + ", ".join(str(choice.tile) for choice in found),
+                remedy="return an element of the sequence, as graphcnn.kernels.by_rule does",
+            )
         self.choices.append(Chosen(anchor.name, "kernel", picked, found, str(problem)))
         return picked
 
@@ -113,8 +128,8 @@ class Lowering:
         in_place: bool = False,
     ) -> None:
         """Add a step; views of weights are not counted as reads."""
-        buffers = {location.buffer.name for location in self.locations.values()}
-        read = tuple(view.buffer.name for view in reads if view.buffer.name in buffers)
+        # A buffer of activations bears the name of the value it was made for.
+        read = tuple(view.buffer.name for view in reads if view.buffer.name in self.locations)
         written = tuple(view.buffer.name for view in writes)
         arithmetic = self.device.arithmetic(node.type.dtype)
         self.steps.append(Step(node.name, label, launch, read, written, arithmetic, in_place))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graphcnn.errors import FusionRefused, UnknownNode
+from graphcnn.errors import FusionRefused, InvalidAttribute, UnknownNode
 from graphcnn.ir import CompileLog, Fused, Graph, Refusal, inline, verify
 from graphcnn.passes import Fuse, Supports, default_pipeline, run_passes
 from graphcnn.targets.chain import supports
@@ -438,6 +438,19 @@ def test_contradicting_demands_fail() -> None:
 def test_unknown_names_are_told(which: str) -> None:
     with pytest.raises(UnknownNode, match="no node 'ghost'"):
         fused(f"{CONV}\ny: {IMAGE} = relu(h)\nreturn y", **{which: (("h", "ghost"),)})
+
+
+@pytest.mark.parametrize("which", ["must_fuse", "must_not_fuse"])
+@pytest.mark.parametrize("names", [("h", "y"), "hy", (("h", 1),), 5], ids=str)
+def test_demands_of_the_pass_are_groups_of_names(which: str, names: object) -> None:
+    with pytest.raises(InvalidAttribute, match="list of groups"):
+        Fuse(**{which: names})
+
+
+@pytest.mark.parametrize("supports", [None, "triton"])
+def test_what_cannot_be_asked_is_no_target(supports: object) -> None:
+    with pytest.raises(InvalidAttribute, match="supports is a function"):
+        Fuse(supports)
 
 
 NORMED = f"""{CONV}

@@ -91,6 +91,8 @@ def test_only_wrong_models(net):
 def test_user_mistakes(models):
     with pytest.raises(InvalidAttribute, match="nothing to compare"):
         compare({})
+    with pytest.raises(InvalidAttribute, match="called by a name"):
+        compare({1: models["fused"]})
     with pytest.raises(InputShapeError):
         compare(models, image=np.zeros((1, 3, 16, 17), np.float32))
 

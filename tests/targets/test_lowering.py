@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 import graphcnn as gx
-from graphcnn.errors import FusionRefused
+from graphcnn.errors import FusionRefused, InvalidAttribute, UnsupportedOp
 from graphcnn.ir import Chosen, CompileLog, DType, Fused, OpKind, rebatch, with_he_weights
-from graphcnn.kernels import LinearProblem, by_rule
+from graphcnn.kernels import Choice, LinearProblem, LinearTile, by_rule, linear
+from graphcnn.ops import Linear
 from graphcnn.passes import default_pipeline, run_passes
 from graphcnn.report import explain
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
-from graphcnn.targets import layout, resolve
+from graphcnn.targets import groups, layout, resolve
 from graphcnn.targets.device import resolve_device
 from graphcnn.targets.triton import TritonTarget
 from tests.runtime.small_networks import small
@@ -129,6 +130,14 @@ def test_the_log_tells_which_kernel_was_chosen_among_how_many():
     assert chosen[-1].chosen == by_rule(problem, chosen[-1].alternatives, traits)
 
 
+def test_an_anchor_that_no_kernel_computes_is_refused(monkeypatch):
+    monkeypatch.delitem(groups.TABLE, Linear)
+    graph = gx.graph("g", gx.relu(gx.linear(gx.input("x", (2, 3)), gx.param("w", (4, 3)))))
+    with pytest.raises(UnsupportedOp, match="no kernel computes this linear") as caught:
+        gx.compile(graph, device="cpu")
+    assert caught.value.got == "there is no kernel of linear"
+
+
 @pytest.mark.cpu
 def test_other_batch_sizes_and_parts_leave_the_log_alone():
     model = gx.compile(small(), device="cpu")
@@ -185,3 +194,11 @@ def test_a_network_compiled_with_a_policy_of_ones_own():
     assert len(model.log.of(Chosen)) == 3
     assert gx.verify(model).ok
     check_model(model, {"image": np.ones((5, 3, 8, 8), np.float32)})
+
+
+@pytest.mark.parametrize("picked", [None, 0, Choice(linear, LinearTile(3, 5, 7))], ids=type)
+def test_a_policy_that_picks_what_is_no_choice(picked):
+    with pytest.raises(InvalidAttribute, match="a policy picks one of the choices") as caught:
+        compiled(small(), lambda *_: picked)
+    assert "node 'conv1'" in caught.value.where
+    assert "ConvTile" in caught.value.wanted

@@ -6,10 +6,11 @@ import torch
 
 import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import DType, OpKind
-from graphcnn.kernels import stages
+from graphcnn.ir import DType
+from graphcnn.kernels import CUDA, stages
 from graphcnn.ops import AvgPool, AvgPool2d, MaxPool, MaxPool2d
-from graphcnn.targets import library, triton
+from graphcnn.targets import groups, library, triton
+from graphcnn.targets.device import Device
 from tests.opinfo import INFO, SAMPLES, Sample
 from tests.stepwise import check_meaning, check_model
 from tests.targets.op_cases import CASES, case_id, check_sample, model_of
@@ -49,7 +50,7 @@ def test_every_op_has_a_row():
     for name, info in INFO.items():
         op = info.samples[0].op
         assert op.row(library.TABLE), name
-        lowered = op.kind is OpKind.ANCHOR or op.row(triton.TABLE)
+        lowered = op.row(triton.TABLE) or op.row(groups.TABLE)
         assert lowered or hasattr(stages, name), name
 
 
@@ -139,3 +140,16 @@ def test_fused_nodes_are_not_for_operator_targets():
     with pytest.raises(UnsupportedOp, match="no single operator") as caught:
         library.LibraryTarget(gx.compile(graph, device="cpu").target.on).lower(fused)
     assert "relu" in caught.value.where
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_torch_on_cuda_convolves_in_tf32_where_its_settings_say_so(tf32, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
+    on_cuda = library.LibraryTarget(Device(CUDA, torch.device("cuda"), None))
+    h = gx.conv1d(gx.reshape(image(1, 1, 2, 9), (1, 2, 9)), gx.param("w", (3, 2, 3)))
+    g = gx.conv2d(gx.reshape(h, (1, 3, 1, 7)), gx.param("v", (4, 3, 1, 1)))
+    steps = on_cuda.lower(gx.graph("g", gx.relu(g))).steps
+    units = {step.label: step.arithmetic.unit for step in steps}
+    wide, narrow = 2.0**-24, 2.0**-11
+    convolved = narrow if tf32 else wide
+    assert units == {"reshape": wide, "conv1d": convolved, "conv2d": convolved, "relu": wide}
