@@ -16,7 +16,6 @@ from pathlib import Path
 import triton
 
 from graphcnn.models.vgg import vgg16
-from tests.kernels.test_gpu_compile import spilled_in_loops
 from tests.networks import resnet18
 from tests.stand_in_gpu import SHARED_BYTES
 from tests.targets.launches import Compiled, compiled_launches
@@ -63,7 +62,7 @@ def summary(found: list[Compiled], capability: int) -> dict[str, int]:
         "kernels": len(kernels),
         "spill": len(spilling),
         "most_bytes": max(kernel.spills for kernel in kernels),
-        "spill_in_loops": sum(bool(spilled_in_loops(kernel.sass())) for kernel in spilling),
+        "spill_in_loops": sum(bool(kernel.spills_in_loops()) for kernel in spilling),
         "most_registers": max(kernel.registers for kernel in kernels),
         "most_shared_kib": max(kernel.shared_bytes for kernel in kernels) >> 10,
         "too_big": sum(kernel.shared_bytes > SHARED_BYTES[capability] for kernel in kernels),

@@ -12,82 +12,41 @@ reason where no kernel can serve them, and returns a `Launch`.
     conv2d, depthwise, linear, pool, softmax, pointwise    one file per family of kernels
 """
 
-from . import stages
-from .choices import (
-    Choice,
-    ConvProblem,
-    LinearProblem,
-    Policy,
-    Problem,
-    by_rule,
-    choices,
-    conv_pressure,
-)
-from .conv2d import conv2d
-from .depthwise import depthwise_conv2d
-from .epilogue import (
-    Pool,
-    Stage,
-    Tail,
-    commute_pool,
-    map_operands,
-    pool_refusal,
-    tail_refusal,
-)
-from .launch import Launch, Refused, View
-from .linear import linear
-from .pointwise import copy, fill, pointwise
-from .pool import avg_pool2d, global_avg_pool2d, max_pool2d
-from .softmax import softmax
-from .tile import (
-    CPU,
-    CUDA,
-    CUDA_SMALL,
-    DEPTHWISE,
-    ConvTile,
-    DeviceTraits,
-    LinearTile,
-    Pressure,
-    cuda_traits,
-)
-
-__all__ = [
-    "CPU",
-    "CUDA",
-    "CUDA_SMALL",
-    "DEPTHWISE",
-    "Choice",
-    "ConvProblem",
-    "ConvTile",
-    "DeviceTraits",
-    "Launch",
-    "LinearProblem",
-    "LinearTile",
-    "Policy",
-    "Pool",
-    "Pressure",
-    "Problem",
-    "Refused",
-    "Stage",
-    "Tail",
-    "View",
-    "avg_pool2d",
-    "by_rule",
-    "choices",
-    "commute_pool",
-    "conv2d",
-    "conv_pressure",
-    "copy",
-    "cuda_traits",
-    "depthwise_conv2d",
-    "fill",
-    "global_avg_pool2d",
-    "linear",
-    "map_operands",
-    "max_pool2d",
-    "pointwise",
-    "pool_refusal",
-    "softmax",
-    "stages",
-    "tail_refusal",
-]
+from . import stages as stages
+from .choices import Choice as Choice
+from .choices import ConvProblem as ConvProblem
+from .choices import LinearProblem as LinearProblem
+from .choices import Policy as Policy
+from .choices import Problem as Problem
+from .choices import by_rule as by_rule
+from .choices import choices as choices
+from .choices import conv_pressure as conv_pressure
+from .conv2d import conv2d as conv2d
+from .depthwise import depthwise_conv2d as depthwise_conv2d
+from .epilogue import Pool as Pool
+from .epilogue import Stage as Stage
+from .epilogue import Tail as Tail
+from .epilogue import commute_pool as commute_pool
+from .epilogue import map_operands as map_operands
+from .epilogue import pool_refusal as pool_refusal
+from .epilogue import tail_refusal as tail_refusal
+from .launch import Launch as Launch
+from .launch import Refused as Refused
+from .launch import View as View
+from .linear import linear as linear
+from .pointwise import copy as copy
+from .pointwise import fill as fill
+from .pointwise import pointwise as pointwise
+from .pool import avg_pool2d as avg_pool2d
+from .pool import global_avg_pool2d as global_avg_pool2d
+from .pool import max_pool2d as max_pool2d
+from .softmax import softmax as softmax
+from .tile import CPU as CPU
+from .tile import CUDA as CUDA
+from .tile import CUDA_SMALL as CUDA_SMALL
+from .tile import DEPTHWISE as DEPTHWISE
+from .tile import ConvTile as ConvTile
+from .tile import DeviceTraits as DeviceTraits
+from .tile import LinearTile as LinearTile
+from .tile import Pressure as Pressure
+from .tile import cuda_traits as cuda_traits

@@ -151,17 +151,8 @@ def conv2d_kernel(
             )  # [BLOCK_CH, BLOCK_RED]
             acc = tl.dot(filters, tl.trans(pixels), acc, input_precision=PRECISION)
     channel += group * K
-    finish(
-        tl.trans(acc),
-        load_bias(bias, channel, channel_live),
-        tile,
-        N,
-        sizes.OH,
-        sizes.OW,
-        channel,
-        channel_live,
-        tail,
-    )
+    bias_tile = load_bias(bias, channel, channel_live)
+    finish(tl.trans(acc), bias_tile, tile, N, sizes.OH, sizes.OW, channel, channel_live, tail)
 
 
 def conv_arguments(

@@ -46,17 +46,8 @@ def depthwise_conv2d_kernel(
         )  # [BLOCK_PIX, BLOCK_CH]
         weight = tl.load(w_block + tap * w.strides[1], mask=channel_live, other=0.0)
         acc += pixels.to(tl.float32) * weight.to(tl.float32)[None, :]
-    finish(
-        acc,
-        load_bias(bias, channel, channel_live),
-        tile,
-        N,
-        sizes.OH,
-        sizes.OW,
-        channel,
-        channel_live,
-        tail,
-    )
+    bias_tile = load_bias(bias, channel, channel_live)
+    finish(acc, bias_tile, tile, N, sizes.OH, sizes.OW, channel, channel_live, tail)
 
 
 def depthwise_conv2d(

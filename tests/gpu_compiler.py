@@ -27,6 +27,16 @@ class GpuBinary:
         """The disassembled machine code."""
         return _cuobjdump(self.cubin, "-sass")
 
+    def spills_in_loops(self):
+        """How often a spilled register is accessed between the first and last line of a loop."""
+        code = re.findall(r"/\*([0-9a-f]+)\*/ +(\w.*|@.*);", self.sass())
+        jumps = [(int(at, 16), re.search(r"\bBRA\b.*0x([0-9a-f]+)", line)) for at, line in code]
+        assert any(to for _, to in jumps), "every kernel ends in a branch to itself"
+        loops = [(int(to[1], 16), at) for at, to in jumps if to and int(to[1], 16) < at]
+        accesses = [int(at, 16) for at, line in code if re.search(r"\b(STL|LDL)\b", line)]
+        assert bool(accesses) == bool(self.spills)
+        return sum(any(first <= at <= last for first, last in loops) for at in accesses)
+
 
 def compile_for_gpu_like(kernel, args, meta, capability):
     """Compile for an NVIDIA GPU as a launch with these arguments would; needs no GPU.

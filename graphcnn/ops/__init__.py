@@ -3,48 +3,28 @@
 The functions of one element are in `ops.activation`; nothing lists them.
 """
 
-from graphcnn.ops.activation import LogSoftmax, Softmax, Unary
-from graphcnn.ops.anchor import Anchor
-from graphcnn.ops.arithmetic import Add, Arithmetic, Mul
-from graphcnn.ops.conv import Conv, Conv1d, Conv2d
-from graphcnn.ops.linear import Linear
-from graphcnn.ops.norm import BatchNorm
-from graphcnn.ops.pool import (
-    AvgPool,
-    AvgPool1d,
-    AvgPool2d,
-    GlobalAvgPool2d,
-    MaxPool,
-    MaxPool1d,
-    MaxPool2d,
-    Pooling,
-)
-from graphcnn.ops.shape import Concat, Dropout, Flatten, Pad, Reshape
-
-__all__ = [
-    "Add",
-    "Anchor",
-    "Arithmetic",
-    "AvgPool",
-    "AvgPool1d",
-    "AvgPool2d",
-    "BatchNorm",
-    "Concat",
-    "Conv",
-    "Conv1d",
-    "Conv2d",
-    "Dropout",
-    "Flatten",
-    "GlobalAvgPool2d",
-    "Linear",
-    "LogSoftmax",
-    "MaxPool",
-    "MaxPool1d",
-    "MaxPool2d",
-    "Mul",
-    "Pad",
-    "Pooling",
-    "Reshape",
-    "Softmax",
-    "Unary",
-]
+from graphcnn.ops.activation import LogSoftmax as LogSoftmax
+from graphcnn.ops.activation import Softmax as Softmax
+from graphcnn.ops.activation import Unary as Unary
+from graphcnn.ops.anchor import Anchor as Anchor
+from graphcnn.ops.arithmetic import Add as Add
+from graphcnn.ops.arithmetic import Arithmetic as Arithmetic
+from graphcnn.ops.arithmetic import Mul as Mul
+from graphcnn.ops.conv import Conv as Conv
+from graphcnn.ops.conv import Conv1d as Conv1d
+from graphcnn.ops.conv import Conv2d as Conv2d
+from graphcnn.ops.linear import Linear as Linear
+from graphcnn.ops.norm import BatchNorm as BatchNorm
+from graphcnn.ops.pool import AvgPool as AvgPool
+from graphcnn.ops.pool import AvgPool1d as AvgPool1d
+from graphcnn.ops.pool import AvgPool2d as AvgPool2d
+from graphcnn.ops.pool import GlobalAvgPool2d as GlobalAvgPool2d
+from graphcnn.ops.pool import MaxPool as MaxPool
+from graphcnn.ops.pool import MaxPool1d as MaxPool1d
+from graphcnn.ops.pool import MaxPool2d as MaxPool2d
+from graphcnn.ops.pool import Pooling as Pooling
+from graphcnn.ops.shape import Concat as Concat
+from graphcnn.ops.shape import Dropout as Dropout
+from graphcnn.ops.shape import Flatten as Flatten
+from graphcnn.ops.shape import Pad as Pad
+from graphcnn.ops.shape import Reshape as Reshape

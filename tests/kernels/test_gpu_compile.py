@@ -53,24 +53,13 @@ def view(shape, dtype, layout="nhwc"):
     return View(torch.empty(16, dtype=DTYPES[dtype]), tuple(shape), tuple(logical), dtype)
 
 
-def spilled_in_loops(sass):
-    """Accesses to spilled registers between the first and the last instruction of a loop."""
-    code = [(int(at, 16), text) for at, text in re.findall(r"/\*([0-9a-f]+)\*/ +(\w.*|@.*);", sass)]
-    branches = [(at, re.search(r"\bBRA\b.*0x([0-9a-f]+)", text)) for at, text in code]
-    loops = [(int(to[1], 16), at) for at, to in branches if to and int(to[1], 16) < at]
-    assert any(to for _, to in branches), "every kernel ends in a branch to itself"
-    spills = [at for at, text in code if re.search(r"\b(STL|LDL)\b", text)]
-    assert spills
-    return [at for at in spills if any(first <= at <= last for first, last in loops)]
-
-
 def compiled(launch, capability):
     binary = compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability)
     if binary.spills:
         told = f"{binary.spills} bytes spilled, {binary.registers} registers"
         tile = (launch.meta.get(name) for name in ("BLOCK_CH", "BLOCK_PIX", "BLOCK_RED"))
         assert binary.spills <= PARKED.get((*tile, capability), 0), told
-        assert not spilled_in_loops(binary.sass()), told
+        assert not binary.spills_in_loops(), told
     assert binary.shared_bytes <= SHARED_BYTES[capability]
     return binary
 
