@@ -6,9 +6,11 @@ dimension; paddings may also be one number per side.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from graphcnn import ops
+from graphcnn.errors import InvalidAttribute, shown
 from graphcnn.frontend.expr import Tensor, WeightLike, apply, on_the_users_line
 from graphcnn.frontend.short_forms import integer, number, per_axis, per_side
 from graphcnn.ir.op import Op
@@ -17,6 +19,7 @@ Single = int | tuple[int]
 Pair = int | tuple[int, int]
 Ends = int | tuple[int] | tuple[int, int]
 Sides = int | tuple[int, int] | tuple[int, int, int, int]
+Named = Literal["valid", "same"]
 
 
 @on_the_users_line
@@ -25,7 +28,7 @@ def conv1d(
     weight: WeightLike,
     bias: WeightLike | None = None,
     stride: Single = 1,
-    padding: Ends = 0,
+    padding: Ends | Named = 0,
     dilation: Single = 1,
     groups: int = 1,
     *,
@@ -38,7 +41,8 @@ def conv1d(
         weight: [K, C/groups, R].
         bias: [K].
         stride: Steps of the window.
-        padding: Zeros around the input: one number, or (left, right).
+        padding: Zeros around the input: one number, (left, right), "valid" for none, or "same"
+            for as many as keep the length, at stride 1; an odd one is at the right.
         dilation: Spacing of the filter's taps.
         groups: Number of groups; C for a depthwise convolution.
         name: Name of the value.
@@ -49,8 +53,7 @@ def conv1d(
     Raises:
         As for conv2d.
     """
-    window = per_axis(stride, 1), per_side(padding, 1), per_axis(dilation, 1)
-    op = ops.Conv1d(*window, integer(groups))
+    op = _conv(ops.Conv1d, weight, stride, padding, dilation, groups)
     return apply(op, name, input, weight=weight, bias=bias)
 
 
@@ -60,7 +63,7 @@ def conv2d(
     weight: WeightLike,
     bias: WeightLike | None = None,
     stride: Pair = 1,
-    padding: Sides = 0,
+    padding: Sides | Named = 0,
     dilation: Pair = 1,
     groups: int = 1,
     *,
@@ -73,8 +76,9 @@ def conv2d(
         weight: [K, C/groups, R, S].
         bias: [K].
         stride: Steps of the window, one number or (height, width).
-        padding: Zeros around the input: one number, (height, width), or
-            (top, left, bottom, right).
+        padding: Zeros around the input: one number, (height, width), (top, left, bottom, right),
+            "valid" for none, or "same" for as many as keep the size, at stride 1; an odd one is at
+            the bottom and the right.
         dilation: Spacing of the filter's taps.
         groups: Number of groups; C for a depthwise convolution.
         name: Name of the value.
@@ -86,8 +90,7 @@ def conv2d(
         RankError, ChannelMismatch, InputTooSmall, ShapeError, InvalidAttribute, DTypeMismatch,
         NonFiniteWeights, InputKindError: with the user's line.
     """
-    window = per_axis(stride, 2), per_side(padding, 2), per_axis(dilation, 2)
-    op = ops.Conv2d(*window, integer(groups))
+    op = _conv(ops.Conv2d, weight, stride, padding, dilation, groups)
     return apply(op, name, input, weight=weight, bias=bias)
 
 
@@ -186,6 +189,28 @@ def pad(input: Tensor, padding: Sides, value: float = 0.0, *, name: str | None =
         RankError, InvalidAttribute: with the user's line.
     """
     return apply(ops.Pad(per_side(padding, 2), number(value)), name, input)
+
+
+def _conv(
+    op: type[ops.Conv], weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> Op:
+    step, spread = per_axis(stride, op.rank), per_axis(dilation, op.rank)
+    if not isinstance(padding, str):
+        return op(step, per_side(padding, op.rank), spread, integer(groups))
+    conv = op(step, (0,) * 2 * op.rank, spread, integer(groups))
+    kernel = getattr(weight, "shape", ())[2:]
+    if padding == "valid" or (padding == "same" and len(kernel) != op.rank):
+        return conv  # the operator refuses a weight of another rank
+    if padding != "same" or conv.stride != (1,) * op.rank:
+        raise InvalidAttribute(
+            f'{op.name} pads by numbers, "valid", or "same" at stride 1',
+            got=f"padding {shown(padding)} at stride {conv.stride}",
+            wanted="as many zeros as the output's size asks for",
+            remedy="give one number, or one per side",
+        )
+    over = [d * (k - 1) for d, k in zip(conv.dilation, kernel, strict=True)]
+    sides = (*(zeros // 2 for zeros in over), *(zeros - zeros // 2 for zeros in over))
+    return replace(conv, padding=sides)
 
 
 def _pool(op: type[ops.Pooling], kernel_size: Any, stride: Any, padding: Any, *options: Any) -> Op:

@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import graphcnn as gx
 from graphcnn import errors, ops
@@ -61,6 +62,19 @@ def test_short_forms_of_one_dimension(given, normal):
     assert only_op(conv) == ops.Conv1d((2,), normal)
     assert only_op(gx.max_pool1d(x, 5, 1, given)) == ops.MaxPool1d((5,), (1,), normal)
     assert only_op(gx.avg_pool1d(x, (5,), padding=given)) == ops.AvgPool1d((5,), (5,), normal)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # torch copies; we do not
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("kernel", "dilation"), [((3,), 2), ((4,), 1), ((3, 4), 1), ((2, 3), 3)])
+def test_paddings_by_name_are_those_of_torch(padding, kernel, dilation):
+    rank = len(kernel)
+    x, w = RNG.standard_normal((2, 4, *(9, 10)[:rank])), RNG.standard_normal((6, 2, *kernel))
+    options = {"padding": padding, "dilation": dilation, "groups": 2}
+    ours, theirs = (getattr(module, f"conv{rank}d") for module in (gx, F))
+    net = gx.graph("g", ours(gx.input("x", x.shape, "f64"), w, name="y", **options))
+    wanted = theirs(torch.from_numpy(x), torch.from_numpy(w), **options).numpy()
+    assert_within_bounds(net, {"x": x}, {"y": wanted})
 
 
 def test_functions_of_one_tensor_read_like_the_others():
@@ -221,9 +235,14 @@ MISTAKES = {
     "small pool": (lambda: gx.max_pool2d(image(), 10), errors.InputTooSmall),
     "attribute": (lambda: gx.max_pool2d(image(), (1, 2, 3)), errors.InvalidAttribute),
     "same": (
-        lambda: gx.conv2d(image(), weight(2, 4, 3, 3), padding="same"),
+        lambda: gx.conv2d(image(), weight(2, 4, 3, 3), stride=2, padding="same"),
         errors.InvalidAttribute,
     ),
+    "full": (
+        lambda: gx.conv2d(image(), weight(2, 4, 3, 3), padding="full"),
+        errors.InvalidAttribute,
+    ),
+    "same rank": (lambda: gx.conv2d(image(), weight(2, 4, 3), padding="same"), errors.RankError),
     "nan": (lambda: gx.linear(image(2, 3), np.full((4, 3), np.nan)), errors.NonFiniteWeights),
     "overflow": (
         lambda: image(dtype="f16") * np.full((4, 1, 1), 1e6),
