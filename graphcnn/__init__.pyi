@@ -32,6 +32,8 @@ from .frontend.spatial import avg_pool1d as avg_pool1d
 from .frontend.spatial import avg_pool2d as avg_pool2d
 from .frontend.spatial import conv1d as conv1d
 from .frontend.spatial import conv2d as conv2d
+from .frontend.spatial import conv_transpose1d as conv_transpose1d
+from .frontend.spatial import conv_transpose2d as conv_transpose2d
 from .frontend.spatial import max_pool1d as max_pool1d
 from .frontend.spatial import max_pool2d as max_pool2d
 from .frontend.spatial import pad as pad

@@ -81,6 +81,11 @@ def _conv(op, x, weight, bias=None):
     return getattr(F, op.name)(x, weight, bias, op.stride, 0, op.dilation, op.groups)
 
 
+def _conv_transpose(op, x, weight, bias=None):
+    options = (op.stride, op.padding, op.output_padding, op.groups, op.dilation)
+    return getattr(F, op.name)(x, weight, bias, *options)
+
+
 def _max_pool(op, x):
     pool, before = getattr(F, op.name), op.padding[: op.rank]
     # Infinite padding changes what ceil_mode keeps, so symmetric padding is left to torch.
@@ -114,6 +119,12 @@ def _biased(*args, **attributes):
     (x, weight), macs = args
     op = {3: ops.Conv1d, 4: ops.Conv2d}[len(x)]
     return Sample(op(**attributes), (x, weight, weight[:1]), macs)
+
+
+def _transposed(make, shapes, macs, **attributes):
+    """Likewise of a transposed convolution, whose filters are the weight's second dimension."""
+    op = make(**attributes)
+    return Sample(op, (*shapes, (shapes[1][1] * op.groups,)), macs)
 
 
 def _pointwise(*classes):
@@ -192,6 +203,90 @@ INFO: dict[str, OpInfo] = {
             Bad(ops.Conv1d, ((1, 3, 2), (4, 3, 3)), errors.InputTooSmall, "length floor("),
             Bad(lambda: ops.Conv1d(stride=(1, 1)), (), errors.InvalidAttribute, "of 1 integer of"),
             Bad(lambda: ops.Conv1d(padding=(1,)), (), errors.InvalidAttribute, "of 2 integers"),
+        ),
+    ),
+    "conv_transpose1d": OpInfo(
+        _conv_transpose,
+        (
+            _transposed(ops.ConvTranspose1d, ((2, 4, 5), (4, 3, 4)), 2 * 4 * 5 * 12, stride=(2,)),
+            _transposed(
+                ops.ConvTranspose1d,
+                ((1, 4, 6), (4, 3, 3)),
+                4 * 6 * 9,
+                stride=(3,),
+                padding=(2,),
+                output_padding=(1,),
+                dilation=(2,),
+                groups=2,
+            ),
+            Sample(ops.ConvTranspose1d(), ((1, 1, 1), (1, 1, 1)), 1),
+        ),
+        (
+            Bad(ops.ConvTranspose1d, ((3, 8), (3, 4, 3)), errors.RankError, "[1, 3, 8]"),
+            Bad(ops.ConvTranspose1d, ((1, 3, 8), (3, 4)), errors.RankError, "[C, K/groups, R]"),
+            Bad(ops.ConvTranspose1d, ((1, 3, 8), (4, 3, 3)), errors.ChannelMismatch, "exchange"),
+            Bad(
+                lambda: ops.ConvTranspose1d(padding=(2,)),
+                ((1, 3, 2), (3, 4, 3)),
+                errors.InputTooSmall,
+                "an output length of 0",
+            ),
+            Bad(
+                lambda: ops.ConvTranspose1d((2,), (0,), (2,)),
+                (),
+                errors.InvalidAttribute,
+                "below (2,)",
+            ),
+        ),
+    ),
+    "conv_transpose2d": OpInfo(
+        _conv_transpose,
+        (
+            _transposed(
+                ops.ConvTranspose2d, ((2, 3, 5, 4), (3, 6, 2, 2)), 2 * 60 * 24, stride=(2, 2)
+            ),
+            _transposed(
+                ops.ConvTranspose2d,
+                ((1, 4, 4, 5), (4, 3, 4, 4)),
+                80 * 48,
+                stride=(2, 2),
+                padding=(1, 1),
+            ),
+            _transposed(
+                ops.ConvTranspose2d,
+                ((1, 4, 3, 5), (4, 2, 3, 3)),
+                60 * 18,
+                stride=(2, 1),
+                padding=(1, 0),
+                output_padding=(1, 0),
+                groups=2,
+            ),
+            _transposed(
+                ops.ConvTranspose2d,
+                ((1, 3, 3, 4), (3, 1, 3, 2)),
+                36 * 6,
+                stride=(4, 3),
+                dilation=(2, 3),
+                output_padding=(3, 2),
+                groups=3,
+            ),
+            _transposed(ops.ConvTranspose2d, ((1, 17, 4, 4), (17, 5, 3, 3)), 17 * 16 * 45),
+            Sample(ops.ConvTranspose2d((2, 2)), ((1, 2, 3, 3), (2, 3, 1, 1)), 9 * 6),
+        ),
+        (
+            Bad(ops.ConvTranspose2d, ((3, 8, 8), (3, 4, 3, 3)), errors.RankError, "[N, C, H, W]"),
+            Bad(
+                lambda: ops.ConvTranspose2d(groups=2),
+                ((1, 3, 8, 8), (3, 4, 3, 3)),
+                errors.ChannelMismatch,
+                "divisor of 3",
+            ),
+            Bad(
+                ops.ConvTranspose2d,
+                ((1, 3, 8, 8), (3, 4, 3, 3), (3,)),
+                errors.ShapeError,
+                "[4]",
+            ),
         ),
     ),
     "conv2d": OpInfo(

@@ -95,6 +95,73 @@ def conv2d(
 
 
 @on_the_users_line
+def conv_transpose1d(
+    input: Tensor,
+    weight: WeightLike,
+    bias: WeightLike | None = None,
+    stride: Single = 1,
+    padding: Single = 0,
+    output_padding: Single = 0,
+    groups: int = 1,
+    dilation: Single = 1,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Transposed convolution of input[N, C, L] with weight[C, K/groups, R]; as the 2-d one."""
+    op = ops.ConvTranspose1d(
+        per_axis(stride, 1),
+        per_axis(padding, 1),
+        per_axis(output_padding, 1),
+        per_axis(dilation, 1),
+        integer(groups),
+    )
+    return apply(op, name, input, weight=weight, bias=bias)
+
+
+@on_the_users_line
+def conv_transpose2d(
+    input: Tensor,
+    weight: WeightLike,
+    bias: WeightLike | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Transposed convolution of input[N, C, H, W] with weight[C, K/groups, R, S].
+
+    Args:
+        input: [N, C, H, W].
+        weight: [C, K/groups, R, S].
+        bias: [K].
+        stride: Distance between the places of neighbouring input elements in the output.
+        padding: Elements taken off both sides of the output.
+        output_padding: Elements added at the bottom and the right; below stride or dilation.
+        groups: Number of groups.
+        dilation: Spacing of the filter's taps.
+        name: Name of the value.
+
+    Returns:
+        [N, K, P, Q] with P = (H - 1)*sh - 2*padding + dh*(R - 1) + output_padding + 1, Q alike.
+
+    Raises:
+        RankError, ChannelMismatch, InputTooSmall, ShapeError, InvalidAttribute, DTypeMismatch,
+        NonFiniteWeights, InputKindError: with the user's line.
+    """
+    op = ops.ConvTranspose2d(
+        per_axis(stride, 2),
+        per_axis(padding, 2),
+        per_axis(output_padding, 2),
+        per_axis(dilation, 2),
+        integer(groups),
+    )
+    return apply(op, name, input, weight=weight, bias=bias)
+
+
+@on_the_users_line
 def max_pool1d(
     input: Tensor,
     kernel_size: Single,

@@ -13,6 +13,9 @@ from graphcnn.ops.arithmetic import Mul as Mul
 from graphcnn.ops.conv import Conv as Conv
 from graphcnn.ops.conv import Conv1d as Conv1d
 from graphcnn.ops.conv import Conv2d as Conv2d
+from graphcnn.ops.conv_transpose import ConvTranspose as ConvTranspose
+from graphcnn.ops.conv_transpose import ConvTranspose1d as ConvTranspose1d
+from graphcnn.ops.conv_transpose import ConvTranspose2d as ConvTranspose2d
 from graphcnn.ops.linear import Linear as Linear
 from graphcnn.ops.norm import BatchNorm as BatchNorm
 from graphcnn.ops.pool import AvgPool as AvgPool

@@ -181,7 +181,7 @@ def check_bias(op: Op, inputs: tuple[TensorType, ...], features: int) -> None:
         raise ShapeError(
             f"{op.name}: the bias has one element per output feature",
             got=str(inputs[2]),
-            wanted=f"[{features}], the weight's first dimension",
+            wanted=f"[{features}]",
             remedy=f"reshape the bias to [{features}], or leave it out",
         )
 

@@ -110,6 +110,9 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
             return refuse(f"'{name}' has a type and no data", name)
 
     dtype, axis = node.type.dtype, anchor.op.filter_axis
+    if graph.type_of(anchor.inputs[1]).shape[axis] != node.type.shape[1]:
+        because = f"the groups of '{anchor.name}' share the features of its weight"
+        return refuse(because, anchor.name)
     params: dict[str, Param] = {}
     for role, exact in _folded(node.op, anchor, axis, statistics, graph).items():
         data = dtype.round(exact)

@@ -18,7 +18,7 @@ from graphcnn.kernels import (
     stages,
     tail_refusal,
 )
-from graphcnn.ops import Add, Anchor, BatchNorm, Linear, MaxPool, Pooling, Unary
+from graphcnn.ops import Add, Anchor, BatchNorm, ConvTranspose, Linear, MaxPool, Pooling, Unary
 from graphcnn.targets.lowering import Lowering, image_size
 from graphcnn.targets.pack import scale_and_shift
 
@@ -72,6 +72,8 @@ def chain_of(body: Graph) -> Chain | Refusal:
         try:
             tail.append(step_of(link, values, body))
             _check_shape(link, values, body)
+            if isinstance(anchor.op, ConvTranspose) and isinstance(link.op, Pooling):
+                raise Refused(f"the kernels of {anchor.op.name} compute a pixel in so many each")
         except Refused as no:
             return Refusal(RULE, link.name, no.because, link.inputs)
         values[link.name] = len(tail)

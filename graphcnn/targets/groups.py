@@ -1,19 +1,23 @@
-"""Lowering a convolution or linear layer and its tail: one launch."""
+"""Lowering a convolution or linear layer and its tail: one launch, or one per phase."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from graphcnn.ir import Node
 from graphcnn.kernels import ConvProblem, Launch, LinearProblem, Refused, View, conv_pressure
-from graphcnn.ops import Conv, Linear
+from graphcnn.ops import Conv, ConvTranspose, Linear
+from graphcnn.ops.window import Window
+from graphcnn.plan import Packing
 from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, plain
+from graphcnn.targets.phases import filters_of, part_of, phases, window_of
 
 
 def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
-    """One launch for an anchor and its tail; `node` is the fused node, or the anchor alone.
+    """Launches for an anchor and its tail; `node` is the fused node, or the anchor alone.
 
     Raises:
         Refused: for what no kernel can do.
@@ -23,17 +27,18 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     lower = chain.anchor.op.row(TABLE)
     if lower is None:
         raise Refused(f"there is no kernel of {chain.anchor.op.name}")
-    launch = lower(lowering, chain, outputs)
+    launches = lower(lowering, chain, outputs)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     label = "+".join(member.op.name for member in members)
-    lowering.emit(node, label, launch, reads, tuple(outputs))
+    for launch in launches:
+        lowering.emit(node, label, launch, reads, tuple(outputs))
 
 
-def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
+def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
     image, weight, *bias = chain.anchor.inputs
     x = lowering.view(image)
     choice = lowering.choose(chain.anchor, LinearProblem(x.dtype, x.size // x.shape[-1]))
-    return choice.launch(
+    launch = choice.launch(
         x,
         # Its rows serve every batch size: a matrix-vector product reads each weight once, along
         # them, and the CPU's tiles of 16 features transpose them as they go.
@@ -44,22 +49,56 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
         exports=chain.exports,
         tile=choice.tile,
     )
+    return [launch]
 
 
-def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
-    op = chain.anchor.op
+def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
+    op, weight = chain.anchor.op, chain.anchor.inputs[1]
     assert isinstance(op, Conv)
-    image, weight, *bias = chain.anchor.inputs
+    window = op.window(lowering.graph.type_of(weight).shape)
+    packing = filters(lowering.param(weight), lowering.device.traits.weights)
+    size = chain.anchor.type.shape[2:]
+    return [_implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)]
+
+
+def _conv_transpose(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
+    op, weight = chain.anchor.op, lowering.param(chain.anchor.inputs[1])
+    assert isinstance(op, ConvTranspose)
+    launches = []
+    for phase in phases(op, weight.type.shape[2:], chain.anchor.type.shape[2:]):
+        packing = filters_of(phase, weight, op.groups, lowering.device.traits.weights)
+        size, part = tuple(p.count for p in phase), partial(part_of, phase=phase)
+        window = window_of(phase)
+        launches.append(_implicit_gemm(lowering, chain, outputs, window, packing, size, part))
+    return launches
+
+
+def _implicit_gemm(
+    lowering: Lowering,
+    chain: Chain,
+    outputs: list[View],
+    window: Window,
+    packing: Packing,
+    size: tuple[int, ...],
+    part: Callable[[View], View],
+) -> Launch:
+    """A convolution to `size` outputs, which lie in a part of the chain's values."""
+    op = chain.anchor.op
+    assert isinstance(op, Conv | ConvTranspose)
+    image, _, *bias = chain.anchor.inputs
     x, device = as_image(lowering.view(image)), lowering.device.traits
-    outputs = [as_image(view) for view in outputs]
-    tail = placed(chain.tail, lowering, as_image)
-    channels, group_channels, *_ = lowering.graph.type_of(weight).shape
-    window = op.window(lowering.graph.type_of(weight).shape).lifted(2)
-    height, width = image_size(chain.anchor.type.shape)
+
+    def form(view: View) -> View:
+        return as_image(part(view))
+
+    outputs = [form(view) for view in outputs]
+    tail = placed(chain.tail, lowering, form)
+    window = window.lifted(2)
+    height, width = image_size((*x.shape[:2], *size))
     problem = ConvProblem(
         x.dtype,
-        channels // op.groups,
-        group_channels,
+        packing.shape[0] // op.groups,
+        x.shape[1] // op.groups,
         op.groups,
         device.images(x.shape[0]) * height * width,
         conv_pressure(x, outputs, tail, window.kernel),
@@ -67,7 +106,7 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
     choice = lowering.choose(chain.anchor, problem)
     return choice.launch(
         x,
-        lowering.weight(filters(lowering.param(weight), device.weights)),
+        lowering.weight(packing),
         lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
         outputs,
         kernel=window.kernel,
@@ -82,8 +121,9 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
     )
 
 
-# How an anchor, or a family of them, becomes a launch with its tail.
-TABLE: dict[type, Callable[[Lowering, Chain, list[View]], Launch]] = {
+# How an anchor, or a family of them, becomes launches with its tail.
+TABLE: dict[type, Callable[[Lowering, Chain, list[View]], list[Launch]]] = {
     Conv: _conv,
+    ConvTranspose: _conv_transpose,
     Linear: _linear,
 }

@@ -47,7 +47,10 @@ class LibraryTarget:
         """
         dtype = node.type.dtype
         if dtype is DType.F32 and self.on.memory.type == "cuda":
-            images = isinstance(node.op, ops.Conv) and torch.backends.cudnn.allow_tf32
+            images = (
+                isinstance(node.op, ops.Conv | ops.ConvTranspose)
+                and torch.backends.cudnn.allow_tf32
+            )
             matrices = isinstance(node.op, ops.Linear) and torch.backends.cuda.matmul.allow_tf32
             if images or matrices:
                 return Arithmetic(2.0**-11)
@@ -103,6 +106,12 @@ def _conv(op: ops.Conv) -> Torch:
         return result
 
     return call
+
+
+def _conv_transpose(op: ops.ConvTranspose) -> Torch:
+    function: Torch = getattr(F, op.name)
+    options = (op.stride, op.padding, op.output_padding, op.groups, op.dilation)
+    return lambda x, w, b=None: function(x, w, b, *options)
 
 
 def _padded(op: ops.Pooling, fill: float, pads_alike: bool) -> tuple[Torch, Any]:
@@ -179,6 +188,7 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),
     ops.Concat: lambda op: lambda *parts: torch.cat(parts, op.dim),
     ops.Conv: _conv,
+    ops.ConvTranspose: _conv_transpose,
     ops.Dropout: lambda op: lambda x: x,
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
