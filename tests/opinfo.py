@@ -285,7 +285,7 @@ INFO: dict[str, OpInfo] = {
                 ops.ConvTranspose2d,
                 ((1, 3, 8, 8), (3, 4, 3, 3), (3,)),
                 errors.ShapeError,
-                "[4]",
+                "[4], groups times",
             ),
         ),
     ),

@@ -175,13 +175,18 @@ def check_rank(op: Op, role: str, type: TensorType, layout: str) -> None:
     )
 
 
-def check_bias(op: Op, inputs: tuple[TensorType, ...], features: int) -> None:
+def check_bias(
+    op: Op,
+    inputs: tuple[TensorType, ...],
+    features: int,
+    source: str = "the weight's first dimension",
+) -> None:
     """Raise ShapeError unless the third operand, if there is one, is a bias of that length."""
     if len(inputs) == 3 and inputs[2].shape != (features,):
         raise ShapeError(
             f"{op.name}: the bias has one element per output feature",
             got=str(inputs[2]),
-            wanted=f"[{features}]",
+            wanted=f"[{features}], {source}",
             remedy=f"reshape the bias to [{features}], or leave it out",
         )
 

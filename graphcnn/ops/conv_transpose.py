@@ -73,7 +73,7 @@ class ConvTranspose(Anchor):
                 remedy="exchange the weight's first two dimensions if it is a convolution's",
             )
         filters = weight.shape[1] * self.groups
-        check_bias(self, inputs, filters)
+        check_bias(self, inputs, filters, "groups times the weight's second dimension")
         sizes = self.sizes(x.shape[2:], weight.shape[2:])
         for axis, size in zip(AXES[self.rank], sizes, strict=True):
             if size < 1:

@@ -111,7 +111,14 @@ def _conv(op: ops.Conv) -> Torch:
 def _conv_transpose(op: ops.ConvTranspose) -> Torch:
     function: Torch = getattr(F, op.name)
     options = (op.stride, op.padding, op.output_padding, op.groups, op.dilation)
-    return lambda x, w, b=None: function(x, w, b, *options)
+
+    def call(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
+        # On a CPU torch adds up the taps in half precision.
+        wide = torch.float32 if x.device.type == "cpu" and x.dtype.itemsize == 2 else x.dtype
+        y = function(x.to(wide), w.to(wide), None if b is None else b.to(wide), *options)
+        return y.to(x.dtype)
+
+    return call
 
 
 def _padded(op: ops.Pooling, fill: float, pads_alike: bool) -> tuple[Torch, Any]:
