@@ -109,7 +109,7 @@ def test_networks_keep_their_meaning(build: Callable[..., Graph]) -> None:
 @cache
 def vgg(fuse: bool) -> Graph:
     # No pass looks at a number of this network, and drawing 138 million takes seconds.
-    with patch("graphcnn.models.vgg.with_he_weights", lambda graph, seed: graph):
+    with patch("graphcnn.models.layers.with_he_weights", lambda graph, seed: graph):
         return run_passes(vgg16(), default_pipeline(supports, fuse=fuse), CompileLog())
 
 
