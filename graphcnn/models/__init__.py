@@ -9,6 +9,7 @@ from typing import Any
 from graphcnn.errors import InvalidAttribute, UnknownModel, shown
 from graphcnn.ir.graph import Graph
 from graphcnn.models.lenet import lenet, mnist_sample
+from graphcnn.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from graphcnn.models.vgg import (
     vgg11,
     vgg11_bn,
@@ -26,6 +27,7 @@ MODELS: dict[str, Callable[..., Graph]] = {
         lenet,
         *(vgg11, vgg13, vgg16, vgg19),
         *(vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn),
+        *(resnet18, resnet34, resnet50, resnet101, resnet152),
     )
 }
 
@@ -34,6 +36,11 @@ __all__ = [
     "build",
     "lenet",
     "mnist_sample",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
     "vgg11",
     "vgg11_bn",
     "vgg13",
