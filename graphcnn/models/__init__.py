@@ -8,6 +8,7 @@ from typing import Any
 
 from graphcnn.errors import InvalidAttribute, UnknownModel, shown
 from graphcnn.ir.graph import Graph
+from graphcnn.models.alexnet import alexnet
 from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from graphcnn.models.vgg import (
@@ -28,11 +29,13 @@ MODELS: dict[str, Callable[..., Graph]] = {
         *(vgg11, vgg13, vgg16, vgg19),
         *(vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn),
         *(resnet18, resnet34, resnet50, resnet101, resnet152),
+        alexnet,
     )
 }
 
 __all__ = [
     "MODELS",
+    "alexnet",
     "build",
     "lenet",
     "mnist_sample",
