@@ -11,6 +11,7 @@ from graphcnn.ir.graph import Graph
 from graphcnn.models.alexnet import alexnet
 from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from graphcnn.models.squeezenet import squeezenet1_1
 from graphcnn.models.vgg import (
     vgg11,
     vgg11_bn,
@@ -29,7 +30,7 @@ MODELS: dict[str, Callable[..., Graph]] = {
         *(vgg11, vgg13, vgg16, vgg19),
         *(vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn),
         *(resnet18, resnet34, resnet50, resnet101, resnet152),
-        alexnet,
+        *(alexnet, squeezenet1_1),
     )
 }
 
@@ -44,6 +45,7 @@ __all__ = [
     "resnet50",
     "resnet101",
     "resnet152",
+    "squeezenet1_1",
     "vgg11",
     "vgg11_bn",
     "vgg13",
