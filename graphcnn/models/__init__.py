@@ -9,6 +9,7 @@ from typing import Any
 from graphcnn.errors import InvalidAttribute, UnknownModel, shown
 from graphcnn.ir.graph import Graph
 from graphcnn.models.alexnet import alexnet
+from graphcnn.models.densenet import densenet121
 from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from graphcnn.models.squeezenet import squeezenet1_1
@@ -30,7 +31,7 @@ MODELS: dict[str, Callable[..., Graph]] = {
         *(vgg11, vgg13, vgg16, vgg19),
         *(vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn),
         *(resnet18, resnet34, resnet50, resnet101, resnet152),
-        *(alexnet, squeezenet1_1),
+        *(alexnet, squeezenet1_1, densenet121),
     )
 }
 
@@ -38,6 +39,7 @@ __all__ = [
     "MODELS",
     "alexnet",
     "build",
+    "densenet121",
     "lenet",
     "mnist_sample",
     "resnet18",
