@@ -9,48 +9,24 @@ from graphcnn.ir import Graph, with_he_weights
 
 def resnet18(size: int = 64, width: int = 8, dtype: str = "float32", seed: int = 0) -> Graph:
     """ResNet-18 (He et al., 2015): 20 convolutions, each with a batch norm, and a linear layer."""
-    return _resnet("resnet18", (2, 2, 2, 2), False, size, width, dtype, seed)
-
-
-def resnet50(size: int = 64, width: int = 4, dtype: str = "float32", seed: int = 0) -> Graph:
-    """ResNet-50: bottleneck blocks, 53 convolutions."""
-    return _resnet("resnet50", (3, 4, 6, 3), True, size, width, dtype, seed)
-
-
-def _resnet(
-    name: str,
-    blocks: tuple[int, ...],
-    bottleneck: bool,
-    size: int,
-    width: int,
-    dtype: str,
-    seed: int,
-) -> Graph:
-    expansion = 4 if bottleneck else 1
     h = input("image", (1, 3, size, size), dtype)
     h = gx.relu(conv_norm(h, "conv1", width, 7, stride=2), name="relu1")
     h = gx.max_pool2d(h, 3, 2, 1, name="pool1")
-    for stage, depth in enumerate(blocks):
+    for stage in range(4):
         channels = width << stage
-        for block in range(depth):
+        for block in range(2):
             at = f"layer{stage + 1}.{block}"
             stride = 2 if stage and not block else 1
-            y = h
-            if bottleneck:
-                y = gx.relu(conv_norm(y, f"{at}.conv1", channels, 1), name=f"{at}.relu1")
-                y = gx.relu(conv_norm(y, f"{at}.conv2", channels, 3, stride), name=f"{at}.relu2")
-                y = conv_norm(y, f"{at}.conv3", channels * expansion, 1)
-            else:
-                y = gx.relu(conv_norm(y, f"{at}.conv1", channels, 3, stride), name=f"{at}.relu1")
-                y = conv_norm(y, f"{at}.conv2", channels, 3)
+            y = gx.relu(conv_norm(h, f"{at}.conv1", channels, 3, stride), name=f"{at}.relu1")
+            y = conv_norm(y, f"{at}.conv2", channels, 3)
             if h.shape != y.shape:
-                h = conv_norm(h, f"{at}.downsample", channels * expansion, 1, stride)
+                h = conv_norm(h, f"{at}.downsample", channels, 1, stride)
             h = gx.relu(gx.add(y, h, name=f"{at}.add"), name=f"{at}.relu")
     h = gx.flatten(gx.global_avg_pool2d(h, name="pool5"), name="flatten")
     h = gx.linear(
         h, param("fc.weight", (10, h.shape[1]), dtype), param("fc.bias", (10,), dtype), name="fc"
     )
-    return with_he_weights(graph(name, h), seed)
+    return with_he_weights(graph("resnet18", h), seed)
 
 
 def unet_block(size: int = 16, channels: int = 4, dtype: str = "float32", seed: int = 0) -> Graph:

@@ -38,7 +38,7 @@ def run(capsys, *arguments):
 
 def test_inspect_states_the_published_totals(capsys, monkeypatch):
     # The counts need no numbers: drawing 138 million takes seconds.
-    monkeypatch.setattr("graphcnn.models.vgg.with_he_weights", lambda graph, seed: graph)
+    monkeypatch.setattr("graphcnn.models.layers.with_he_weights", lambda graph, seed: graph)
     status, out, _ = run(capsys, "inspect", "vgg16", "--json")
     facts = json.loads(out)
     assert status == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from graphcnn.cli import main
+from graphcnn.models import MODELS
 from graphcnn.runtime.timing import LEAST_ROUNDS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -49,6 +50,11 @@ def test_the_module_is_the_command_line():
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "416,520" in done.stdout
+
+
+def test_the_built_in_networks_are_listed():
+    (listed,) = re.findall(r"built-in network \((.*?);", README, re.DOTALL)
+    assert re.findall(r"`(\w+)`", listed) == list(MODELS)
 
 
 def test_make_targets_exist():

@@ -8,14 +8,55 @@ from typing import Any
 
 from graphcnn.errors import InvalidAttribute, UnknownModel, shown
 from graphcnn.ir.graph import Graph
+from graphcnn.models.alexnet import alexnet
+from graphcnn.models.densenet import densenet121
 from graphcnn.models.lenet import lenet, mnist_sample
-from graphcnn.models.vgg import vgg11, vgg13, vgg16, vgg19
+from graphcnn.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from graphcnn.models.squeezenet import squeezenet1_1
+from graphcnn.models.vgg import (
+    vgg11,
+    vgg11_bn,
+    vgg13,
+    vgg13_bn,
+    vgg16,
+    vgg16_bn,
+    vgg19,
+    vgg19_bn,
+)
 
 MODELS: dict[str, Callable[..., Graph]] = {
-    build.__name__: build for build in (lenet, vgg11, vgg13, vgg16, vgg19)
+    build.__name__: build
+    for build in (
+        lenet,
+        *(vgg11, vgg13, vgg16, vgg19),
+        *(vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn),
+        *(resnet18, resnet34, resnet50, resnet101, resnet152),
+        *(alexnet, squeezenet1_1, densenet121),
+    )
 }
 
-__all__ = ["MODELS", "build", "lenet", "mnist_sample", "vgg11", "vgg13", "vgg16", "vgg19"]
+__all__ = [
+    "MODELS",
+    "alexnet",
+    "build",
+    "densenet121",
+    "lenet",
+    "mnist_sample",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "squeezenet1_1",
+    "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
+]
 
 
 def build(name: str, batch: int = 1, dtype: str = "float32", **options: Any) -> Graph:

@@ -1,20 +1,22 @@
-"""VGG against the published counts; the whole of VGG-16 against PyTorch at a small size."""
+"""VGG layer by layer; VGG-16 and VGG-11 with batch norm against PyTorch at a small size."""
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from graphcnn import errors, models
-from graphcnn.ir import bounded, evaluate, node_cost, verify
+from graphcnn.ir import bounded, evaluate, node_cost
+from tests.models.against_torch import assert_equals_torch
 from tests.tolerance import F64, assert_equal_but_for_roundings
 
-# Parameters of torchvision's weights, and MACs of the convolutions and linear layers at 224x224.
-PUBLISHED = {
-    "vgg11": (132_863_336, 7_609_090_048),
-    "vgg13": (133_047_848, 11_308_466_176),
-    "vgg16": (138_357_544, 15_470_264_320),
-    "vgg19": (143_667_240, 19_632_062_464),
+# Of the convolutions and linear layers at 224x224.
+MACS = {
+    "vgg11": 7_609_090_048,
+    "vgg13": 11_308_466_176,
+    "vgg16": 15_470_264_320,
+    "vgg19": 19_632_062_464,
 }
 # Layer: output shape after the batch, parameters, MACs.
 VGG16 = {
@@ -37,19 +39,15 @@ VGG16 = {
 }
 
 
-@pytest.fixture
-def without_weights(monkeypatch):
-    """The counts need no numbers: drawing 144 million takes seconds."""
-    monkeypatch.setattr("graphcnn.models.vgg.with_he_weights", lambda graph, seed: graph)
+@pytest.mark.parametrize("name", MACS)
+def test_macs(name, without_weights):
+    for net in (models.build(name), models.build(f"{name}_bn")):
+        assert sum(node_cost(node, net).macs for node in net.nodes) == MACS[name]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_published_counts(name, without_weights):
-    net = models.build(name)
-    verify(net)
-    macs = sum(node_cost(node, net).macs for node in net.nodes)
-    assert (sum(param.type.size for param in net.params), macs) == PUBLISHED[name]
-    assert models.build(name, batch=3, dtype="f16").type_of("softmax").shape == (3, 1000)
+def test_running_stats_of_vgg16_bn(without_weights):
+    stats = [p.type.size for p in models.vgg16_bn().params if ".running_" in p.name]
+    assert sum(stats) == 8_448
 
 
 def test_layers_of_vgg16(without_weights):
@@ -90,6 +88,21 @@ def test_vgg16_equals_torch():
     assert_equal_but_for_roundings(values["softmax"].sum(1), 1, 2 * 10)
 
 
+def test_vgg11_bn_equals_torch():
+    module, channels = nn.Sequential(), 3
+    for depth, filters in zip((1, 1, 2, 2, 2), (64, 128, 256, 512, 512), strict=True):
+        for _ in range(depth):
+            module.append(nn.Conv2d(channels, filters, 3, padding=1))
+            module.extend([nn.BatchNorm2d(filters), nn.ReLU()])
+            channels = filters
+        module.append(nn.MaxPool2d(2))
+    module.append(nn.Flatten())
+    for features in (512, 4096):
+        module.extend([nn.Linear(features, 4096), nn.ReLU(), nn.Dropout()])
+    module.append(nn.Linear(4096, 10))
+    assert_equals_torch(models.vgg11_bn(size=32, classes=10), module)
+
+
 def test_weights_depend_on_the_seed_only():
     build = models.MODELS["vgg11"]
     first, again, other = (build(size=32, classes=2, seed=seed) for seed in (0, 0, 1))
@@ -97,5 +110,5 @@ def test_weights_depend_on_the_seed_only():
 
 
 def test_unknown_model():
-    with pytest.raises(errors.UnknownModel, match="lenet, vgg11, vgg13, vgg16, vgg19"):
+    with pytest.raises(errors.UnknownModel, match=", ".join(models.MODELS)):
         models.build("vgg17")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from unittest.mock import patch
 
 import numpy as np
@@ -12,10 +12,10 @@ import pytest
 
 from graphcnn.analysis import node_traffic, traffic
 from graphcnn.ir import CompileLog, Fused, Graph, Node, evaluate, inline
-from graphcnn.models.vgg import vgg16
+from graphcnn.models import resnet18, resnet50, vgg16
 from graphcnn.passes import Fuse, default_pipeline, run_passes
 from graphcnn.targets.chain import supports
-from tests.networks import preactivation, resnet18, resnet50, unet_block
+from tests.networks import preactivation, unet_block
 from tests.strategies import inputs
 
 
@@ -35,7 +35,7 @@ def exports(node: Node) -> list[str]:
 
 def test_resnet18_is_one_kernel_per_convolution() -> None:
     log = CompileLog()
-    fused = run_passes(resnet18(), default_pipeline(supports), log)
+    fused = run_passes(resnet18(size=64), default_pipeline(supports), log)
     assert kernels(fused) == {
         "conv2d+relu>1": 9,
         "conv2d+add+relu>1": 8,
@@ -44,16 +44,17 @@ def test_resnet18_is_one_kernel_per_convolution() -> None:
         "global_avg_pool2d": 1,
         "flatten": 1,
         "linear": 1,
+        "softmax": 1,
     }
     assert [str(refusal) for refusal in log.refusals] == [
-        "triton: pool1: its windows overlap: kernel 3x3, stride 2x2 [relu1]",
-        "triton: pool5: it reduces whole dimensions, and a kernel's program holds a tile "
+        "triton: maxpool: its windows overlap: kernel 3x3, stride 2x2 [relu]",
+        "triton: avgpool: it reduces whole dimensions, and a kernel's program holds a tile "
         "[layer4.1.relu]",
     ]
 
 
 def test_resnet50_is_one_kernel_per_convolution() -> None:
-    fused = run_passes(resnet50(), default_pipeline(supports), CompileLog())
+    fused = run_passes(resnet50(size=64), default_pipeline(supports), CompileLog())
     assert kernels(fused) == {
         "conv2d+relu>1": 33,
         "conv2d+add+relu>1": 16,
@@ -62,6 +63,7 @@ def test_resnet50_is_one_kernel_per_convolution() -> None:
         "global_avg_pool2d": 1,
         "flatten": 1,
         "linear": 1,
+        "softmax": 1,
     }
 
 
@@ -92,7 +94,11 @@ def test_preactivation_sums_are_exported() -> None:
     ]
 
 
-@pytest.mark.parametrize("build", [resnet18, resnet50, unet_block, preactivation])
+@pytest.mark.parametrize(
+    "build",
+    [partial(resnet18, size=64), partial(resnet50, size=64), unet_block, preactivation],
+    ids=["resnet18", "resnet50", "unet_block", "preactivation"],
+)
 def test_networks_keep_their_meaning(build: Callable[..., Graph]) -> None:
     given = build(dtype="float64")
     fused = run_passes(given, default_pipeline(supports), CompileLog())
@@ -109,7 +115,7 @@ def test_networks_keep_their_meaning(build: Callable[..., Graph]) -> None:
 @cache
 def vgg(fuse: bool) -> Graph:
     # No pass looks at a number of this network, and drawing 138 million takes seconds.
-    with patch("graphcnn.models.vgg.with_he_weights", lambda graph, seed: graph):
+    with patch("graphcnn.models.layers.with_he_weights", lambda graph, seed: graph):
         return run_passes(vgg16(), default_pipeline(supports, fuse=fuse), CompileLog())
 
 

@@ -1,0 +1,45 @@
+"""AlexNet layer by layer, and against PyTorch."""
+
+from torch import nn
+
+from graphcnn import models
+from graphcnn.ir import node_cost
+from tests.models.against_torch import assert_equals_torch
+
+# Layer: output shape after the batch, parameters, MACs.
+ALEXNET = {
+    "conv1": ((64, 55, 55), 23_296, 70_276_800),
+    "conv2": ((192, 27, 27), 307_392, 223_948_800),
+    "conv3": ((384, 13, 13), 663_936, 112_140_288),
+    "conv4": ((256, 13, 13), 884_992, 149_520_384),
+    "conv5": ((256, 13, 13), 590_080, 99_680_256),
+    "fc6": ((4096,), 37_752_832, 37_748_736),
+    "fc7": ((4096,), 16_781_312, 16_777_216),
+    "fc8": ((1000,), 4_097_000, 4_096_000),
+}
+
+
+def test_layers(without_weights):
+    net = models.alexnet()
+    assert [node.name for node in net.nodes if node.op.kind.name == "ANCHOR"] == list(ALEXNET)
+    for name, (shape, params, macs) in ALEXNET.items():
+        node = net[name]
+        assert node.type.shape == (1, *shape)
+        assert sum(net.type_of(operand).size for operand in node.inputs[1:]) == params
+        assert node_cost(node, net).macs == macs
+    assert sum(macs for _, _, macs in ALEXNET.values()) == 714_188_480
+
+
+def test_equals_torch():
+    net = models.alexnet(2, size=64, classes=10, seed=1)
+    relu, pool = nn.ReLU(), nn.MaxPool2d(3, 2)
+    module = nn.Sequential(
+        *(nn.Conv2d(3, 64, 11, 4, 2), relu, pool),
+        *(nn.Conv2d(64, 192, 5, padding=2), relu, pool),
+        *(nn.Conv2d(192, 384, 3, padding=1), relu),
+        *(nn.Conv2d(384, 256, 3, padding=1), relu),
+        *(nn.Conv2d(256, 256, 3, padding=1), relu, pool, nn.Flatten()),
+        *(nn.Dropout(), nn.Linear(256, 4096), relu),
+        *(nn.Dropout(), nn.Linear(4096, 4096), relu, nn.Linear(4096, 10)),
+    )
+    assert_equals_torch(net, module)
