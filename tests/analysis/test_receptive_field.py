@@ -32,7 +32,7 @@ def reached(graph: Graph, source: str, axis: int, position: int) -> dict[str, se
 
 
 def assert_sound(graph: Graph) -> int:
-    """No value depends on a position outside of its field; returns how many dependences there are."""
+    """No value depends on a position outside of its field; returns the number of dependences."""
     fields, count = receptive_fields(graph), 0
     for source in graph.inputs:
         for axis, size in enumerate(source.type.shape[2:], 2):
