@@ -67,7 +67,7 @@ def _short(op: str) -> str:
 
 
 def _sizes(field: ReceptiveField | None) -> str:
-    """ "5x5", or "all" of the input, or "-" for nothing of it."""
+    """A field as "5x5", "all" for the whole input, "-" for nothing of it."""
     if field is None:
         return "-"
     sizes = ["all" if axis is None else str(axis.size) for axis in field]

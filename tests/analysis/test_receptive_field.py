@@ -163,9 +163,22 @@ def test_params_are_not_seen_and_inputs_see_themselves() -> None:
     assert fields["act"] == {"x": ()}
 
 
-# Size, jump and padding in front, by Araujo, Norris and Sim for VGG-16. The ResNets have their
-# strides where torchvision has them, in the 3x3 convolutions; 435 and 427 are well known.
+# Size, jump and padding in front. VGG-16 as the table of the library of Araujo, Norris and Sim has
+# it (google-research/receptive_field); conv5_3, which it leaves out, is the pool without its second
+# tap. The ResNets have their strides in the 3x3 convolutions, as torchvision's do.
 PUBLISHED = {
+    "vgg16 conv1_1": (3, 1, 1),
+    "vgg16 pool1": (6, 2, 2),
+    "vgg16 conv2_1": (10, 2, 4),
+    "vgg16 pool2": (16, 4, 6),
+    "vgg16 conv3_1": (24, 4, 10),
+    "vgg16 conv3_2": (32, 4, 14),
+    "vgg16 pool3": (44, 8, 18),
+    "vgg16 conv4_1": (60, 8, 26),
+    "vgg16 conv4_2": (76, 8, 34),
+    "vgg16 pool4": (100, 16, 42),
+    "vgg16 conv5_1": (132, 16, 58),
+    "vgg16 conv5_2": (164, 16, 74),
     "vgg16 conv5_3": (196, 16, 90),
     "vgg16 pool5": (212, 32, 90),
     "resnet18 layer4.1.relu": (435, 32, 217),
