@@ -173,7 +173,7 @@ REPORTS = {
     "explain": "which nodes became which kernel, and why the rest did not",
     "compare": "time torch, unfused and fused side by side",
     "profile": "time every kernel",
-    "inspect": "show the graph: types, parameters, multiply-accumulates",
+    "inspect": "show the graph: types, receptive fields, parameters, multiply-accumulates",
 }
 
 

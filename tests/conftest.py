@@ -24,6 +24,7 @@ LANES = {
         "ops",
         "passes",
         "plan",
+        "report/test_inspection.py",
         "report/test_tables.py",
         "targets/test_capability.py",
         "targets/test_chain.py",

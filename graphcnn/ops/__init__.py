@@ -4,6 +4,7 @@ The functions of one element are in `ops.activation`; nothing lists them.
 """
 
 from graphcnn.ops.activation import LogSoftmax as LogSoftmax
+from graphcnn.ops.activation import Normalized as Normalized
 from graphcnn.ops.activation import Softmax as Softmax
 from graphcnn.ops.activation import Unary as Unary
 from graphcnn.ops.anchor import Anchor as Anchor
@@ -31,3 +32,4 @@ from graphcnn.ops.shape import Dropout as Dropout
 from graphcnn.ops.shape import Flatten as Flatten
 from graphcnn.ops.shape import Pad as Pad
 from graphcnn.ops.shape import Reshape as Reshape
+from graphcnn.ops.window import Window as Window

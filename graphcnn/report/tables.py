@@ -50,7 +50,7 @@ def text(table: Table) -> str:
 
 def _grid(table: Table) -> list[str]:
     """Numbers stay whole and are set flush right. Words share the room that these leave: a long
-    cell continues on the next line, after a space, "+" or ","; a name longer than its share is
+    cell continues on the next line, after a space, "+", "," or "("; a name longer than its share is
     elided in the middle.
     """
     words, columns = table.words, table.columns
@@ -87,7 +87,7 @@ def paragraph(text: str) -> str:
 
 def _parts(text: str) -> list[str]:
     """What a line is not broken in."""
-    return re.findall(r"[^\s+,]*[+,]|[^\s+,]+", text)
+    return re.findall(r"[^\s+,(]*[+,(]|[^\s+,(]+", text)
 
 
 def _longest(column: Iterable[str], parts: Callable[[str], list[str]]) -> int:

@@ -62,6 +62,14 @@ def test_numbers_stay_whole_and_names_give_way():
     assert all(line.isascii() for line in lines)
 
 
+def test_attributes_continue_on_the_next_line():
+    row = ("pool", "max_pool2d(kernel_size=2, stride=2)", "f32[1,64,112,112]", "1" * 38)
+    printed = text(Table("t", ("node", "operator", "output", "number"), (row,), words=3))
+    words = printed.split()
+    assert all(part in words for part in ("max_pool2d(", "kernel_size=2,", "stride=2)"))
+    assert all(len(line) <= WIDTH for line in printed.splitlines())
+
+
 def test_a_name_is_whole_where_there_is_room():
     name = "encoder.layer1.blocks.0.convolution_1"
     assert name in text(Table("t", ("node", "because"), ((name, "word " * 40),), words=2))
