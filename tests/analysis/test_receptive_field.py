@@ -12,7 +12,7 @@ from graphcnn.analysis import Field, receptive_fields
 from graphcnn.frontend import Tensor, param
 from graphcnn.ir import CompileLog, Graph, evaluate, parse, with_he_weights
 from graphcnn.passes import Fuse
-from tests.networks import resnet18, resnet50, unet_block
+from tests.networks import unet_block
 from tests.strategies import graphs, inputs
 
 
@@ -188,11 +188,10 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("place", PUBLISHED)
 def test_published_fields(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graphcnn.models.vgg.with_he_weights", lambda graph, seed: graph)
-    builders = {"vgg16": models.vgg16, "resnet18": resnet18, "resnet50": resnet50}
+    monkeypatch.setattr("graphcnn.models.layers.with_he_weights", lambda graph, seed: graph)
     network, name = place.split()
     size, jump, padding = PUBLISHED[place]
-    fields = receptive_fields(builders[network]())
+    fields = receptive_fields(models.build(network))
     assert fields[name]["image"] == (Field(size, jump, -padding),) * 2
 
 
