@@ -175,8 +175,13 @@ def exp(value):
 
 @triton.jit
 def log(value):
-    """Natural logarithm: -inf at 0, NaN below."""
-    return libdevice.log(value)
+    """Natural logarithm: -inf at 0, NaN below.
+
+    Below the normal range by that of value * 2^25: `libdevice.log` takes them as 0 on a GPU.
+    """
+    small = value < 1.1754943508222875e-38
+    power = libdevice.log(tl.where(small, value * 33554432.0, value))
+    return tl.where(small, power - 17.328679513998633, power)
 
 
 @triton.jit
@@ -211,7 +216,10 @@ def cos(value):
 
 @triton.jit
 def pow(value, EXPONENT: tl.constexpr):
-    """Value to the power of EXPONENT; a square is a product, and roots are roots, as in torch."""
+    """Value to the power of EXPONENT; a square is a product, and roots are roots, as in torch.
+
+    On a GPU `libdevice.pow` takes numbers below the normal range as 0.
+    """
     if EXPONENT == 2:
         power = value * value
     elif EXPONENT == 0.5:

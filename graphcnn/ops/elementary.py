@@ -11,6 +11,7 @@ import numpy as np
 from graphcnn.ir.op import Array
 from graphcnn.ops.activation import Unary
 from graphcnn.ops.checks import check_number
+from graphcnn.ops.rounding import UNDERFLOW
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,11 @@ class Pow(Steep):
         return y
 
     def spread(self, x: Array, error: Array, y: Array) -> Array:
-        """That of both ends, and infinite around a pole."""
+        """That of both ends, and infinite around a pole.
+
+        An operand below the normal range may count as 0.
+        """
+        error = np.where((x != 0) & (np.abs(x) < UNDERFLOW), error + UNDERFLOW, error)
         pole = (self.exponent < 0) & (error > 0) & (np.abs(x) <= error)
         return np.where(pole, inf, super().spread(x, error, y))
 
@@ -208,7 +213,10 @@ class Pow(Steep):
         An exact 0 or infinity stays one.
         """
         bound = super().error(inputs, errors, output, unit)
-        off = abs(float(np.float32(self.exponent)) / self.exponent - 1) if self.exponent else 0.0
+        rounded = float(np.float32(self.exponent))
+        if rounded == self.exponent:
+            return bound
+        off = abs(rounded / self.exponent - 1)
         with np.errstate(all="ignore"):
             power = np.abs(np.log(np.abs(output)))
             moved = (np.abs(output) + bound) * np.expm1(off * power)

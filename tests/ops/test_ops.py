@@ -291,6 +291,14 @@ def test_bound_of_a_rounded_exponent():
     assert (allowed <= 120 * F32 * np.abs(exact) + 1e-30).all()
 
 
+def test_a_power_may_take_the_smallest_numbers_as_zero():
+    """As libdevice does on a GPU."""
+    op, x = elementary.Pow(0.25), np.array([1e-40, 2e-38])
+    allowed = op.error((x,), (np.zeros(2),), op.reference(x), F32)
+    assert allowed[0] >= op.reference(x)[0] > 1e-11
+    assert allowed[1] < 1e-6 * op.reference(x)[1]
+
+
 FAR = [
     activation.Sigmoid(),
     activation.Tanh(),
