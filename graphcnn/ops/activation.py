@@ -56,7 +56,7 @@ class Unary(Op):
         """The input's type; raises InvalidAttribute for a number beyond its arithmetic's range."""
         check_operands(self, inputs, input=FLOAT)
         for field in fields(self):
-            if not isinstance(getattr(self, field.name), str):
+            if isinstance(getattr(self, field.name), int | float):
                 check_range(self, field.name, inputs[0].dtype.arithmetic)
         return inputs[0]
 

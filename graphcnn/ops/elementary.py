@@ -93,10 +93,13 @@ class Steep(Unary):
     slope = inf
 
     def spread(self, x: Array, error: Array, y: Array) -> Array:
-        """The farther of the function's values at both ends; infinite where one is undefined."""
+        """The farther of the function's values at both ends; infinite where one is undefined.
+
+        The ends are rounded outwards: an error may be less than half of the last place of x.
+        """
         with np.errstate(all="ignore"):
-            ends = (np.abs(self.reference(end) - y) for end in (x - error, x + error))
-            farther = np.maximum(*ends)
+            ends = np.nextafter(x - error, -inf), np.nextafter(x + error, inf)
+            farther = np.maximum(*(np.abs(self.reference(end) - y) for end in ends))
         return np.where(error > 0, np.where(np.isnan(farther), inf, farther), 0.0)
 
     def error(

@@ -263,6 +263,13 @@ def test_nothing_is_known_where_an_operand_may_leave_the_domain(op, x):
     assert bound_by(op.error, op, (x + 1,), (errors,), op.reference(x + 1), F32) < 0.1
 
 
+def test_bound_of_an_operand_whose_error_is_less_than_its_last_place():
+    x, errors = np.array([700.0]), np.array([5e-14])
+    assert x + errors == x
+    exact = elementary.Exp().reference(x)
+    assert elementary.Exp().error((x,), (errors,), exact, F64) >= exact * 5e-14
+
+
 @pytest.mark.parametrize("op", [activation.Softplus(2.0, 3.0), activation.Softplus(0.5, -1.0)])
 def test_bound_of_softplus_at_its_threshold(op):
     """It steps down there, so that an operand within its error may give either value."""
