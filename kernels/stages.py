@@ -76,6 +76,162 @@ def gelu(value, TANH: tl.constexpr):
 
 
 @triton.jit
+def clamp(value, LEAST: tl.constexpr, MOST: tl.constexpr):
+    """LEAST where smaller, then MOST where larger: NaN stays NaN and a limit of 0 keeps -0."""
+    value = tl.where(value < LEAST, LEAST, value)
+    return tl.where(value > MOST, MOST, value)
+
+
+@triton.jit
+def hardtanh(value, LEAST: tl.constexpr, MOST: tl.constexpr):
+    """The same, with limits in order."""
+    return clamp(value, LEAST, MOST)
+
+
+@triton.jit
+def relu6(value):
+    """Value between 0 and 6."""
+    return clamp(value, 0.0, 6.0)
+
+
+@triton.jit
+def hardsigmoid(value):
+    """Value + 3 between 0 and 6, / 6."""
+    return clamp(value + 3.0, 0.0, 6.0) * (1.0 / 6.0)
+
+
+@triton.jit
+def elu(value, ALPHA: tl.constexpr):
+    """Value where positive, ALPHA * (exp(value) - 1) elsewhere."""
+    return tl.where(value > 0.0, value, ALPHA * libdevice.expm1(value))
+
+
+@triton.jit
+def selu(value):
+    """1.0507 * elu(value, 1.6733)."""
+    return tl.where(
+        value > 0.0, 1.0507009873554805 * value, 1.7580993408473766 * libdevice.expm1(value)
+    )
+
+
+@triton.jit
+def celu(value, ALPHA: tl.constexpr):
+    """Value where positive, ALPHA * (exp(value / ALPHA) - 1) elsewhere."""
+    return tl.where(value > 0.0, value, ALPHA * libdevice.expm1(value * (1.0 / ALPHA)))
+
+
+@triton.jit
+def softsign(value):
+    """Value / (1 + |value|)."""
+    return value / (1.0 + tl.abs(value))
+
+
+@triton.jit
+def softplus(value, BETA: tl.constexpr, THRESHOLD: tl.constexpr):
+    """Log(1 + exp(BETA * value)) / BETA, and value where BETA * value > THRESHOLD.
+
+    The exponential is of -|BETA * value|, so it does not overflow.
+    """
+    scaled = value * BETA
+    soft = libdevice.log1p(libdevice.exp(-tl.abs(scaled))) * (1.0 / BETA)
+    soft = tl.where(value < 0.0, 0.0, value) + soft
+    return tl.where(scaled > THRESHOLD, value, soft)
+
+
+@triton.jit
+def logsigmoid(value):
+    """Log(sigmoid(value)), by the exponential of -|value|, which does not overflow."""
+    return tl.where(value > 0.0, 0.0, value) - libdevice.log1p(libdevice.exp(-tl.abs(value)))
+
+
+@triton.jit
+def mish(value):
+    """Value * tanh(log(1 + e)) = value * e (e + 2) / (e (e + 2) + 2) of e = exp(value).
+
+    From 20 on the factor is 1 in float32, and further e^2 would overflow.
+    """
+    power = libdevice.exp(tl.where(value < 20.0, value, 20.0))
+    product = power * (power + 2.0)
+    return value * (product / (product + 2.0))
+
+
+@triton.jit
+def abs(value):
+    """Size of value."""
+    return tl.abs(value)
+
+
+@triton.jit
+def neg(value):
+    """Value with the other sign; 0 - value would make 0 of 0, not -0."""
+    return value * -1.0
+
+
+@triton.jit
+def exp(value):
+    """E to the power of value."""
+    return libdevice.exp(value)
+
+
+@triton.jit
+def log(value):
+    """Natural logarithm: -inf at 0, NaN below.
+
+    Below the normal range by that of value * 2^25: `libdevice.log` takes them as 0 on a GPU.
+    """
+    small = value < 1.1754943508222875e-38
+    power = libdevice.log(tl.where(small, value * 33554432.0, value))
+    return tl.where(small, power - 17.328679513998633, power)
+
+
+@triton.jit
+def sqrt(value):
+    """Square root, rounded to nearest."""
+    return tl.sqrt_rn(value)
+
+
+@triton.jit
+def rsqrt(value):
+    """1 / square root. The instruction for it flushes small numbers on a GPU."""
+    return 1.0 / tl.sqrt_rn(value)
+
+
+@triton.jit
+def erf(value):
+    """Error function."""
+    return libdevice.erf(value)
+
+
+@triton.jit
+def sin(value):
+    """Sine of radians of any size: `tl.sin` is for small ones on a GPU."""
+    return libdevice.sin(value)
+
+
+@triton.jit
+def cos(value):
+    """Cosine of radians of any size: `tl.cos` is for small ones on a GPU."""
+    return libdevice.cos(value)
+
+
+@triton.jit
+def pow(value, EXPONENT: tl.constexpr):
+    """Value to the power of EXPONENT; a square is a product, and roots are roots, as in torch.
+
+    On a GPU `libdevice.pow` takes numbers below the normal range as 0.
+    """
+    if EXPONENT == 2:
+        power = value * value
+    elif EXPONENT == 0.5:
+        power = sqrt(value)
+    elif EXPONENT == -0.5:
+        power = rsqrt(value)
+    else:
+        power = libdevice.pow(value, EXPONENT * 1.0)
+    return power
+
+
+@triton.jit
 def batch_norm(value, scale, shift):
     """Value * scale + shift, the affine form of a batch norm at inference."""
     return value * scale + shift

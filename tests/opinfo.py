@@ -14,8 +14,15 @@ from torch.nn import functional as F
 
 from graphcnn import errors, ops
 from graphcnn.ir import DType, Graph, Node, Op, Param, TensorType, Value
-from graphcnn.ops import activation
+from graphcnn.ops import activation, elementary, linear_units
 
+_ON_POSITIVES = (
+    elementary.Log(),
+    elementary.Sqrt(),
+    elementary.Rsqrt(),
+    elementary.Pow(0.3),
+    elementary.Pow(-1.0),
+)
 FLOATS = (DType.F16, DType.BF16, DType.F32, DType.F64)
 
 
@@ -40,6 +47,8 @@ class Sample:
         drawn = [2 * rng.standard_normal(shape) for shape in self.shapes]
         if self.op.name == "batch_norm":
             drawn[2] = rng.uniform(0.5, 1.5, self.shapes[2])
+        if self.op in _ON_POSITIVES:
+            drawn = [0.5 + np.abs(array) for array in drawn]
         return [dtype.round(array).astype(np.float64) for array in drawn]
 
     def graph(self, dtype=DType.F32):
@@ -138,6 +147,11 @@ _INTEGERS = (DType.I32,)
 
 def _only_floats(op):
     return Bad(op, ((2, 3),), errors.DTypeMismatch, "floating point", _INTEGERS)
+
+
+def _simple(function, op):
+    """The row of a function of one element without attributes."""
+    return OpInfo(_unary(function), _pointwise(op()), (_only_floats(op),))
 
 
 def _bad_arithmetic(op):
@@ -600,6 +614,80 @@ INFO: dict[str, OpInfo] = {
             Bad(lambda: activation.Gelu("erf"), (), errors.InvalidAttribute, "'none' or 'tanh'"),
             Bad(lambda: activation.Gelu(True), (), errors.InvalidAttribute, "approximate=True"),
             _only_floats(activation.Gelu),
+        ),
+    ),
+    "relu6": _simple(F.relu6, linear_units.Relu6),
+    "clamp": OpInfo(
+        lambda op, x: torch.clamp(x, op.min, op.max),
+        _pointwise(
+            linear_units.Clamp(-0.7, 1.3),
+            linear_units.Clamp(min=-1),
+            linear_units.Clamp(max=1.5),
+        ),
+        (
+            Bad(lambda: linear_units.Clamp(np.nan), (), errors.InvalidAttribute, "min=nan"),
+            Bad(lambda: linear_units.Clamp(0.0, None), (), errors.InvalidAttribute, "max=None"),
+            Bad(lambda: linear_units.Clamp(1e39), ((2,),), errors.InvalidAttribute, "f32 can"),
+            _only_floats(linear_units.Clamp),
+        ),
+    ),
+    "hardtanh": OpInfo(
+        lambda op, x: F.hardtanh(x, op.min_val, op.max_val),
+        _pointwise(linear_units.Hardtanh(), linear_units.Hardtanh(-2, 0.3)),
+        (
+            Bad(lambda: linear_units.Hardtanh(1.0, 0.5), (), errors.InvalidAttribute, "<="),
+            Bad(lambda: linear_units.Hardtanh(max_val="a"), (), errors.InvalidAttribute, "max_"),
+            _only_floats(linear_units.Hardtanh),
+        ),
+    ),
+    "hardsigmoid": _simple(F.hardsigmoid, linear_units.Hardsigmoid),
+    "elu": OpInfo(
+        lambda op, x: F.elu(x, op.alpha),
+        _pointwise(linear_units.Elu(), linear_units.Elu(0.3), linear_units.Elu(-2)),
+        (
+            Bad(lambda: linear_units.Elu(np.inf), (), errors.InvalidAttribute, "finite"),
+            Bad(lambda: linear_units.Elu(1e39), ((2,),), errors.InvalidAttribute, "f32 can"),
+            _only_floats(linear_units.Elu),
+        ),
+    ),
+    "selu": _simple(F.selu, linear_units.Selu),
+    "celu": OpInfo(
+        lambda op, x: F.celu(x, op.alpha),
+        _pointwise(linear_units.Celu(), linear_units.Celu(0.3), linear_units.Celu(2)),
+        (
+            Bad(lambda: linear_units.Celu(0.0), (), errors.InvalidAttribute, "at least"),
+            Bad(lambda: linear_units.Celu(-1.0), (), errors.InvalidAttribute, "at least"),
+            _only_floats(linear_units.Celu),
+        ),
+    ),
+    "softplus": OpInfo(
+        lambda op, x: F.softplus(x, op.beta, op.threshold),
+        _pointwise(activation.Softplus(), activation.Softplus(0.6, 30.0)),
+        (
+            Bad(lambda: activation.Softplus(0.0), (), errors.InvalidAttribute, "at least"),
+            Bad(lambda: activation.Softplus(1, np.inf), (), errors.InvalidAttribute, "threshold="),
+            _only_floats(activation.Softplus),
+        ),
+    ),
+    "softsign": _simple(F.softsign, activation.Softsign),
+    "logsigmoid": _simple(F.logsigmoid, activation.Logsigmoid),
+    "mish": _simple(F.mish, activation.Mish),
+    "abs": _simple(torch.abs, elementary.Abs),
+    "neg": _simple(torch.neg, elementary.Neg),
+    "exp": _simple(torch.exp, elementary.Exp),
+    "log": _simple(torch.log, elementary.Log),
+    "sqrt": _simple(torch.sqrt, elementary.Sqrt),
+    "rsqrt": _simple(torch.rsqrt, elementary.Rsqrt),
+    "erf": _simple(torch.erf, elementary.Erf),
+    "sin": _simple(torch.sin, elementary.Sin),
+    "cos": _simple(torch.cos, elementary.Cos),
+    "pow": OpInfo(
+        lambda op, x: torch.pow(x, op.exponent),
+        _pointwise(elementary.Pow(), elementary.Pow(3), elementary.Pow(0.3), elementary.Pow(-1.0)),
+        (
+            Bad(lambda: elementary.Pow(np.nan), (), errors.InvalidAttribute, "finite"),
+            Bad(lambda: elementary.Pow(True), (), errors.InvalidAttribute, "finite"),
+            _only_floats(elementary.Pow),
         ),
     ),
     "dropout": OpInfo(

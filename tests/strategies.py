@@ -53,10 +53,11 @@ def fitted(sample: Sample, type: TensorType) -> Sample | None:
 
 @cache
 def is_tame(sample: Sample) -> bool:
-    """Finite numbers stay finite: negative ones, zero and positive ones."""
+    """Finite numbers stay finite in float32: negative ones, zero and positive ones, also large."""
     first, *others = sample.operands()
     with np.errstate(all="ignore"):
-        made = [sample.op.reference(np.full(first.shape, n), *others) for n in (-2.0, 0.0, 2.0)]
+        filled = [np.full(first.shape, number) for number in (-1e30, -2.0, 0.0, 2.0, 1e30)]
+        made = np.float32([sample.op.reference(x, *others) for x in filled])
     return bool(np.isfinite(made).all())
 
 
@@ -162,8 +163,11 @@ class Drawing:
 
     def sampled(self, x: Tensor, kind: OpKind | None = None) -> Tensor:
         """Some operator of the table, or of one kind of them, applied to x."""
-        table = [i for i in opinfo.INFO.values() if kind in (None, i.samples[0].op.kind)]
+        kinds = [*dict.fromkeys(info.samples[0].op.kind for info in opinfo.INFO.values())]
+        kinds += [OpKind.ELEMENTWISE] * 3  # which most operators are of
         for _ in range(8):
+            chosen = self.pick(kinds) if kind is None else kind
+            table = [i for i in opinfo.INFO.values() if i.samples[0].op.kind is chosen]
             found = fitted(self.pick(self.pick(table).samples), x.type)
             if found and found.output(x.dtype).size <= _LARGEST and self.accepts(found):
                 return self.applied(found, x)

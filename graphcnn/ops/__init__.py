@@ -1,11 +1,12 @@
 """The operators: one class each, with attributes, shape rule, reference, cost and error bound.
 
-The functions of one element are in `ops.activation`; nothing lists them.
+The functions of one element are in `activation`, `linear_units` and `elementary`; nothing lists
+them.
 """
 
-from graphcnn.ops.activation import LogSoftmax as LogSoftmax
-from graphcnn.ops.activation import Normalized as Normalized
-from graphcnn.ops.activation import Softmax as Softmax
+from graphcnn.ops import activation as activation
+from graphcnn.ops import elementary as elementary
+from graphcnn.ops import linear_units as linear_units
 from graphcnn.ops.activation import Unary as Unary
 from graphcnn.ops.anchor import Anchor as Anchor
 from graphcnn.ops.arithmetic import Add as Add
@@ -32,4 +33,7 @@ from graphcnn.ops.shape import Dropout as Dropout
 from graphcnn.ops.shape import Flatten as Flatten
 from graphcnn.ops.shape import Pad as Pad
 from graphcnn.ops.shape import Reshape as Reshape
+from graphcnn.ops.softmax import LogSoftmax as LogSoftmax
+from graphcnn.ops.softmax import Normalized as Normalized
+from graphcnn.ops.softmax import Softmax as Softmax
 from graphcnn.ops.window import Window as Window

@@ -1,4 +1,4 @@
-"""Activations: functions of one element, and softmax along a dimension."""
+"""Functions of one element, and the smooth activations."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.ir.op import Array, Cost, Op, OpKind, gamma
+from graphcnn.ir.op import Array, Op, OpKind
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import (
     FLOAT,
     check_choice,
-    check_dim,
-    check_integer,
     check_number,
     check_operands,
     check_range,
@@ -31,7 +29,8 @@ class Unary(Op):
         roundings: Relative error of a computed f, in units; none where it only selects.
         gate: For f(x) = x * g(x) whose computed g, of size at most 1, has an absolute error: that
             error in units, beside underflow.
-        monotone: Whether f never decreases: it then commutes with the maximum.
+        monotone: Whether f never decreases, nor makes NaN of a number or an infinity: it then
+            commutes with the maximum.
     """
 
     kind: ClassVar[OpKind] = OpKind.ELEMENTWISE
@@ -54,15 +53,23 @@ class Unary(Op):
         return tuple(getattr(self, field.name) for field in fields(self))
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        """The input's type."""
+        """The input's type; raises InvalidAttribute for a number beyond its arithmetic's range."""
         check_operands(self, inputs, input=FLOAT)
+        for field in fields(self):
+            if isinstance(getattr(self, field.name), int | float):
+                check_range(self, field.name, inputs[0].dtype.arithmetic)
         return inputs[0]
+
+    def spread(self, x: Array, error: Array, y: Array) -> Array:
+        """How far f gets from y = f(x) within `error` of x: the slope times that."""
+        bound: Array = self.slope * error
+        return bound
 
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
     ) -> Array:
-        """The slope times the operand's error, plus the function's own rounding."""
-        bound: Array = self.slope * errors[0]
+        """What the operand's error makes of the value, plus the function's own rounding."""
+        bound = self.spread(inputs[0], errors[0], output)
         if not self.roundings:
             return bound
         bound = bound + self.roundings * unit * (np.abs(output) + bound) + UNDERFLOW
@@ -109,12 +116,6 @@ class LeakyRelu(Unary):
     def monotone(self) -> bool:
         """Not with a negative slope; one of 0 makes NaN of -inf."""
         return self.negative_slope > 0
-
-    def infer(self, *inputs: TensorType) -> TensorType:
-        """The input's type; raises InvalidAttribute for a slope beyond its arithmetic's range."""
-        type = super().infer(*inputs)
-        check_range(self, "negative_slope", type.dtype.arithmetic)
-        return type
 
     def reference(self, *inputs: Array) -> Array:
         """The formula."""
@@ -219,107 +220,105 @@ class Gelu(Unary):
 
 
 @dataclass(frozen=True)
-class Normalized(Op):
-    """An op whose output elements depend on all input elements along `dim`."""
+class Softsign(Unary):
+    """y = x / (1 + |x|): NaN at infinities."""
 
-    kind: ClassVar[OpKind] = OpKind.REDUCTION
-    dim: int = 1
+    name: ClassVar[str] = "softsign"
+    monotone = False  # NaN at -inf
+    roundings = 6  # the sum, a quotient within two units in the last place, and a second order
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        y: Array = inputs[0] / (1 + np.abs(inputs[0]))
+        return y
+
+
+@dataclass(frozen=True)
+class Softplus(Unary):
+    """y = log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold.
+
+    Raises:
+        InvalidAttribute: for a beta that is not positive, or a threshold that is not finite.
+    """
+
+    name: ClassVar[str] = "softplus"
+    # The exponential and the logarithm within two units in the last place, the sum, the factor
+    # 1 / beta, its product, and what these add to each other.
+    roundings = 12
+    beta: float = 1.0
+    threshold: float = 20.0
 
     def __post_init__(self) -> None:
-        check_integer(self, "dim", 0)
+        check_number(self, "beta", least=UNDERFLOW)
+        check_number(self, "threshold")
 
-    def infer(self, *inputs: TensorType) -> TensorType:
-        """The input's type; raises RankError when it lacks the dimension."""
-        check_operands(self, inputs, input=FLOAT)
-        check_dim(self, self.dim, inputs[0])
-        return inputs[0]
-
-    def cost(self, inputs: tuple[TensorType, ...], output: TensorType) -> Cost:
-        """Maximum, subtraction, exponential, sum, and a division or subtraction, per element."""
-        return Cost(0, 5 * output.size, output.size, output.size)
-
-
-@dataclass(frozen=True)
-class Softmax(Normalized):
-    """y_i = exp(x_i - m) / sum over j of exp(x_j - m), m = max over j of x_j, along `dim`."""
-
-    name: ClassVar[str] = "softmax"
+    @property
+    def monotone(self) -> bool:
+        """Where the step down to x at the threshold, of exp(-threshold), is below rounding."""
+        return self.threshold >= 17
 
     def reference(self, *inputs: Array) -> Array:
         """The formula."""
-        powers = np.exp(inputs[0] - inputs[0].max(axis=self.dim, keepdims=True))
-        y: Array = powers / powers.sum(axis=self.dim, keepdims=True)
-        return y
-
-    def error(
-        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-    ) -> Array:
-        """Perturbation of numerators and of the weighted denominator.
-
-        With every exponent x_j - m off by at most r_j, the exact numerator is scaled by a factor
-        in exp(+-r_i) and the denominator by one in sum_j y_j exp(+-r_j); so the relative error is
-        at most exp(r_i) / sum_j y_j exp(-r_j) - 1 (upwards; downwards it is less).
-        """
-        slack = exponent_slack(inputs[0], errors[0], self.dim, unit)
-        terms = inputs[0].shape[self.dim] + 4
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            shrunk = (output * np.exp(-slack)).sum(axis=self.dim, keepdims=True)
-            grown = np.exp(slack) / shrunk
-            bound = output * ((1 + gamma(terms, unit)) * grown - 1) + 2 * UNDERFLOW
-        # Both the exact and the computed value lie in [0, 1]; fmin also drops 0 * inf.
-        largest: Array = np.fmin(bound, 1 + gamma(terms, unit))
-        return largest
-
-
-@dataclass(frozen=True)
-class LogSoftmax(Normalized):
-    """y_i = x_i - m - log(sum over j of exp(x_j - m)), m = max over j of x_j, along `dim`."""
-
-    name: ClassVar[str] = "log_softmax"
-
-    def reference(self, *inputs: Array) -> Array:
-        """The formula."""
-        centred = inputs[0] - inputs[0].max(axis=self.dim, keepdims=True)
-        y: Array = centred - np.log(np.exp(centred).sum(axis=self.dim, keepdims=True))
-        return y
-
-    def error(
-        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-    ) -> Array:
-        """The numerator's own slack, plus the logarithm of the denominator's factor.
-
-        With exponents off by r_j the sum is scaled by a factor in sum_j p_j exp(+-r_j), where p is
-        the softmax; rounding the sum adds a factor 1 + gamma(n).
-        """
         (x,) = inputs
-        slack = exponent_slack(x, errors[0], self.dim, unit)
-        terms = x.shape[self.dim] + 2
-        with np.errstate(over="ignore", invalid="ignore"):
-            logarithm = (x - x.max(axis=self.dim, keepdims=True)) - output
-            odds = np.exp(output)
-            up = np.log((odds * np.exp(slack)).sum(axis=self.dim, keepdims=True))
-            down = -np.log((odds * np.exp(-slack)).sum(axis=self.dim, keepdims=True))
-        factor = np.maximum(up, down) + 2 * gamma(terms, unit)
-        own = TRANSCENDENTAL * unit * (1 + np.abs(logarithm)) + 4 * unit * np.abs(output)
-        bound: Array = (1 + 2 * unit) * (slack + factor) + own + UNDERFLOW
-        return bound
+        y: Array = np.where(x * self.beta > self.threshold, x, _softplus(x * self.beta) / self.beta)
+        return y
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """The general one, that of beta * x, and the step where this may pass the threshold."""
+        reach = np.abs(inputs[0]) + errors[0]
+        bound = super().error(inputs, errors, output, unit) + UNDERFLOW / self.beta
+        # An error r of x counts r times the slope, which is at most 1 and at most beta * y.
+        slope = np.minimum(1.0, self.beta * (np.abs(output) + bound))
+        scaled = 0.0 if self.beta == 1 else 3 * unit * reach
+        bound = bound + scaled * slope
+        distance = np.abs(inputs[0] * self.beta - self.threshold)
+        near = distance <= self.beta * (errors[0] + scaled) + unit * abs(self.threshold)
+        step = np.logaddexp(0.0, -self.threshold) / self.beta
+        return bound + np.where(near, step, 0.0)
 
 
-def exponent_slack(x: Array, error: Array, dim: int, unit: float) -> Array:
-    """Bound r on the error of the exponents x - max(x), rounding of the exponential included.
+@dataclass(frozen=True)
+class Logsigmoid(Unary):
+    """y = log(1 / (1 + exp(-x)))."""
 
-    The computed maximum may be off by the largest error, but any common shift of the exponents
-    cancels; so only each element's own error, the rounding of the difference, and the relative
-    error of the exponential count. An infinite difference and its exponential, 0, are exact.
+    name: ClassVar[str] = "logsigmoid"
+    # The exponential and the logarithm within two units in the last place, and the difference.
+    roundings = 10
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        y: Array = -_softplus(-inputs[0])
+        return y
+
+
+@dataclass(frozen=True)
+class Mish(Unary):
+    """y = x * tanh(log(1 + exp(x))): NaN at -inf.
+
+    Source: D. Misra, Mish: A Self Regularized Non-Monotonic Activation Function, 2020.
     """
-    distance = np.abs(x - x.max(axis=dim, keepdims=True))
-    distance = distance + error + error.max(axis=dim, keepdims=True)
-    slack: Array = error + np.where(np.isinf(distance), 0.0, unit * (distance + TRANSCENDENTAL))
-    return slack
+
+    name: ClassVar[str] = "mish"
+    slope = 1.0885  # 1.08850 at x = 1.4915
+    roundings = 12
+    gate = 0  # the exponential may underflow
+    monotone = False
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        y: Array = inputs[0] * np.tanh(_softplus(inputs[0]))
+        return y
 
 
 def _logistic(x: Array) -> Array:
     # exp of -|x| cannot overflow.
     power = np.exp(-np.abs(x))
     y: Array = np.where(x >= 0, 1.0, power) / (1 + power)
+    return y
+
+
+def _softplus(x: Array) -> Array:
+    y: Array = np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
     return y

@@ -94,6 +94,17 @@ def _unary(op: ops.Unary) -> Torch:
     return lambda x: function(x, **vars(op))
 
 
+def _unary_in_float32(op: ops.Unary) -> Torch:
+    """Where torch composes its function, it would round to half precision on the way."""
+    function = _unary(op)
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+        return function(x.to(wide)).to(x.dtype)
+
+    return call
+
+
 def _conv(op: ops.Conv) -> Torch:
     function = getattr(F, op.name)
     begins, ends = op.padding[: op.rank], op.padding[op.rank :]
@@ -190,6 +201,9 @@ def _arithmetic(function: Torch) -> Callable[[Any], Torch]:
 
 TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Unary: _unary,
+    ops.activation.Softsign: _unary_in_float32,
+    ops.elementary.Pow: _unary_in_float32,
+    ops.elementary.Rsqrt: _unary_in_float32,
     ops.Add: _arithmetic(torch.add),
     ops.AvgPool: _avg_pool,
     ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),

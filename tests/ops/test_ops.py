@@ -12,7 +12,8 @@ import graphcnn as gx
 from graphcnn import ops
 from graphcnn.errors import DTypeMismatch, GraphCNNError, InvalidGraph
 from graphcnn.ir import Cost, DType, Op, OpKind, TensorType, gamma, parse, verify
-from graphcnn.ops import activation
+from graphcnn.ir.evaluate import bound_by
+from graphcnn.ops import activation, elementary, linear_units
 from graphcnn.ops.checks import FLOAT, INTEGER, check_operands
 from tests.opinfo import BAD, FLOATS, INFO, SAMPLES
 from tests.tolerance import F64
@@ -209,6 +210,102 @@ def test_bound_holds_for_wrong_operands(sample, size):
             assert (off <= allowed[finite] * (1 + 1e-9) + 1e-14).all()
 
 
+EDGES = [
+    (elementary.Exp(), [-np.inf, np.inf, 800.0], [0.0, np.inf, np.inf]),
+    (elementary.Log(), [-1.0, -0.0, 0.0, np.inf], [np.nan, -np.inf, -np.inf, np.inf]),
+    (elementary.Sqrt(), [-1.0, -0.0, 0.0, np.inf], [np.nan, -0.0, 0.0, np.inf]),
+    (elementary.Rsqrt(), [-1.0, -0.0, 0.0, np.inf], [np.nan, -np.inf, np.inf, 0.0]),
+    (elementary.Sin(), [-0.0, np.inf, -np.inf], [-0.0, np.nan, np.nan]),
+    (elementary.Cos(), [0.0, np.inf, -np.inf], [1.0, np.nan, np.nan]),
+    (elementary.Neg(), [0.0, -0.0, np.inf], [-0.0, 0.0, -np.inf]),
+    (elementary.Pow(-1), [0.0, -0.0, np.inf], [np.inf, -np.inf, 0.0]),
+    (elementary.Pow(0.5), [-1.0, -0.0, -np.inf], [np.nan, -0.0, np.nan]),
+    (elementary.Pow(-0.5), [-0.0, -np.inf, np.inf], [-np.inf, np.nan, 0.0]),
+    (elementary.Pow(0.3), [-1.0, -np.inf, np.inf], [np.nan, np.inf, np.inf]),
+    (elementary.Pow(0), [np.nan, np.inf, 0.0], [1.0, 1.0, 1.0]),
+    (linear_units.Clamp(1.0, -1.0), [-5.0, 5.0, np.nan], [-1.0, -1.0, np.nan]),
+]
+
+
+@pytest.mark.parametrize(("op", "x", "wanted"), EDGES, ids=str)
+def test_edges_of_domains(op, x, wanted):
+    """As in torch, and known: the bound is 0 where nothing is uncertain."""
+    x, wanted = np.array(x), np.array(wanted)
+    with np.errstate(all="ignore"):
+        got = op.reference(x)
+    np.testing.assert_array_equal(got, wanted)
+    known = ~np.isnan(wanted)
+    np.testing.assert_array_equal(np.signbit(got)[known], np.signbit(wanted)[known])
+    in_torch = INFO[op.name].torch(op, torch.tensor(x)).numpy()
+    np.testing.assert_array_equal(in_torch, wanted)
+    special = ~np.isfinite(wanted)
+    allowed = bound_by(op.error, op, (x,), (np.zeros(x.shape),), got, F32)
+    assert (allowed[special] == 0).all()
+    assert np.isfinite(allowed).all()
+
+
+NEAR_EDGES = [
+    (elementary.Log(), 0.01),
+    (elementary.Log(), -0.01),
+    (elementary.Sqrt(), 0.01),
+    (elementary.Sqrt(), -0.01),
+    (elementary.Rsqrt(), 0.01),
+    (elementary.Pow(-1), 0.01),
+    (elementary.Pow(-2), -0.01),
+    (elementary.Pow(0.5), 0.01),
+]
+
+
+@pytest.mark.parametrize(("op", "x"), NEAR_EDGES, ids=str)
+def test_nothing_is_known_where_an_operand_may_leave_the_domain(op, x):
+    x, errors = np.array([x]), np.array([0.02])
+    assert bound_by(op.error, op, (x,), (errors,), op.reference(x), F32) == np.inf
+    assert bound_by(op.error, op, (x + 1,), (errors,), op.reference(x + 1), F32) < 0.1
+
+
+def test_bound_of_an_operand_whose_error_is_less_than_its_last_place():
+    x, errors = np.array([700.0]), np.array([5e-14])
+    assert x + errors == x
+    exact = elementary.Exp().reference(x)
+    assert elementary.Exp().error((x,), (errors,), exact, F64) >= exact * 5e-14
+
+
+@pytest.mark.parametrize("op", [activation.Softplus(2.0, 3.0), activation.Softplus(0.5, -1.0)])
+def test_bound_of_softplus_at_its_threshold(op):
+    """It steps down there, so that an operand within its error may give either value."""
+    (x,) = np.array([[op.threshold / op.beta]])
+    for power in range(2, 30, 3):
+        errors = np.full(1, 2.0**-power)
+        for at in (x - errors / 2, x + errors / 2):
+            exact = op.reference(at)
+            allowed = op.error((at,), (errors,), exact, F32)
+            off = [np.abs(op.reference(at + move) - exact) for move in (-errors, errors)]
+            assert (np.max(off, axis=0) <= allowed).all()
+    far = op.error((x + 1,), (errors,), op.reference(x + 1), F32)
+    assert (far < 1e-5).all()
+    assert not op.monotone
+
+
+def test_bound_of_a_rounded_exponent():
+    """A large power of an exponent that float32 does not hold."""
+    op = elementary.Pow(30.1)
+    x = np.linspace(0.5, 10, 2001, dtype=np.float32)
+    exact = op.reference(x.astype(np.float64))
+    allowed = op.error((x.astype(np.float64),), (np.zeros(x.shape),), exact, F32)
+    rounded = elementary.Pow(float(np.float32(30.1))).reference(x.astype(np.float64))
+    assert (np.abs(rounded - exact) <= allowed).all()
+    assert (np.abs(rounded - exact) > 10 * F32 * np.abs(exact)).any()
+    assert (allowed <= 120 * F32 * np.abs(exact) + 1e-30).all()
+
+
+def test_a_power_may_take_the_smallest_numbers_as_zero():
+    """As libdevice does on a GPU."""
+    op, x = elementary.Pow(0.25), np.array([1e-40, 2e-38])
+    allowed = op.error((x,), (np.zeros(2),), op.reference(x), F32)
+    assert allowed[0] >= op.reference(x)[0] > 1e-11
+    assert allowed[1] < 1e-6 * op.reference(x)[1]
+
+
 FAR = [
     activation.Sigmoid(),
     activation.Tanh(),
@@ -216,6 +313,17 @@ FAR = [
     activation.Hardswish(),
     activation.Gelu(),
     activation.Gelu("tanh"),
+    activation.Logsigmoid(),
+    activation.Mish(),
+    activation.Softplus(),
+    activation.Softplus(0.6, 30.0),
+    activation.Softsign(),
+    linear_units.Celu(0.3),
+    linear_units.Elu(-2.0),
+    linear_units.Selu(),
+    elementary.Cos(),
+    elementary.Erf(),
+    elementary.Sin(),
 ]
 
 
@@ -228,7 +336,9 @@ def test_bound_of_exponentials_far_out(op):
     computed = INFO[op.name].torch(op, torch.tensor(x)).numpy().astype(np.float64)
     assert (np.abs(computed - exact) <= allowed).all()
     cancelling = 9 * F32 * np.abs(x) * isinstance(op, activation.Gelu)
-    assert (allowed <= 9 * F32 * np.abs(exact) + cancelling + 112 * 2.0**-126).all()
+    scaled = 3 * F32 * np.abs(x) * np.minimum(exact, 1) * (op == activation.Softplus(0.6, 30.0))
+    relative = max(9, op.roundings + 1) * F32 * np.abs(exact)
+    assert (allowed <= relative + cancelling + scaled + 112 * 2.0**-126).all()
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
@@ -255,12 +365,18 @@ UNARY = [*dict.fromkeys(sample.op for sample in of_class(ops.Unary))]
 
 @pytest.mark.parametrize("op", UNARY, ids=str)
 def test_traits_of_unary_ops(op):
-    """The slope is the steepest, and `monotone` is true of those that never decrease."""
+    """The slope is the steepest, and `monotone` is true of those that never fall or make NaN."""
     x = np.linspace(-12, 12, 240001)
     steps = np.diff(op.reference(x))
     steepest = np.abs(steps).max() / (x[1] - x[0])
-    assert op.slope / 1.001 <= steepest <= op.slope * (1 + 1e-9)
-    assert op.monotone == bool((steps >= 0).all())
+    if op.slope < np.inf:
+        assert op.slope / 1.001 <= steepest <= op.slope * (1 + 1e-9)
+    else:
+        # None is the largest: it grows without end outwards, or towards 0.
+        assert isinstance(op, elementary.Steep)
+    with np.errstate(invalid="ignore"):
+        y = op.reference(np.array([-np.inf, *x, np.inf]))
+    assert op.monotone == bool((y[1:] >= y[:-1]).all())
     told = dataclasses.asdict(op).values()
     assert op.params == tuple(
         value == "tanh" if isinstance(value, str) else value for value in told
