@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from graphcnn.errors import (
     GraphCNNError,
@@ -23,7 +23,7 @@ from graphcnn.frontend.weights import as_array, numbers_of
 from graphcnn.ir.op import Array, Op
 from graphcnn.ir.types import DType, TensorType
 from graphcnn.ir.verify import check_name
-from graphcnn.ops import Add, Mul
+from graphcnn.ops import Add, Arithmetic, Div, Maximum, Minimum, Mul, Sub
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _order = itertools.count()
@@ -190,38 +190,57 @@ def on_the_users_line(function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
-@on_the_users_line
-def add(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
-    """x + y with NumPy's broadcasting; `other` may be a tensor, an array or a number.
+class Binary(Protocol):
+    """A function of two operands."""
 
-    A number keeps float32's precision beside half-precision tensors, as in PyTorch.
+    def __call__(self, input: WeightLike, other: WeightLike, *, name: str | None = None) -> Tensor:
+        """The op applied to both."""
+
+
+def binary(op: type[Arithmetic]) -> Binary:
+    """The function that applies an op to two operands, under the op's name."""
+
+    def function(input: WeightLike, other: WeightLike, *, name: str | None = None) -> Tensor:
+        dtype = (input if isinstance(input, Tensor) else symbolic(other)).dtype
+        roles = ("input", "other")
+        return Call(
+            op(),
+            [
+                _operand(value, dtype, f"{name or op.name}.{role}")
+                for value, role in zip((input, other), roles, strict=True)
+            ],
+            roles,
+            name,
+        )
+
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = f"""{op.__doc__}
+
+    With NumPy's broadcasting; one of both may be an array or a number. A number keeps float32's
+    precision beside half-precision tensors, as in PyTorch.
 
     Raises:
-        ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
+        InputKindError, ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
     """
-    return _arithmetic(Add(), input, other, name)
+    return on_the_users_line(function)
 
 
-@on_the_users_line
-def mul(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
-    """x * y with NumPy's broadcasting; `other` may be a tensor, an array or a number.
-
-    A number keeps float32's precision beside half-precision tensors, as in PyTorch.
-
-    Raises:
-        ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
-    """
-    return _arithmetic(Mul(), input, other, name)
+def _operand(value: WeightLike, dtype: DType, name: str) -> Tensor:
+    """A tensor, or the weight made from an array or a number beside one of `dtype`."""
+    if isinstance(value, Tensor):
+        return value
+    value = as_array(value)
+    # A number is as wide as its arithmetic.
+    wide = getattr(value, "ndim", 0) == 0
+    return Weight.of(value, dtype.arithmetic if wide else dtype, name)
 
 
-def _arithmetic(op: Op, input: Tensor, other: WeightLike, name: str | None) -> Call:
-    dtype = symbolic(input).dtype
-    if not isinstance(other, Tensor):
-        other = as_array(other)
-        # A number is as wide as its arithmetic.
-        wide = getattr(other, "ndim", 0) == 0
-        other = Weight.of(other, dtype.arithmetic if wide else dtype, f"{name or op.name}.other")
-    return Call(op, [input, other], ["input", "other"], name)
+add = binary(Add)
+sub = binary(Sub)
+mul = binary(Mul)
+div = binary(Div)
+minimum = binary(Minimum)
+maximum = binary(Maximum)
 
 
 @on_the_users_line
