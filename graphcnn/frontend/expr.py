@@ -73,8 +73,23 @@ class Tensor:
     def __add__(self, other: object) -> Tensor:
         return add(self, other)
 
+    def __sub__(self, other: object) -> Tensor:
+        return sub(self, other)
+
+    def __rsub__(self, other: object) -> Tensor:
+        return sub(other, self)
+
     def __mul__(self, other: object) -> Tensor:
         return mul(self, other)
+
+    def __truediv__(self, other: object) -> Tensor:
+        return div(self, other)
+
+    def __rtruediv__(self, other: object) -> Tensor:
+        return div(other, self)
+
+    def __neg__(self) -> Tensor:
+        return mul(self, -1.0)
 
     __radd__ = __add__
     __rmul__ = __mul__

@@ -8,7 +8,7 @@ import torch
 
 import graphcnn as gx
 from graphcnn import errors, ops
-from graphcnn.ir import DType, TensorType, rebatch, verify
+from graphcnn.ir import DType, Op, TensorType, rebatch, verify
 from tests.opinfo import INFO
 from tests.tolerance import assert_within_bounds
 
@@ -183,6 +183,48 @@ def test_operators():
     value = RNG.standard_normal((1, 2, 2, 2))
     wanted = 2 * (value + 1.5) * value + 4
     assert_within_bounds(net, {"image": value}, {net.outputs[0]: wanted})
+
+
+def test_operators_whose_operands_have_an_order():
+    x, vector, value = (
+        image(1, 2, 2, 2),
+        np.array([[[3.0]], [[-0.5]]]),
+        1 + RNG.random((1, 2, 2, 2)),
+    )
+    outputs = [
+        x - 1,
+        1 - x,
+        x / 2,
+        2 / x,
+        vector - x,
+        x - vector,
+        vector / x,
+        x / torch.ones(2),
+        -x,
+    ]
+    net = gx.graph("g", [*outputs, torch.ones(2) / x])
+    a, v = value, vector
+    wanted = [a - 1, 1 - a, a / 2, 2 / a, v - a, a - v, v / a, a, -a, 1 / a]
+    named = dict(zip(net.outputs, wanted, strict=True))
+    assert_within_bounds(net, {"image": value}, named)
+    assert [str(only_op(y)) for y in (1 - x, 1 / x, -x)] == ["sub()", "div()", "mul()"]
+    assert list(gx.graph("g", gx.sub(1.0, x, name="y")).param_by_name) == ["y.input"]
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div", "minimum", "maximum"])
+def test_functions_of_two_operands_take_one_tensor_at_least(name):
+    function, x, number = getattr(gx, name), image(), np.float32(0.5)
+    for pair in ((x, x), (x, number), (number, x), (x, weight(4, 1, 1)), (weight(4, 1, 1), x)):
+        assert only_op(function(*pair)).name == name
+    for pair in ((number, number), (weight(2), 1.0), ("x", x), (x, None), (x, True)):
+        with pytest.raises(errors.InputKindError) as caught:
+            function(*pair)
+        assert f"{name} ({__file__}" in caught.value.where
+    with pytest.raises(errors.NonFiniteWeights):
+        function(np.nan, x)
+    with pytest.raises(errors.ShapeError, match="broadcast"):
+        function(weight(5), x)
+    assert f"y = {Op.registry[name].__doc__[4:]}" in function.__doc__
 
 
 def test_equal_scalars_of_different_nodes_are_separate_params():
