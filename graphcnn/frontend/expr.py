@@ -3,11 +3,13 @@ collects them."""
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -35,6 +37,8 @@ WeightLike = Any
 
 class Tensor:
     """A value of the network being written: a type, and how it comes about.
+
+    The functions of operators are methods too: `x.flatten(1)` is `gx.flatten(x, 1)`.
 
     Attributes:
         type: Shape and dtype.
@@ -94,8 +98,30 @@ class Tensor:
     __radd__ = __add__
     __rmul__ = __mul__
 
+    def __getattr__(self, name: str) -> Callable[..., Tensor]:
+        function = _method(name)
+        if function is None:
+            near = difflib.get_close_matches(name, dir(self))
+            hint = f"did you mean {' or '.join(near)}?" if near else "dir() lists what it has"
+            raise AttributeError(f"a symbolic tensor has no attribute '{name}'; {hint}")
+        return partial(function, self)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *filter(_method, Op.registry)]
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self.name or 'unnamed'}: {self.type}>"
+
+
+def _method(name: str) -> Callable[..., Tensor] | None:
+    """The public function of an operator, if its first parameter is `input`."""
+    if name not in Op.registry:
+        return None
+    # The package loads it by its name: an import would be a circle, as functions import this file.
+    public = sys.modules[__name__.partition(".")[0]]
+    function: Callable[..., Tensor] | None = getattr(public, name, None)
+    takes_input = function is not None and next(iter(signature(function).parameters)) == "input"
+    return function if takes_input else None
 
 
 class Input(Tensor):

@@ -227,6 +227,62 @@ def test_functions_of_two_operands_take_one_tensor_at_least(name):
     assert f"y = {Op.registry[name].__doc__[4:]}" in function.__doc__
 
 
+METHODS = sorted(set(INFO) - {"concat"})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_operators_are_methods(name):
+    x = image()
+    assert name in dir(x)
+    method = getattr(x, name)
+    assert (method.func, method.args) == (getattr(gx, name), (x,))
+
+
+def test_methods_make_the_same_graph():
+    x, w = image(), weight(3, 4, 3, 3)
+    h = x.conv2d(w, padding=1, name="conv").relu().max_pool2d(2).add(1.0)
+    method = gx.graph("g", h.leaky_relu(0.2).flatten(1).softmax(-1))
+    h = gx.add(gx.max_pool2d(gx.relu(gx.conv2d(x, w, padding=1, name="conv")), 2), 1.0)
+    assert method == gx.graph("g", gx.softmax(gx.flatten(gx.leaky_relu(h, 0.2), 1), -1))
+
+
+def test_sizes_of_a_reshape_are_a_tuple_or_arguments():
+    x = image()
+    for h in (x.reshape(2, -1), x.reshape((2, -1)), gx.reshape(x, 2, -1), x.reshape([2, -1])):
+        assert only_op(h) == ops.Reshape((2, -1))
+    assert only_op(x.reshape(-1)) == only_op(gx.reshape(x, shape=(-1,))) == ops.Reshape((-1,))
+    for wrong in ((2, (3,)), ((2, -1), 3), (2.5,), (True,), ("ab",)):
+        with pytest.raises(errors.InvalidAttribute):
+            x.reshape(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("rleu", "did you mean relu"),
+        ("leakyrelu", "did you mean leaky_relu"),
+        ("shap", "did you mean shape"),
+        ("concat", "no attribute 'concat'"),
+        ("fused", "no attribute 'fused'"),
+        ("compile", "no attribute 'compile'"),
+        ("__bool__", "no attribute '__bool__'"),
+        ("xyzzy", r"'xyzzy'; dir\(\) lists"),
+    ],
+)
+def test_other_methods_are_none(name, says):
+    assert not hasattr(image(), name)
+    with pytest.raises(AttributeError, match=says):
+        getattr(image(), name)
+
+
+def test_errors_of_methods_name_the_users_line():
+    with pytest.raises(errors.RankError) as caught:
+        image().linear(weight(3, 9)).conv2d(weight(3, 4, 3))
+    assert f"conv2d ({__file__}" in caught.value.where
+    with pytest.raises(TypeError, match=r"relu\(\) too many"):
+        image().relu(0.5)
+
+
 def test_equal_scalars_of_different_nodes_are_separate_params():
     x = image()
     assert len(gx.graph("g", (x + 1) * (x + 1)).params) == 2
