@@ -8,9 +8,13 @@ from .files import save as save
 from .frontend.collect import graph as graph
 from .frontend.expr import Tensor as Tensor
 from .frontend.expr import add as add
+from .frontend.expr import div as div
 from .frontend.expr import input as input
+from .frontend.expr import maximum as maximum
+from .frontend.expr import minimum as minimum
 from .frontend.expr import mul as mul
 from .frontend.expr import param as param
+from .frontend.expr import sub as sub
 from .frontend.from_text import parse as parse
 from .frontend.functional import abs as abs
 from .frontend.functional import batch_norm as batch_norm

@@ -247,3 +247,28 @@ def add(value, other):
 def mul(value, other):
     """Value * other."""
     return value * other
+
+
+@triton.jit
+def sub(value, other):
+    """Value - other."""
+    return value - other
+
+
+@triton.jit
+def div(value, other):
+    """Value / other, on a GPU off by up to 2 units in the last place: rounding it to nearest takes
+    more registers than the largest tiles have."""
+    return value / other
+
+
+@triton.jit
+def minimum(value, other):
+    """The smaller of two values; NaN if either is."""
+    return tl.minimum(value, other, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def maximum(value, other):
+    """The larger of two values; NaN if either is."""
+    return tl.maximum(value, other, propagate_nan=tl.PropagateNan.ALL)

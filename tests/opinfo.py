@@ -706,8 +706,12 @@ INFO: dict[str, OpInfo] = {
         _softmax_samples(ops.LogSoftmax),
         _bad_softmax(ops.LogSoftmax),
     ),
-    "add": OpInfo(lambda op, a, b: a + b, _arithmetic(ops.Add()), _bad_arithmetic(ops.Add)),
-    "mul": OpInfo(lambda op, a, b: a * b, _arithmetic(ops.Mul()), _bad_arithmetic(ops.Mul)),
+    **{
+        op.name: OpInfo(
+            lambda op, a, b: getattr(torch, op.name)(a, b), _arithmetic(op()), _bad_arithmetic(op)
+        )
+        for op in (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Minimum, ops.Maximum)
+    },
     "flatten": OpInfo(
         lambda op, x: torch.flatten(x, op.start_dim),
         (

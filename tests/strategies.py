@@ -53,11 +53,15 @@ def fitted(sample: Sample, type: TensorType) -> Sample | None:
 
 @cache
 def is_tame(sample: Sample) -> bool:
-    """Finite numbers stay finite in float32: negative ones, zero and positive ones, also large."""
+    """Finite numbers stay finite in float32: negative ones, zero and positive ones, in all operands
+    of the first one's shape, and large ones in the first."""
     first, *others = sample.operands()
     with np.errstate(all="ignore"):
-        filled = [np.full(first.shape, number) for number in (-1e30, -2.0, 0.0, 2.0, 1e30)]
-        made = np.float32([sample.op.reference(x, *others) for x in filled])
+        made = [sample.op.reference(np.full(first.shape, n), *others) for n in (-1e30, 1e30)]
+        for number in (-2.0, 0.0, 2.0):
+            alike = (np.full(x.shape, number) if x.shape == first.shape else x for x in others)
+            made.append(sample.op.reference(np.full(first.shape, number), *alike))
+        made = np.float32(made)
     return bool(np.isfinite(made).all())
 
 
@@ -306,7 +310,7 @@ class Drawing:
         return x + other if self.chance() else gx.add(other, x, name=self.name("sum"))
 
     def arithmetic(self, x: Tensor) -> Tensor:
-        kind = self.one_of(0, 0, 1, 2, 3, 4, 5, 6)
+        kind = self.one_of(0, 0, 1, 2, 3, 4, 5, 6, 6, 7, 8)
         if kind == 0:
             return self.sum_of(x, self.pick([v for v in self.values if v.shape == x.shape]))
         if kind == 1:
@@ -321,6 +325,13 @@ class Drawing:
             return x + neutral if self.chance() else x * (neutral + 1)
         if kind == 5:
             return x + self.pick((0.0, 1.0, -0.5))
+        if kind == 6:
+            # The value second; a divisor of 1 to 2.
+            function = self.pick((gx.sub, gx.minimum, gx.maximum))
+            return function(self.pick((0.0, 1.0, -0.5)), gx.div(x, gx.sigmoid(x) + 1.0))
+        if kind == 7:
+            function, number = self.pick((gx.sub, gx.div)), self.pick((0.0, 1.0, -0.5))
+            return function(x, number or 1.0)
         return x * gx.tanh(x)
 
     def concat(self, x: Tensor) -> Tensor:

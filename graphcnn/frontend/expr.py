@@ -3,13 +3,15 @@ collects them."""
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
+from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from graphcnn.errors import (
     GraphCNNError,
@@ -23,7 +25,7 @@ from graphcnn.frontend.weights import as_array, numbers_of
 from graphcnn.ir.op import Array, Op
 from graphcnn.ir.types import DType, TensorType
 from graphcnn.ir.verify import check_name
-from graphcnn.ops import Add, Mul
+from graphcnn.ops import Add, Arithmetic, Div, Maximum, Minimum, Mul, Sub
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _order = itertools.count()
@@ -35,6 +37,8 @@ WeightLike = Any
 
 class Tensor:
     """A value of the network being written: a type, and how it comes about.
+
+    The functions of operators are methods too: `x.flatten(1)` is `gx.flatten(x, 1)`.
 
     Attributes:
         type: Shape and dtype.
@@ -73,14 +77,51 @@ class Tensor:
     def __add__(self, other: object) -> Tensor:
         return add(self, other)
 
+    def __sub__(self, other: object) -> Tensor:
+        return sub(self, other)
+
+    def __rsub__(self, other: object) -> Tensor:
+        return sub(other, self)
+
     def __mul__(self, other: object) -> Tensor:
         return mul(self, other)
+
+    def __truediv__(self, other: object) -> Tensor:
+        return div(self, other)
+
+    def __rtruediv__(self, other: object) -> Tensor:
+        return div(other, self)
+
+    def __neg__(self) -> Tensor:
+        return mul(self, -1.0)
 
     __radd__ = __add__
     __rmul__ = __mul__
 
+    def __getattr__(self, name: str) -> Callable[..., Tensor]:
+        function = _method(name)
+        if function is None:
+            near = difflib.get_close_matches(name, dir(self))
+            hint = f"did you mean {' or '.join(near)}?" if near else "dir() lists what it has"
+            raise AttributeError(f"a symbolic tensor has no attribute '{name}'; {hint}")
+        return partial(function, self)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *filter(_method, Op.registry)]
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self.name or 'unnamed'}: {self.type}>"
+
+
+def _method(name: str) -> Callable[..., Tensor] | None:
+    """The public function of an operator, if its first parameter is `input`."""
+    if name not in Op.registry:
+        return None
+    # The package loads it by its name: an import would be a circle, as functions import this file.
+    public = sys.modules[__name__.partition(".")[0]]
+    function: Callable[..., Tensor] | None = getattr(public, name, None)
+    takes_input = function is not None and next(iter(signature(function).parameters)) == "input"
+    return function if takes_input else None
 
 
 class Input(Tensor):
@@ -190,38 +231,57 @@ def on_the_users_line(function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
-@on_the_users_line
-def add(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
-    """x + y with NumPy's broadcasting; `other` may be a tensor, an array or a number.
+class Binary(Protocol):
+    """A function of two operands."""
 
-    A number keeps float32's precision beside half-precision tensors, as in PyTorch.
+    def __call__(self, input: WeightLike, other: WeightLike, *, name: str | None = None) -> Tensor:
+        """The op applied to both."""
+
+
+def binary(op: type[Arithmetic]) -> Binary:
+    """The function that applies an op to two operands, under the op's name."""
+
+    def function(input: WeightLike, other: WeightLike, *, name: str | None = None) -> Tensor:
+        dtype = (input if isinstance(input, Tensor) else symbolic(other)).dtype
+        roles = ("input", "other")
+        return Call(
+            op(),
+            [
+                _operand(value, dtype, f"{name or op.name}.{role}")
+                for value, role in zip((input, other), roles, strict=True)
+            ],
+            roles,
+            name,
+        )
+
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = f"""{op.__doc__}
+
+    With NumPy's broadcasting; one of both may be an array or a number. A number keeps float32's
+    precision beside half-precision tensors, as in PyTorch.
 
     Raises:
-        ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
+        InputKindError, ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
     """
-    return _arithmetic(Add(), input, other, name)
+    return on_the_users_line(function)
 
 
-@on_the_users_line
-def mul(input: Tensor, other: WeightLike, *, name: str | None = None) -> Tensor:
-    """x * y with NumPy's broadcasting; `other` may be a tensor, an array or a number.
-
-    A number keeps float32's precision beside half-precision tensors, as in PyTorch.
-
-    Raises:
-        ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
-    """
-    return _arithmetic(Mul(), input, other, name)
+def _operand(value: WeightLike, dtype: DType, name: str) -> Tensor:
+    """A tensor, or the weight made from an array or a number beside one of `dtype`."""
+    if isinstance(value, Tensor):
+        return value
+    value = as_array(value)
+    # A number is as wide as its arithmetic.
+    wide = getattr(value, "ndim", 0) == 0
+    return Weight.of(value, dtype.arithmetic if wide else dtype, name)
 
 
-def _arithmetic(op: Op, input: Tensor, other: WeightLike, name: str | None) -> Call:
-    dtype = symbolic(input).dtype
-    if not isinstance(other, Tensor):
-        other = as_array(other)
-        # A number is as wide as its arithmetic.
-        wide = getattr(other, "ndim", 0) == 0
-        other = Weight.of(other, dtype.arithmetic if wide else dtype, f"{name or op.name}.other")
-    return Call(op, [input, other], ["input", "other"], name)
+add = binary(Add)
+sub = binary(Sub)
+mul = binary(Mul)
+div = binary(Div)
+minimum = binary(Minimum)
+maximum = binary(Maximum)
 
 
 @on_the_users_line

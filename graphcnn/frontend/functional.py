@@ -18,7 +18,7 @@ import numpy as np
 from graphcnn import ops
 from graphcnn.arguments import sequence
 from graphcnn.frontend.expr import Call, Tensor, WeightLike, apply, on_the_users_line, symbolic
-from graphcnn.frontend.short_forms import integer, integers, number
+from graphcnn.frontend.short_forms import integer, number, per_axis
 from graphcnn.ir.op import Op
 
 Function = Callable[..., Tensor]
@@ -142,13 +142,17 @@ def flatten(input: Tensor, start_dim: int = 1, *, name: str | None = None) -> Te
 
 
 @on_the_users_line
-def reshape(input: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
+def reshape(
+    input: Tensor, shape: Sequence[int] | int, *sizes: int, name: str | None = None
+) -> Tensor:
     """The same elements in row-major order under another shape; one size may be -1.
+
+    The shape is a tuple, or its sizes are arguments, as in `x.reshape(2, -1)`.
 
     Raises:
         ShapeError, InvalidAttribute: with the user's line.
     """
-    return apply(ops.Reshape(integers(shape)), name, input)
+    return apply(ops.Reshape(per_axis((shape, *sizes) if sizes else shape, 1)), name, input)
 
 
 @on_the_users_line

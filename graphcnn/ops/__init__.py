@@ -11,7 +11,11 @@ from graphcnn.ops.activation import Unary as Unary
 from graphcnn.ops.anchor import Anchor as Anchor
 from graphcnn.ops.arithmetic import Add as Add
 from graphcnn.ops.arithmetic import Arithmetic as Arithmetic
+from graphcnn.ops.arithmetic import Div as Div
+from graphcnn.ops.arithmetic import Maximum as Maximum
+from graphcnn.ops.arithmetic import Minimum as Minimum
 from graphcnn.ops.arithmetic import Mul as Mul
+from graphcnn.ops.arithmetic import Sub as Sub
 from graphcnn.ops.conv import Conv as Conv
 from graphcnn.ops.conv import Conv1d as Conv1d
 from graphcnn.ops.conv import Conv2d as Conv2d

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import zip_longest
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -24,11 +25,14 @@ class Arithmetic(Op):
 
     Attributes:
         commutative: Whether the operands may be exchanged.
+        monotone: Whether the result never falls where the first operand rises and the second is
+            a finite number: it then commutes with the maximum.
         neutral: What changes nothing as the second operand.
     """
 
     kind: ClassVar[OpKind] = OpKind.BROADCAST
     commutative: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
     neutral: ClassVar[float]
 
     def infer(self, *inputs: TensorType) -> TensorType:
@@ -59,17 +63,10 @@ def _demoted(type: TensorType, other: TensorType) -> TensorType:
     return TensorType((), other.dtype) if number else type
 
 
-@dataclass(frozen=True)
-class Add(Arithmetic):
-    """y = a + b."""
+class Additive(Arithmetic):
+    """A sum or a difference."""
 
-    name: ClassVar[str] = "add"
     neutral: ClassVar[float] = 0.0
-
-    def reference(self, *inputs: Array) -> Array:
-        """The formula."""
-        y: Array = inputs[0] + inputs[1]
-        return y
 
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
@@ -81,10 +78,36 @@ class Add(Arithmetic):
 
 
 @dataclass(frozen=True)
+class Add(Additive):
+    """y = a + b."""
+
+    name: ClassVar[str] = "add"
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        y: Array = inputs[0] + inputs[1]
+        return y
+
+
+@dataclass(frozen=True)
+class Sub(Additive):
+    """y = a - b."""
+
+    name: ClassVar[str] = "sub"
+    commutative: ClassVar[bool] = False
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        y: Array = inputs[0] - inputs[1]
+        return y
+
+
+@dataclass(frozen=True)
 class Mul(Arithmetic):
     """y = a * b."""
 
     name: ClassVar[str] = "mul"
+    monotone: ClassVar[bool] = False
     neutral: ClassVar[float] = 1.0
 
     def reference(self, *inputs: Array) -> Array:
@@ -100,3 +123,70 @@ class Mul(Arithmetic):
         slack = errors[0] * (b + errors[1]) + a * errors[1]
         bound: Array = slack + unit * (np.abs(output) + slack) + UNDERFLOW
         return bound
+
+
+@dataclass(frozen=True)
+class Div(Arithmetic):
+    """y = a / b; a number by zero is infinite, and zero by zero is NaN."""
+
+    name: ClassVar[str] = "div"
+    commutative: ClassVar[bool] = False
+    monotone: ClassVar[bool] = False
+    neutral: ClassVar[float] = 1.0
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            y: Array = inputs[0] / inputs[1]
+        return y
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """(e_a + |y|e_b) / (|b| - e_b), plus that of a division within two units in the last place.
+
+        For (a + s) / (b + t) - y = (s - y t) / (b + t). Where b may be zero nothing is known: not
+        even of an exact zero, whose sign decides that of an infinite quotient.
+        """
+        size, least = np.abs(output), np.abs(inputs[1]) - errors[1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slack = (errors[0] + size * errors[1]) / least
+            bound = slack + 4 * unit * (size + slack) + UNDERFLOW
+        return np.where(least > 0, bound, np.inf)
+
+
+class Extremum(Arithmetic):
+    """One of both operands; NaN if either is."""
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """The larger error: nothing is rounded."""
+        bound: Array = np.maximum(errors[0], errors[1])
+        return bound
+
+
+@dataclass(frozen=True)
+class Minimum(Extremum):
+    """y = min(a, b), NaN if either is."""
+
+    name: ClassVar[str] = "minimum"
+    neutral: ClassVar[float] = inf
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        y: Array = np.minimum(inputs[0], inputs[1])
+        return y
+
+
+@dataclass(frozen=True)
+class Maximum(Extremum):
+    """y = max(a, b), NaN if either is."""
+
+    name: ClassVar[str] = "maximum"
+    neutral: ClassVar[float] = -inf
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        y: Array = np.maximum(inputs[0], inputs[1])
+        return y

@@ -18,7 +18,16 @@ from graphcnn.kernels import (
     stages,
     tail_refusal,
 )
-from graphcnn.ops import Add, Anchor, BatchNorm, ConvTranspose, Linear, MaxPool, Pooling, Unary
+from graphcnn.ops import (
+    Anchor,
+    Arithmetic,
+    BatchNorm,
+    ConvTranspose,
+    Linear,
+    MaxPool,
+    Pooling,
+    Unary,
+)
 from graphcnn.targets.lowering import Lowering, image_size
 from graphcnn.targets.pack import scale_and_shift
 
@@ -125,8 +134,8 @@ def step_of(node: Node, values: Mapping[str, int], graph: Graph) -> Stage | Pool
         for name in node.inputs
     )
     # A computed operand may be infinite: -inf + inf is NaN, which a maximum before it would lose.
-    finite = graph.is_param(node.inputs[-1])
-    rises = op.monotone if isinstance(op, Unary) else isinstance(op, Add) and finite
+    finite = all(map(graph.is_param, node.inputs[1:]))
+    rises = isinstance(op, Unary | Arithmetic) and op.monotone and finite
     params = op.params if isinstance(op, Unary) else ()
     return Stage(getattr(stages, op.name), reads, params, rises)
 

@@ -184,19 +184,17 @@ def _softmax(function: Torch) -> Callable[[Any], Torch]:
     return make
 
 
-def _arithmetic(function: Torch) -> Callable[[Any], Torch]:
-    """A number beside half precision is float32, and so is the arithmetic."""
+def _arithmetic(op: ops.Arithmetic) -> Torch:
+    """torch's function of the op's name, in float32 where a number beside half precision is."""
+    function: Torch = getattr(torch, op.name)
 
-    def make(_op: ops.Add | ops.Mul) -> Torch:
-        def call(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            if x.dtype == y.dtype:
-                return function(x, y)
-            half = min(x.dtype, y.dtype, key=lambda dtype: dtype.itemsize)
-            return function(x.float(), y.float()).to(half)
+    def call(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if x.dtype == y.dtype:
+            return function(x, y)
+        half = min(x.dtype, y.dtype, key=lambda dtype: dtype.itemsize)
+        return function(x.float(), y.float()).to(half)
 
-        return call
-
-    return make
+    return call
 
 
 TABLE: dict[type, Callable[[Any], Torch]] = {
@@ -204,7 +202,7 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.activation.Softsign: _unary_in_float32,
     ops.elementary.Pow: _unary_in_float32,
     ops.elementary.Rsqrt: _unary_in_float32,
-    ops.Add: _arithmetic(torch.add),
+    ops.Arithmetic: _arithmetic,
     ops.AvgPool: _avg_pool,
     ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),
     ops.Concat: lambda op: lambda *parts: torch.cat(parts, op.dim),
@@ -216,7 +214,6 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Linear: lambda op: F.linear,
     ops.LogSoftmax: _softmax(F.log_softmax),
     ops.MaxPool: _max_pool,
-    ops.Mul: _arithmetic(torch.mul),
     ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
     ops.Softmax: _softmax(F.softmax),

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import graphcnn as gx
 from graphcnn import errors, ops
-from graphcnn.ir import DType, TensorType, rebatch, verify
+from graphcnn.ir import DType, Op, TensorType, rebatch, verify
 from tests.opinfo import INFO
 from tests.tolerance import assert_within_bounds
 
@@ -197,6 +197,104 @@ def test_operators():
     value = RNG.standard_normal((1, 2, 2, 2))
     wanted = 2 * (value + 1.5) * value + 4
     assert_within_bounds(net, {"image": value}, {net.outputs[0]: wanted})
+
+
+def test_operators_whose_operands_have_an_order():
+    x, vector, value = (
+        image(1, 2, 2, 2),
+        np.array([[[3.0]], [[-0.5]]]),
+        1 + RNG.random((1, 2, 2, 2)),
+    )
+    outputs = [
+        x - 1,
+        1 - x,
+        x / 2,
+        2 / x,
+        vector - x,
+        x - vector,
+        vector / x,
+        x / torch.ones(2),
+        -x,
+    ]
+    net = gx.graph("g", [*outputs, torch.ones(2) / x])
+    a, v = value, vector
+    wanted = [a - 1, 1 - a, a / 2, 2 / a, v - a, a - v, v / a, a, -a, 1 / a]
+    named = dict(zip(net.outputs, wanted, strict=True))
+    assert_within_bounds(net, {"image": value}, named)
+    assert [str(only_op(y)) for y in (1 - x, 1 / x, -x)] == ["sub()", "div()", "mul()"]
+    assert list(gx.graph("g", gx.sub(1.0, x, name="y")).param_by_name) == ["y.input"]
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div", "minimum", "maximum"])
+def test_functions_of_two_operands_take_one_tensor_at_least(name):
+    function, x, number = getattr(gx, name), image(), np.float32(0.5)
+    for pair in ((x, x), (x, number), (number, x), (x, weight(4, 1, 1)), (weight(4, 1, 1), x)):
+        assert only_op(function(*pair)).name == name
+    for pair in ((number, number), (weight(2), 1.0), ("x", x), (x, None), (x, True)):
+        with pytest.raises(errors.InputKindError) as caught:
+            function(*pair)
+        assert f"{name} ({__file__}" in caught.value.where
+    with pytest.raises(errors.NonFiniteWeights):
+        function(np.nan, x)
+    with pytest.raises(errors.ShapeError, match="broadcast"):
+        function(weight(5), x)
+    assert f"y = {Op.registry[name].__doc__[4:]}" in function.__doc__
+
+
+METHODS = sorted(set(INFO) - {"concat"})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_operators_are_methods(name):
+    x = image()
+    assert name in dir(x)
+    method = getattr(x, name)
+    assert (method.func, method.args) == (getattr(gx, name), (x,))
+
+
+def test_methods_make_the_same_graph():
+    x, w = image(), weight(3, 4, 3, 3)
+    h = x.conv2d(w, padding=1, name="conv").relu().max_pool2d(2).add(1.0)
+    method = gx.graph("g", h.leaky_relu(0.2).flatten(1).softmax(-1))
+    h = gx.add(gx.max_pool2d(gx.relu(gx.conv2d(x, w, padding=1, name="conv")), 2), 1.0)
+    assert method == gx.graph("g", gx.softmax(gx.flatten(gx.leaky_relu(h, 0.2), 1), -1))
+
+
+def test_sizes_of_a_reshape_are_a_tuple_or_arguments():
+    x = image()
+    for h in (x.reshape(2, -1), x.reshape((2, -1)), gx.reshape(x, 2, -1), x.reshape([2, -1])):
+        assert only_op(h) == ops.Reshape((2, -1))
+    assert only_op(x.reshape(-1)) == only_op(gx.reshape(x, shape=(-1,))) == ops.Reshape((-1,))
+    for wrong in ((2, (3,)), ((2, -1), 3), (2.5,), (True,), ("ab",)):
+        with pytest.raises(errors.InvalidAttribute):
+            x.reshape(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("rleu", "did you mean relu"),
+        ("leakyrelu", "did you mean leaky_relu"),
+        ("shap", "did you mean shape"),
+        ("concat", "no attribute 'concat'"),
+        ("fused", "no attribute 'fused'"),
+        ("compile", "no attribute 'compile'"),
+        ("__bool__", "no attribute '__bool__'"),
+        ("xyzzy", r"'xyzzy'; dir\(\) lists"),
+    ],
+)
+def test_other_methods_are_none(name, says):
+    assert not hasattr(image(), name)
+    with pytest.raises(AttributeError, match=says):
+        getattr(image(), name)
+
+
+def test_errors_of_methods_name_the_users_line():
+    with pytest.raises(errors.RankError) as caught:
+        image().linear(weight(3, 9)).conv2d(weight(3, 4, 3))
+    assert f"conv2d ({__file__}" in caught.value.where
+    with pytest.raises(TypeError, match=r"relu\(\) too many"):
+        image().relu(0.5)
 
 
 def test_equal_scalars_of_different_nodes_are_separate_params():

@@ -143,23 +143,23 @@ class Wild(Drawing):
         return super().applied(sample, x)
 
     def any_arithmetic(self, x: Tensor) -> Tensor:
-        function = self.pick((gx.add, gx.mul))
+        function = self.pick((gx.add, gx.sub, gx.mul, gx.div, gx.minimum, gx.maximum))
         kind = self.integer(0, 3)
         if kind == 0:
-            return function(x, self.number())
+            number = self.number()
+            return function(number, x) if self.chance() else function(x, number)
         if kind == 1:
             return function(x, self.pick(self.values))
         shape = [self.pick((1, size)) for size in x.shape]
         other = self.operand(*shape[self.integer(0, len(shape)) :])
-        constant = isinstance(other, Tensor) and self.chance()
-        return function(other, x) if constant else function(x, other)
+        return function(other, x) if self.chance() else function(x, other)
 
     def any_constant(self, x: Tensor) -> Tensor:
         """What no input reaches: an operator on params only."""
         values, self.values = self.values, [gx.param(f"c.{next(self.numbers)}", x.shape, x.dtype)]
         constant = self.activation(self.values[0] * self.weight(*x.shape[-1:]))
         self.values = values
-        return self.pick((gx.add, gx.mul))(x, constant)
+        return self.pick((gx.add, gx.div, gx.maximum))(x, constant)
 
     def any_shape(self, x: Tensor) -> Tensor:
         kind = self.integer(0, 4)

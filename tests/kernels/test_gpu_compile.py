@@ -222,6 +222,7 @@ def others(dtype, layout):
         "softmax": softmax(x, x, axis=1),
         "log_softmax": softmax(view((8, 1000), dtype), view((8, 1000), dtype), axis=1, log=True),
         "pointwise": pointwise(x, x, (scale, stage("tanh"), stage("add", x))),
+        "arithmetic": pointwise(x, x, tuple(stage(n, x) for n in ("div", "sub", "maximum"))),
         "copy": copy(x, view(x.shape, dtype, "nchw")),
         "fill": fill(x, 0.0),
     }

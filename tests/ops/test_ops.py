@@ -405,6 +405,30 @@ def test_traits_of_arithmetic(sample):
     assert sample.op.commutative == bool(
         (sample.op.reference(a, b) == sample.op.reference(b, a)).all()
     )
+    rising = np.linspace(-9, 9, 100)[:, None]
+    steps = np.diff(sample.op.reference(rising, np.array([-3.0, -0.5, 0.5, 3.0])), axis=0)
+    assert sample.op.monotone == bool((steps >= 0).all())
+
+
+def test_bound_of_a_quotient_whose_divisor_may_be_zero():
+    """Nothing is known, not even where the divisor is zero exactly: its sign is not."""
+    a, b, error = np.ones(5), np.array([0.0, 0.1, -0.1, 0.2, np.inf]), np.full(5, 0.1)
+    op, none = ops.Div(), np.zeros(5)
+    exact = op.reference(a, b)
+    np.testing.assert_array_equal(exact, [np.inf, 10, -10, 5, 0])
+    allowed = op.error((a, b), (none, error), exact, F32)
+    assert np.isinf(allowed[:3]).all()
+    np.testing.assert_allclose(allowed[3:], [5, 0], atol=1e-5)
+    assert np.isinf(bound_by(op.error, op, (a, b), (none, none), exact, F32)[0])
+    known = bound_by(op.error, op, (a, b), (none, none), exact, F32)[1:]
+    assert (known <= 4 * (10 * F32) + 2.0**-120).all()
+
+
+@pytest.mark.parametrize("op", [ops.Minimum(), ops.Maximum()])
+def test_an_extremum_with_nan_is_nan(op):
+    a, b = np.array([np.nan, 1.0, np.nan, -np.inf]), np.array([1.0, np.nan, np.nan, np.inf])
+    wanted = INFO[op.name].torch(op, torch.tensor(a), torch.tensor(b))
+    np.testing.assert_array_equal(op.reference(a, b), wanted)
 
 
 def test_views_keep_elements_in_order():
@@ -512,7 +536,7 @@ TYPES = st.builds(
 )
 
 
-@pytest.mark.parametrize("op", [ops.Add(), ops.Mul()])
+@pytest.mark.parametrize("op", [ops.Add(), ops.Sub(), ops.Mul(), ops.Div(), ops.Maximum()])
 @pytest.mark.parametrize("dtype", [DType.F16, DType.BF16])
 def test_a_number_does_not_promote(op, dtype):
     number = TensorType((), DType.F32)

@@ -43,13 +43,18 @@ def test_other_gates_stay(line: str, result: str, reasons: list[str]) -> None:
     assert declines(Canonicalize(), body) == reasons
 
 
-@pytest.mark.parametrize("op", ["add", "mul"])
+@pytest.mark.parametrize("op", ["add", "mul", "minimum", "maximum"])
 def test_constants_go_to_the_right(op: str) -> None:
     becomes(
         Canonicalize(),
         f"y: {IMAGE} = {op}(c, x)\nreturn y",
         f"y: {IMAGE} = {op}(x, c)\nreturn y",
     )
+
+
+@pytest.mark.parametrize("op", ["sub", "div"])
+def test_constants_stay_on_the_left_where_the_order_matters(op: str) -> None:
+    assert declines(Canonicalize(), f"y: {IMAGE} = {op}(c, x)\nreturn y") == []
 
 
 @pytest.mark.parametrize("shape", ["4,1,1", "1,4,1,1"])

@@ -13,6 +13,7 @@ from tests.passes.before_after import becomes, declines, graph
 
 IMAGE = "f64[1,4,8,8]"
 
+ZEROS = "input x: f64[1]\nparam c: f64[1]\nparam d: f64[1]"
 IDENTITIES = [
     "y: f64[1,4,8,8] = dropout(h)",
     "y: f64[1,4,8,8] = pad(h, padding=(0, 0, 0, 0), value=3.0)",
@@ -77,16 +78,38 @@ def with_constant(body: str, name: str, value: float) -> Graph:
 
 @pytest.mark.parametrize(
     ("line", "value"),
-    [("add(h, c)", 0.0), ("add(c, h)", 0.0), ("mul(h, c)", 1.0), ("mul(c, h)", 1.0)],
+    [
+        *[("add(h, c)", 0.0), ("add(c, h)", 0.0), ("mul(h, c)", 1.0), ("mul(c, h)", 1.0)],
+        *[("sub(h, c)", 0.0), ("div(h, c)", 1.0)],
+    ],
 )
 def test_neutral_constant_is_dropped(line: str, value: float) -> None:
     given = with_constant(f"h: {IMAGE} = relu(x)\ny: {IMAGE} = {line}\nreturn y", "c", value)
     becomes(Simplify(), given, f"h: {IMAGE} = relu(x)\nreturn h")
 
 
-@pytest.mark.parametrize(("op", "value"), [("add", 1e-30), ("mul", 0.0), ("mul", 1 + 2**-52)])
-def test_other_constants_stay(op: str, value: float) -> None:
-    declines(Simplify(), with_constant(f"y: {IMAGE} = {op}(x, c)\nreturn y", "c", value))
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        *[("add(x, c)", 1e-30), ("mul(x, c)", 0.0), ("mul(x, c)", 1 + 2**-52)],
+        *[("sub(c, x)", 0.0), ("div(c, x)", 1.0), ("sub(x, c)", 1.0), ("div(x, c)", 0.0)],
+        *[("maximum(x, c)", 0.0), ("minimum(x, c)", 1.0)],
+    ],
+)
+def test_other_constants_stay(line: str, value: float) -> None:
+    declines(Simplify(), with_constant(f"y: {IMAGE} = {line}\nreturn y", "c", value))
+
+
+def test_differences_the_other_way_round_are_no_twins() -> None:
+    given = f"p: {IMAGE} = sub(x, r)\nq: {IMAGE} = sub(r, x)\ny: {IMAGE} = div(p, q)\nreturn y"
+    assert declines(Simplify(), given) == []
+
+
+def test_a_constant_that_is_no_number_is_not_made() -> None:
+    given = graph("y: f64[1] = div(c, d)\nz: f64[1] = add(x, y)\nreturn z", ZEROS)
+    filled = (replace(param, data=np.zeros(1)) for param in given.params)
+    (reason,) = declines(Simplify(), given.replace(params=tuple(filled)))
+    assert "as a constant" in reason
 
 
 def test_a_neutral_constant_that_broadcasts_the_other_operand_stays() -> None:

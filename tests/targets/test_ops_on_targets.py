@@ -77,6 +77,25 @@ def test_a_pad_before_a_pool_that_pads(value, options):
             check_model(gx.compile(graph, device="cpu", **options), {"image": x})
 
 
+@pytest.mark.parametrize("options", [{}, {"fuse": False}, {"target": "library"}], ids=str)
+def test_nan_and_infinities_of_two_operands(options):
+    """As in torch, in a kernel of its own and in the tail of a convolution's."""
+    numbers = np.array([-np.inf, -2.0, 0.0, 3.0, np.inf, np.nan], np.float32)
+    a, b = (array.reshape(1, 1, 6, 6) for array in np.meshgrid(numbers, numbers))
+    x, r = gx.input("x", a.shape), gx.input("r", a.shape)
+    h = gx.conv2d(x, np.ones((1, 1, 1, 1)))
+    functions = gx.sub, gx.div, gx.minimum, gx.maximum
+    calls = [(f, pair) for f in functions for pair in ((x, r), (r, x), (h, r), (r, h))]
+    outputs = [f(*pair) for f, pair in calls]
+    model = gx.compile(gx.graph("g", outputs), device="cpu", **options)
+    got = model(x=a, r=b)
+    place = {x: torch.tensor(a), h: torch.tensor(a), r: torch.tensor(b)}
+    for (f, pair), y in zip(calls, got.values(), strict=True):
+        wanted = getattr(torch, f.__name__)(*(place[tensor] for tensor in pair))
+        np.testing.assert_array_equal(y, wanted)
+    assert gx.verify(model, x=a, r=b).ok
+
+
 NUMBERS = ((1000.0, 1e-7), (10000.0, 1e-8), (30000.0, 3e-8), (0.01, 1e5), (2.0, 0.1))
 
 

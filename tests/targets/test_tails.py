@@ -1,5 +1,7 @@
 """Tails that a kernel may get wrong: each as a network, compiled as a user does."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -142,6 +144,19 @@ def not_monotone(unary):
     return gx.max_pool2d(unary(conv(image()) * 2.0), 2)
 
 
+def second(function):
+    """The kernel's value is the second operand, and then both; a divisor is 1 to 2."""
+    x = image()
+    h = gx.sigmoid(conv(x, 5)) + 1.0
+    return function(x, function(h, function(1.5, h)))
+
+
+def before_a_pool(function, *, first):
+    """Beside a number for each channel, of either sign."""
+    h, vector = conv(image()), draw(6, 1, 1)
+    return gx.max_pool2d(function(h, vector) if first else function(vector, gx.sigmoid(h)), 2)
+
+
 def per_sample(shape):
     gate = gx.sigmoid(image(*shape, name="gate"))
     h = conv(image(shape[0], 5, 7, 9))
@@ -183,6 +198,7 @@ def linear_that_repeats_its_residual():
     return gx.relu(gx.linear(x, draw(4, 9)) * r + r)
 
 
+BINARY = (gx.sub, gx.div, gx.minimum, gx.maximum)
 TAILS = {
     "relu(h) + relu(h)": twice,
     "h + h": itself,
@@ -211,6 +227,14 @@ TAILS = {
     **{
         f"{unary.__name__} before a pool": lambda unary=unary: not_monotone(unary)
         for unary in (gx.gelu, gx.hardswish, gx.silu)
+    },
+    **{f"{function.__name__} of what is second": partial(second, function) for function in BINARY},
+    **{
+        f"{function.__name__} before a pool, {'first' if first else 'second'}": partial(
+            before_a_pool, function, first=first
+        )
+        for function in BINARY
+        for first in (True, False)
     },
     **{
         f"an operand {shape}": lambda shape=shape: per_sample(shape)
