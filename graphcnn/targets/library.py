@@ -33,9 +33,14 @@ class LibraryTarget:
         Raises:
             UnsupportedOp: for a fused node, or an op or padding that torch does not have.
         """
-        return Lowered(tuple(map(self._step, graph.nodes)), {}, {}, ())
+        return Lowered(tuple(map(self.step, graph.nodes)), {}, {}, ())
 
-    def _step(self, node: Node) -> Step:
+    def step(self, node: Node) -> Step:
+        """One call.
+
+        Raises:
+            UnsupportedOp: as `lower`.
+        """
         work, arithmetic = Call(_function(node)), self._arithmetic(node)
         return Step(node.name, node.op.name, work, node.inputs, (node.name,), arithmetic)
 

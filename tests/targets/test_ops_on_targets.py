@@ -6,11 +6,13 @@ import torch
 
 import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import DType
-from graphcnn.kernels import CUDA, stages
+from graphcnn.ir import Chosen, DType
+from graphcnn.kernels import CUDA
 from graphcnn.ops import AvgPool, AvgPool2d, MaxPool, MaxPool2d
-from graphcnn.targets import groups, library, triton
+from graphcnn.plan import Call
+from graphcnn.targets import library
 from graphcnn.targets.device import Device
+from tests import strategies
 from tests.opinfo import INFO, SAMPLES, Sample
 from tests.stepwise import check_meaning, check_model
 from tests.targets.op_cases import CASES, case_id, check_sample, model_of
@@ -50,8 +52,6 @@ def test_every_op_has_a_row():
     for name, info in INFO.items():
         op = info.samples[0].op
         assert op.row(library.TABLE), name
-        lowered = op.row(triton.TABLE) or op.row(groups.TABLE)
-        assert lowered or hasattr(stages, name), name
 
 
 @pytest.mark.parametrize("pool", [MaxPool2d, AvgPool2d])
@@ -101,37 +101,48 @@ def image(*shape, dtype="float32"):
     return gx.input("image", shape, dtype)
 
 
-UNSUPPORTED = {
+CALLED = {
     "a weight that the graph computes": (
-        lambda: gx.conv2d(image(1, 3, 8, 8), gx.relu(gx.input("w", (4, 3, 3, 3))), name="bad"),
+        lambda: gx.conv2d(image(1, 3, 8, 8), gx.relu(gx.input("w", (4, 3, 3, 3))), name="called"),
         "'relu' is computed in the graph; it must be a param",
     ),
     "a bias that the graph computes": (
         lambda: gx.linear(
-            image(1, 6), gx.param("w", (4, 6)), gx.relu(gx.input("b", (4,))), name="bad"
+            image(1, 6), np.ones((4, 6)), gx.relu(gx.input("b", (4,))), name="called"
         ),
         "'relu' is computed in the graph; it must be a param",
     ),
     "a statistic that the call passes": (
-        lambda: gx.batch_norm(
-            image(2, 3), gx.input("mean", (3,)), gx.param("var", (3,)), name="bad"
-        ),
+        lambda: gx.batch_norm(image(2, 3), gx.input("mean", (3,)), np.ones(3), name="called"),
         "'mean' is computed in the graph; it must be a param",
     ),
-    "float64": (lambda: gx.relu(image(2, 3, dtype="float64"), name="bad"), "f64[2,3]"),
+    "five dimensions": (
+        lambda: gx.softmax(image(2, 3, 2, 3, 2), name="called"),
+        "kernels run over at most four dimensions, not over (2, 3, 2, 3, 2)",
+    ),
 }
 
 
-@pytest.mark.parametrize(("make", "because"), UNSUPPORTED.values(), ids=UNSUPPORTED)
+@pytest.mark.parametrize(("make", "because"), CALLED.values(), ids=CALLED)
 @pytest.mark.parametrize("fuse", [True, False])
-def test_unsupported_ops_name_the_node_and_the_reason(make, because, fuse):
-    graph = gx.graph("g", make())
-    with pytest.raises(UnsupportedOp) as caught:
-        gx.compile(graph, device="cpu", fuse=fuse)
-    assert "node 'bad'" in caught.value.where
-    assert f"{__file__}:" in caught.value.where
-    assert because in str(caught.value.got)
-    assert 'target="library"' in caught.value.remedy
+def test_what_kernels_refuse_the_library_computes_and_the_log_says_so(make, because, fuse):
+    graph = gx.graph("g", gx.relu(make()))
+    model = gx.compile(graph, device="cpu", fuse=fuse)
+    check_model(model, strategies.inputs(graph))
+    (step,) = (step for step in model.plan.steps if step.node == "called")
+    assert isinstance(step.work, Call)
+    reads = graph.producer("called").inputs
+    moved = sum(graph.type_of(name).nbytes for name in (*reads, "called"))
+    told = f"{because}: a library call, which moves {moved:,} bytes"
+    assert [no.because for no in model.log.refusals if "library" in no.because] == [told]
+
+
+def test_a_call_leaves_nothing_of_the_kernel_that_was_tried():
+    """Its weight is not packed, and no tile was chosen."""
+    graph = gx.graph("g", CALLED["a bias that the graph computes"][0]())
+    model = gx.compile(graph, device="cpu")
+    assert model.plan.weights == ()
+    assert model.log.of(Chosen) == []
 
 
 def test_fused_nodes_are_not_for_operator_targets():
