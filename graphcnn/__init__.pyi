@@ -21,6 +21,7 @@ from .frontend.functional import global_avg_pool2d as global_avg_pool2d
 from .frontend.functional import hardswish as hardswish
 from .frontend.functional import leaky_relu as leaky_relu
 from .frontend.functional import linear as linear
+from .frontend.functional import local_response_norm as local_response_norm
 from .frontend.functional import log_softmax as log_softmax
 from .frontend.functional import relu as relu
 from .frontend.functional import reshape as reshape

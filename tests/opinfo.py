@@ -442,6 +442,36 @@ INFO: dict[str, OpInfo] = {
             ),
         ),
     ),
+    "local_response_norm": OpInfo(
+        lambda op, x: F.local_response_norm(x, op.size, op.alpha, op.beta, op.k),
+        (
+            Sample(ops.LocalResponseNorm(5, 5e-4, k=2.0), ((2, 7, 4, 5),)),
+            Sample(ops.LocalResponseNorm(3, 0.5, 2.5, 0.1), ((1, 9, 6),)),
+            Sample(ops.LocalResponseNorm(2, 3.0, 0.5), ((2, 3, 2, 3, 2),)),
+            Sample(ops.LocalResponseNorm(9, 2.0), ((1, 3, 2, 2),)),
+            Sample(ops.LocalResponseNorm(1, 0.7, 0.0), ((1, 2, 1, 3),)),
+        ),
+        (
+            Bad(lambda: ops.LocalResponseNorm(0), (), errors.InvalidAttribute, "size=0"),
+            Bad(lambda: ops.LocalResponseNorm(5.0), (), errors.InvalidAttribute, "size=5.0"),
+            Bad(lambda: ops.LocalResponseNorm(5, -1.0), (), errors.InvalidAttribute, "alpha=-1.0"),
+            Bad(lambda: ops.LocalResponseNorm(5, k=0.0), (), errors.InvalidAttribute, "k=0.0"),
+            Bad(lambda: ops.LocalResponseNorm(5), ((2, 6),), errors.RankError, "[2, 6, 1]"),
+            Bad(
+                lambda: ops.LocalResponseNorm(5, 1e39),
+                ((2, 6, 3),),
+                errors.InvalidAttribute,
+                "f32 can hold",
+            ),
+            Bad(
+                lambda: ops.LocalResponseNorm(5),
+                ((2, 6, 3),),
+                errors.DTypeMismatch,
+                "floating point",
+                _INTEGERS,
+            ),
+        ),
+    ),
     "relu": OpInfo(
         _unary(F.relu),
         _pointwise(activation.Relu()),

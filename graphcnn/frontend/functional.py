@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any
 
@@ -32,7 +32,12 @@ def unary(op: type[Op]) -> Function:
     """
     kind = inspect.Parameter
     attributes = [
-        kind(f.name, kind.POSITIONAL_OR_KEYWORD, default=f.default, annotation=f.type)
+        kind(
+            f.name,
+            kind.POSITIONAL_OR_KEYWORD,
+            default=kind.empty if f.default is MISSING else f.default,
+            annotation=f.type,
+        )
         for f in fields(op)  # type: ignore[arg-type]  # every op is a dataclass
     ]
     signature = inspect.Signature(
@@ -69,6 +74,7 @@ def __getattr__(name: str) -> Function:
 
 dropout = unary(ops.Dropout)
 global_avg_pool2d = unary(ops.GlobalAvgPool2d)
+local_response_norm = unary(ops.LocalResponseNorm)
 
 
 @on_the_users_line

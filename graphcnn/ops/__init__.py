@@ -15,6 +15,7 @@ from graphcnn.ops.conv import Conv1d as Conv1d
 from graphcnn.ops.conv import Conv2d as Conv2d
 from graphcnn.ops.linear import Linear as Linear
 from graphcnn.ops.norm import BatchNorm as BatchNorm
+from graphcnn.ops.norm import LocalResponseNorm as LocalResponseNorm
 from graphcnn.ops.pool import AvgPool as AvgPool
 from graphcnn.ops.pool import AvgPool1d as AvgPool1d
 from graphcnn.ops.pool import AvgPool2d as AvgPool2d

@@ -162,6 +162,18 @@ def _softmax(function: Torch) -> Callable[[Any], Torch]:
     return make
 
 
+def _local_response_norm(op: ops.LocalResponseNorm) -> Torch:
+    """In float32 for half precision, whose squares torch would round."""
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        size = min(op.size, 2 * x.shape[1] - 1)  # torch pads for what reaches beyond all channels
+        alpha = op.alpha / op.size * size
+        return F.local_response_norm(wide, size, alpha, op.beta, op.k).to(x.dtype)
+
+    return call
+
+
 def _arithmetic(function: Torch) -> Callable[[Any], Torch]:
     """A number beside half precision is float32, and so is the arithmetic."""
 
@@ -188,6 +200,7 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
     ops.Linear: lambda op: F.linear,
+    ops.LocalResponseNorm: _local_response_norm,
     ops.LogSoftmax: _softmax(F.log_softmax),
     ops.MaxPool: _max_pool,
     ops.Mul: _arithmetic(torch.mul),

@@ -14,7 +14,7 @@ from graphcnn.errors import DTypeMismatch, GraphCNNError, InvalidGraph
 from graphcnn.ir import Cost, DType, Op, OpKind, TensorType, gamma, parse, verify
 from graphcnn.ops import activation
 from graphcnn.ops.checks import FLOAT, INTEGER, check_operands
-from tests.opinfo import BAD, FLOATS, INFO, SAMPLES
+from tests.opinfo import BAD, FLOATS, INFO, SAMPLES, Sample
 from tests.tolerance import F64
 
 F32 = 2.0**-24
@@ -364,6 +364,36 @@ def test_bound_beside_masked_elements(name):
     if name == "softmax":
         assert exact[0, 1] == 0
         assert allowed[0, 1] < 1e-30
+
+
+def test_local_response_norm_of_the_paper():
+    """Its alpha multiplies the sum itself: alpha / size here."""
+    x = 30 * np.random.default_rng(0).standard_normal((1, 8, 2, 2))
+    wanted = np.empty_like(x)
+    for i in range(8):
+        near = x[:, max(0, i - 2) : i + 3] ** 2
+        wanted[:, i] = x[:, i] / (2 + 1e-4 * near.sum(axis=1)) ** 0.75
+    got = ops.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0).reference(x)
+    np.testing.assert_allclose(got, wanted, 1e-13)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4, 1e12, 1e18, 1e19])
+@pytest.mark.parametrize("beta", [0.75, 3.0])
+def test_bound_of_local_response_norm_at_all_scales(scale, beta):
+    """Also where the power is taken as 2^(beta log2 b); a window that is one short exceeds it."""
+    op = ops.LocalResponseNorm(4, 0.5, beta, 0.7)
+    x = (scale * np.random.default_rng(0).standard_normal((2, 9, 50))).astype(np.float32)
+    exact, allowed = bound(Sample(op, (x.shape,)), [x.astype(np.float64)])
+    with np.errstate(over="ignore"):
+        computed = in_torch(Sample(op, (x.shape,)), [x], torch.float32)
+        base = op._base(op._sum(x * x)).astype(np.float32)
+        by_exponent = x * np.exp2(np.float32(-beta) * np.log2(base))
+    assert (np.abs(computed - exact) <= allowed).all()
+    assert (np.abs(by_exponent - exact) <= allowed).all()
+    assert np.isfinite(allowed).all() == (scale < (1e19 if beta == 0.75 else 1e12))
+    short = ops.LocalResponseNorm(3, 0.5 * 3 / 4, beta, 0.7).reference(x.astype(np.float64))
+    if scale > 1e-3 and np.isfinite(allowed).all():
+        assert (np.abs(short - exact) > allowed).any()
 
 
 def test_softmax_bound_is_never_more_than_one():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
@@ -143,6 +144,31 @@ def test_a_call_leaves_nothing_of_the_kernel_that_was_tried():
     model = gx.compile(graph, device="cpu")
     assert model.plan.weights == ()
     assert model.log.of(Chosen) == []
+
+
+ODD_NUMBERS = (np.nan, np.inf, -np.inf)
+ACROSS = {
+    "local_response_norm": (
+        lambda x: gx.local_response_norm(x, 3, 0.5, name="called"),
+        lambda x: F.local_response_norm(x, 3, 0.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(("ours", "torchs"), ACROSS.values(), ids=ACROSS)
+def test_nan_and_infinities_spread_as_in_torch(ours, torchs, dtype):
+    """Between kernels, as torch computes it in float32."""
+    x = np.random.default_rng(0).standard_normal((4, 6, 2, 3))
+    for sample, number in enumerate(ODD_NUMBERS):
+        x[sample, 2 * sample, 1, sample] = number
+    graph = gx.graph("g", gx.relu(ours(image(*x.shape, dtype=dtype) + 1.0)))
+    tensor = torch.from_numpy(x).to(getattr(torch, dtype))
+    got = gx.compile(graph, device="cpu")(image=tensor)
+    wanted = torch.relu(torchs((tensor + 1.0).float())).to(tensor.dtype)
+    assert got.isnan().any()
+    assert got.isfinite().any()
+    torch.testing.assert_close(got, wanted, equal_nan=True)
 
 
 def test_fused_nodes_are_not_for_operator_targets():
