@@ -12,6 +12,8 @@ from .frontend.expr import input as input
 from .frontend.expr import mul as mul
 from .frontend.expr import param as param
 from .frontend.from_text import parse as parse
+from .frontend.functional import amax as amax
+from .frontend.functional import amin as amin
 from .frontend.functional import batch_norm as batch_norm
 from .frontend.functional import concat as concat
 from .frontend.functional import dropout as dropout
@@ -23,11 +25,13 @@ from .frontend.functional import leaky_relu as leaky_relu
 from .frontend.functional import linear as linear
 from .frontend.functional import local_response_norm as local_response_norm
 from .frontend.functional import log_softmax as log_softmax
+from .frontend.functional import mean as mean
 from .frontend.functional import relu as relu
 from .frontend.functional import reshape as reshape
 from .frontend.functional import sigmoid as sigmoid
 from .frontend.functional import silu as silu
 from .frontend.functional import softmax as softmax
+from .frontend.functional import sum as sum
 from .frontend.functional import tanh as tanh
 from .frontend.spatial import avg_pool1d as avg_pool1d
 from .frontend.spatial import avg_pool2d as avg_pool2d

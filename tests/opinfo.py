@@ -174,7 +174,36 @@ def _softmax_samples(op):
     )
 
 
+def _reduction(op):
+    """Its row in the table."""
+    return OpInfo(
+        lambda op, x: getattr(torch, op.name)(x, op.dim, op.keepdim),
+        (
+            Sample(op((1,)), ((2, 7, 4, 5),)),
+            Sample(op((2, 3), True), ((2, 3, 6, 5),)),
+            Sample(op((0, 2)), ((3, 4, 6),)),
+            Sample(op((1, 3, 4)), ((2, 3, 2, 3, 2),)),
+            Sample(op((0,)), ((9,),)),
+            Sample(op((1,), True), ((2, 1, 3),)),
+        ),
+        (
+            Bad(lambda: op(1), (), errors.InvalidAttribute, "dim=1"),
+            Bad(lambda: op(()), (), errors.InvalidAttribute, "at least one"),
+            Bad(lambda: op((2, 1)), (), errors.InvalidAttribute, "ascending"),
+            Bad(lambda: op((1, 1)), (), errors.InvalidAttribute, "each once"),
+            Bad(lambda: op((-1,)), (), errors.InvalidAttribute, "dim=(-1,)"),
+            Bad(lambda: op((1,), 1), (), errors.InvalidAttribute, "True or False"),
+            Bad(lambda: op((1, 2)), ((2, 3),), errors.RankError, "no dimension 2"),
+            Bad(lambda: op((0,)), ((2, 3),), errors.DTypeMismatch, "floating point", _INTEGERS),
+        ),
+    )
+
+
 INFO: dict[str, OpInfo] = {
+    "amax": _reduction(ops.Amax),
+    "amin": _reduction(ops.Amin),
+    "mean": _reduction(ops.Mean),
+    "sum": _reduction(ops.Sum),
     "conv1d": OpInfo(
         _conv,
         (

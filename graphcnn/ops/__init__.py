@@ -24,6 +24,11 @@ from graphcnn.ops.pool import MaxPool as MaxPool
 from graphcnn.ops.pool import MaxPool1d as MaxPool1d
 from graphcnn.ops.pool import MaxPool2d as MaxPool2d
 from graphcnn.ops.pool import Pooling as Pooling
+from graphcnn.ops.reduction import Amax as Amax
+from graphcnn.ops.reduction import Amin as Amin
+from graphcnn.ops.reduction import Mean as Mean
+from graphcnn.ops.reduction import Reduction as Reduction
+from graphcnn.ops.reduction import Sum as Sum
 from graphcnn.ops.shape import Concat as Concat
 from graphcnn.ops.shape import Dropout as Dropout
 from graphcnn.ops.shape import Flatten as Flatten

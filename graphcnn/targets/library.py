@@ -205,6 +205,7 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.MaxPool: _max_pool,
     ops.Mul: _arithmetic(torch.mul),
     ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
+    ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
     ops.Softmax: _softmax(F.softmax),
 }

@@ -178,6 +178,21 @@ def test_what_rounding_does_in_practice_to_sequential_sums(order, count):
     assert (off > allowed).any() or (order, count) == ("none negative", 4000)
 
 
+@pytest.mark.parametrize("op", [ops.Sum((1,)), ops.Mean((1,))], ids=str)
+@pytest.mark.parametrize("order", ["random", "sorted", "none negative"])
+def test_bound_and_noise_of_reductions_in_one_chain(op, order):
+    """Term after term in float32: within both; without one of the terms: beyond them."""
+    x = np.random.default_rng(3).standard_normal((50, 3000)).astype(np.float32)
+    x = {"random": x, "sorted": np.sort(x), "none negative": np.abs(x)}[order]
+    count = 1 if op.name == "sum" else 3000
+    exact, allowed = bound(Sample(op, (x.shape,)), [x.astype(np.float64)])
+    noise = op.noise((x.astype(np.float64),), (np.zeros(x.shape),), exact, F32)
+    chain = np.cumsum(x, axis=1, dtype=np.float32)[:, -1] / np.float32(count)
+    assert (np.abs(chain - exact) <= np.minimum(noise, allowed)).all()
+    short = (x.astype(np.float64).sum(axis=1) - x[:, 0]) / count
+    assert (np.abs(short - exact) > noise).any()
+
+
 def test_bound_of_a_large_map_is_that_of_blocks():
     """torch's cascade stays within it; one chain does not."""
     x = np.full((1, 1, 1000, 1000), np.float32(0.1)).astype(np.float64)

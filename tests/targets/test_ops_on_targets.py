@@ -152,6 +152,10 @@ ACROSS = {
         lambda x: gx.local_response_norm(x, 3, 0.5, name="called"),
         lambda x: F.local_response_norm(x, 3, 0.5),
     ),
+    "mean": (lambda x: gx.mean(x, 1, name="called"), lambda x: x.mean(1)),
+    "sum": (lambda x: gx.sum(x, (1, 3), name="called"), lambda x: x.sum((1, 3))),
+    "amax": (lambda x: gx.amax(x, 1, True, name="called"), lambda x: x.amax(1, True)),
+    "amin": (lambda x: gx.amin(x, -1, name="called"), lambda x: x.amin(-1)),
 }
 
 
@@ -169,6 +173,16 @@ def test_nan_and_infinities_spread_as_in_torch(ours, torchs, dtype):
     assert got.isnan().any()
     assert got.isfinite().any()
     torch.testing.assert_close(got, wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize("target", ["triton", "library"])
+def test_a_mean_of_halves_whose_sum_overflows(target):
+    """2,000 times 60 is beyond float16; the squares of 300 are, too."""
+    x = image(1, 2000, 2, 1, dtype="float16")
+    outputs = [gx.mean(x, 1, name="mean"), gx.local_response_norm(x, 5, name="norm")]
+    model = gx.compile(gx.graph("g", outputs), device="cpu", target=target)
+    for value in (60, 300):
+        check_model(model, {"image": np.full((1, 2000, 2, 1), value, np.float16)})
 
 
 def test_fused_nodes_are_not_for_operator_targets():
