@@ -190,7 +190,9 @@ class LocalResponseNorm(Op):
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             base = self._base(self._sum(x**2))
             off = self.alpha / self.size * self._sum(slack * (2 * x + slack))
-            off = off + gamma(terms, unit) * reach + terms * (1 + self.alpha) * UNDERFLOW
+            off = off + gamma(terms, unit) * reach
+            # The factor may underflow, and squares may.
+            off = off + (terms * (1 + self.alpha) + squares) * UNDERFLOW
             # A sum of squares is not negative, so that the base is at least k.
             share = np.minimum(off / base, 1 - self.k * (1 - gamma(terms, unit)) / base)
             exponent = 4 * self.beta * (1 + np.abs(np.log(base)) + np.log1p(off / base))

@@ -15,6 +15,7 @@ from graphcnn.kernels import (
     copy,
     fill,
     global_avg_pool2d,
+    local_response_norm,
     max_pool2d,
     pointwise,
     softmax,
@@ -27,6 +28,7 @@ from graphcnn.ops import (
     Dropout,
     Flatten,
     GlobalAvgPool2d,
+    LocalResponseNorm,
     LogSoftmax,
     MaxPool,
     Pad,
@@ -159,6 +161,15 @@ def _global_pool(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, node.op.name, global_avg_pool2d(x, y), (x,), (y,))
 
 
+def _local_response_norm(lowering: Lowering, node: Node) -> None:
+    assert isinstance(node.op, LocalResponseNorm)
+    x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
+    if len(x.shape) > 4:
+        raise Refused(f"kernels run over at most four dimensions, not over {x.shape}")
+    launch = local_response_norm(as_image(x), as_image(y), **vars(node.op))
+    lowering.emit(node, node.op.name, launch, (x,), (y,))
+
+
 def _softmax(lowering: Lowering, node: Node) -> None:
     assert isinstance(node.op, Softmax | LogSoftmax)
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
@@ -198,6 +209,7 @@ def _view(lowering: Lowering, node: Node) -> None:
 TABLE: dict[type, Callable[[Lowering, Node], None]] = {
     Pooling: _pool,
     GlobalAvgPool2d: _global_pool,
+    LocalResponseNorm: _local_response_norm,
     Softmax: _softmax,
     LogSoftmax: _softmax,
     Concat: _concat,

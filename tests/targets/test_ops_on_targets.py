@@ -162,7 +162,7 @@ ACROSS = {
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize(("ours", "torchs"), ACROSS.values(), ids=ACROSS)
 def test_nan_and_infinities_spread_as_in_torch(ours, torchs, dtype):
-    """Between kernels, as torch computes it in float32."""
+    """By kernels, and by calls between them, as torch computes it in float32."""
     x = np.random.default_rng(0).standard_normal((4, 6, 2, 3))
     for sample, number in enumerate(ODD_NUMBERS):
         x[sample, 2 * sample, 1, sample] = number
