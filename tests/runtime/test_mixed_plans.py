@@ -126,6 +126,24 @@ def test_the_sanitizer_sees_what_a_fallback_should_read_or_write(missing, saniti
         model(**example_inputs(model.graph))
 
 
+@pytest.mark.parametrize("sanitize", ["0", "1"])
+def test_reductions_inside_a_network(sanitize, monkeypatch):
+    """A gate from the means of the channels, and the spread of the scores."""
+    monkeypatch.setenv("GRAPHCNN_SANITIZE", sanitize)
+    h = gx.input("image", (2, 3, 6, 6))
+    h = gx.relu(gx.conv2d(h, gx.param("w", (4, 3, 3, 3)), padding=1), name="before")
+    gate = gx.conv2d(gx.mean(h, (2, 3), True, name="mean"), gx.param("v", (4, 4, 1, 1)))
+    h = h * gx.sigmoid(gate, name="gate")
+    h = gx.linear(gx.amax(h, (2, 3), name="amax"), gx.param("u", (5, 4)), name="fc")
+    spread = gx.sum(h * h, 1, name="sum")
+    model = gx.compile(with_he_weights(gx.graph("g", [h, spread])), device="cpu")
+    called = [step.node for step in model.plan.steps if isinstance(step.work, Call)]
+    assert called == ["mean", "amax", "sum"]
+    for batch in (2, 1, 5):
+        image = np.random.default_rng(batch).standard_normal((batch, 3, 6, 6), np.float32)
+        check_model(model, {"image": image})
+
+
 def test_a_result_without_a_place_is_freed_after_its_last_reader():
     with mixed().loaded(example_inputs(net())) as executor:
         for step, run in executor.steps():
