@@ -17,6 +17,8 @@ from .frontend.expr import param as param
 from .frontend.expr import sub as sub
 from .frontend.from_text import parse as parse
 from .frontend.functional import abs as abs
+from .frontend.functional import amax as amax
+from .frontend.functional import amin as amin
 from .frontend.functional import batch_norm as batch_norm
 from .frontend.functional import celu as celu
 from .frontend.functional import clamp as clamp
@@ -34,9 +36,11 @@ from .frontend.functional import hardswish as hardswish
 from .frontend.functional import hardtanh as hardtanh
 from .frontend.functional import leaky_relu as leaky_relu
 from .frontend.functional import linear as linear
+from .frontend.functional import local_response_norm as local_response_norm
 from .frontend.functional import log as log
 from .frontend.functional import log_softmax as log_softmax
 from .frontend.functional import logsigmoid as logsigmoid
+from .frontend.functional import mean as mean
 from .frontend.functional import mish as mish
 from .frontend.functional import neg as neg
 from .frontend.functional import pow as pow
@@ -52,6 +56,7 @@ from .frontend.functional import softmax as softmax
 from .frontend.functional import softplus as softplus
 from .frontend.functional import softsign as softsign
 from .frontend.functional import sqrt as sqrt
+from .frontend.functional import sum as sum
 from .frontend.functional import tanh as tanh
 from .frontend.spatial import avg_pool1d as avg_pool1d
 from .frontend.spatial import avg_pool2d as avg_pool2d

@@ -229,6 +229,9 @@ def functions(folder):
         models.build: {"name": "lenet", "batch": 1, "dtype": "f32"},
     }  # fmt: skip
     unaries = (op for op in ir.Op.registry.values() if issubclass(op, ops.Unary))
+    for reduce in (gx.amax, gx.amin, gx.mean, gx.sum):
+        cases[reduce] = {"input": image(), "dim": (2, 3), "keepdim": True}
+    cases[gx.local_response_norm] = {"input": image(), **vars(ops.LocalResponseNorm(3))}
     for op in (*unaries, ops.GlobalAvgPool2d):
         cases[getattr(gx, op.name)] = {"input": image(), **vars(op())}
     for function, arguments in cases.items():

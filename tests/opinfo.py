@@ -199,7 +199,36 @@ def _softmax_samples(op):
     )
 
 
+def _reduction(op):
+    """Its row in the table."""
+    return OpInfo(
+        lambda op, x: getattr(torch, op.name)(x, op.dim, op.keepdim),
+        (
+            Sample(op((1,)), ((2, 7, 4, 5),)),
+            Sample(op((2, 3), True), ((2, 3, 6, 5),)),
+            Sample(op((0, 2)), ((3, 4, 6),)),
+            Sample(op((1, 3, 4)), ((2, 3, 2, 3, 2),)),
+            Sample(op((0,)), ((9,),)),
+            Sample(op((1,), True), ((2, 1, 3),)),
+        ),
+        (
+            Bad(lambda: op(1), (), errors.InvalidAttribute, "dim=1"),
+            Bad(lambda: op(()), (), errors.InvalidAttribute, "at least one"),
+            Bad(lambda: op((2, 1)), (), errors.InvalidAttribute, "ascending"),
+            Bad(lambda: op((1, 1)), (), errors.InvalidAttribute, "each once"),
+            Bad(lambda: op((-1,)), (), errors.InvalidAttribute, "dim=(-1,)"),
+            Bad(lambda: op((1,), 1), (), errors.InvalidAttribute, "True or False"),
+            Bad(lambda: op((1, 2)), ((2, 3),), errors.RankError, "no dimension 2"),
+            Bad(lambda: op((0,)), ((2, 3),), errors.DTypeMismatch, "floating point", _INTEGERS),
+        ),
+    )
+
+
 INFO: dict[str, OpInfo] = {
+    "amax": _reduction(ops.Amax),
+    "amin": _reduction(ops.Amin),
+    "mean": _reduction(ops.Mean),
+    "sum": _reduction(ops.Sum),
     "conv1d": OpInfo(
         _conv,
         (
@@ -548,6 +577,36 @@ INFO: dict[str, OpInfo] = {
                 ((2, 3), *((3,),) * 4),
                 errors.InvalidAttribute,
                 "f32 can hold",
+            ),
+        ),
+    ),
+    "local_response_norm": OpInfo(
+        lambda op, x: F.local_response_norm(x, op.size, op.alpha, op.beta, op.k),
+        (
+            Sample(ops.LocalResponseNorm(5, 5e-4, k=2.0), ((2, 7, 4, 5),)),
+            Sample(ops.LocalResponseNorm(3, 0.5, 2.5, 0.1), ((1, 9, 6),)),
+            Sample(ops.LocalResponseNorm(2, 3.0, 0.5), ((2, 3, 2, 3, 2),)),
+            Sample(ops.LocalResponseNorm(9, 2.0), ((1, 3, 2, 2),)),
+            Sample(ops.LocalResponseNorm(1, 0.7, 0.0), ((1, 2, 1, 3),)),
+        ),
+        (
+            Bad(lambda: ops.LocalResponseNorm(0), (), errors.InvalidAttribute, "size=0"),
+            Bad(lambda: ops.LocalResponseNorm(5.0), (), errors.InvalidAttribute, "size=5.0"),
+            Bad(lambda: ops.LocalResponseNorm(5, -1.0), (), errors.InvalidAttribute, "alpha=-1.0"),
+            Bad(lambda: ops.LocalResponseNorm(5, k=0.0), (), errors.InvalidAttribute, "k=0.0"),
+            Bad(lambda: ops.LocalResponseNorm(5), ((2, 6),), errors.RankError, "[2, 6, 1]"),
+            Bad(
+                lambda: ops.LocalResponseNorm(5, 1e39),
+                ((2, 6, 3),),
+                errors.InvalidAttribute,
+                "f32 can hold",
+            ),
+            Bad(
+                lambda: ops.LocalResponseNorm(5),
+                ((2, 6, 3),),
+                errors.DTypeMismatch,
+                "floating point",
+                _INTEGERS,
             ),
         ),
     ),

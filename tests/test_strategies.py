@@ -90,7 +90,7 @@ def test_a_new_op_is_drawn_without_being_named(monkeypatch):
     sample = opinfo.Sample(ChannelScale(), ((2, 3, 4, 5), (3,)))
     monkeypatch.setitem(opinfo.INFO, "channel_scale", opinfo.OpInfo(None, (sample,), ()))
     for drawing in (Drawing, Wild):
-        made = [drawing(random.Random(n).randint, ("float32",)).graph(8) for n in range(200)]
+        made = [drawing(random.Random(n).randint, ("float32",)).graph(8) for n in range(400)]
         nodes = [(g, node) for g in made for node in g.nodes if node.op == sample.op]
         assert len(nodes) > 1
         assert len({g.type_of(node.name).shape for g, node in nodes}) > 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any
 
@@ -32,7 +32,12 @@ def unary(op: type[Op]) -> Function:
     """
     kind = inspect.Parameter
     attributes = [
-        kind(f.name, kind.POSITIONAL_OR_KEYWORD, default=f.default, annotation=f.type)
+        kind(
+            f.name,
+            kind.POSITIONAL_OR_KEYWORD,
+            default=kind.empty if f.default is MISSING else f.default,
+            annotation=f.type,
+        )
         for f in fields(op)  # type: ignore[arg-type]  # every op is a dataclass
     ]
     signature = inspect.Signature(
@@ -69,6 +74,37 @@ def __getattr__(name: str) -> Function:
 
 dropout = unary(ops.Dropout)
 global_avg_pool2d = unary(ops.GlobalAvgPool2d)
+local_response_norm = unary(ops.LocalResponseNorm)
+
+
+def _reduction(op: type[ops.Reduction]) -> Function:
+    """The function that applies a reduction, under its name."""
+
+    def function(
+        input: Tensor,
+        dim: int | Sequence[int] | None = None,
+        keepdim: bool = False,
+        *,
+        name: str | None = None,
+    ) -> Tensor:
+        return apply(op(_dimensions(input, dim), keepdim), name, input)
+
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = f"""{op.__doc__}
+
+    These are one or several, may be negative, and are all of them by default. With `keepdim` they
+    stay, with size 1.
+
+    Raises:
+        RankError, InvalidAttribute: with the user's line.
+    """
+    return on_the_users_line(function)
+
+
+amax = _reduction(ops.Amax)
+amin = _reduction(ops.Amin)
+mean = _reduction(ops.Mean)
+sum = _reduction(ops.Sum)
 
 
 @on_the_users_line
@@ -165,6 +201,16 @@ def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) 
     operands = sequence(tensors, "tensors", Tensor, "what the functions of graphcnn return")
     axis = _dimension(operands[0], dim) if operands else dim
     return Call(ops.Concat(axis), operands, [f"input{i}" for i in range(len(operands))], name)
+
+
+def _dimensions(input: Tensor, dim: Any) -> Any:
+    """Those of some dimensions, counted from the front and in order; None stands for all."""
+    if dim is None:
+        return tuple(range(len(symbolic(input).shape)))
+    if not isinstance(dim, list | tuple):
+        return (_dimension(input, dim),)
+    counted = tuple(_dimension(input, one) for one in dim)
+    return tuple(sorted(counted)) if all(type(one) is int for one in counted) else counted
 
 
 def _dimension(input: Tensor, dim: int) -> int:

@@ -24,6 +24,7 @@ from graphcnn.ops.conv_transpose import ConvTranspose1d as ConvTranspose1d
 from graphcnn.ops.conv_transpose import ConvTranspose2d as ConvTranspose2d
 from graphcnn.ops.linear import Linear as Linear
 from graphcnn.ops.norm import BatchNorm as BatchNorm
+from graphcnn.ops.norm import LocalResponseNorm as LocalResponseNorm
 from graphcnn.ops.pool import AvgPool as AvgPool
 from graphcnn.ops.pool import AvgPool1d as AvgPool1d
 from graphcnn.ops.pool import AvgPool2d as AvgPool2d
@@ -32,6 +33,11 @@ from graphcnn.ops.pool import MaxPool as MaxPool
 from graphcnn.ops.pool import MaxPool1d as MaxPool1d
 from graphcnn.ops.pool import MaxPool2d as MaxPool2d
 from graphcnn.ops.pool import Pooling as Pooling
+from graphcnn.ops.reduction import Amax as Amax
+from graphcnn.ops.reduction import Amin as Amin
+from graphcnn.ops.reduction import Mean as Mean
+from graphcnn.ops.reduction import Reduction as Reduction
+from graphcnn.ops.reduction import Sum as Sum
 from graphcnn.ops.shape import Concat as Concat
 from graphcnn.ops.shape import Dropout as Dropout
 from graphcnn.ops.shape import Flatten as Flatten

@@ -151,7 +151,8 @@ class Lowered:
         locations: Where values live, by name; calls keep those that are not here.
         buffers: Bytes of each buffer that the arena has to hold.
         weights: What the launches read beside these.
-        refusals: Groups that were taken apart, so that steps bear their members' names, and why.
+        refusals: Groups that were taken apart, so that steps bear their members' names, nodes that
+            are a library's calls between kernels, and why.
         choices: What was taken for a node where several kernels would do.
     """
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import Array, Graph, Node, Value, inline, outline
 from graphcnn.report.deviation import deviation
 from graphcnn.report.schedule import arithmetic
@@ -37,10 +36,7 @@ def first_bad_member(
     for length in range(1, len(nodes) + 1):
         prefix = nodes[:length]
         last = prefix[-1]
-        try:
-            part = model.part(_graph_of(prefix, flat))
-        except UnsupportedOp:
-            continue
+        part = model.part(_graph_of(prefix, flat))
         computed = {last.name: _run(part, operands)}
         dtypes = {last.name: last.type.dtype}
         if deviation(prefix, operands, computed, dtypes, arithmetic(part.plan.steps)).problem:

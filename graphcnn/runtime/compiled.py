@@ -10,7 +10,7 @@ import torch
 
 from graphcnn import forks, settings
 from graphcnn.arguments import batch_sizes, count, flag
-from graphcnn.errors import BatchError, InputKindError, TooLarge, UnsupportedOp
+from graphcnn.errors import BatchError, InputKindError, TooLarge
 from graphcnn.ir import Chosen, CompileLog, Graph, Refusal, batch_of, check_graph, inline, rebatch
 from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
 from graphcnn.runtime.boundary import check_device, check_inputs, give_back, to_tensor
@@ -201,7 +201,7 @@ class CompiledModel:
     def _lower(self, graph: Graph) -> Lowered:
         try:
             return self.target.lower(graph)
-        except (TooLarge, UnsupportedOp) as error:
+        except TooLarge as error:
             most = self._largest_batch(graph)
             if not most:
                 raise
@@ -219,7 +219,7 @@ class CompiledModel:
         def fits(batch: int) -> bool:
             try:
                 self.target.lower(rebatch(graph, batch))
-            except (BatchError, TooLarge, UnsupportedOp):
+            except (BatchError, TooLarge):
                 return False
             return True
 

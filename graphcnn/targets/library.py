@@ -33,9 +33,14 @@ class LibraryTarget:
         Raises:
             UnsupportedOp: for a fused node, or an op or padding that torch does not have.
         """
-        return Lowered(tuple(map(self._step, graph.nodes)), {}, {}, ())
+        return Lowered(tuple(map(self.step, graph.nodes)), {}, {}, ())
 
-    def _step(self, node: Node) -> Step:
+    def step(self, node: Node) -> Step:
+        """One call.
+
+        Raises:
+            UnsupportedOp: as `lower`.
+        """
         work, arithmetic = Call(_function(node)), self._arithmetic(node)
         return Step(node.name, node.op.name, work, node.inputs, (node.name,), arithmetic)
 
@@ -184,6 +189,18 @@ def _softmax(function: Torch) -> Callable[[Any], Torch]:
     return make
 
 
+def _local_response_norm(op: ops.LocalResponseNorm) -> Torch:
+    """In float32 for half precision, whose squares torch would round."""
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        size = min(op.size, 2 * x.shape[1] - 1)  # torch pads for what reaches beyond all channels
+        alpha = op.alpha / op.size * size
+        return F.local_response_norm(wide, size, alpha, op.beta, op.k).to(x.dtype)
+
+    return call
+
+
 def _arithmetic(op: ops.Arithmetic) -> Torch:
     """torch's function of the op's name, in float32 where a number beside half precision is."""
     function: Torch = getattr(torch, op.name)
@@ -212,9 +229,11 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
     ops.Linear: lambda op: F.linear,
+    ops.LocalResponseNorm: _local_response_norm,
     ops.LogSoftmax: _softmax(F.log_softmax),
     ops.MaxPool: _max_pool,
     ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
+    ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
     ops.Softmax: _softmax(F.softmax),
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from dataclasses import replace
 
-from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import Fused, Graph, Node, Refusal, inline
 from graphcnn.kernels import (
     Policy,
@@ -15,9 +15,11 @@ from graphcnn.kernels import (
     copy,
     fill,
     global_avg_pool2d,
+    local_response_norm,
     max_pool2d,
     pointwise,
     softmax,
+    stages,
 )
 from graphcnn.ops import (
     Anchor,
@@ -26,6 +28,7 @@ from graphcnn.ops import (
     Dropout,
     Flatten,
     GlobalAvgPool2d,
+    LocalResponseNorm,
     LogSoftmax,
     MaxPool,
     Pad,
@@ -38,12 +41,14 @@ from graphcnn.targets.capability import check_capability
 from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of, supports
 from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group
+from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.lowering import Lowering, as_image, window
 from graphcnn.targets.pack import plain
 
 
 class TritonTarget:
-    """Kernels of `graphcnn.kernels` on a CUDA device, or compiled natively for the CPU.
+    """Kernels of `graphcnn.kernels` on a CUDA device, or compiled natively for the CPU; what none
+    of them computes is a call of the library between them.
 
     `policy` picks the kernel and the tile of every convolution and linear layer.
     """
@@ -58,33 +63,40 @@ class TritonTarget:
         return supports(body)
 
     def lower(self, graph: Graph) -> Lowered:
-        """Steps for every node, in order; a group that no kernel can take as its values lie is
-        taken apart.
+        """Steps for every node, in order. Refusals tell which groups are taken apart, because no
+        kernel can take them as their values lie, and which nodes are calls of the library.
 
         Raises:
             TooLarge: for a value beyond what kernels can address.
-            UnsupportedOp: naming the node that has no kernel, and why.
+            UnsupportedOp: for a dtype that kernels on this device do not compute in, and for a node
+                that torch does not compute either.
         """
         check_capability(graph, self.on)
-        refusals: list[Refusal] = []
+        apart: list[Refusal] = []
+        called = {n.name: "no kernel of ours" for n in graph.nodes if not _has_kernel(n)}
         while True:
             lowering = Lowering.of(graph, self.on, self.policy)
             lowering.check_sizes()
             for node in graph.nodes:
                 try:
-                    self._lower_node(lowering, node)
-                except Refused as refused:
-                    if not isinstance(node.op, Fused):
-                        raise _unsupported(node, refused.because) from None
-                    members = tuple(member.name for member in node.members)
-                    refusals.append(Refusal(RULE, node.name, refused.because, members))
-                    graph = inline(graph, (node.name,))
+                    self._lower_node(lowering, node, called)
+                except Refused as refused:  # start again, so that nothing half-made is left
+                    if isinstance(node.op, Fused):
+                        members = tuple(member.name for member in node.members)
+                        apart.append(Refusal(RULE, node.name, refused.because, members))
+                        graph = inline(graph, (node.name,))
+                    else:
+                        called[node.name] = refused.because
                     break
             else:
-                return lowering.lowered(tuple(refusals))
+                calls = (_told(graph, n, called[n.name]) for n in graph.nodes if n.name in called)
+                return lowering.lowered((*apart, *calls))
 
-    def _lower_node(self, lowering: Lowering, node: Node) -> None:
-        if isinstance(node.op, Fused):
+    def _lower_node(self, lowering: Lowering, node: Node, called: Container[str]) -> None:
+        if node.name in called:
+            step = LibraryTarget(self.on).step(node)
+            lowering.steps.append(replace(step, label=f"library {step.label}"))
+        elif isinstance(node.op, Fused):
             chain = chain_of(node.op.body)
             if isinstance(chain, Refusal):
                 raise Refused(chain.because)
@@ -95,13 +107,15 @@ class TritonTarget:
             (node.op.row(TABLE) or _pointwise)(lowering, node)
 
 
-def _unsupported(node: Node, because: str) -> UnsupportedOp:
-    return UnsupportedOp(
-        f"no kernel computes this {node.op.name}",
-        where=node.place,
-        got=because,
-        remedy='target="library" runs every operator through torch',
-    )
+def _has_kernel(node: Node) -> bool:
+    known = isinstance(node.op, Fused | Anchor) or node.op.row(TABLE) is not None
+    return known or hasattr(stages, node.op.name)
+
+
+def _told(graph: Graph, node: Node, because: str) -> Refusal:
+    """That a node is a call of the library, why, and what it costs at least."""
+    moved = sum(graph.type_of(name).nbytes for name in {*node.inputs, node.name})
+    return Refusal(RULE, node.name, f"{because}: a library call, which moves {moved:,} bytes")
 
 
 def _pointwise(lowering: Lowering, node: Node) -> None:
@@ -147,6 +161,15 @@ def _global_pool(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, node.op.name, global_avg_pool2d(x, y), (x,), (y,))
 
 
+def _local_response_norm(lowering: Lowering, node: Node) -> None:
+    assert isinstance(node.op, LocalResponseNorm)
+    x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
+    if len(x.shape) > 4:
+        raise Refused(f"kernels run over at most four dimensions, not over {x.shape}")
+    launch = local_response_norm(as_image(x), as_image(y), **vars(node.op))
+    lowering.emit(node, node.op.name, launch, (x,), (y,))
+
+
 def _softmax(lowering: Lowering, node: Node) -> None:
     assert isinstance(node.op, Softmax | LogSoftmax)
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
@@ -186,6 +209,7 @@ def _view(lowering: Lowering, node: Node) -> None:
 TABLE: dict[type, Callable[[Lowering, Node], None]] = {
     Pooling: _pool,
     GlobalAvgPool2d: _global_pool,
+    LocalResponseNorm: _local_response_norm,
     Softmax: _softmax,
     LogSoftmax: _softmax,
     Concat: _concat,

@@ -455,3 +455,20 @@ def test_numpy_numbers_are_attributes():
 def test_an_input_has_a_name():
     with pytest.raises(errors.InvalidName):
         gx.input(None, (1, 3))
+
+
+def test_dimensions_of_a_reduction():
+    """One, several in any order, negative ones, or all."""
+    x = gx.input("x", (2, 3, 4, 5))
+    for given, axes in ((1, (1,)), ((3, -2), (2, 3)), ([-1], (3,)), (None, (0, 1, 2, 3))):
+        y = gx.mean(x, given, keepdim=True)
+        assert y.shape == tuple(1 if axis in axes else n for axis, n in enumerate(x.shape))
+        assert gx.mean(x, given).shape == tuple(n for d, n in enumerate(x.shape) if d not in axes)
+    assert gx.sum(x).shape == ()
+    for wrong, kind in (
+        ((1, -3), errors.InvalidAttribute),
+        (4, errors.RankError),
+        ("a", errors.InvalidAttribute),
+    ):
+        with pytest.raises(kind):
+            gx.sum(x, wrong)

@@ -15,7 +15,7 @@ from graphcnn.ir import Cost, DType, Op, OpKind, TensorType, gamma, parse, verif
 from graphcnn.ir.evaluate import bound_by
 from graphcnn.ops import activation, elementary, linear_units
 from graphcnn.ops.checks import FLOAT, INTEGER, check_operands
-from tests.opinfo import BAD, FLOATS, INFO, SAMPLES
+from tests.opinfo import BAD, FLOATS, INFO, SAMPLES, Sample
 from tests.tolerance import F64
 
 F32 = 2.0**-24
@@ -177,6 +177,21 @@ def test_what_rounding_does_in_practice_to_sequential_sums(order, count):
     off = np.abs(ops.Linear().reference(operands[0], rounded) - exact)
     # Where no term is negative, long sums are large beside what rounding the weights changes.
     assert (off > allowed).any() or (order, count) == ("none negative", 4000)
+
+
+@pytest.mark.parametrize("op", [ops.Sum((1,)), ops.Mean((1,))], ids=str)
+@pytest.mark.parametrize("order", ["random", "sorted", "none negative"])
+def test_bound_and_noise_of_reductions_in_one_chain(op, order):
+    """Term after term in float32: within both; without one of the terms: beyond them."""
+    x = np.random.default_rng(3).standard_normal((50, 3000)).astype(np.float32)
+    x = {"random": x, "sorted": np.sort(x), "none negative": np.abs(x)}[order]
+    count = 1 if op.name == "sum" else 3000
+    exact, allowed = bound(Sample(op, (x.shape,)), [x.astype(np.float64)])
+    noise = op.noise((x.astype(np.float64),), (np.zeros(x.shape),), exact, F32)
+    chain = np.cumsum(x, axis=1, dtype=np.float32)[:, -1] / np.float32(count)
+    assert (np.abs(chain - exact) <= np.minimum(noise, allowed)).all()
+    short = (x.astype(np.float64).sum(axis=1) - x[:, 0]) / count
+    assert (np.abs(short - exact) > noise).any()
 
 
 def test_bound_of_a_large_map_is_that_of_blocks():
@@ -507,6 +522,36 @@ def test_bound_beside_masked_elements(name):
     if name == "softmax":
         assert exact[0, 1] == 0
         assert allowed[0, 1] < 1e-30
+
+
+def test_local_response_norm_of_the_paper():
+    """Its alpha multiplies the sum itself: alpha / size here."""
+    x = 30 * np.random.default_rng(0).standard_normal((1, 8, 2, 2))
+    wanted = np.empty_like(x)
+    for i in range(8):
+        near = x[:, max(0, i - 2) : i + 3] ** 2
+        wanted[:, i] = x[:, i] / (2 + 1e-4 * near.sum(axis=1)) ** 0.75
+    got = ops.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0).reference(x)
+    np.testing.assert_allclose(got, wanted, 1e-13)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4, 1e12, 1e18, 1e19])
+@pytest.mark.parametrize("beta", [0.75, 3.0])
+def test_bound_of_local_response_norm_at_all_scales(scale, beta):
+    """Also where the power is taken as 2^(beta log2 b); a window that is one short exceeds it."""
+    op = ops.LocalResponseNorm(4, 0.5, beta, 0.7)
+    x = (scale * np.random.default_rng(0).standard_normal((2, 9, 50))).astype(np.float32)
+    exact, allowed = bound(Sample(op, (x.shape,)), [x.astype(np.float64)])
+    with np.errstate(over="ignore"):
+        computed = in_torch(Sample(op, (x.shape,)), [x], torch.float32)
+        base = op._base(op._sum(x * x)).astype(np.float32)
+        by_exponent = x * np.exp2(np.float32(-beta) * np.log2(base))
+    assert (np.abs(computed - exact) <= allowed).all()
+    assert (np.abs(by_exponent - exact) <= allowed).all()
+    assert np.isfinite(allowed).all() == (scale < (1e19 if beta == 0.75 else 1e12))
+    short = ops.LocalResponseNorm(3, 0.5 * 3 / 4, beta, 0.7).reference(x.astype(np.float64))
+    if scale > 1e-3 and np.isfinite(allowed).all():
+        assert (np.abs(short - exact) > allowed).any()
 
 
 def test_softmax_bound_is_never_more_than_one():

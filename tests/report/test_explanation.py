@@ -67,3 +67,14 @@ def test_a_library_has_no_tiles(net):
     assert told.kernel_count == len(told.rows)
     assert all(row.tile == row.grid == () for row in told.rows)
     assert told.arena_bytes == 0
+
+
+def test_a_library_call_between_kernels_is_told_with_its_cost():
+    """72 numbers of four bytes are read, and as many written."""
+    graph = gx.graph("net", gx.softmax(gx.relu(gx.input("x", (6, 3, 2, 1, 2))), name="called"))
+    told = explain(gx.compile(graph, device="cpu"))
+    (row,) = (row for row in told.rows if row.name == "called")
+    assert (row.kernel, row.tile, row.grid) == ("library softmax", (), ())
+    (declined,) = (refusal for refusal in told.refusals if refusal.node == "called")
+    assert declined.because.endswith(": a library call, which moves 576 bytes")
+    assert "library call, which moves 576 bytes" in " ".join(str(told).split())

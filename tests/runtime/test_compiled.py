@@ -275,10 +275,12 @@ def test_a_batch_beyond_32_bit_offsets_says_the_largest_that_fits():
         gx.compile(gx.graph("g", gx.relu(gx.input("x", (1, 32, 8192, 8192)))), device="cpu")
 
 
-def test_a_batch_beyond_the_grid_says_the_largest_that_fits():
+def test_a_batch_beyond_the_grid_is_a_call_of_the_library():
     model = gx.compile(gx.graph("g", gx.global_avg_pool2d(gx.input("x", (1, 1, 2, 2)))))
-    with pytest.raises(TooLarge, match="wanted: at most 65535 samples in a call"):
-        model.prepare([65_536])
+    x = np.random.default_rng(0).standard_normal((65_536, 1, 2, 2), np.float32)
+    with model.loaded({"x": x}) as executor:
+        assert [step.label for step in executor.plan.steps] == ["library global_avg_pool2d"]
+    np.testing.assert_allclose(model(x=x), x.mean((2, 3), keepdims=True), atol=1e-6)
 
 
 def test_two_models_in_two_threads():

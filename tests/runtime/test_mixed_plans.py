@@ -12,9 +12,11 @@ import graphcnn as gx
 from graphcnn.analysis import LiveRange
 from graphcnn.errors import SanitizerFault
 from graphcnn.ir import CompileLog, with_he_weights
+from graphcnn.ops import Softmax
 from graphcnn.plan import Arithmetic, Call
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.targets import triton
 from graphcnn.targets.device import resolve_device
 from graphcnn.targets.triton import TritonTarget
 from tests.stepwise import check_model
@@ -83,6 +85,62 @@ def test_kernels_and_calls_read_what_the_others_wrote():
     assert gx.verify(model, **inputs).ok
     for batch in (1, 5):
         image = np.random.default_rng(batch).standard_normal((batch, 3, 8, 8), np.float32)
+        check_model(model, {"image": image})
+
+
+def between_convolutions():
+    """A softmax between two convolutions: inner images, which lie channels last."""
+    h = gx.input("image", (2, 3, 8, 8))
+    h = gx.relu(gx.conv2d(h, gx.param("w", (6, 3, 3, 3)), padding=1), name="before")
+    h = gx.softmax(h, name="called")
+    h = gx.conv2d(h, gx.param("v", (5, 6, 3, 3)), name="conv")
+    return with_he_weights(gx.graph("g", gx.relu(h, name="after")))
+
+
+@pytest.mark.parametrize("sanitize", ["0", "1"])
+def test_an_op_without_a_kernel_between_fused_convolutions(sanitize, monkeypatch):
+    monkeypatch.setenv("GRAPHCNN_SANITIZE", sanitize)
+    monkeypatch.delitem(triton.TABLE, Softmax)
+    graph = between_convolutions()
+    model = gx.compile(graph, device="cpu")
+    assert [step.label for step in model.plan.steps] == [
+        *("conv2d+relu", "library softmax", "conv2d+relu")
+    ]
+    for name in ("before", "called"):
+        assert model.plan.locations[name].strides == (384, 1, 48, 6)
+    assert gx.verify(model).ok
+    for batch in (2, 1, 3):
+        image = np.random.default_rng(batch).standard_normal((batch, 3, 8, 8), np.float32)
+        check_model(model, {"image": image})
+
+
+@pytest.mark.parametrize("missing", ["before", "called"])
+def test_the_sanitizer_sees_what_a_fallback_should_read_or_write(missing, sanitizer, monkeypatch):
+    monkeypatch.delitem(triton.TABLE, Softmax)
+    target = TritonTarget(resolve_device("cpu"))
+    model = CompiledModel(between_convolutions(), between_convolutions(), target, CompileLog())
+    assert "called" in model.log.refusals[-1].node
+    steps = tuple(step for step in model.plan.steps if step.node != missing)
+    model.plan = replace(model.plan, steps=steps)
+    with pytest.raises(SanitizerFault, match=r"nothing wrote|no kernel stored"):
+        model(**example_inputs(model.graph))
+
+
+@pytest.mark.parametrize("sanitize", ["0", "1"])
+def test_reductions_inside_a_network(sanitize, monkeypatch):
+    """A gate from the means of the channels, and the spread of the scores."""
+    monkeypatch.setenv("GRAPHCNN_SANITIZE", sanitize)
+    h = gx.input("image", (2, 3, 6, 6))
+    h = gx.relu(gx.conv2d(h, gx.param("w", (4, 3, 3, 3)), padding=1), name="before")
+    gate = gx.conv2d(gx.mean(h, (2, 3), True, name="mean"), gx.param("v", (4, 4, 1, 1)))
+    h = h * gx.sigmoid(gate, name="gate")
+    h = gx.linear(gx.amax(h, (2, 3), name="amax"), gx.param("u", (5, 4)), name="fc")
+    spread = gx.sum(h * h, 1, name="sum")
+    model = gx.compile(with_he_weights(gx.graph("g", [h, spread])), device="cpu")
+    called = [step.node for step in model.plan.steps if isinstance(step.work, Call)]
+    assert called == ["mean", "amax", "sum"]
+    for batch in (2, 1, 5):
+        image = np.random.default_rng(batch).standard_normal((batch, 3, 6, 6), np.float32)
         check_model(model, {"image": image})
 
 

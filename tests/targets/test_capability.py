@@ -9,7 +9,7 @@ import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, OpKind
 from graphcnn.kernels import stages
-from graphcnn.targets import library, resolve
+from graphcnn.targets import groups, library, resolve, triton
 from graphcnn.targets.capability import CAPABILITIES
 from tests.opinfo import INFO
 from tests.stand_in_gpu import stand_in_target
@@ -26,17 +26,14 @@ every node, and from the tables of the targets.
 OPERATORS = """
 ## Operators
 
-Of the targets: `triton` computes by a kernel of its own or as a stage of a kernel, `library` by
-PyTorch's operators, in float64 too, and `numpy` all of them, in float64.
+Of the targets: `triton` computes by a kernel of its own, as a stage of a kernel, or by a call of
+PyTorch's operator between its kernels, `library` by PyTorch's operators, in float64 too, and
+`numpy` all of them, in float64.
 
 | operator | triton | in a fused tail | library |
 |---|---|---|---|"""
 
-KINDS = {
-    OpKind.VIEW: ("another name", "no"),
-    OpKind.WINDOW: ("a kernel", "windows side by side"),
-    OpKind.ANCHOR: ("a kernel", "starts one"),
-}
+TAILS = {OpKind.WINDOW: "windows side by side", OpKind.ANCHOR: "starts one"}
 
 
 def page():
@@ -48,9 +45,13 @@ def page():
     rows.append(OPERATORS)
     for name, info in sorted(INFO.items()):
         op = info.samples[0].op
-        own, tail = KINDS.get(op.kind, ("a kernel", "no"))
+        own, tail = "a kernel", TAILS.get(op.kind, "no")
         if hasattr(stages, name):
             own, tail = "a stage", "yes"
+        elif op.kind is OpKind.VIEW:
+            own = "another name"
+        elif not (op.row(triton.TABLE) or op.row(groups.TABLE)):
+            own, tail = "a library call", "no"
         rows.append(f"| `{name}` | {own} | {tail} | {'yes' if op.row(library.TABLE) else 'no'} |")
     return "\n".join(rows)
 

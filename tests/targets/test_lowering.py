@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphcnn as gx
-from graphcnn.errors import FusionRefused, InvalidAttribute, UnsupportedOp
+from graphcnn.errors import FusionRefused, InvalidAttribute
 from graphcnn.ir import Chosen, CompileLog, DType, Fused, OpKind, rebatch, with_he_weights
 from graphcnn.kernels import Choice, LinearProblem, LinearTile, by_rule, linear
 from graphcnn.ops import Linear
@@ -130,12 +130,15 @@ def test_the_log_tells_which_kernel_was_chosen_among_how_many():
     assert chosen[-1].chosen == by_rule(problem, chosen[-1].alternatives, traits)
 
 
-def test_an_anchor_that_no_kernel_computes_is_refused(monkeypatch):
+@pytest.mark.cpu
+def test_an_anchor_without_a_kernel_is_a_call_of_the_library(monkeypatch):
     monkeypatch.delitem(groups.TABLE, Linear)
-    graph = gx.graph("g", gx.relu(gx.linear(gx.input("x", (2, 3)), gx.param("w", (4, 3)))))
-    with pytest.raises(UnsupportedOp, match="no kernel computes this linear") as caught:
-        gx.compile(graph, device="cpu")
-    assert caught.value.got == "there is no kernel of linear"
+    x = gx.input("x", (2, 3))
+    graph = with_he_weights(gx.graph("g", gx.relu(gx.linear(x, gx.param("w", (4, 3)), name="fc"))))
+    model = gx.compile(graph, device="cpu")
+    assert [step.label for step in model.plan.steps] == ["library linear", "relu"]
+    assert "there is no kernel of linear: a library call" in str(model.log.refusals[-1])
+    check_model(model, example_inputs(graph))
 
 
 @pytest.mark.cpu

@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import DType
-from graphcnn.kernels import CUDA, stages
+from graphcnn.ir import Chosen, DType
+from graphcnn.kernels import CUDA
 from graphcnn.ops import AvgPool, AvgPool2d, MaxPool, MaxPool2d
-from graphcnn.targets import groups, library, triton
+from graphcnn.plan import Call
+from graphcnn.targets import library
 from graphcnn.targets.device import Device
+from tests import strategies
 from tests.opinfo import INFO, SAMPLES, Sample
 from tests.stepwise import check_meaning, check_model
 from tests.targets.op_cases import CASES, case_id, check_sample, model_of
@@ -50,8 +53,6 @@ def test_every_op_has_a_row():
     for name, info in INFO.items():
         op = info.samples[0].op
         assert op.row(library.TABLE), name
-        lowered = op.row(triton.TABLE) or op.row(groups.TABLE)
-        assert lowered or hasattr(stages, name), name
 
 
 @pytest.mark.parametrize("pool", [MaxPool2d, AvgPool2d])
@@ -120,37 +121,87 @@ def image(*shape, dtype="float32"):
     return gx.input("image", shape, dtype)
 
 
-UNSUPPORTED = {
+CALLED = {
     "a weight that the graph computes": (
-        lambda: gx.conv2d(image(1, 3, 8, 8), gx.relu(gx.input("w", (4, 3, 3, 3))), name="bad"),
+        lambda: gx.conv2d(image(1, 3, 8, 8), gx.relu(gx.input("w", (4, 3, 3, 3))), name="called"),
         "'relu' is computed in the graph; it must be a param",
     ),
     "a bias that the graph computes": (
         lambda: gx.linear(
-            image(1, 6), gx.param("w", (4, 6)), gx.relu(gx.input("b", (4,))), name="bad"
+            image(1, 6), np.ones((4, 6)), gx.relu(gx.input("b", (4,))), name="called"
         ),
         "'relu' is computed in the graph; it must be a param",
     ),
     "a statistic that the call passes": (
-        lambda: gx.batch_norm(
-            image(2, 3), gx.input("mean", (3,)), gx.param("var", (3,)), name="bad"
-        ),
+        lambda: gx.batch_norm(image(2, 3), gx.input("mean", (3,)), np.ones(3), name="called"),
         "'mean' is computed in the graph; it must be a param",
     ),
-    "float64": (lambda: gx.relu(image(2, 3, dtype="float64"), name="bad"), "f64[2,3]"),
+    "five dimensions": (
+        lambda: gx.softmax(image(2, 3, 2, 3, 2), name="called"),
+        "kernels run over at most four dimensions, not over (2, 3, 2, 3, 2)",
+    ),
 }
 
 
-@pytest.mark.parametrize(("make", "because"), UNSUPPORTED.values(), ids=UNSUPPORTED)
+@pytest.mark.parametrize(("make", "because"), CALLED.values(), ids=CALLED)
 @pytest.mark.parametrize("fuse", [True, False])
-def test_unsupported_ops_name_the_node_and_the_reason(make, because, fuse):
-    graph = gx.graph("g", make())
-    with pytest.raises(UnsupportedOp) as caught:
-        gx.compile(graph, device="cpu", fuse=fuse)
-    assert "node 'bad'" in caught.value.where
-    assert f"{__file__}:" in caught.value.where
-    assert because in str(caught.value.got)
-    assert 'target="library"' in caught.value.remedy
+def test_what_kernels_refuse_the_library_computes_and_the_log_says_so(make, because, fuse):
+    graph = gx.graph("g", gx.relu(make()))
+    model = gx.compile(graph, device="cpu", fuse=fuse)
+    check_model(model, strategies.inputs(graph))
+    (step,) = (step for step in model.plan.steps if step.node == "called")
+    assert isinstance(step.work, Call)
+    reads = graph.producer("called").inputs
+    moved = sum(graph.type_of(name).nbytes for name in (*reads, "called"))
+    told = f"{because}: a library call, which moves {moved:,} bytes"
+    assert [no.because for no in model.log.refusals if "library" in no.because] == [told]
+
+
+def test_a_call_leaves_nothing_of_the_kernel_that_was_tried():
+    """Its weight is not packed, and no tile was chosen."""
+    graph = gx.graph("g", CALLED["a bias that the graph computes"][0]())
+    model = gx.compile(graph, device="cpu")
+    assert model.plan.weights == ()
+    assert model.log.of(Chosen) == []
+
+
+ODD_NUMBERS = (np.nan, np.inf, -np.inf)
+ACROSS = {
+    "local_response_norm": (
+        lambda x: gx.local_response_norm(x, 3, 0.5, name="called"),
+        lambda x: F.local_response_norm(x, 3, 0.5),
+    ),
+    "mean": (lambda x: gx.mean(x, 1, name="called"), lambda x: x.mean(1)),
+    "sum": (lambda x: gx.sum(x, (1, 3), name="called"), lambda x: x.sum((1, 3))),
+    "amax": (lambda x: gx.amax(x, 1, True, name="called"), lambda x: x.amax(1, True)),
+    "amin": (lambda x: gx.amin(x, -1, name="called"), lambda x: x.amin(-1)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(("ours", "torchs"), ACROSS.values(), ids=ACROSS)
+def test_nan_and_infinities_spread_as_in_torch(ours, torchs, dtype):
+    """By kernels, and by calls between them, as torch computes it in float32."""
+    x = np.random.default_rng(0).standard_normal((4, 6, 2, 3))
+    for sample, number in enumerate(ODD_NUMBERS):
+        x[sample, 2 * sample, 1, sample] = number
+    graph = gx.graph("g", gx.relu(ours(image(*x.shape, dtype=dtype) + 1.0)))
+    tensor = torch.from_numpy(x).to(getattr(torch, dtype))
+    got = gx.compile(graph, device="cpu")(image=tensor)
+    wanted = torch.relu(torchs((tensor + 1.0).float())).to(tensor.dtype)
+    assert got.isnan().any()
+    assert got.isfinite().any()
+    torch.testing.assert_close(got, wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize("target", ["triton", "library"])
+def test_a_mean_of_halves_whose_sum_overflows(target):
+    """2,000 times 60 is beyond float16; the squares of 300 are, too."""
+    x = image(1, 2000, 2, 1, dtype="float16")
+    outputs = [gx.mean(x, 1, name="mean"), gx.local_response_norm(x, 5, name="norm")]
+    model = gx.compile(gx.graph("g", outputs), device="cpu", target=target)
+    for value in (60, 300):
+        check_model(model, {"image": np.full((1, 2000, 2, 1), value, np.float16)})
 
 
 def test_fused_nodes_are_not_for_operator_targets():
