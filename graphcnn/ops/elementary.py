@@ -95,19 +95,24 @@ class Steep(Unary):
     def spread(self, x: Array, error: Array, y: Array) -> Array:
         """The farther of the function's values at both ends; infinite where one is undefined.
 
-        The ends are rounded outwards: an error may be less than half of the last place of x.
+        But 0 where all are: there is no value. The ends are rounded outwards, as an error may be
+        less than half of the last place of x.
         """
         with np.errstate(all="ignore"):
             ends = np.nextafter(x - error, -inf), np.nextafter(x + error, inf)
-            farther = np.maximum(*(np.abs(self.reference(end) - y) for end in ends))
-        return np.where(error > 0, np.where(np.isnan(farther), inf, farther), 0.0)
+            low, high = (np.abs(self.reference(end) - y) for end in ends)
+            undefined = [np.isnan(self.reference(end)) for end in (x, *ends)]
+            farther = np.maximum(low, high)
+        certain = (error == 0) | np.logical_and.reduce(undefined)
+        return np.where(certain, 0.0, np.where(np.isnan(farther), inf, farther))
 
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
     ) -> Array:
-        """The general one; NaN and infinities of exact operands, as at a pole, are exact."""
+        """The general one; but NaN and infinities, as at a pole, have no rounding."""
         bound = super().error(inputs, errors, output, unit)
-        return np.where(np.isfinite(output) | (errors[0] > 0), bound, 0.0)
+        unrounded = self.spread(inputs[0], errors[0], output)
+        return np.where(np.isfinite(output), bound, unrounded)
 
 
 @dataclass(frozen=True)

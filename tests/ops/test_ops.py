@@ -278,6 +278,13 @@ def test_nothing_is_known_where_an_operand_may_leave_the_domain(op, x):
     assert bound_by(op.error, op, (x + 1,), (errors,), op.reference(x + 1), F32) < 0.1
 
 
+@pytest.mark.parametrize("op", [elementary.Log(), elementary.Sqrt(), elementary.Rsqrt()], ids=str)
+def test_an_operand_that_is_surely_outside_the_domain_makes_nan(op):
+    x, errors = np.array([-1.0, -0.01]), np.full(2, 0.02)
+    allowed = bound_by(op.error, op, (x,), (errors,), op.reference(x), F32)
+    np.testing.assert_array_equal(allowed, [0.0, np.inf])
+
+
 def test_bound_of_an_operand_whose_error_is_less_than_its_last_place():
     x, errors = np.array([700.0]), np.array([5e-14])
     assert x + errors == x
