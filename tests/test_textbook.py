@@ -193,7 +193,7 @@ def test_the_page_states_the_growth():
 
 
 def test_the_page_states_every_layer_of_vgg16(monkeypatch):
-    monkeypatch.setattr("graphcnn.models.vgg.with_he_weights", lambda graph, seed: graph)
+    monkeypatch.setattr("graphcnn.models.layers.with_he_weights", lambda graph, seed: graph)
     graph = models.vgg16()
     told = inspect(graph)
     stated = []
@@ -209,7 +209,7 @@ def test_the_page_states_every_layer_of_vgg16(monkeypatch):
 
 def test_the_code_and_commands_of_the_page_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("graphcnn.models.vgg.with_he_weights", lambda graph, seed: graph)
+    monkeypatch.setattr("graphcnn.models.layers.with_he_weights", lambda graph, seed: graph)
     names: dict[str, object] = {}
     for code in re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE):
         exec(compile(code, "what_a_cnn_computes.md", "exec"), names)

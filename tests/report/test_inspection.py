@@ -36,7 +36,7 @@ VGG16 = {
 @pytest.fixture
 def vgg16(monkeypatch):
     """Without numbers: drawing 138 million takes seconds."""
-    monkeypatch.setattr("graphcnn.models.vgg.with_he_weights", lambda graph, seed: graph)
+    monkeypatch.setattr("graphcnn.models.layers.with_he_weights", lambda graph, seed: graph)
     return inspect(models.vgg16())
 
 
