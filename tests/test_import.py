@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,15 @@ def test_names_that_are_also_modules_stay_what_the_list_says():
 def test_unknown_name():
     with pytest.raises(AttributeError, match="conv3d"):
         _ = graphcnn.conv3d
+
+
+def test_a_type_checker_knows_the_functions(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        'import graphcnn as gx\nx = gx.input("x", (1, 4))\n'
+        "y: gx.Tensor = gx.relu(gx.add(x, 1.0)).tanh()\nz: int = gx.softmax(y, dim=1)\n"
+    )
+    root = Path(__file__).parents[1]
+    run = [sys.executable, "-m", "mypy", "--strict", str(program)]
+    found = subprocess.run(run, capture_output=True, text=True, check=False, cwd=root).stdout
+    assert [line.split(": ")[0] for line in found.splitlines()[:-1]] == [f"{program}:4"], found

@@ -64,13 +64,16 @@ def unary(op: type[Op]) -> Function:
     return on_the_users_line(function)
 
 
-def __getattr__(name: str) -> Function:
+def _activation(name: str) -> Function:
     """The function of an activation."""
     op = Op.registry.get(name)
     if op is None or not issubclass(op, ops.Unary):
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     return unary(op)
 
+
+# A variable: of a function, mypy re-exports the return type before it knows what that is.
+__getattr__: Callable[[str], Function] = _activation
 
 dropout = unary(ops.Dropout)
 global_avg_pool2d = unary(ops.GlobalAvgPool2d)
