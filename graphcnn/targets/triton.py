@@ -73,7 +73,7 @@ class TritonTarget:
         """
         check_capability(graph, self.on)
         apart: list[Refusal] = []
-        called = {n.name: "no kernel of ours" for n in graph.nodes if not _has_kernel(n)}
+        called = {n.name: "no kernel computes it" for n in graph.nodes if not _has_kernel(n)}
         while True:
             lowering = Lowering.of(graph, self.on, self.policy)
             lowering.check_sizes()
