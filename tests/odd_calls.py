@@ -195,8 +195,18 @@ def functions(folder):
         gx.dropout: {"input": image(), "p": 0.1},
         gx.softmax: {"input": image(), "dim": 1},
         gx.log_softmax: {"input": image(), "dim": 1},
-        gx.add: {"input": image(), "other": vector[0]},
-        gx.mul: {"input": image(), "other": vector[0]},
+        **{
+            function: {"input": image(), "other": vector[0]}
+            for function in (gx.add, gx.sub, gx.mul, gx.div, gx.minimum, gx.maximum)
+        },
+        gx.conv_transpose1d: {
+            "input": line(), "weight": np.ones((3, 2, 3)), "bias": np.ones(2),
+            "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1,
+        },
+        gx.conv_transpose2d: {
+            "input": image(), "weight": np.ones((3, 2, 3, 3)), "bias": np.ones(2),
+            "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1,
+        },
         gx.flatten: {"input": image(), "start_dim": 1},
         gx.reshape: {"input": image(), "shape": (1, -1)},
         gx.concat: {"tensors": [image(), image()], "dim": 1},

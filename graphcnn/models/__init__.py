@@ -8,9 +8,10 @@ from typing import Any
 
 from graphcnn.errors import InvalidAttribute, UnknownModel, shown
 from graphcnn.ir.graph import Graph
-from graphcnn.models.alexnet import alexnet
+from graphcnn.models.alexnet import alexnet, alexnet_2012
 from graphcnn.models.densenet import densenet121
 from graphcnn.models.lenet import lenet, mnist_sample
+from graphcnn.models.mobilenet import mobilenet_v2
 from graphcnn.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from graphcnn.models.squeezenet import squeezenet1_1
 from graphcnn.models.vgg import (
@@ -31,17 +32,19 @@ MODELS: dict[str, Callable[..., Graph]] = {
         *(vgg11, vgg13, vgg16, vgg19),
         *(vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn),
         *(resnet18, resnet34, resnet50, resnet101, resnet152),
-        *(alexnet, squeezenet1_1, densenet121),
+        *(alexnet_2012, alexnet, squeezenet1_1, densenet121, mobilenet_v2),
     )
 }
 
 __all__ = [
     "MODELS",
     "alexnet",
+    "alexnet_2012",
     "build",
     "densenet121",
     "lenet",
     "mnist_sample",
+    "mobilenet_v2",
     "resnet18",
     "resnet34",
     "resnet50",

@@ -30,12 +30,14 @@ def conv(
     stride: int = 1,
     padding: int = 0,
     *,
+    groups: int = 1,
     bias: bool = True,
 ) -> Tensor:
     """A convolution with square filters, as many as `channels`."""
-    weight = param(f"{name}.weight", (channels, input.shape[1], kernel, kernel), input.dtype)
+    depth = input.shape[1] // groups
+    weight = param(f"{name}.weight", (channels, depth, kernel, kernel), input.dtype)
     shift = param(f"{name}.bias", (channels,), input.dtype) if bias else None
-    return conv2d(input, weight, shift, stride, padding, name=name)
+    return conv2d(input, weight, shift, stride, padding, groups=groups, name=name)
 
 
 def norm(input: Tensor, name: str, variance: float | None = None) -> Tensor:

@@ -6,7 +6,7 @@ from graphcnn import models
 from graphcnn.ir import node_cost, verify
 
 # Trainable parameters, and 1e9 MACs of the convolutions and linear layers at 224x224: `num_params`
-# and `_ops` in torchvision.
+# and `_ops` in torchvision. AlexNet of 2012, at 227x227, has those of its paper's layers.
 PUBLISHED = {
     "vgg11": (132_863_336, 7.609),
     "vgg13": (133_047_848, 11.308),
@@ -21,9 +21,11 @@ PUBLISHED = {
     "resnet50": (25_557_032, 4.089),
     "resnet101": (44_549_160, 7.801),
     "resnet152": (60_192_808, 11.514),
+    "alexnet_2012": (60_965_224, 0.724),
     "alexnet": (61_100_840, 0.714),
     "squeezenet1_1": (1_235_496, 0.349),
     "densenet121": (7_978_856, 2.834),
+    "mobilenet_v2": (3_504_872, 0.301),
 }
 
 
