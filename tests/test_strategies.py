@@ -35,7 +35,7 @@ def test_drawn_graphs_are_valid_and_finite(graph):
 def test_drawn_graphs_cover_everything():
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=600, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=1500, deadline=None, derandomize=True, database=None)
     @given(graphs())
     def draw(graph):
         seen.update(node.op.name for node in graph.nodes)
