@@ -202,8 +202,9 @@ def conv2d(
     """Launch a convolution of x [N, C, H, W] with its tail.
 
     `w` is packed to [K, R * S * C / groups] with reduction index (r * S + s) * C / groups + c;
-    `bias` is [K]. `padding` is (top, left); the bottom and right follow from `out_size`, the size
-    before any pool. `exports` (default: the last value) names the stored values, one output each.
+    `bias` is [K]. `padding` is (top, left), below 0 where the first rows and columns are not read;
+    the bottom and right follow from `out_size`, the size before any pool. `exports` (default: the
+    last value) names the stored values, one output each.
 
     Raises:
         ValueError: for shapes that disagree.

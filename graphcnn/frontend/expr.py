@@ -26,6 +26,7 @@ from graphcnn.ir.op import Array, Op
 from graphcnn.ir.types import DType, TensorType
 from graphcnn.ir.verify import check_name
 from graphcnn.ops import Add, Arithmetic, Div, Maximum, Minimum, Mul, Sub
+from graphcnn.ops.elementary import Neg
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _order = itertools.count()
@@ -93,7 +94,7 @@ class Tensor:
         return div(other, self)
 
     def __neg__(self) -> Tensor:
-        return mul(self, -1.0)
+        return apply(Neg(), None, self)
 
     __radd__ = __add__
     __rmul__ = __mul__
