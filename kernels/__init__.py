@@ -46,6 +46,7 @@ from .tile import CPU as CPU
 from .tile import CUDA as CUDA
 from .tile import CUDA_SMALL as CUDA_SMALL
 from .tile import DEPTHWISE as DEPTHWISE
+from .tile import HOPPER as HOPPER
 from .tile import ConvTile as ConvTile
 from .tile import DeviceTraits as DeviceTraits
 from .tile import LinearTile as LinearTile
