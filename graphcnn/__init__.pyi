@@ -72,4 +72,5 @@ from .report import compare as compare
 from .report import explain as explain
 from .report import profile as profile
 from .report import verify as verify
+from .streaming import stream as stream
 from .version import __version__ as __version__

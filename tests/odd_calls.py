@@ -32,6 +32,7 @@ def network():
 
 NETWORK = network()
 MODEL = gx.compile(NETWORK, target="numpy", device="cpu")
+LINE = gx.compile(gx.graph("line", gx.relu(line())), target="numpy", device="cpu")
 
 
 def freed():
@@ -217,6 +218,7 @@ def functions(folder):
         gx.compile: {
             "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
         },
+        gx.stream: {"model": LINE},
         gx.explain: {"model": MODEL},
         gx.verify: {"model": MODEL, "x": ONES},
         gx.compare: {"models": {"a": MODEL}, "arrays": {"x": ONES}, "seconds": 0},
