@@ -46,7 +46,8 @@ def source_index(index, axis):
 def move_kernel(
     x, y, N, sizes, axes, VALUE: tl.constexpr, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr
 ):
-    """Fill BLOCK_ROW x BLOCK_COL elements of y from elements of x, or with VALUE outside of it.
+    """Fill BLOCK_ROW x BLOCK_COL elements of y from elements of x, or with VALUE outside of it,
+    which is None where there is no outside.
 
     Columns run along the output's fastest dimension, rows over the N images and the other sizes.
     """
@@ -54,17 +55,21 @@ def move_kernel(
     column_blocks = tl.cdiv(sizes[LAST], BLOCK_COL)
     row = tl.program_id(0) // column_blocks * BLOCK_ROW + tl.arange(0, BLOCK_ROW)
     column = tl.program_id(0) % column_blocks * BLOCK_COL + tl.arange(0, BLOCK_COL)
+    rows = N
+    for d in tl.static_range(LAST):
+        rows *= sizes[d]
+    row_live = row < rows
     column_live = column < sizes[LAST]
-    inside = column_live
+    row_inside = row_live
+    column_inside = column_live
     source = source_index(column, axes[LAST + 1])
     if axes[LAST + 1].MODE == "constant":
-        inside = inside & (source >= 0) & (source < axes[LAST + 1].length)
+        column_inside = column_inside & (source >= 0) & (source < axes[LAST + 1].length)
     x_column = source * x.strides[LAST + 1]
     y_column = column * y.strides[LAST + 1]
     rest = row
     x_row = tl.zeros((BLOCK_ROW,), dtype=tl.int32)
     y_row = tl.zeros((BLOCK_ROW,), dtype=tl.int32)
-    row_inside = row >= 0
     for d in tl.static_range(LAST, -1, -1):
         # Number 0 of axes and strides is the batch's, whose size is N.
         if d > 0:
@@ -77,14 +82,14 @@ def move_kernel(
             row_inside = row_inside & (source >= 0) & (source < axes[d].length)
         x_row += source * x.strides[d]
         y_row += index * y.strides[d]
-    row_live = rest < N
-    mask = (row_live & row_inside)[:, None] & inside[None, :]
-    value = tl.load(x.ptr + x_row[:, None] + x_column[None, :], mask=mask, other=VALUE)
+    x_ptr = x.ptr + x_row[:, None] + x_column[None, :]
+    mask = row_inside[:, None] & column_inside[None, :]
+    value = tl.load(x_ptr, mask=mask) if VALUE is None else tl.load(x_ptr, mask=mask, other=VALUE)
     y_ptr = y.ptr + y_row[:, None] + y_column[None, :]
     tl.store(y_ptr, value.to(y_ptr.dtype.element_ty), mask=row_live[:, None] & column_live[None, :])
 
 
-def _move(x: View, y: View, axes: Mapping[int, Axis], value: float = 0.0) -> Launch:
+def _move(x: View, y: View, axes: Mapping[int, Axis], value: float | None = None) -> Launch:
     """Launch y = the elements of x that come by some axes; along the other dimensions, the same."""
     require(offset_refusal(x, y))
     strides = [y.strides, x.strides]
@@ -135,7 +140,7 @@ def pad(
         if padded != size:
             shift = -before % size if mode == "circular" else before
             axes[d] = Axis(mode, shift, size)
-    return _move(x, y, axes, value)
+    return _move(x, y, axes, value if mode == "constant" else None)
 
 
 def roll(x: View, y: View, *, shifts: Mapping[int, int]) -> Launch:
