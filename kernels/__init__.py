@@ -9,7 +9,7 @@ reason where no kernel can serve them, and returns a `Launch`.
     finish     device code of the tail
     tile       the tiles of each device
     choices    every kernel that can serve a layer, and the rule that picks one
-    conv2d, depthwise, linear, lrn, pool, softmax, pointwise    one file per family of kernels
+    conv2d, depthwise, linear, lrn, movement, pool, softmax, pointwise    one file per family
 """
 
 from . import stages as stages
@@ -35,8 +35,9 @@ from .launch import Refused as Refused
 from .launch import View as View
 from .linear import linear as linear
 from .lrn import local_response_norm as local_response_norm
-from .pointwise import copy as copy
-from .pointwise import fill as fill
+from .movement import copy as copy
+from .movement import pad as pad
+from .movement import roll as roll
 from .pointwise import pointwise as pointwise
 from .pool import avg_pool2d as avg_pool2d
 from .pool import global_avg_pool2d as global_avg_pool2d

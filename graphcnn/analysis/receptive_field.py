@@ -94,8 +94,16 @@ def _within(node: Node, position: int, graph: Graph) -> ReceptiveField:
             return _of_window(op.window(graph.type_of(node.inputs[1]).shape))
         case ops.Pooling():
             return _of_window(op.window)
+        case ops.Pad(mode="constant"):
+            return tuple(Field(start=-before) for before, _ in op.sides[2:])
+        case ops.Slice():
+            if op.dim >= 2:
+                fields[op.dim - 2] = Field(1, op.step, range(operand[op.dim])[op.start :].start)
+            return tuple(fields)
         case ops.Pad():
-            return tuple(Field(start=-before) for before in op.padding[:2])
+            return tuple(None if any(pair) else Field() for pair in op.sides[2:])
+        case ops.Roll():
+            return tuple(None if d in op.dims else Field() for d in range(2, len(shape)))
         case ops.Linear() if position == 0:
             mixed = len(shape) - 1
         case ops.Normalized() | ops.Concat():

@@ -33,6 +33,10 @@ from graphcnn.ops.pool import MaxPool as MaxPool
 from graphcnn.ops.pool import MaxPool1d as MaxPool1d
 from graphcnn.ops.pool import MaxPool2d as MaxPool2d
 from graphcnn.ops.pool import Pooling as Pooling
+from graphcnn.ops.rearrange import Pad as Pad
+from graphcnn.ops.rearrange import PixelShuffle as PixelShuffle
+from graphcnn.ops.rearrange import PixelUnshuffle as PixelUnshuffle
+from graphcnn.ops.rearrange import Roll as Roll
 from graphcnn.ops.reduction import Amax as Amax
 from graphcnn.ops.reduction import Amin as Amin
 from graphcnn.ops.reduction import Mean as Mean
@@ -41,9 +45,15 @@ from graphcnn.ops.reduction import Sum as Sum
 from graphcnn.ops.shape import Concat as Concat
 from graphcnn.ops.shape import Dropout as Dropout
 from graphcnn.ops.shape import Flatten as Flatten
-from graphcnn.ops.shape import Pad as Pad
 from graphcnn.ops.shape import Reshape as Reshape
+from graphcnn.ops.shape import View as View
 from graphcnn.ops.softmax import LogSoftmax as LogSoftmax
 from graphcnn.ops.softmax import Normalized as Normalized
 from graphcnn.ops.softmax import Softmax as Softmax
+from graphcnn.ops.strided import Expand as Expand
+from graphcnn.ops.strided import Permute as Permute
+from graphcnn.ops.strided import Slice as Slice
+from graphcnn.ops.strided import Squeeze as Squeeze
+from graphcnn.ops.strided import Strided as Strided
+from graphcnn.ops.strided import Unsqueeze as Unsqueeze
 from graphcnn.ops.window import Window as Window

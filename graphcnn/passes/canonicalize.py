@@ -151,8 +151,9 @@ def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
             return Refusal(Canonicalize.name, node.name, because, (pad.name,))
         case _:
             return None
-    if pad.op.value != own:
-        because = f"it pads with {own}, and '{pad.name}' with {pad.op.value}"
+    if pad.op.mode != "constant" or pad.op.value != own:
+        other = pad.op.value if pad.op.mode == "constant" else f"mode '{pad.op.mode}'"
+        because = f"it pads with {own}, and '{pad.name}' with {other}"
         return Refusal(Canonicalize.name, node.name, because, (pad.name,))
     if not graph.sole_user(pad.name):
         return _read_elsewhere(node, pad.name, graph)

@@ -13,12 +13,19 @@ from graphcnn.ir.evaluate import weights
 from graphcnn.ops import (
     Arithmetic,
     Concat,
+    Expand,
     GlobalAvgPool2d,
     Pad,
+    Permute,
+    PixelShuffle,
+    PixelUnshuffle,
     Pooling,
     Reshape,
+    Roll,
+    Slice,
 )
 from graphcnn.ops.activation import LeakyRelu, Relu
+from graphcnn.ops.strided import END
 from graphcnn.passes.base import Pass
 from graphcnn.passes.rewrite import Rewrite, apply_rules, substitute
 
@@ -91,6 +98,14 @@ def _equal_operand(node: Node, graph: Graph) -> str | None:
         case op if op.kind is OpKind.VIEW:
             return x
         case Pad() | GlobalAvgPool2d():
+            return x
+        case Permute(dims) if dims == tuple(sorted(dims)):
+            return x
+        case Slice(dim, start, stop, step) if dim > 0 or (start, stop, step) == (0, END, 1):
+            return x
+        case Expand(keeps_first=True) | PixelShuffle(1) | PixelUnshuffle(1):
+            return x
+        case Roll(shifts) if not any(shifts):
             return x
         case Concat() if len(node.inputs) == 1:
             return x

@@ -201,6 +201,16 @@ def _local_response_norm(op: ops.LocalResponseNorm) -> Torch:
     return call
 
 
+def _pad(op: ops.Pad) -> Torch:
+    value = op.value if op.mode == "constant" else None
+    return lambda x: F.pad(x, _sides(op.padding), op.mode, value)
+
+
+def _slice(op: ops.Slice) -> Torch:
+    kept = (slice(None),) * op.dim + (slice(op.start, op.stop, op.step),)
+    return lambda x: x[kept]
+
+
 def _arithmetic(op: ops.Arithmetic) -> Torch:
     """torch's function of the op's name, in float32 where a number beside half precision is."""
     function: Torch = getattr(torch, op.name)
@@ -226,14 +236,22 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Conv: _conv,
     ops.ConvTranspose: _conv_transpose,
     ops.Dropout: lambda op: lambda x: x,
+    ops.Expand: lambda op: lambda x: x.expand(op.shape),
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
     ops.Linear: lambda op: F.linear,
     ops.LocalResponseNorm: _local_response_norm,
     ops.LogSoftmax: _softmax(F.log_softmax),
     ops.MaxPool: _max_pool,
-    ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
+    ops.Pad: _pad,
+    ops.Permute: lambda op: lambda x: x.permute(op.dims),
+    ops.PixelShuffle: lambda op: lambda x: F.pixel_shuffle(x, op.upscale_factor),
+    ops.PixelUnshuffle: lambda op: lambda x: F.pixel_unshuffle(x, op.downscale_factor),
     ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
+    ops.Roll: lambda op: lambda x: torch.roll(x, op.shifts, op.dims),
+    ops.Slice: _slice,
     ops.Softmax: _softmax(F.softmax),
+    ops.Squeeze: lambda op: lambda x: x.squeeze(op.dim),
+    ops.Unsqueeze: lambda op: lambda x: x.unsqueeze(op.dim),
 }

@@ -21,12 +21,13 @@ from graphcnn.kernels import (
     conv_pressure,
     copy,
     depthwise_conv2d,
-    fill,
     global_avg_pool2d,
     linear,
     local_response_norm,
     max_pool2d,
+    pad,
     pointwise,
+    roll,
     softmax,
     stages,
 )
@@ -226,8 +227,23 @@ def others(dtype, layout):
         "pointwise": pointwise(x, x, (scale, stage("tanh"), stage("add", x))),
         "arithmetic": pointwise(x, x, tuple(stage(n, x) for n in ("div", "sub", "maximum"))),
         "copy": copy(x, view(x.shape, dtype, "nchw")),
-        "fill": fill(x, 0.0),
+        "pixel_shuffle": copy(six(x, 28), six(view(x.shape, dtype, "nchw"), 28)),
+        "roll": roll(x, x, shifts={1: 3, 2: 5, 3: -1}),
+        **{
+            mode: pad(half, x, begins=(0, 0, 14, 9), mode=mode)
+            for mode in ("constant", "replicate")
+        },
+        **{
+            mode: pad(half, view((8, 96, 41, 40), dtype), begins=(0, 0, 7, 9), mode=mode)
+            for mode in ("reflect", "circular")
+        },
     }
+
+
+def six(x, size):
+    """Two rows and columns of each pixel as dimensions of their own."""
+    n, c, h, w = x.strides
+    return View(x.buffer, (8, 96, size, 2, size, 2), (n, c, 2 * h, h, 2 * w, w), x.dtype)
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)

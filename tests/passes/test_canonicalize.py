@@ -235,6 +235,15 @@ def test_a_pad_that_means_something_else_stays(value: str, line: str, reason: st
     assert declines(Canonicalize(), body) == [f"canonicalize: y: {reason}"]
 
 
+def test_a_pad_by_reflection_stays() -> None:
+    body = (
+        "p: f64[1,4,11,12] = pad(x, padding=(1, 2, 2, 2), mode='reflect')\n"
+        "y: f64[1,4,9,10] = conv2d(p, w)\nreturn y"
+    )
+    reason = "it pads with 0.0, and 'p' with mode 'reflect' [p]"
+    assert declines(Canonicalize(), body) == [f"canonicalize: y: {reason}"]
+
+
 def test_average_over_the_map_is_global() -> None:
     becomes(
         Canonicalize(),
