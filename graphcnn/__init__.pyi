@@ -58,6 +58,16 @@ from .frontend.functional import softsign as softsign
 from .frontend.functional import sqrt as sqrt
 from .frontend.functional import sum as sum
 from .frontend.functional import tanh as tanh
+from .frontend.resampling import adaptive_avg_pool1d as adaptive_avg_pool1d
+from .frontend.resampling import adaptive_avg_pool2d as adaptive_avg_pool2d
+from .frontend.resampling import adaptive_max_pool1d as adaptive_max_pool1d
+from .frontend.resampling import adaptive_max_pool2d as adaptive_max_pool2d
+from .frontend.resampling import global_avg_pool1d as global_avg_pool1d
+from .frontend.resampling import global_max_pool1d as global_max_pool1d
+from .frontend.resampling import global_max_pool2d as global_max_pool2d
+from .frontend.resampling import interpolate as interpolate
+from .frontend.resampling import lp_pool1d as lp_pool1d
+from .frontend.resampling import lp_pool2d as lp_pool2d
 from .frontend.spatial import avg_pool1d as avg_pool1d
 from .frontend.spatial import avg_pool2d as avg_pool2d
 from .frontend.spatial import conv1d as conv1d
