@@ -71,6 +71,16 @@ from .frontend.movement import squeeze as squeeze
 from .frontend.movement import stack as stack
 from .frontend.movement import transpose as transpose
 from .frontend.movement import unsqueeze as unsqueeze
+from .frontend.resampling import adaptive_avg_pool1d as adaptive_avg_pool1d
+from .frontend.resampling import adaptive_avg_pool2d as adaptive_avg_pool2d
+from .frontend.resampling import adaptive_max_pool1d as adaptive_max_pool1d
+from .frontend.resampling import adaptive_max_pool2d as adaptive_max_pool2d
+from .frontend.resampling import global_avg_pool1d as global_avg_pool1d
+from .frontend.resampling import global_max_pool1d as global_max_pool1d
+from .frontend.resampling import global_max_pool2d as global_max_pool2d
+from .frontend.resampling import interpolate as interpolate
+from .frontend.resampling import lp_pool1d as lp_pool1d
+from .frontend.resampling import lp_pool2d as lp_pool2d
 from .frontend.spatial import avg_pool1d as avg_pool1d
 from .frontend.spatial import avg_pool2d as avg_pool2d
 from .frontend.spatial import conv1d as conv1d

@@ -9,10 +9,12 @@ reason where no kernel can serve them, and returns a `Launch`.
     finish     device code of the tail
     tile       the tiles of each device
     choices    every kernel that can serve a layer, and the rule that picks one
-    conv2d, depthwise, linear, lrn, movement, pool, softmax, pointwise    one file per family
+    adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pool, softmax, pointwise
+                one file per family of kernels
 """
 
 from . import stages as stages
+from .adaptive_pool import adaptive_pool2d as adaptive_pool2d
 from .choices import Choice as Choice
 from .choices import ConvProblem as ConvProblem
 from .choices import LinearProblem as LinearProblem
@@ -30,6 +32,8 @@ from .epilogue import commute_pool as commute_pool
 from .epilogue import map_operands as map_operands
 from .epilogue import pool_refusal as pool_refusal
 from .epilogue import tail_refusal as tail_refusal
+from .interpolate import Places as Places
+from .interpolate import interpolate as interpolate
 from .launch import Launch as Launch
 from .launch import Refused as Refused
 from .launch import View as View

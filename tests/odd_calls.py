@@ -171,6 +171,7 @@ def functions(folder):
     saved = folder / "saved.gcn"
     gx.save(NETWORK, saved)
     window = {"kernel_size": 2, "stride": 2, "padding": 0, "ceil_mode": False}
+    lp_window = {"kernel_size": 2, "stride": 2, "ceil_mode": False}
     given = {"target": "numpy", "device": "cpu", "fuse": True, "passes": None}
     cases = {
         gx.input: {"name": "a", "shape": (1, 2), "dtype": "f32"},
@@ -186,6 +187,19 @@ def functions(folder):
         },
         gx.max_pool1d: {"input": line(), **window, "dilation": 1},
         gx.avg_pool1d: {"input": line(), **window, "count_include_pad": True},
+        gx.interpolate: {
+            "input": image(), "size": None, "scale_factor": 2.0, "mode": "bilinear",
+            "align_corners": None, "recompute_scale_factor": None,
+        },
+        gx.lp_pool1d: {"input": line(), "norm_type": 2, **lp_window},
+        gx.lp_pool2d: {"input": image(), "norm_type": 2, **lp_window},
+        gx.adaptive_avg_pool1d: {"input": line(), "output_size": 2},
+        gx.adaptive_max_pool1d: {"input": line(), "output_size": 2},
+        gx.adaptive_avg_pool2d: {"input": image(), "output_size": (2, None)},
+        gx.adaptive_max_pool2d: {"input": image(), "output_size": 2},
+        gx.global_avg_pool1d: {"input": line()},
+        gx.global_max_pool1d: {"input": line()},
+        gx.global_max_pool2d: {"input": image()},
         gx.linear: {"input": gx.input("v", (2, 3)), "weight": np.ones((4, 3)), "bias": np.ones(4)},
         gx.max_pool2d: {"input": image(), **window, "dilation": 1},
         gx.avg_pool2d: {"input": image(), **window, "count_include_pad": True},

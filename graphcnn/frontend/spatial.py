@@ -179,7 +179,7 @@ def max_pool1d(
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
     options = (per_axis(dilation, 1), ceil_mode)
-    return apply(_pool(ops.MaxPool1d, kernel_size, stride, padding, *options), name, input)
+    return apply(pool(ops.MaxPool1d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -199,7 +199,7 @@ def max_pool2d(
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
     options = (per_axis(dilation, 2), ceil_mode)
-    return apply(_pool(ops.MaxPool2d, kernel_size, stride, padding, *options), name, input)
+    return apply(pool(ops.MaxPool2d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -219,7 +219,7 @@ def avg_pool1d(
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
     options = (ceil_mode, count_include_pad)
-    return apply(_pool(ops.AvgPool1d, kernel_size, stride, padding, *options), name, input)
+    return apply(pool(ops.AvgPool1d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -239,7 +239,7 @@ def avg_pool2d(
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
     options = (ceil_mode, count_include_pad)
-    return apply(_pool(ops.AvgPool2d, kernel_size, stride, padding, *options), name, input)
+    return apply(pool(ops.AvgPool2d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -291,7 +291,10 @@ def _conv(
     return replace(conv, padding=sides)
 
 
-def _pool(op: type[ops.Pooling], kernel_size: Any, stride: Any, padding: Any, *options: Any) -> Op:
+def pool(
+    op: type[ops.Pooling], kernel_size: Any, stride: Any, padding: Any, *options: Any
+) -> ops.Pooling:
+    """A pool from the short forms of its window; the stride defaults to the window."""
     size = per_axis(kernel_size, op.rank)
     step = size if stride is None else per_axis(stride, op.rank)
     return op(size, step, per_side(padding, op.rank), *options)

@@ -8,6 +8,13 @@ from graphcnn.ops import activation as activation
 from graphcnn.ops import elementary as elementary
 from graphcnn.ops import linear_units as linear_units
 from graphcnn.ops.activation import Unary as Unary
+from graphcnn.ops.adaptive_pool import AdaptiveAvgPool as AdaptiveAvgPool
+from graphcnn.ops.adaptive_pool import AdaptiveAvgPool1d as AdaptiveAvgPool1d
+from graphcnn.ops.adaptive_pool import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+from graphcnn.ops.adaptive_pool import AdaptiveMaxPool as AdaptiveMaxPool
+from graphcnn.ops.adaptive_pool import AdaptiveMaxPool1d as AdaptiveMaxPool1d
+from graphcnn.ops.adaptive_pool import AdaptiveMaxPool2d as AdaptiveMaxPool2d
+from graphcnn.ops.adaptive_pool import AdaptivePool as AdaptivePool
 from graphcnn.ops.anchor import Anchor as Anchor
 from graphcnn.ops.arithmetic import Add as Add
 from graphcnn.ops.arithmetic import Arithmetic as Arithmetic
@@ -22,6 +29,7 @@ from graphcnn.ops.conv import Conv2d as Conv2d
 from graphcnn.ops.conv_transpose import ConvTranspose as ConvTranspose
 from graphcnn.ops.conv_transpose import ConvTranspose1d as ConvTranspose1d
 from graphcnn.ops.conv_transpose import ConvTranspose2d as ConvTranspose2d
+from graphcnn.ops.interpolate import Interpolate as Interpolate
 from graphcnn.ops.linear import Linear as Linear
 from graphcnn.ops.norm import BatchNorm as BatchNorm
 from graphcnn.ops.norm import LocalResponseNorm as LocalResponseNorm

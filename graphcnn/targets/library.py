@@ -176,6 +176,28 @@ def _avg_pool(op: ops.AvgPool) -> Torch:
     return lambda x: function(pad(x), *options)
 
 
+def _adaptive_pool(op: ops.AdaptivePool) -> Torch:
+    function = getattr(F, op.name)
+    return lambda x: function(x, op.output_size)
+
+
+def _interpolate(op: ops.Interpolate) -> Torch:
+    options: dict[str, Any] = {
+        "size": op.size or None,
+        "scale_factor": op.scale_factor or None,
+        "mode": op.mode,
+        "align_corners": op.align_corners if op.linear else None,
+        "recompute_scale_factor": op.recompute_scale_factor or None,
+    }
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        # On a CPU torch takes the means of a line in half precision.
+        wide = torch.float32 if x.device.type == "cpu" and x.dtype.itemsize == 2 else x.dtype
+        return F.interpolate(x.to(wide), **options).to(x.dtype)
+
+    return call
+
+
 def _softmax(function: Torch) -> Callable[[Any], Torch]:
     """torch rounds to half precision on the way unless it is asked for float32."""
 
@@ -225,6 +247,7 @@ def _arithmetic(op: ops.Arithmetic) -> Torch:
 
 
 TABLE: dict[type, Callable[[Any], Torch]] = {
+    ops.AdaptivePool: _adaptive_pool,
     ops.Unary: _unary,
     ops.activation.Softsign: _unary_in_float32,
     ops.elementary.Pow: _unary_in_float32,
@@ -239,6 +262,7 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Expand: lambda op: lambda x: x.expand(op.shape),
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
+    ops.Interpolate: _interpolate,
     ops.Linear: lambda op: F.linear,
     ops.LocalResponseNorm: _local_response_norm,
     ops.LogSoftmax: _softmax(F.log_softmax),

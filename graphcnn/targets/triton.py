@@ -24,12 +24,14 @@ from graphcnn.kernels import (
     stages,
 )
 from graphcnn.ops import (
+    AdaptivePool,
     Anchor,
     AvgPool,
     Concat,
     Dropout,
     Flatten,
     GlobalAvgPool2d,
+    Interpolate,
     LocalResponseNorm,
     LogSoftmax,
     MaxPool,
@@ -49,6 +51,7 @@ from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.lowering import Lowering, as_image, window
+from graphcnn.targets.maps import adaptive_pool, resize
 from graphcnn.targets.pack import plain
 
 
@@ -258,8 +261,10 @@ def _strided(lowering: Lowering, node: Node) -> None:
 
 # How an op, or a family of them, becomes steps; any other is a stage of a pointwise kernel.
 TABLE: dict[type, Callable[[Lowering, Node], None]] = {
+    AdaptivePool: adaptive_pool,
     Pooling: _pool,
     GlobalAvgPool2d: _global_pool,
+    Interpolate: resize,
     LocalResponseNorm: _local_response_norm,
     Softmax: _softmax,
     LogSoftmax: _softmax,

@@ -12,16 +12,19 @@ import torch
 from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
+    Places,
     Pool,
     Pressure,
     Stage,
     View,
+    adaptive_pool2d,
     avg_pool2d,
     conv2d,
     conv_pressure,
     copy,
     depthwise_conv2d,
     global_avg_pool2d,
+    interpolate,
     linear,
     local_response_norm,
     max_pool2d,
@@ -217,9 +220,14 @@ def others(dtype, layout):
     half = view((8, 96, 28, 28), dtype, layout)
     scale = stage("mul", view((1, 96, 1, 1), dtype))
     window = {"kernel": (3, 3), "stride": (2, 2)}
+    half_way, taken = Places(0.5, 0.5, LINEAR=True), Places(0.5, 0.0, LINEAR=False)
     return {
         "max_pool2d": max_pool2d(x, half, **window),
         "avg_pool2d": avg_pool2d(x, half, count_include_pad=False, **window),
+        "adaptive_max_pool2d": adaptive_pool2d(x, view((8, 96, 7, 5), dtype), pool_max=True),
+        "adaptive_avg_pool2d": adaptive_pool2d(x, view((8, 96, 7, 5), dtype), pool_max=False),
+        "nearest": interpolate(half, x, rows=taken, columns=taken),
+        "bilinear": interpolate(half, x, rows=half_way, columns=half_way),
         "global_avg_pool2d": global_avg_pool2d(x, view((8, 96, 1, 1), dtype)),
         "local_response_norm": local_response_norm(x, x, size=5, alpha=5e-4, beta=0.75, k=2.0),
         "softmax": softmax(x, x, axis=1),
