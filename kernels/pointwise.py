@@ -65,7 +65,7 @@ def fill_kernel(y, N, sizes, VALUE: tl.constexpr, BLOCK_ROW: tl.constexpr, BLOCK
     store_tile(y, value, place)
 
 
-class _Space(NamedTuple):
+class Space(NamedTuple):
     """An iteration space of four dimensions, the last the fastest of the first view.
 
     The batch is in the first, or in the last where all dimensions are merged.
@@ -77,7 +77,7 @@ class _Space(NamedTuple):
     meta: dict[str, Any]
 
 
-def _iteration_space(shape: tuple[int, ...], strides: Sequence[Strides]) -> _Space:
+def iteration_space(shape: tuple[int, ...], strides: Sequence[Strides]) -> Space:
     """Order dimensions by the first view's strides, merging those that every view runs through.
 
     A batch of one sample is treated as any other, so that it takes the same kernel.
@@ -106,7 +106,7 @@ def _iteration_space(shape: tuple[int, ...], strides: Sequence[Strides]) -> _Spa
     grid = (ceil_div(rows, block_row) * ceil_div(full[3], block_col), 1, 1)
     require(grid_refusal(grid))
     meta = {"BLOCK_ROW": block_row, "BLOCK_COL": block_col, "num_warps": 4, "num_stages": 1}
-    return _Space(full, tuple(zip(*padded, strict=True)), grid, meta)
+    return Space(full, tuple(zip(*padded, strict=True)), grid, meta)
 
 
 def pointwise(x: View, y: View, stages: tuple[Stage, ...]) -> Launch:
@@ -118,7 +118,7 @@ def pointwise(x: View, y: View, stages: tuple[Stage, ...]) -> Launch:
     """
     views = [y, *(view.expand(y.shape) for view in (x, *operands(stages)))]
     require(offset_refusal(*views))
-    space = _iteration_space(y.shape, [view.strides for view in views])
+    space = iteration_space(y.shape, [view.strides for view in views])
     y_view, x_view, *placed = (
         Strided(view.buffer, strides) for view, strides in zip(views, space.strides, strict=True)
     )
@@ -138,6 +138,6 @@ def copy(x: View, y: View) -> Launch:
 def fill(y: View, value: float) -> Launch:
     """Launch y = value."""
     require(offset_refusal(y))
-    space = _iteration_space(y.shape, [y.strides])
+    space = iteration_space(y.shape, [y.strides])
     args = (Strided(y.buffer, space.strides[0]), space.sizes[0], space.sizes[1:])
     return Launch(fill_kernel, space.grid, args, space.meta | {"VALUE": value})

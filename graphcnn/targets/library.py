@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -201,6 +202,11 @@ def _local_response_norm(op: ops.LocalResponseNorm) -> Torch:
     return call
 
 
+def _random(op: ops.Random) -> Torch:
+    """By the reference: torch has no generator of these numbers on every device."""
+    return lambda x: torch.from_numpy(op.reference(np.broadcast_to(0.0, x.shape))).to(x)
+
+
 def _arithmetic(op: ops.Arithmetic) -> Torch:
     """torch's function of the op's name, in float32 where a number beside half precision is."""
     function: Torch = getattr(torch, op.name)
@@ -233,6 +239,7 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.LogSoftmax: _softmax(F.log_softmax),
     ops.MaxPool: _max_pool,
     ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
+    ops.Random: _random,
     ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
     ops.Softmax: _softmax(F.softmax),

@@ -27,6 +27,8 @@ from graphcnn.kernels import (
     local_response_norm,
     max_pool2d,
     pointwise,
+    random_normal,
+    random_uniform,
     softmax,
     stages,
 )
@@ -227,6 +229,8 @@ def others(dtype, layout):
         "arithmetic": pointwise(x, x, tuple(stage(n, x) for n in ("div", "sub", "maximum"))),
         "copy": copy(x, view(x.shape, dtype, "nchw")),
         "fill": fill(x, 0.0),
+        "random_normal": random_normal(x, seed=1, offset=0),
+        "random_uniform": random_uniform(x, seed=2**40, offset=2**40, bits=24),
     }
 
 
