@@ -44,6 +44,8 @@ from .frontend.functional import mean as mean
 from .frontend.functional import mish as mish
 from .frontend.functional import neg as neg
 from .frontend.functional import pow as pow
+from .frontend.functional import random_normal as random_normal
+from .frontend.functional import random_uniform as random_uniform
 from .frontend.functional import relu as relu
 from .frontend.functional import relu6 as relu6
 from .frontend.functional import reshape as reshape

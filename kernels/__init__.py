@@ -9,8 +9,8 @@ reason where no kernel can serve them, and returns a `Launch`.
     finish     device code of the tail
     tile       the tiles of each device
     choices    every kernel that can serve a layer, and the rule that picks one
-    adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pool, softmax, pointwise
-                one file per family of kernels
+    adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
+    softmax     one file for each family of kernels
 """
 
 from . import stages as stages
@@ -46,6 +46,8 @@ from .pointwise import pointwise as pointwise
 from .pool import avg_pool2d as avg_pool2d
 from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
+from .random import random_normal as random_normal
+from .random import random_uniform as random_uniform
 from .softmax import softmax as softmax
 from .tile import CPU as CPU
 from .tile import CUDA as CUDA

@@ -272,6 +272,8 @@ def functions(folder):
     for reduce in (gx.amax, gx.amin, gx.mean, gx.sum):
         cases[reduce] = {"input": image(), "dim": (2, 3), "keepdim": True}
     cases[gx.local_response_norm] = {"input": image(), **vars(ops.LocalResponseNorm(3))}
+    for draw in (gx.random_normal, gx.random_uniform):
+        cases[draw] = {"input": image(), "seed": 1, "offset": 0}
     for op in (*unaries, ops.GlobalAvgPool2d):
         cases[getattr(gx, op.name)] = {"input": image(), **vars(op())}
     for function, arguments in cases.items():

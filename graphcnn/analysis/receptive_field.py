@@ -61,8 +61,8 @@ def receptive_fields(graph: Graph) -> dict[str, dict[str, ReceptiveField]]:
         graph: A valid graph; fused groups are taken apart.
 
     Returns:
-        Name of a value to name of an input to field, in graph order; inputs see themselves, params
-        and what is computed from them alone see nothing.
+        Name of a value to name of an input to field, in graph order; inputs see themselves, params,
+        random draws and what is computed from them alone see nothing.
     """
     flat = inline(graph)
     found: dict[str, dict[str, ReceptiveField]] = {
@@ -71,7 +71,8 @@ def receptive_fields(graph: Graph) -> dict[str, dict[str, ReceptiveField]]:
     }
     for node in flat.nodes:
         seen: dict[str, ReceptiveField] = {}
-        for position, operand in enumerate(node.inputs):
+        read = () if isinstance(node.op, ops.Random) else node.inputs
+        for position, operand in enumerate(read):
             inner = _within(node, position, flat)
             for source, outer in found.get(operand, {}).items():
                 field = _composed(outer, inner)

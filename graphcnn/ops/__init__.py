@@ -41,6 +41,9 @@ from graphcnn.ops.pool import MaxPool as MaxPool
 from graphcnn.ops.pool import MaxPool1d as MaxPool1d
 from graphcnn.ops.pool import MaxPool2d as MaxPool2d
 from graphcnn.ops.pool import Pooling as Pooling
+from graphcnn.ops.random import Random as Random
+from graphcnn.ops.random import RandomNormal as RandomNormal
+from graphcnn.ops.random import RandomUniform as RandomUniform
 from graphcnn.ops.rearrange import Pad as Pad
 from graphcnn.ops.rearrange import PixelShuffle as PixelShuffle
 from graphcnn.ops.rearrange import PixelUnshuffle as PixelUnshuffle

@@ -137,7 +137,11 @@ def fold_constant(node: Node, graph: Graph) -> Rewrite | Refusal | None:
     underflow: what the graph says, and what torch computes.
     """
     params = [graph.param_by_name[name] for name in node.inputs if graph.is_param(name)]
-    if len(params) < len(node.inputs) or any(param.data is None for param in params):
+    if (
+        not node.op.pure
+        or len(params) < len(node.inputs)
+        or any(param.data is None for param in params)
+    ):
         return None
     room = max(SMALL_CONSTANT_BYTES, sum(param.type.nbytes for param in params))
     if node.type.nbytes > room:
@@ -167,7 +171,8 @@ def _without_twins(graph: Graph, log: CompileLog) -> Graph:
         operands = [twins.get(name, name) for name in node.inputs]
         if isinstance(node.op, Arithmetic) and node.op.commutative:
             operands.sort()
-        twin = first.setdefault((node.op, *operands), node.name)
+        apart = () if node.op.pure else (node.name,)
+        twin = first.setdefault((node.op, *operands, *apart), node.name)
         if twin != node.name:
             twins[node.name] = twin
             log.did(Simplify.name, node.name, f"computes the same as '{twin}'")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -228,6 +229,11 @@ def _pad(op: ops.Pad) -> Torch:
     return lambda x: F.pad(x, _sides(op.padding), op.mode, value)
 
 
+def _random(op: ops.Random) -> Torch:
+    """By the reference: torch has no generator of these numbers on every device."""
+    return lambda x: torch.from_numpy(op.reference(np.broadcast_to(0.0, x.shape))).to(x)
+
+
 def _slice(op: ops.Slice) -> Torch:
     kept = (slice(None),) * op.dim + (slice(op.start, op.stop, op.step),)
     return lambda x: x[kept]
@@ -271,6 +277,7 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Permute: lambda op: lambda x: x.permute(op.dims),
     ops.PixelShuffle: lambda op: lambda x: F.pixel_shuffle(x, op.upscale_factor),
     ops.PixelUnshuffle: lambda op: lambda x: F.pixel_unshuffle(x, op.downscale_factor),
+    ops.Random: _random,
     ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
     ops.Roll: lambda op: lambda x: torch.roll(x, op.shifts, op.dims),

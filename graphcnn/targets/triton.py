@@ -19,6 +19,8 @@ from graphcnn.kernels import (
     max_pool2d,
     pad,
     pointwise,
+    random_normal,
+    random_uniform,
     roll,
     softmax,
     stages,
@@ -39,6 +41,8 @@ from graphcnn.ops import (
     PixelShuffle,
     PixelUnshuffle,
     Pooling,
+    RandomNormal,
+    RandomUniform,
     Reshape,
     Roll,
     Softmax,
@@ -187,6 +191,14 @@ def _softmax(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, node.op.name, launch, (x,), (y,))
 
 
+def _random(lowering: Lowering, node: Node) -> None:
+    draw = random_normal if isinstance(node.op, RandomNormal) else random_uniform
+    y = lowering.view(node.name)
+    # Not read, but kept until then: verification looks at every operand of a node.
+    reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
+    lowering.emit(node, node.op.name, draw(y, **vars(node.op)), reads, (y,))
+
+
 def _concat(lowering: Lowering, node: Node) -> None:
     assert isinstance(node.op, Concat)
     y = lowering.view(node.name)
@@ -268,6 +280,8 @@ TABLE: dict[type, Callable[[Lowering, Node], None]] = {
     LocalResponseNorm: _local_response_norm,
     Softmax: _softmax,
     LogSoftmax: _softmax,
+    RandomNormal: _random,
+    RandomUniform: _random,
     Concat: _concat,
     Pad: _pad,
     Roll: _roll,

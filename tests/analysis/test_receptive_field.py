@@ -244,3 +244,11 @@ def test_causal_networks_see_the_past() -> None:
     fields = receptive_fields(gx.graph("g", [h, w]))
     assert fields["tcn7"] == {"x": (Field(3061, 1, -3060),)}
     assert fields["wavenet29"] == {"x": (Field(3071, 1, -3070),)}
+
+
+def test_a_random_draw_sees_nothing():
+    x = gx.input("x", (1, 2, 8, 8))
+    graph = gx.graph("g", gx.max_pool2d(gx.random_normal(x, 1), 2) + gx.max_pool2d(x, 2))
+    fields = receptive_fields(graph)
+    assert fields["random_normal"] == {}
+    assert fields[graph.outputs[0]] == {"x": (Field(2, 2, 0),) * 2}

@@ -30,6 +30,8 @@ from graphcnn.kernels import (
     max_pool2d,
     pad,
     pointwise,
+    random_normal,
+    random_uniform,
     roll,
     softmax,
     stages,
@@ -245,6 +247,8 @@ def others(dtype, layout):
             mode: pad(half, view((8, 96, 41, 40), dtype), begins=(0, 0, 7, 9), mode=mode)
             for mode in ("reflect", "circular")
         },
+        "random_normal": random_normal(x, seed=1, offset=0),
+        "random_uniform": random_uniform(x, seed=2**40, offset=2**40, bits=24),
     }
 
 
