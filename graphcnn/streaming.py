@@ -235,7 +235,10 @@ class _Causality:
                 return self._conv(node, node.op)
             case ops.BatchNorm() | ops.LocalResponseNorm() if len(moving) == 1:
                 pass
-            case ops.Concat(dim=1) | ops.Softmax(dim=1) | ops.LogSoftmax(dim=1):
+            case ops.Slice(dim=2) if self._is_last(node, node.op):
+                self._last.add(node.name)
+                return ops.Slice(2, -1), 0
+            case ops.Slice(dim=1) | ops.Concat(dim=1) | ops.Softmax(dim=1) | ops.LogSoftmax(dim=1):
                 pass
             case op if op.kind in (OpKind.ELEMENTWISE, OpKind.BROADCAST):
                 if any(type.shape[-1:] not in ((), (1,)) for type in fixed):
@@ -248,6 +251,10 @@ class _Causality:
             raise _refused(node, f"it makes {node.type} of {self._steps[0]} steps")
         self._sequences.add(node.name)
         return node.op, 0
+
+    def _is_last(self, node: Node, op: ops.Slice) -> bool:
+        (steps,) = self._steps
+        return range(steps)[op.start : op.stop : op.step] == range(steps - 1, steps)
 
     def _conv(self, node: Node, conv: ops.Conv1d) -> tuple[Op, int]:
         (span,) = conv.window(self._graph.type_of(node.inputs[1]).shape).spans

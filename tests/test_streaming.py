@@ -33,7 +33,7 @@ def causal(steps=STEPS, batch=2):
         y = gx.conv1d(h, integers(4, 4, 3), padding=(2 * dilation, 0), dilation=dilation)
         z = gx.conv1d(h, integers(4, 2, 3), padding=(2 * dilation, 0), dilation=dilation, groups=2)
         h = gx.add(gx.relu(y) * z, h, name=f"sum{dilation}")
-    h = gx.concat([h, gx.conv1d(h, integers(1, 4, 1))]) + integers(5, 1)
+    h = gx.concat([h[:, 1:], gx.conv1d(h, integers(1, 4, 1))]) + integers(4, 1)
     return gx.graph("causal", [h, gx.relu(h, name="open")])
 
 
@@ -121,12 +121,43 @@ def test_the_future_does_not_change_the_past_of_wavenet(fuse):
         assert (after[:, :, t + 1] != before[:, :, t + 1]).any()
 
 
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_tcn_tells_after_each_piece_what_it_tells_of_all_until_then(fuse):
+    steps = 9
+    model = gx.compile(models.tcn(steps=steps, levels=2), device="cpu", fuse=fuse)
+    sequence, stream = normal(1, 1, steps), gx.stream(model)
+    for start, stop in ((0, 1), (1, 5), (5, 6), (6, 9)):
+        got = stream(sequence=sequence[:, :, start:stop])
+        past = models.tcn(steps=stop, levels=2)
+        assert_within_bounds(
+            past, {"sequence": sequence[:, :, :stop]}, {"log_softmax": got}, unit=F32
+        )
+
+
+def test_the_future_does_not_change_the_past_of_the_tcn():
+    whole = models.tcn(steps=12, levels=2)
+    graph = whole.replace(outputs=("level1.relu",))
+    model = gx.compile(graph, device="cpu")
+    sequence = normal(1, 1, 12)
+    before = model(sequence=sequence)
+    for t in (0, 5, 10):
+        changed = sequence.copy()
+        changed[:, :, t + 1 :] = normal(1, 1, 11 - t)
+        after = model(sequence=changed)
+        assert after[:, :, : t + 1].tobytes() == before[:, :, : t + 1].tobytes()
+        assert (after[:, :, t + 1] != before[:, :, t + 1]).any()
+
+
 def line(*shape):
     return gx.input("x", shape or (1, 2, 9))
 
 
 def convolved(**options):
     return gx.conv1d(line(), integers(2, 2, 3), **options)
+
+
+def at_the_end(x):
+    return x - gx.slice(x, 2, -1)
 
 
 LOOKS_AHEAD = {
@@ -138,6 +169,8 @@ LOOKS_AHEAD = {
     "over time": (lambda: gx.softmax(line(), 2), "not known to keep the steps"),
     "mean": (lambda: gx.mean(line(), 2, True), "not known to keep the steps"),
     "per step": (lambda: line() * integers(9), "a number for each step"),
+    "a step": (lambda: gx.slice(line(), 2, 3, 4), "not known to keep the steps"),
+    "the end": (lambda: at_the_end(line()), "which is of the last step, at all steps"),
     "reshape": (lambda: gx.reshape(line(), (1, 9, 2)), "not known to keep the steps"),
     "rank": (lambda: line() + integers(2, 1, 1, 1), "9 steps"),
     "image": (lambda: gx.relu(line(1, 3, 4, 4)), "sequences [N, C, steps]"),

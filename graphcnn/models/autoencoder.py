@@ -10,8 +10,10 @@ from __future__ import annotations
 from graphcnn.arguments import count
 from graphcnn.frontend import functional as gx
 from graphcnn.frontend import input
+from graphcnn.frontend.resampling import interpolate
+from graphcnn.frontend.spatial import max_pool2d
 from graphcnn.ir.graph import Graph
-from graphcnn.models.layers import linear, network
+from graphcnn.models.layers import conv, image, linear, network
 
 _PIXELS = 784
 _FEATURES = (1000, 500, 250)
@@ -33,3 +35,20 @@ def deep_autoencoder(batch: int = 1, dtype: str = "float32", *, seed: int = 0) -
         h = linear(h, f"decoder{number}", features)
         h = gx.sigmoid(h, name="reconstruction" if last else f"sigmoid{number + 3}")
     return network("deep_autoencoder", h, seed)
+
+
+def conv_autoencoder(batch: int = 1, dtype: str = "float32", *, seed: int = 0) -> Graph:
+    """The convolutional auto-encoder: image[batch, 1, 28, 28] in [0, 1] to its reconstruction.
+
+    The code is 8x4x4: the third pool has a remainder. The third convolution of the decoder is not
+    padded, so that its 14 rows become the image's 28.
+    """
+    h = image(batch, 28, dtype, channels=1)
+    for number, channels in enumerate((16, 8, 8), 1):
+        h = gx.relu(conv(h, f"encoder{number}", channels, 3, padding=1), name=f"relu{number}")
+        h = max_pool2d(h, 2, ceil_mode=True, name=f"pool{number}")
+    for number, (channels, padding) in enumerate(((8, 1), (8, 1), (16, 0)), 1):
+        h = conv(h, f"decoder{number}", channels, 3, padding=padding)
+        h = interpolate(gx.relu(h, name=f"relu{number + 3}"), scale_factor=2, name=f"up{number}")
+    h = gx.sigmoid(conv(h, "decoder4", 1, 3, padding=1), name="reconstruction")
+    return network("conv_autoencoder", h, seed)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from graphcnn.arguments import count
 from graphcnn.frontend import Tensor, input
 from graphcnn.frontend import functional as gx
-from graphcnn.frontend.expr import add, mul
 from graphcnn.ir.graph import Graph
 from graphcnn.models.layers import causal_conv, classifier
 
@@ -39,10 +38,10 @@ def wavenet(
             at = f"stack{stack}.layer{layer}"
             gated = _gated(h, at, dilation=2**layer)
             skips.append(causal_conv(gated, f"{at}.skip", _SKIP, 1))
-            h = add(h, causal_conv(gated, f"{at}.residual", _RESIDUAL, 1), name=f"{at}.add")
+            h = h.add(causal_conv(gated, f"{at}.residual", _RESIDUAL, 1), name=f"{at}.add")
     total = skips[0]
     for number, skip in enumerate(skips[1:], 1):
-        total = add(total, skip, name=f"skips{number}")
+        total = total.add(skip, name=f"skips{number}")
     h = causal_conv(gx.relu(total, name="relu1"), "post1", _SKIP, 1)
     scores = causal_conv(gx.relu(h, name="relu2"), "post2", _LEVELS, 1)
     return classifier("wavenet", scores, seed)
@@ -52,4 +51,5 @@ def _gated(h: Tensor, at: str, dilation: int) -> Tensor:
     """The gated activation: tanh of a filter times sigmoid of a gate."""
     shape = gx.tanh(causal_conv(h, f"{at}.filter", _RESIDUAL, 2, dilation), name=f"{at}.tanh")
     gate = gx.sigmoid(causal_conv(h, f"{at}.gate", _RESIDUAL, 2, dilation), name=f"{at}.sigmoid")
-    return mul(shape, gate, name=f"{at}.gated")
+    gated: Tensor = shape.mul(gate, name=f"{at}.gated")
+    return gated

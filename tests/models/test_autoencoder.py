@@ -13,6 +13,23 @@ class OneOutput(nn.Sequential):
         return (super().forward(x),)
 
 
+def test_convolutional():
+    """With Keras's "same" pools, which pad behind where a size is odd."""
+    pool, up, relu = nn.MaxPool2d(2, ceil_mode=True), nn.Upsample(scale_factor=2), nn.ReLU()
+    module = OneOutput(
+        *(nn.Conv2d(1, 16, 3, padding=1), relu, pool),
+        *(nn.Conv2d(16, 8, 3, padding=1), relu, pool),
+        *(nn.Conv2d(8, 8, 3, padding=1), relu, pool),
+        *(nn.Conv2d(8, 8, 3, padding=1), relu, up),
+        *(nn.Conv2d(8, 8, 3, padding=1), relu, up),
+        *(nn.Conv2d(8, 16, 3), relu, up),
+        *(nn.Conv2d(16, 1, 3, padding=1), nn.Sigmoid()),
+    )
+    net = models.conv_autoencoder(3, seed=1)
+    assert net.type_of("pool3").shape == (3, 8, 4, 4)
+    assert_equals_torch(net, module, ["reconstruction"])
+
+
 def test_deep():
     module, features = OneOutput(), [784, 1000, 500, 250, 30, 250, 500, 1000, 784]
     for number, (before, after) in enumerate(pairwise(features)):

@@ -1,10 +1,13 @@
 """The variational auto-encoders against PyTorch; their figures are in test_published."""
 
+import numpy as np
 import pytest
 from torch import nn
 from torch.nn import functional as F
 
 from graphcnn import errors, models
+from graphcnn.ir import evaluate
+from graphcnn.runtime.boundary import example_inputs
 from tests.models.against_torch import assert_equals_torch
 
 
@@ -77,6 +80,19 @@ def test_equals_torch(name, mode):
     assert net.outputs == ("reconstruction", "mean", "logvar")
 
 
+def test_a_seeded_sample_is_that_of_its_noise():
+    """The draw of the graph, put in as the input, gives the same values."""
+    seeded, given = (models.vae(2, mode=mode, seed=1) for mode in ("seeded", "input"))
+    image = example_inputs(seeded)["image"]
+    drawn = evaluate(seeded, {"image": image}, ["noise", *seeded.outputs])
+    assert np.ptp(drawn["noise"]) > 1
+    wanted = evaluate(given, {"image": image, "noise": drawn.pop("noise")})
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(drawn[name], array)
+    other = evaluate(models.vae(2, mode="seeded", seed=2), {"image": image}, ["noise"])["noise"]
+    assert (other != evaluate(seeded, {"image": image}, ["noise"])["noise"]).all()
+
+
 def test_an_unknown_mode():
-    with pytest.raises(errors.InvalidAttribute, match="mean or input"):
+    with pytest.raises(errors.InvalidAttribute, match="mean, input, seeded"):
         models.vae(mode="median")
