@@ -14,6 +14,8 @@ from graphcnn.frontend.spatial import max_pool2d
 from graphcnn.ir.graph import Graph
 from graphcnn.models.layers import classifier, conv, image, linear
 
+_FEATURES = 4096
+
 
 def alexnet_2012(
     batch: int = 1, dtype: str = "float32", *, size: int = 227, classes: int = 1000, seed: int = 0
@@ -67,7 +69,7 @@ def _of_2012(
 def _top(name: str, h: Tensor, classes: int, seed: int) -> Graph:
     h = gx.flatten(max_pool2d(h, 3, 2, name="pool5"), name="flatten")
     for number in (6, 7):
-        h = linear(gx.dropout(h, name=f"dropout{number}"), f"fc{number}", 4096)
+        h = linear(gx.dropout(h, name=f"dropout{number}"), f"fc{number}", _FEATURES)
         h = gx.relu(h, name=f"relu{number}")
     return classifier(name, linear(h, "fc8", count(classes, "classes", 1)), seed)
 

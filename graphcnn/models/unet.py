@@ -18,21 +18,27 @@ from graphcnn.frontend.spatial import max_pool2d
 from graphcnn.ir.graph import Graph
 from graphcnn.models.layers import classifier, conv, image, norm, transposed_conv
 
-# Of the four levels that have skips, and of the bottom.
-_CHANNELS = (64, 128, 256, 512, 1024)
+_LEVELS = 4  # that have skips; below them is the bottom
 
 
 def unet(
-    batch: int = 1, dtype: str = "float32", *, size: int = 572, classes: int = 2, seed: int = 0
+    batch: int = 1,
+    dtype: str = "float32",
+    *,
+    size: int = 572,
+    classes: int = 2,
+    width: int = 64,
+    seed: int = 0,
 ) -> Graph:
     """The paper's: image[batch, 1, size, size] to [batch, classes, size - 184, size - 184].
 
     Nothing is padded, so skips are cropped. The size is 16 times a number from 11 on, and 12; each
-    pixel gets the probabilities of its classes.
+    pixel gets the probabilities of its classes. The first level has `width` channels.
     """
-    h, skips = _down(image(batch, size, dtype, channels=1), _CHANNELS, _plain)
+    widths = _widths(width)
+    h, skips = _down(image(batch, size, dtype, channels=1), widths, _plain)
     h = gx.dropout(h, name="dropout")
-    for level, channels in _upwards():
+    for level, channels in _upwards(widths):
         h = transposed_conv(h, f"up{level}.up", channels, 2, 2)
         skip = _cropped(skips.pop(), h.shape[2], f"up{level}.crop")
         h = _plain(gx.concat([skip, h], name=f"up{level}.concat"), f"up{level}", channels)
@@ -40,14 +46,22 @@ def unet(
 
 
 def unet_bn(
-    batch: int = 1, dtype: str = "float32", *, size: int = 256, classes: int = 2, seed: int = 0
+    batch: int = 1,
+    dtype: str = "float32",
+    *,
+    size: int = 256,
+    classes: int = 2,
+    width: int = 64,
+    seed: int = 0,
 ) -> Graph:
     """Padded, with batch norm: image[batch, 3, size, size] to [batch, classes, size, size].
 
-    The size is a multiple of 16; each pixel gets the probabilities of its classes.
+    The size is a multiple of 16; each pixel gets the probabilities of its classes. The first level
+    has `width` channels.
     """
-    h, skips = _down(image(batch, size, dtype), _CHANNELS, _normed)
-    for level, channels in _upwards():
+    widths = _widths(width)
+    h, skips = _down(image(batch, size, dtype), widths, _normed)
+    for level, channels in _upwards(widths):
         h = transposed_conv(h, f"up{level}.up", channels, 2, 2)
         h = gx.concat([skips.pop(), h], name=f"up{level}.concat")
         h = _normed(h, f"up{level}", channels)
@@ -55,14 +69,21 @@ def unet_bn(
 
 
 def unet_bilinear(
-    batch: int = 1, dtype: str = "float32", *, size: int = 256, classes: int = 2, seed: int = 0
+    batch: int = 1,
+    dtype: str = "float32",
+    *,
+    size: int = 256,
+    classes: int = 2,
+    width: int = 64,
+    seed: int = 0,
 ) -> Graph:
     """As `unet_bn`, but what goes up is interpolated, and so has half as many channels."""
-    h, skips = _down(image(batch, size, dtype), (*_CHANNELS[:-1], _CHANNELS[-2]), _normed)
-    for level, channels in _upwards():
+    widths = _widths(width)
+    h, skips = _down(image(batch, size, dtype), (*widths[:-1], widths[-2]), _normed)
+    for level, channels in _upwards(widths):
         h = interpolate(h, None, 2, "bilinear", align_corners=True, name=f"up{level}.up")
         h = gx.concat([skips.pop(), h], name=f"up{level}.concat")
-        h = _normed(h, f"up{level}", channels, max(channels // 2, _CHANNELS[0]))
+        h = _normed(h, f"up{level}", channels, max(channels // 2, width))
     return classifier("unet_bilinear", conv(h, "scores", count(classes, "classes", 1), 1), seed)
 
 
@@ -77,9 +98,14 @@ def _down(
     return double(h, "bottom", widths[-1]), skips
 
 
-def _upwards() -> list[tuple[int, int]]:
+def _widths(width: int) -> tuple[int, ...]:
+    """The channels of the levels and of the bottom."""
+    return tuple(count(width, "width", 1) << level for level in range(_LEVELS + 1))
+
+
+def _upwards(widths: tuple[int, ...]) -> list[tuple[int, int]]:
     """The levels of the expanding path, with their channels."""
-    return list(enumerate(_CHANNELS[:-1], 1))[::-1]
+    return list(enumerate(widths[:-1], 1))[::-1]
 
 
 def _plain(h: Tensor, at: str, channels: int) -> Tensor:

@@ -9,7 +9,8 @@ from graphcnn import errors, models
 from graphcnn.ir import node_cost
 from tests.models.against_torch import assert_equals_torch
 
-CHANNELS = (64, 128, 256, 512)
+WIDTH = 8
+CHANNELS = (WIDTH, 2 * WIDTH, 4 * WIDTH, 8 * WIDTH)
 # MACs of the paper's convolutions by level: down, bottom, up; a transposed one stands in front.
 PAPER = [
     *((187_142_400, 11_893_211_136), (5_863_145_472, 11_560_550_400)),
@@ -43,7 +44,7 @@ class UNet(nn.Module):
         super().__init__()
         self.down = nn.ModuleList(down)
         self.up = nn.ModuleList(map(nn.ModuleList, up))
-        self.scores = nn.Conv2d(64, 2, 1)
+        self.scores = nn.Conv2d(WIDTH, 2, 1)
 
     def forward(self, x):
         skips = []
@@ -61,29 +62,29 @@ class UNet(nn.Module):
 
 def test_the_papers():
     module = UNet(
-        map(plain, (1, *CHANNELS), (*CHANNELS, 1024)),
+        map(plain, (1, *CHANNELS), (*CHANNELS, 16 * WIDTH)),
         [(nn.ConvTranspose2d(2 * c, c, 2, 2), plain(2 * c, c)) for c in CHANNELS[::-1]],
     )
-    net = models.unet(size=188, seed=1)
+    net = models.unet(size=188, width=WIDTH, seed=1)
     assert net.type_of("softmax").shape == (1, 2, 4, 4)
     assert_equals_torch(net, module)
 
 
 def test_padded_with_batch_norm():
     module = UNet(
-        map(normed, (3, *CHANNELS), (*CHANNELS, 1024)),
+        map(normed, (3, *CHANNELS), (*CHANNELS, 16 * WIDTH)),
         [(nn.ConvTranspose2d(2 * c, c, 2, 2), normed(2 * c, c)) for c in CHANNELS[::-1]],
     )
-    assert_equals_torch(models.unet_bn(2, size=32, seed=1), module)
+    assert_equals_torch(models.unet_bn(2, size=32, width=WIDTH, seed=1), module)
 
 
 def test_bilinear():
     up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
     module = UNet(
-        map(normed, (3, *CHANNELS), (*CHANNELS, 512)),
-        [(up, normed(2 * c, c, max(c // 2, 64))) for c in CHANNELS[::-1]],
+        map(normed, (3, *CHANNELS), (*CHANNELS, CHANNELS[-1])),
+        [(up, normed(2 * c, c, max(c // 2, WIDTH))) for c in CHANNELS[::-1]],
     )
-    assert_equals_torch(models.unet_bilinear(2, size=32, seed=1), module)
+    assert_equals_torch(models.unet_bilinear(2, size=32, width=WIDTH, seed=1), module)
 
 
 def test_layers_of_the_papers(without_weights):
