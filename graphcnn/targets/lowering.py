@@ -136,14 +136,11 @@ class Lowering:
 
     def lowered(self, refusals: tuple[Refusal, ...]) -> Lowered:
         """The finished product, with the size of every buffer that holds activations."""
-        buffers: dict[str, int] = {}
-        for location in self.locations.values():
-            buffer = location.buffer.name
-            buffers[buffer] = max(buffers.get(buffer, 0), location.type.nbytes)
+        owners = {location.buffer.name for location in self.locations.values()}
         return Lowered(
             tuple(self.steps),
             dict(self.locations),
-            buffers,
+            {name: self.locations[name].type.nbytes for name in owners},
             tuple(self.weights.values()),
             refusals,
             tuple(self.choices),

@@ -12,22 +12,28 @@ import torch
 from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
+    Places,
     Pool,
     Pressure,
     Stage,
     View,
+    adaptive_pool2d,
     avg_pool2d,
     conv2d,
     conv_pressure,
     copy,
     cuda_traits,
     depthwise_conv2d,
-    fill,
     global_avg_pool2d,
+    interpolate,
     linear,
     local_response_norm,
     max_pool2d,
+    pad,
     pointwise,
+    random_normal,
+    random_uniform,
+    roll,
     softmax,
     stages,
 )
@@ -239,9 +245,14 @@ def others(dtype, layout):
     half = view((8, 96, 28, 28), dtype, layout)
     scale = stage("mul", view((1, 96, 1, 1), dtype))
     window = {"kernel": (3, 3), "stride": (2, 2)}
+    half_way, taken = Places(0.5, 0.5, LINEAR=True), Places(0.5, 0.0, LINEAR=False)
     return {
         "max_pool2d": max_pool2d(x, half, **window),
         "avg_pool2d": avg_pool2d(x, half, count_include_pad=False, **window),
+        "adaptive_max_pool2d": adaptive_pool2d(x, view((8, 96, 7, 5), dtype), pool_max=True),
+        "adaptive_avg_pool2d": adaptive_pool2d(x, view((8, 96, 7, 5), dtype), pool_max=False),
+        "nearest": interpolate(half, x, rows=taken, columns=taken),
+        "bilinear": interpolate(half, x, rows=half_way, columns=half_way),
         "global_avg_pool2d": global_avg_pool2d(x, view((8, 96, 1, 1), dtype)),
         "local_response_norm": local_response_norm(x, x, size=5, alpha=5e-4, beta=0.75, k=2.0),
         "softmax": softmax(x, x, axis=1),
@@ -249,8 +260,25 @@ def others(dtype, layout):
         "pointwise": pointwise(x, x, (scale, stage("tanh"), stage("add", x))),
         "arithmetic": pointwise(x, x, tuple(stage(n, x) for n in ("div", "sub", "maximum"))),
         "copy": copy(x, view(x.shape, dtype, "nchw")),
-        "fill": fill(x, 0.0),
+        "pixel_shuffle": copy(six(x, 28), six(view(x.shape, dtype, "nchw"), 28)),
+        "roll": roll(x, x, shifts={1: 3, 2: 5, 3: -1}),
+        **{
+            mode: pad(half, x, begins=(0, 0, 14, 9), mode=mode)
+            for mode in ("constant", "replicate")
+        },
+        **{
+            mode: pad(half, view((8, 96, 41, 40), dtype), begins=(0, 0, 7, 9), mode=mode)
+            for mode in ("reflect", "circular")
+        },
+        "random_normal": random_normal(x, seed=1, offset=0),
+        "random_uniform": random_uniform(x, seed=2**40, offset=2**40, bits=24),
     }
+
+
+def six(x, size):
+    """Two rows and columns of each pixel as dimensions of their own."""
+    n, c, h, w = x.strides
+    return View(x.buffer, (8, 96, size, 2, size, 2), (n, c, 2 * h, h, 2 * w, w), x.dtype)
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
