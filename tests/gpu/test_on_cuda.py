@@ -35,7 +35,7 @@ def test_networks(name, dtype, fuse):
     "make",
     [
         lambda dtype: vgg16(1, dtype, size=64),
-        lambda dtype: networks.resnet18(64, 16, dtype),
+        lambda dtype: gx.models.resnet18(1, dtype, size=64),
         lambda dtype: networks.unet_block(32, 16, dtype),
     ],
     ids=["vgg16", "resnet18", "u-net"],
