@@ -197,8 +197,14 @@ def functions(folder):
         gx.log_softmax: {"input": image(), "dim": 1},
         **{
             function: {"input": image(), "other": vector[0]}
-            for function in (gx.add, gx.sub, gx.mul, gx.div, gx.minimum, gx.maximum)
+            for function in (
+                gx.add, gx.sub, gx.mul, gx.div, gx.minimum, gx.maximum,
+                gx.eq, gx.ne, gx.lt, gx.le, gx.gt, gx.ge,
+            )
         },
+        gx.where: {"condition": image(), "input": image(), "other": vector[0]},
+        gx.matmul: {"input": image(), "other": np.ones((4, 5))},
+        gx.prelu: {"input": image(), "weight": vector},
         gx.conv_transpose1d: {
             "input": line(), "weight": np.ones((3, 2, 3)), "bias": np.ones(2),
             "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1,

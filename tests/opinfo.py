@@ -47,6 +47,10 @@ class Sample:
         drawn = [2 * rng.standard_normal(shape) for shape in self.shapes]
         if self.op.name == "batch_norm":
             drawn[2] = rng.uniform(0.5, 1.5, self.shapes[2])
+        if isinstance(self.op, ops.Comparison):  # so that some are equal
+            drawn = [np.sign(np.round(array)) * (array.size > 3) for array in drawn]
+        if isinstance(self.op, ops.Where):
+            drawn[0] = np.round(drawn[0] / 2)
         if self.op in _ON_POSITIVES:
             drawn = [0.5 + np.abs(array) for array in drawn]
         return [dtype.round(array).astype(np.float64) for array in drawn]
@@ -833,6 +837,82 @@ INFO: dict[str, OpInfo] = {
         )
         for op in (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Minimum, ops.Maximum)
     },
+    **{
+        op.name: OpInfo(
+            lambda op, a, b: getattr(torch, op.name)(a, b).to(a.dtype),
+            _arithmetic(op()),
+            _bad_arithmetic(op),
+        )
+        for op in (ops.Eq, ops.Ne, ops.Lt, ops.Le, ops.Gt, ops.Ge)
+    },
+    "where": OpInfo(
+        lambda op, condition, a, b: torch.where(condition != 0, a, b),
+        (
+            Sample(ops.Where(), ((2, 3, 4, 5),) * 3),
+            Sample(ops.Where(), ((2, 1, 4, 5), (3, 1, 1), (2, 3, 4, 5))),
+            Sample(ops.Where(), ((4, 5), (2, 3, 1, 5), ())),
+            Sample(ops.Where(), ((7,), (), (1,))),
+            Sample(ops.Where(), ((3, 1), (1, 4), (3, 4))),
+        ),
+        (
+            Bad(ops.Where, ((2,), (2,)), errors.InvalidGraph, "condition, input, other"),
+            Bad(ops.Where, ((2,), (2,), (3,)), errors.ShapeError, "2 against 3"),
+            Bad(ops.Where, ((2,), (3,), (3,)), errors.ShapeError, "2 against 3"),
+            Bad(ops.Where, ((2, 3), (3,), (2,)), errors.ShapeError, "[C, 1, 1]"),
+            Bad(
+                ops.Where,
+                ((2,),) * 3,
+                errors.DTypeMismatch,
+                "its condition in floating point",
+                (DType.I32, DType.F32, DType.F32),
+            ),
+            Bad(
+                ops.Where,
+                ((2,),) * 3,
+                errors.DTypeMismatch,
+                "different",
+                (DType.F32, DType.F16, DType.F16),
+            ),
+        ),
+    ),
+    "prelu": OpInfo(
+        lambda op, x, weight: F.prelu(x, weight),
+        (
+            Sample(ops.Prelu(), ((2, 3, 4, 5), (3,))),
+            Sample(ops.Prelu(), ((2, 3, 4, 5), (1,))),
+            Sample(ops.Prelu(), ((2, 5, 7), (5,))),
+            Sample(ops.Prelu(), ((3, 6), (6,))),
+            Sample(ops.Prelu(), ((6,), (1,))),
+            Sample(ops.Prelu(), ((), (1,))),
+        ),
+        (
+            Bad(ops.Prelu, ((2, 3, 4, 4), (4,)), errors.ChannelMismatch, "3 channels"),
+            Bad(ops.Prelu, ((2, 3, 4, 4), (3, 1, 1)), errors.RankError, "[C]"),
+            Bad(ops.Prelu, ((3,), (3,)), errors.RankError, "takes one slope"),
+            Bad(ops.Prelu, ((3,),), errors.InvalidGraph, "input, weight"),
+            Bad(
+                ops.Prelu, ((2, 3), (3,)), errors.DTypeMismatch, "different", (DType.F32, DType.F16)
+            ),
+        ),
+    ),
+    "matmul": OpInfo(
+        lambda op, a, b: torch.matmul(a, b),
+        (
+            Sample(ops.Matmul(), ((3, 10), (10, 4)), 120),
+            Sample(ops.Matmul(), ((2, 3, 5), (2, 5, 4)), 120),
+            Sample(ops.Matmul(), ((2, 1, 3, 5), (4, 5, 2)), 240),
+            Sample(ops.Matmul(), ((1, 1), (1, 1)), 1),
+        ),
+        (
+            Bad(ops.Matmul, ((3,), (3, 4)), errors.RankError, "[1, 3] or [3, 1]"),
+            Bad(ops.Matmul, ((2, 3), (3,)), errors.RankError, "the second operand"),
+            Bad(ops.Matmul, ((2, 3), (4, 3)), errors.ShapeError, "exchange the last two"),
+            Bad(ops.Matmul, ((2, 3), (5, 6)), errors.ShapeError, "3 against 5"),
+            Bad(ops.Matmul, ((2, 2, 3), (5, 3, 6)), errors.ShapeError, "in dimension -3"),
+            Bad(ops.Matmul, ((2, 3),), errors.InvalidGraph, "input, other"),
+            Bad(ops.Matmul, ((2, 3), (3, 4)), errors.DTypeMismatch, "", (DType.F32, DType.F64)),
+        ),
+    ),
     "flatten": OpInfo(
         lambda op, x: torch.flatten(x, op.start_dim),
         (

@@ -168,7 +168,7 @@ class Drawing:
     def sampled(self, x: Tensor, kind: OpKind | None = None) -> Tensor:
         """Some operator of the table, or of one kind of them, applied to x."""
         kinds = [*dict.fromkeys(info.samples[0].op.kind for info in opinfo.INFO.values())]
-        kinds += [OpKind.ELEMENTWISE] * 3  # which most operators are of
+        kinds += [OpKind.ELEMENTWISE] * 3 + [OpKind.BROADCAST]  # which most operators are of
         for _ in range(8):
             chosen = self.pick(kinds) if kind is None else kind
             table = [i for i in opinfo.INFO.values() if i.samples[0].op.kind is chosen]
@@ -346,6 +346,8 @@ class Drawing:
         return gx.concat([x, *self.some(near)])
 
     def flatten(self, x: Tensor) -> Tensor:
+        if not x.shape:
+            return gx.relu(x)
         if len(x.shape) >= 2 and self.chance():
             return self.reshape(x, (x.shape[0], x.type.size // x.shape[0]))
         return gx.flatten(x, self.one_of(0, 1, 1, 1) if len(x.shape) >= 2 else 0)

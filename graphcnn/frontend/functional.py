@@ -17,6 +17,7 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.arguments import sequence
+from graphcnn.frontend.arithmetic import together
 from graphcnn.frontend.expr import Call, Tensor, WeightLike, apply, on_the_users_line, symbolic
 from graphcnn.frontend.short_forms import integer, number, per_axis
 from graphcnn.ir.op import Op
@@ -140,6 +141,30 @@ def linear(
         RankError, ChannelMismatch, ShapeError, NonFiniteWeights: with the user's line.
     """
     return apply(ops.Linear(), name, input, weight=weight, bias=bias)
+
+
+@on_the_users_line
+def matmul(input: WeightLike, other: WeightLike, *, name: str | None = None) -> Tensor:
+    """input[..., I, K] times other[..., K, J]: [..., I, J]. One of both may be an array.
+
+    Dimensions before the last two are broadcast against each other.
+
+    Raises:
+        InputKindError, RankError, ShapeError, DTypeMismatch, NonFiniteWeights: with the user's
+            line.
+    """
+    return together(ops.Matmul(), name, input=input, other=other)
+
+
+@on_the_users_line
+def prelu(input: Tensor, weight: WeightLike, *, name: str | None = None) -> Tensor:
+    """x where x > 0, else weight * x. The weight is [1], or [C], a slope for each channel of
+    input[N, C, ...].
+
+    Raises:
+        RankError, ChannelMismatch, DTypeMismatch, NonFiniteWeights: with the user's line.
+    """
+    return apply(ops.Prelu(), name, input, weight=weight)
 
 
 @on_the_users_line

@@ -16,6 +16,14 @@ from graphcnn.ops.arithmetic import Maximum as Maximum
 from graphcnn.ops.arithmetic import Minimum as Minimum
 from graphcnn.ops.arithmetic import Mul as Mul
 from graphcnn.ops.arithmetic import Sub as Sub
+from graphcnn.ops.comparison import Comparison as Comparison
+from graphcnn.ops.comparison import Eq as Eq
+from graphcnn.ops.comparison import Ge as Ge
+from graphcnn.ops.comparison import Gt as Gt
+from graphcnn.ops.comparison import Le as Le
+from graphcnn.ops.comparison import Lt as Lt
+from graphcnn.ops.comparison import Ne as Ne
+from graphcnn.ops.comparison import Where as Where
 from graphcnn.ops.conv import Conv as Conv
 from graphcnn.ops.conv import Conv1d as Conv1d
 from graphcnn.ops.conv import Conv2d as Conv2d
@@ -23,6 +31,7 @@ from graphcnn.ops.conv_transpose import ConvTranspose as ConvTranspose
 from graphcnn.ops.conv_transpose import ConvTranspose1d as ConvTranspose1d
 from graphcnn.ops.conv_transpose import ConvTranspose2d as ConvTranspose2d
 from graphcnn.ops.linear import Linear as Linear
+from graphcnn.ops.matmul import Matmul as Matmul
 from graphcnn.ops.norm import BatchNorm as BatchNorm
 from graphcnn.ops.norm import LocalResponseNorm as LocalResponseNorm
 from graphcnn.ops.pool import AvgPool as AvgPool
@@ -33,6 +42,7 @@ from graphcnn.ops.pool import MaxPool as MaxPool
 from graphcnn.ops.pool import MaxPool1d as MaxPool1d
 from graphcnn.ops.pool import MaxPool2d as MaxPool2d
 from graphcnn.ops.pool import Pooling as Pooling
+from graphcnn.ops.prelu import Prelu as Prelu
 from graphcnn.ops.random import Random as Random
 from graphcnn.ops.random import RandomNormal as RandomNormal
 from graphcnn.ops.random import RandomUniform as RandomUniform

@@ -57,7 +57,8 @@ class LibraryTarget:
                 isinstance(node.op, ops.Conv | ops.ConvTranspose)
                 and torch.backends.cudnn.allow_tf32
             )
-            matrices = isinstance(node.op, ops.Linear) and torch.backends.cuda.matmul.allow_tf32
+            products = isinstance(node.op, ops.Linear | ops.Matmul)
+            matrices = products and torch.backends.cuda.matmul.allow_tf32
             if images or matrices:
                 return Arithmetic(2.0**-11)
         return Arithmetic((DType.F64 if dtype is DType.F64 else DType.F32).unit_roundoff)
@@ -213,11 +214,16 @@ def _arithmetic(op: ops.Arithmetic) -> Torch:
 
     def call(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         if x.dtype == y.dtype:
-            return function(x, y)
+            return function(x, y).to(x.dtype)  # also of truth values
         half = min(x.dtype, y.dtype, key=lambda dtype: dtype.itemsize)
         return function(x.float(), y.float()).to(half)
 
     return call
+
+
+def _where(condition: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    dtypes = (condition.dtype, x.dtype, y.dtype)
+    return torch.where(condition != 0, x, y).to(min(dtypes, key=lambda dtype: dtype.itemsize))
 
 
 TABLE: dict[type, Callable[[Any], Torch]] = {
@@ -237,10 +243,13 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Linear: lambda op: F.linear,
     ops.LocalResponseNorm: _local_response_norm,
     ops.LogSoftmax: _softmax(F.log_softmax),
+    ops.Matmul: lambda op: torch.matmul,
     ops.MaxPool: _max_pool,
     ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
+    ops.Prelu: lambda op: F.prelu,
     ops.Random: _random,
     ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
     ops.Softmax: _softmax(F.softmax),
+    ops.Where: lambda op: _where,
 }

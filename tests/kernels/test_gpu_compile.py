@@ -227,6 +227,8 @@ def others(dtype, layout):
         "log_softmax": softmax(view((8, 1000), dtype), view((8, 1000), dtype), axis=1, log=True),
         "pointwise": pointwise(x, x, (scale, stage("tanh"), stage("add", x))),
         "arithmetic": pointwise(x, x, tuple(stage(n, x) for n in ("div", "sub", "maximum"))),
+        "comparisons": pointwise(x, x, tuple(stage(n, x) for n in ("eq", "gt", "le", "prelu"))),
+        "where": pointwise(x, x, (Stage(stages.where, (0, x, x)),)),
         "copy": copy(x, view(x.shape, dtype, "nchw")),
         "fill": fill(x, 0.0),
         "random_normal": random_normal(x, seed=1, offset=0),
