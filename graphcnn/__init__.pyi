@@ -69,6 +69,7 @@ from .frontend.functional import softsign as softsign
 from .frontend.functional import sqrt as sqrt
 from .frontend.functional import sum as sum
 from .frontend.functional import tanh as tanh
+from .frontend.functional import var as var
 from .frontend.spatial import avg_pool1d as avg_pool1d
 from .frontend.spatial import avg_pool2d as avg_pool2d
 from .frontend.spatial import conv1d as conv1d

@@ -247,6 +247,7 @@ def functions(folder):
     unaries = (op for op in ir.Op.registry.values() if issubclass(op, ops.Unary))
     for reduce in (gx.amax, gx.amin, gx.mean, gx.sum):
         cases[reduce] = {"input": image(), "dim": (2, 3), "keepdim": True}
+    cases[gx.var] = {"input": image(), "dim": 1, "keepdim": False, "correction": 1}
     cases[gx.local_response_norm] = {"input": image(), **vars(ops.LocalResponseNorm(3))}
     for draw in (gx.random_normal, gx.random_uniform):
         cases[draw] = {"input": image(), "seed": 1, "offset": 0}

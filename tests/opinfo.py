@@ -295,6 +295,25 @@ INFO: dict[str, OpInfo] = {
     "amin": _reduction(ops.Amin),
     "mean": _reduction(ops.Mean),
     "sum": _reduction(ops.Sum),
+    "var": OpInfo(
+        lambda op, x: torch.var(x, op.dim, correction=op.correction, keepdim=op.keepdim),
+        (
+            Sample(ops.Var((1,)), ((2, 7, 4, 5),)),
+            Sample(ops.Var((2, 3), True, 0), ((2, 3, 6, 5),)),
+            Sample(ops.Var((0, 2), correction=2), ((3, 4, 6),)),
+            Sample(ops.Var((1,), correction=0), ((9, 2),)),
+            Sample(ops.Var((0,)), ((9,),)),
+        ),
+        (
+            Bad(lambda: ops.Var((1,)), ((2, 1),), errors.ShapeError, "divide by zero"),
+            Bad(lambda: ops.Var((0, 1), False, 6), ((2, 3),), errors.ShapeError, "lower the"),
+            Bad(lambda: ops.Var((1,), False, -1), (), errors.InvalidAttribute, "correction=-1"),
+            Bad(lambda: ops.Var((1,), False, True), (), errors.InvalidAttribute, "correction"),
+            Bad(lambda: ops.Var((1, 0)), (), errors.InvalidAttribute, "ascending"),
+            Bad(lambda: ops.Var((2,)), ((2, 3),), errors.RankError, "no dimension 2"),
+            _only_floats(lambda: ops.Var((1,))),
+        ),
+    ),
     "conv1d": OpInfo(
         _conv,
         (

@@ -132,6 +132,26 @@ sum = _reduction(ops.Sum)
 
 
 @on_the_users_line
+def var(
+    input: Tensor,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    correction: int = 1,
+    name: str | None = None,
+) -> Tensor:
+    """The variance along the dimensions `dim`: all of them by default.
+
+    The sum of squared distances from the mean is divided by the number of elements, less the
+    correction. Dimensions are those of `sum`.
+
+    Raises:
+        RankError, ShapeError, InvalidAttribute: with the user's line.
+    """
+    return apply(ops.Var(_dimensions(input, dim), keepdim, integer(correction)), name, input)
+
+
+@on_the_users_line
 def linear(
     input: Tensor, weight: WeightLike, bias: WeightLike | None = None, *, name: str | None = None
 ) -> Tensor:

@@ -59,4 +59,5 @@ from graphcnn.ops.shape import Reshape as Reshape
 from graphcnn.ops.softmax import LogSoftmax as LogSoftmax
 from graphcnn.ops.softmax import Normalized as Normalized
 from graphcnn.ops.softmax import Softmax as Softmax
+from graphcnn.ops.variance import Var as Var
 from graphcnn.ops.window import Window as Window

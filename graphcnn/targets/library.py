@@ -191,6 +191,10 @@ def _softmax(function: Torch) -> Callable[[Any], Torch]:
     return make
 
 
+def _var(op: ops.Var) -> Torch:
+    return lambda x: torch.var(x, op.dim, correction=op.correction, keepdim=op.keepdim)
+
+
 def _local_response_norm(op: ops.LocalResponseNorm) -> Torch:
     """In float32 for half precision, whose squares torch would round."""
 
@@ -251,5 +255,6 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
     ops.Softmax: _softmax(F.softmax),
+    ops.Var: _var,
     ops.Where: lambda op: _where,
 }

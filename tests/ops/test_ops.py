@@ -626,3 +626,25 @@ def test_odd_arguments_raise_only_our_errors(data):
     except GraphCNNError as refused:
         result = str(refused)
     assert isinstance(result, TensorType) or "remedy" in result
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 1000.0])
+@pytest.mark.parametrize("correction", [0, 1])
+def test_bound_of_a_variance_by_other_algorithms(offset, correction):
+    """In one pass (B. P. Welford) and in two, in float32, near to and far from zero."""
+    x = (offset + np.random.default_rng(0).standard_normal((40, 500))).astype(np.float32)
+    op, wide = ops.Var((1,), correction=correction), x.astype(np.float64)
+    exact, allowed = bound(Sample(op, (x.shape,)), [wide])
+    mean, total = np.zeros(40, np.float32), np.zeros(40, np.float32)
+    for count, column in enumerate(x.T, 1):
+        off = column - mean
+        mean = mean + off / np.float32(count)
+        total = total + off * (column - mean)
+    centred = x - np.cumsum(x, axis=1)[:, -1:] / np.float32(500)
+    for squares in (total, np.cumsum(centred * centred, axis=1)[:, -1]):
+        assert squares.dtype == np.float32
+        off = np.abs(squares / np.float32(500 - correction) - exact)
+        assert (off <= allowed).all()
+    # Without one of the elements it is another variance, which shows where it is well conditioned.
+    short = np.var(wide[:, 1:], axis=1, ddof=correction)
+    assert (np.abs(short - exact) > allowed).any() or offset == 1000
