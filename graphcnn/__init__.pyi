@@ -26,6 +26,7 @@ from .frontend.from_text import parse as parse
 from .frontend.functional import abs as abs
 from .frontend.functional import amax as amax
 from .frontend.functional import amin as amin
+from .frontend.functional import argmax as argmax
 from .frontend.functional import batch_norm as batch_norm
 from .frontend.functional import celu as celu
 from .frontend.functional import clamp as clamp
@@ -36,6 +37,7 @@ from .frontend.functional import elu as elu
 from .frontend.functional import erf as erf
 from .frontend.functional import exp as exp
 from .frontend.functional import flatten as flatten
+from .frontend.functional import gather as gather
 from .frontend.functional import gelu as gelu
 from .frontend.functional import global_avg_pool2d as global_avg_pool2d
 from .frontend.functional import hardsigmoid as hardsigmoid
@@ -70,6 +72,8 @@ from .frontend.functional import sqrt as sqrt
 from .frontend.functional import sum as sum
 from .frontend.functional import tanh as tanh
 from .frontend.functional import var as var
+from .frontend.indexing import embedding as embedding
+from .frontend.indexing import one_hot as one_hot
 from .frontend.spatial import avg_pool1d as avg_pool1d
 from .frontend.spatial import avg_pool2d as avg_pool2d
 from .frontend.spatial import conv1d as conv1d

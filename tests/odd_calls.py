@@ -247,6 +247,11 @@ def functions(folder):
     unaries = (op for op in ir.Op.registry.values() if issubclass(op, ops.Unary))
     for reduce in (gx.amax, gx.amin, gx.mean, gx.sum):
         cases[reduce] = {"input": image(), "dim": (2, 3), "keepdim": True}
+    cases[gx.argmax] = {"input": image(), "dim": 1, "keepdim": False}
+    whole = gx.input("i", (1, 3, 4, 4), "int64")
+    cases[gx.embedding] = {"input": whole, "weight": np.ones((5, 2))}
+    cases[gx.one_hot] = {"input": whole, "num_classes": 3, "dtype": "float32"}
+    cases[gx.gather] = {"input": image(), "dim": 1, "index": whole}
     cases[gx.var] = {"input": image(), "dim": 1, "keepdim": False, "correction": 1}
     cases[gx.local_response_norm] = {"input": image(), **vars(ops.LocalResponseNorm(3))}
     for draw in (gx.random_normal, gx.random_uniform):

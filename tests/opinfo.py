@@ -6,7 +6,7 @@ part of its text.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,12 +31,17 @@ class Sample:
     op: Op
     shapes: tuple[tuple[int, ...], ...]
     macs: int = 0
+    # Of operands of whole numbers, by position: how many each is one of. The others hold floats.
+    choices: dict[int, int] = field(default_factory=dict, hash=False)
 
     def __str__(self):
         return f"{self.op}-{'-'.join('x'.join(map(str, shape)) for shape in self.shapes)}"
 
     def types(self, dtype=DType.F32):
-        return tuple(TensorType(shape, dtype) for shape in self.shapes)
+        return tuple(
+            TensorType(shape, DType.I64 if place in self.choices else dtype)
+            for place, shape in enumerate(self.shapes)
+        )
 
     def output(self, dtype=DType.F32):
         return self.op.infer(*self.types(dtype))
@@ -53,7 +58,13 @@ class Sample:
             drawn[0] = np.round(drawn[0] / 2)
         if self.op in _ON_POSITIVES:
             drawn = [0.5 + np.abs(array) for array in drawn]
-        return [dtype.round(array).astype(np.float64) for array in drawn]
+        for place, count in self.choices.items():
+            drawn[place] = rng.integers(0, count, self.shapes[place])
+        types = self.types(dtype)
+        return [
+            type.dtype.round(array).astype(np.float64)
+            for type, array in zip(types, drawn, strict=True)
+        ]
 
     def graph(self, dtype=DType.F32):
         """A graph of this op alone; the first operand is an input and the others are params."""
@@ -832,6 +843,73 @@ INFO: dict[str, OpInfo] = {
             Bad(lambda: elementary.Pow(np.nan), (), errors.InvalidAttribute, "finite"),
             Bad(lambda: elementary.Pow(True), (), errors.InvalidAttribute, "finite"),
             _only_floats(elementary.Pow),
+        ),
+    ),
+    "argmax": OpInfo(
+        lambda op, x: torch.argmax(x, op.dim, op.keepdim),
+        (
+            Sample(ops.Argmax(1), ((2, 7, 4, 5),)),
+            Sample(ops.Argmax(2, True), ((2, 3, 6),)),
+            Sample(ops.Argmax(0), ((9, 4),)),
+            Sample(ops.Argmax(0), ((5,),)),
+        ),
+        (
+            Bad(lambda: ops.Argmax(-1), (), errors.InvalidAttribute, "dim=-1"),
+            Bad(lambda: ops.Argmax(1, 1), (), errors.InvalidAttribute, "True or False"),
+            Bad(lambda: ops.Argmax(2), ((2, 3),), errors.RankError, "no dimension 2"),
+            _only_floats(lambda: ops.Argmax(1)),
+        ),
+    ),
+    "embedding": OpInfo(
+        lambda op, x, weight: F.embedding(x, weight),
+        (
+            Sample(ops.Embedding(), ((3, 4), (7, 5)), choices={0: 7}),
+            Sample(ops.Embedding(), ((6,), (1, 2)), choices={0: 1}),
+            Sample(ops.Embedding(), ((), (4, 3)), choices={0: 4}),
+        ),
+        (
+            Bad(ops.Embedding, ((3,), (7, 5)), errors.DTypeMismatch, "its input in whole numbers"),
+            Bad(
+                ops.Embedding,
+                ((3,), (7, 5)),
+                errors.DTypeMismatch,
+                "its weight in floating point",
+                (DType.I64, DType.I64),
+            ),
+            Bad(ops.Embedding, ((3,), (7,)), errors.RankError, "[V, D]", (DType.I64, DType.F32)),
+        ),
+    ),
+    "one_hot": OpInfo(
+        lambda op, x: F.one_hot(x, op.num_classes).to(getattr(torch, DType(op.dtype).long_name)),
+        (
+            Sample(ops.OneHot(5), ((3, 4),), choices={0: 5}),
+            Sample(ops.OneHot(3, "f16"), ((6,),), choices={0: 3}),
+            Sample(ops.OneHot(2, "f32"), ((),), choices={0: 2}),
+        ),
+        (
+            Bad(lambda: ops.OneHot(0), (), errors.InvalidAttribute, "num_classes=0"),
+            Bad(lambda: ops.OneHot(3, "i64"), (), errors.InvalidAttribute, "dtype='i64'"),
+            Bad(lambda: ops.OneHot(3), ((2,),), errors.DTypeMismatch, "whole numbers"),
+        ),
+    ),
+    "gather": OpInfo(
+        lambda op, x, index: torch.gather(x, op.dim, index),
+        (
+            Sample(ops.Gather(1), ((3, 7, 2), (3, 4, 2)), choices={1: 7}),
+            Sample(ops.Gather(0), ((4, 6), (9, 3)), choices={1: 4}),
+            Sample(ops.Gather(0), ((5,), (2,)), choices={1: 5}),
+        ),
+        (
+            Bad(lambda: ops.Gather(-1), (), errors.InvalidAttribute, "dim=-1"),
+            Bad(lambda: ops.Gather(1), ((2, 3), (2, 3)), errors.DTypeMismatch, "index in whole"),
+            *(
+                Bad(lambda: ops.Gather(1), shapes, error, says, (DType.F32, DType.I64))
+                for shapes, error, says in (
+                    (((2, 3), (2,)), errors.RankError, "2 dimensions"),
+                    (((2, 3), (3, 3)), errors.ShapeError, "3 above 2 in dimension 0"),
+                    (((2,), (2,)), errors.RankError, "no dimension 1"),
+                )
+            ),
         ),
     ),
     "dropout": OpInfo(

@@ -53,8 +53,10 @@ def fitted(sample: Sample, type: TensorType) -> Sample | None:
 
 @cache
 def is_tame(sample: Sample) -> bool:
-    """Finite numbers stay finite in float32: negative ones, zero and positive ones, in all operands
-    of the first one's shape, and large ones in the first."""
+    """Floats stay floats, and finite ones finite in float32: negative ones, zero and positive ones,
+    in all operands of the first one's shape, and large ones in the first."""
+    if sample.choices or not sample.output().dtype.is_float:
+        return False
     first, *others = sample.operands()
     with np.errstate(all="ignore"):
         made = [sample.op.reference(np.full(first.shape, n), *others) for n in (-1e30, 1e30)]

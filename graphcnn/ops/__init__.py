@@ -30,6 +30,11 @@ from graphcnn.ops.conv import Conv2d as Conv2d
 from graphcnn.ops.conv_transpose import ConvTranspose as ConvTranspose
 from graphcnn.ops.conv_transpose import ConvTranspose1d as ConvTranspose1d
 from graphcnn.ops.conv_transpose import ConvTranspose2d as ConvTranspose2d
+from graphcnn.ops.indexing import Argmax as Argmax
+from graphcnn.ops.indexing import Embedding as Embedding
+from graphcnn.ops.indexing import Gather as Gather
+from graphcnn.ops.indexing import Indexed as Indexed
+from graphcnn.ops.indexing import OneHot as OneHot
 from graphcnn.ops.linear import Linear as Linear
 from graphcnn.ops.matmul import Matmul as Matmul
 from graphcnn.ops.norm import BatchNorm as BatchNorm

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from graphcnn import ops
-from graphcnn.errors import UnsupportedOp
+from graphcnn.errors import IndexOutOfRange, UnsupportedOp
 from graphcnn.ir import DType, Graph, Node
 from graphcnn.plan import Arithmetic, Call, Lowered, Step
 from graphcnn.targets.device import Device
@@ -80,10 +80,13 @@ def _function(node: Node) -> Torch:
 
     def run(*operands: torch.Tensor) -> torch.Tensor:
         device = operands[0].device.type
-        if not torch.is_autocast_enabled(device):
-            return call(*operands)
-        with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
-            return call(*operands)
+        try:
+            if not torch.is_autocast_enabled(device):
+                return call(*operands)
+            with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
+                return call(*operands)
+        except IndexOutOfRange as error:
+            raise error.at(node.place) from None
 
     return run
 
@@ -191,6 +194,29 @@ def _softmax(function: Torch) -> Callable[[Any], Torch]:
     return make
 
 
+def _argmax(op: ops.Argmax) -> Torch:
+    return lambda x: torch.argmax(x, op.dim, op.keepdim)
+
+
+def _indices(op: ops.Indexed, numbers: torch.Tensor, count: int) -> torch.Tensor:
+    """Indices as torch takes them, checked: it would end a CUDA device's work for a wrong one."""
+    op.check_indices(int(numbers.min()), int(numbers.max()), count)
+    return numbers.long()
+
+
+def _embedding(op: ops.Embedding) -> Torch:
+    return lambda x, weight: F.embedding(_indices(op, x, len(weight)), weight)
+
+
+def _one_hot(op: ops.OneHot) -> Torch:
+    dtype: torch.dtype = getattr(torch, DType(op.dtype).long_name)
+    return lambda x: F.one_hot(_indices(op, x, op.num_classes), op.num_classes).to(dtype)
+
+
+def _gather(op: ops.Gather) -> Torch:
+    return lambda x, index: torch.gather(x, op.dim, _indices(op, index, x.shape[op.dim]))
+
+
 def _var(op: ops.Var) -> Torch:
     return lambda x: torch.var(x, op.dim, correction=op.correction, keepdim=op.keepdim)
 
@@ -235,6 +261,7 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.activation.Softsign: _unary_in_float32,
     ops.elementary.Pow: _unary_in_float32,
     ops.elementary.Rsqrt: _unary_in_float32,
+    ops.Argmax: _argmax,
     ops.Arithmetic: _arithmetic,
     ops.AvgPool: _avg_pool,
     ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),
@@ -242,13 +269,16 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Conv: _conv,
     ops.ConvTranspose: _conv_transpose,
     ops.Dropout: lambda op: lambda x: x,
+    ops.Embedding: _embedding,
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
+    ops.Gather: _gather,
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
     ops.Linear: lambda op: F.linear,
     ops.LocalResponseNorm: _local_response_norm,
     ops.LogSoftmax: _softmax(F.log_softmax),
     ops.Matmul: lambda op: torch.matmul,
     ops.MaxPool: _max_pool,
+    ops.OneHot: _one_hot,
     ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
     ops.Prelu: lambda op: F.prelu,
     ops.Random: _random,
