@@ -57,6 +57,7 @@ def test_indices_of_every_dtype(dtype):
     np.testing.assert_array_equal(got, table[i])
 
 
+@pytest.mark.cpu
 def test_a_prediction_in_the_graph():
     """The class of each image, which is read on by the library."""
     x = gx.input("x", (2, 3, 4, 4))
