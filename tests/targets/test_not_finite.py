@@ -89,6 +89,7 @@ def test_as_in_torch(sample, way):
         given = {name: a.astype(np.float32) for name, a in zip(inputs, arrays, strict=True)}
         with np.errstate(all="ignore"):
             got = torch.from_numpy(np.asarray(model(**given), np.float64))
+            assert gx.verify(model, **given).ok
         operands = [torch.from_numpy(a).double() for a in (*given.values(), *weights)]
         for place in sample.choices:
             operands[place] = operands[place].long()
