@@ -160,6 +160,23 @@ def test_conv2d_with_three_values_alive(dtype, tile, capability):
     compiled(launch, capability)
 
 
+@pytest.mark.parametrize(("dtype", "tile"), DIAMOND_CASES, ids=str)
+def test_conv2d_with_a_slope_per_channel_and_a_choice(dtype, tile):
+    """where(h > number, h, number) of h = prelu(product)."""
+    bears = CUDA.conv_tiles(dtype)[tile]
+    shape, memory = (32, 256, 57, 57), torch.empty(256)
+    slope, number = View(memory, shape, (0, 1, 0, 0), "f32"), View(memory, shape, (0,) * 4, "f32")
+    tail = (
+        Stage(stages.prelu, (0, slope)),
+        Stage(stages.gt, (1, number)),
+        Stage(stages.where, (2, 1, number)),
+    )
+    layout = "nchw" if bears == Pressure.HIGH else "nhwc"
+    launch, pressure = convolution(tile, dtype, tail, (3,), channels=128, kernel=3, layout=layout)
+    assert pressure == bears
+    compiled(launch, 90)
+
+
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(("dtype", "tile"), CONV_CASES, ids=str)
 def test_pooled_epilogue_stays_in_registers(dtype, tile, capability):
