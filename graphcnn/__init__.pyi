@@ -6,12 +6,14 @@ from .compiler import compile as compile
 from .files import load as load
 from .files import save as save
 from .frontend.arithmetic import add as add
+from .frontend.arithmetic import bmm as bmm
 from .frontend.arithmetic import div as div
 from .frontend.arithmetic import eq as eq
 from .frontend.arithmetic import ge as ge
 from .frontend.arithmetic import gt as gt
 from .frontend.arithmetic import le as le
 from .frontend.arithmetic import lt as lt
+from .frontend.arithmetic import matmul as matmul
 from .frontend.arithmetic import maximum as maximum
 from .frontend.arithmetic import minimum as minimum
 from .frontend.arithmetic import mul as mul
@@ -49,7 +51,6 @@ from .frontend.functional import local_response_norm as local_response_norm
 from .frontend.functional import log as log
 from .frontend.functional import log_softmax as log_softmax
 from .frontend.functional import logsigmoid as logsigmoid
-from .frontend.functional import matmul as matmul
 from .frontend.functional import mean as mean
 from .frontend.functional import mish as mish
 from .frontend.functional import neg as neg

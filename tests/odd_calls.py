@@ -247,6 +247,7 @@ def functions(folder):
     unaries = (op for op in ir.Op.registry.values() if issubclass(op, ops.Unary))
     for reduce in (gx.amax, gx.amin, gx.mean, gx.sum):
         cases[reduce] = {"input": image(), "dim": (2, 3), "keepdim": True}
+    cases[gx.bmm] = {"input": line(), "mat2": np.ones((1, 4, 2))}
     cases[gx.argmax] = {"input": image(), "dim": 1, "keepdim": False}
     whole = gx.input("i", (1, 3, 4, 4), "int64")
     cases[gx.embedding] = {"input": whole, "weight": np.ones((5, 2))}

@@ -1,4 +1,5 @@
-"""Functions of several operands, which are broadcast: arithmetic, comparisons, a choice.
+"""Functions of several operands, which are broadcast: arithmetic, comparisons, a choice, products
+of matrices.
 
 There is no type of truth values: a comparison is 1 where it is true and 0 elsewhere, in the dtype
 of its operands.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from graphcnn import ops
+from graphcnn.errors import RankError
 from graphcnn.frontend.expr import Call, Tensor, Weight, WeightLike, on_the_users_line, symbolic
 from graphcnn.frontend.weights import as_array
 from graphcnn.ir.op import Op
@@ -86,3 +88,37 @@ def where(
         InputKindError, ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
     """
     return together(ops.Where(), name, condition=condition, input=input, other=other)
+
+
+@on_the_users_line
+def matmul(input: WeightLike, other: WeightLike, *, name: str | None = None) -> Tensor:
+    """input[..., I, K] times other[..., K, J]: [..., I, J]. One of both may be an array.
+
+    Dimensions before the last two are broadcast against each other.
+
+    Raises:
+        InputKindError, RankError, ShapeError, DTypeMismatch, NonFiniteWeights: with the user's
+            line.
+    """
+    return together(ops.Matmul(), name, input=input, other=other)
+
+
+@on_the_users_line
+def bmm(input: WeightLike, mat2: WeightLike, *, name: str | None = None) -> Tensor:
+    """input[B, I, K] times mat2[B, K, J]: [B, I, J]. It is `matmul` of as many matrices on both
+    sides.
+
+    Raises:
+        InputKindError, RankError, ShapeError, DTypeMismatch, NonFiniteWeights: with the user's
+            line.
+    """
+    product = together(ops.Matmul(), name, input=input, other=mat2)
+    shapes = [operand.shape for operand in product.operands]
+    if any(len(shape) != 3 for shape in shapes) or shapes[0][0] != shapes[1][0]:
+        raise RankError(
+            "bmm multiplies as many matrices by as many",
+            got=" and ".join(str(operand.type) for operand in product.operands),
+            wanted="[B, I, K] and [B, K, J]",
+            remedy="use matmul, which broadcasts",
+        )
+    return product

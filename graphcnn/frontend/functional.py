@@ -17,7 +17,6 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.arguments import sequence
-from graphcnn.frontend.arithmetic import together
 from graphcnn.frontend.expr import (
     Call,
     Tensor,
@@ -168,19 +167,6 @@ def linear(
         RankError, ChannelMismatch, ShapeError, NonFiniteWeights: with the user's line.
     """
     return apply(ops.Linear(), name, input, weight=weight, bias=bias)
-
-
-@on_the_users_line
-def matmul(input: WeightLike, other: WeightLike, *, name: str | None = None) -> Tensor:
-    """input[..., I, K] times other[..., K, J]: [..., I, J]. One of both may be an array.
-
-    Dimensions before the last two are broadcast against each other.
-
-    Raises:
-        InputKindError, RankError, ShapeError, DTypeMismatch, NonFiniteWeights: with the user's
-            line.
-    """
-    return together(ops.Matmul(), name, input=input, other=other)
 
 
 @on_the_users_line

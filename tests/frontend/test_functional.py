@@ -514,3 +514,12 @@ def test_dimensions_of_a_reduction():
     ):
         with pytest.raises(kind):
             gx.sum(x, wrong)
+
+
+def test_bmm_is_matmul_of_as_many_matrices():
+    x = image(2, 3, 4)
+    assert gx.bmm(x, weight(2, 4, 5)).shape == (2, 3, 5)
+    for other in (weight(4, 5), weight(1, 4, 5)):
+        assert gx.matmul(x, other).shape == (2, 3, 5)
+        with pytest.raises(errors.RankError, match="use matmul"):
+            gx.bmm(x, other)
