@@ -8,6 +8,8 @@ from functools import partial
 from math import inf
 from typing import ClassVar
 
+import numpy as np
+
 from graphcnn.errors import GraphCNNError
 from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal
 from graphcnn.ir.op import Op
@@ -28,6 +30,8 @@ from graphcnn.ops import (
     Conv,
     Flatten,
     GlobalAvgPool2d,
+    Linear,
+    Matmul,
     MaxPool,
     MaxPool1d,
     MaxPool2d,
@@ -54,7 +58,7 @@ class Canonicalize(Pass):
     """x * sigmoid(x) -> silu(x); constant operands on the right; conv + constant per channel ->
     bias; pad + conv or pool -> padding; an adaptive pool -> a pool where its windows are alike; the
     mean of a whole map -> global_avg_pool2d; a reshape that flattens -> flatten; `ceil_mode` only
-    where it adds a window.
+    where it adds a window; matmul with a constant matrix -> linear.
 
     Given:
         graph g {
@@ -96,6 +100,7 @@ class Canonicalize(Pass):
             global_average,
             flatten,
             floor_mode,
+            partial(linear, taken=log.names),
         )
         return apply_rules(graph, rules, log, self.name)
 
@@ -244,6 +249,24 @@ def floor_mode(node: Node, graph: Graph) -> Rewrite | None:
     except GraphCNNError:
         return None
     return Rewrite("ceil_mode adds no window", {node.name: replace(node, op=floored)})
+
+
+def linear(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | None:
+    """matmul(x, p[I, O]) -> linear(x, p transposed), which has kernels.
+
+    The weight gets a name that is not `taken`.
+    """
+    if not isinstance(node.op, Matmul):
+        return None
+    x, matrix = node.inputs
+    param = graph.param_by_name.get(matrix)
+    if param is None or len(param.type.shape) != 2:
+        return None
+    data = None if param.data is None else np.ascontiguousarray(param.data.T)
+    name = new_name(f"{node.name}.weight", taken)
+    weight = Param(name, param.type.with_shape(param.type.shape[::-1]), data)
+    product = replace(node, op=Linear(), inputs=(x, name))
+    return Rewrite("its second operand is a constant", {name: weight, node.name: product})
 
 
 def _read_elsewhere(node: Node, value: str, graph: Graph) -> Refusal:
