@@ -58,6 +58,9 @@ from .frontend.functional import softsign as softsign
 from .frontend.functional import sqrt as sqrt
 from .frontend.functional import sum as sum
 from .frontend.functional import tanh as tanh
+from .frontend.norms import group_norm as group_norm
+from .frontend.norms import instance_norm as instance_norm
+from .frontend.norms import layer_norm as layer_norm
 from .frontend.resampling import adaptive_avg_pool1d as adaptive_avg_pool1d
 from .frontend.resampling import adaptive_avg_pool2d as adaptive_avg_pool2d
 from .frontend.resampling import adaptive_max_pool1d as adaptive_max_pool1d

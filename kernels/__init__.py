@@ -9,8 +9,9 @@ reason where no kernel can serve them, and returns a `Launch`.
     finish     device code of the tail
     tile       the tiles of each device
     choices    every kernel that can serve a layer, and the rule that picks one
-    adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, pool, softmax, pointwise
-               one file per family of kernels
+    rows       views as rows, for kernels that reduce whole dimensions
+    adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, pointwise, pool, reduction,
+    softmax, standardize    one file per family of kernels
 """
 
 from . import stages as stages
@@ -45,7 +46,9 @@ from .pointwise import pointwise as pointwise
 from .pool import avg_pool2d as avg_pool2d
 from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
+from .reduction import reduction as reduction
 from .softmax import softmax as softmax
+from .standardize import standardize as standardize
 from .tile import CPU as CPU
 from .tile import CUDA as CUDA
 from .tile import CUDA_SMALL as CUDA_SMALL

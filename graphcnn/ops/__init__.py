@@ -54,4 +54,8 @@ from graphcnn.ops.shape import Reshape as Reshape
 from graphcnn.ops.softmax import LogSoftmax as LogSoftmax
 from graphcnn.ops.softmax import Normalized as Normalized
 from graphcnn.ops.softmax import Softmax as Softmax
+from graphcnn.ops.standardize import GroupNorm as GroupNorm
+from graphcnn.ops.standardize import InstanceNorm as InstanceNorm
+from graphcnn.ops.standardize import LayerNorm as LayerNorm
+from graphcnn.ops.standardize import Standardize as Standardize
 from graphcnn.ops.window import Window as Window

@@ -236,6 +236,26 @@ def _arithmetic(op: ops.Arithmetic) -> Torch:
     return call
 
 
+def _group_norm(op: ops.GroupNorm) -> Torch:
+    return lambda x, w=None, b=None: torch.group_norm(x, op.num_groups, w, b, op.eps)
+
+
+def _instance_norm(op: ops.InstanceNorm) -> Torch:
+    """In float32 for half precision, to which torch would round scale and shift."""
+
+    def call(x: torch.Tensor, *affine: torch.Tensor) -> torch.Tensor:
+        wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+        weight, bias = (*(vector.to(wide) for vector in affine), None, None)[:2]
+        y = torch.instance_norm(x.to(wide), weight, bias, None, None, True, 0.0, op.eps, True)
+        return y.to(x.dtype)
+
+    return call
+
+
+def _layer_norm(op: ops.LayerNorm) -> Torch:
+    return lambda x, w=None, b=None: F.layer_norm(x, op.normalized_shape, w, b, op.eps)
+
+
 TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.AdaptivePool: _adaptive_pool,
     ops.Unary: _unary,
@@ -251,7 +271,10 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Dropout: lambda op: lambda x: x,
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
+    ops.GroupNorm: _group_norm,
+    ops.InstanceNorm: _instance_norm,
     ops.Interpolate: _interpolate,
+    ops.LayerNorm: _layer_norm,
     ops.Linear: lambda op: F.linear,
     ops.LocalResponseNorm: _local_response_norm,
     ops.LogSoftmax: _softmax(F.log_softmax),

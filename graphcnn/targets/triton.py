@@ -35,8 +35,10 @@ from graphcnn.ops import (
     MaxPool,
     Pad,
     Pooling,
+    Reduction,
     Reshape,
     Softmax,
+    Standardize,
 )
 from graphcnn.plan import Lowered
 from graphcnn.targets.capability import check_capability
@@ -47,6 +49,7 @@ from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.lowering import Lowering, as_image, window
 from graphcnn.targets.maps import adaptive_pool, resize
 from graphcnn.targets.pack import plain
+from graphcnn.targets.statistics import norm, reduce
 
 
 class TritonTarget:
@@ -215,6 +218,8 @@ TABLE: dict[type, Callable[[Lowering, Node], None]] = {
     GlobalAvgPool2d: _global_pool,
     Interpolate: resize,
     LocalResponseNorm: _local_response_norm,
+    Reduction: reduce,
+    Standardize: norm,
     Softmax: _softmax,
     LogSoftmax: _softmax,
     Concat: _concat,
