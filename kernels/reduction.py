@@ -26,6 +26,7 @@ def reduce_kernel(
     N,
     sizes,
     elements,
+    length,
     KIND: tl.constexpr,
     EMPTY: tl.constexpr,
     BLOCK_ROW: tl.constexpr,
@@ -39,7 +40,6 @@ def reduce_kernel(
     row = tl.program_id(0) * BLOCK_ROW + tl.arange(0, BLOCK_ROW)
     live = row < N * sizes[0] * sizes[1]
     x_row = x.ptr + row_offset(row, sizes, x.strides)[:, None]
-    length = elements[0] * elements[1] * elements[2]
     value = tl.full((BLOCK_ROW, BLOCK_COL), EMPTY, dtype=tl.float32)
     for start in range(0, length, BLOCK_COL):
         element = start + tl.arange(0, BLOCK_COL)
@@ -78,5 +78,5 @@ def reduction(x: View, y: View, *, kind: str, axes: Sequence[int]) -> Launch:
         raise ValueError(f"a reduction of {x.shape} along {tuple(axes)} cannot fill {y.shape}")
     rows = rows_of((x, y.expand(x.shape)), axes)
     first, *sizes = rows.sizes
-    args = (*rows.views, first, tuple(sizes), rows.elements)
+    args = (*rows.views, first, tuple(sizes), rows.elements, rows.length)
     return Launch(reduce_kernel, rows.grid, args, rows.meta | {"KIND": kind, "EMPTY": EMPTY[kind]})

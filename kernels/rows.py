@@ -15,6 +15,7 @@ from .launch import (
     Strided,
     View,
     ceil_div,
+    constants,
     grid_refusal,
     next_power_of_2,
     offset_refusal,
@@ -38,10 +39,15 @@ def row_offset(row, sizes, strides):
 
 @triton.jit
 def element_offset(element, sizes, strides):
-    """Offsets in a view of elements from the first one of their row."""
-    rest = element // sizes[2]
-    offset = rest // sizes[1] * strides[3] + rest % sizes[1] * strides[4]
-    return offset + element % sizes[2] * strides[5]
+    """Offsets in a view of elements from the first one of their row; the sizes are constexprs, for
+    a division of every element by another number takes longer than all else."""
+    if sizes[0] == 1 and sizes[1] == 1:
+        offset = element * strides[5]
+    else:
+        rest = element // sizes[2]
+        offset = rest // sizes[1] * strides[3] + rest % sizes[1] * strides[4]
+        offset += element % sizes[2] * strides[5]
+    return offset
 
 
 class Rows(NamedTuple):
@@ -49,14 +55,16 @@ class Rows(NamedTuple):
 
     Attributes:
         sizes: Of the three row dimensions.
-        elements: Of the three dimensions of a row.
+        elements: Of the three dimensions of a row, as constexprs.
+        length: Elements of a row.
         views: The views, with strides in the order of these six.
         grid: Programs.
         meta: The block, for a launch.
     """
 
     sizes: tuple[int, ...]
-    elements: tuple[int, ...]
+    elements: tuple[Any, ...]
+    length: int
     views: tuple[Strided, ...]
     grid: tuple[int, int, int]
     meta: dict[str, Any]
@@ -85,7 +93,7 @@ def rows_of(views: Sequence[View], axes: Sequence[int]) -> Rows:
     grid = (ceil_div(math.prod(sizes), block_row), 1, 1)
     require(grid_refusal(grid))
     meta = {"BLOCK_ROW": block_row, "BLOCK_COL": block_col, "num_warps": 4, "num_stages": 1}
-    return Rows(sizes, elements, placed, grid, meta)
+    return Rows(sizes, constants(elements), length, placed, grid, meta)
 
 
 def _merged(
