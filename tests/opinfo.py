@@ -315,6 +315,9 @@ INFO: dict[str, OpInfo] = {
             Sample(ops.LayerNorm((5,)), ((2, 6, 4, 5), (5,), (5,))),
             Sample(ops.LayerNorm((3, 4, 2), 0.1), ((2, 3, 4, 2), (3, 4, 2))),
             Sample(ops.LayerNorm((17,)), ((4, 17),)),
+            Sample(ops.LayerNorm((2,), 1.0), ((3, 5, 2), (2,))),
+            Sample(ops.LayerNorm((3,), 0.5), ((2, 4, 5, 3), (3,), (3,))),
+            Sample(ops.LayerNorm((7,), 0.5), ((2, 7), (7,))),
             Sample(ops.LayerNorm((4, 3)), ((4, 3), (4, 3), (4, 3))),
         ),
         (
