@@ -11,7 +11,7 @@ from graphcnn.ir import Chosen, DType
 from graphcnn.kernels import CUDA
 from graphcnn.ops import AvgPool, AvgPool2d, MaxPool, MaxPool2d
 from graphcnn.plan import Call
-from graphcnn.targets import library
+from graphcnn.targets import torch_ops
 from graphcnn.targets.device import Device
 from tests import strategies
 from tests.opinfo import INFO, SAMPLES, Sample
@@ -52,7 +52,7 @@ def test_numpy(sample):
 def test_every_op_has_a_row():
     for name, info in INFO.items():
         op = info.samples[0].op
-        assert op.row(library.TABLE), name
+        assert op.row(torch_ops.TABLE), name
 
 
 @pytest.mark.parametrize("pool", [MaxPool2d, AvgPool2d])
@@ -175,6 +175,21 @@ ACROSS = {
     "sum": (lambda x: gx.sum(x, (1, 3), name="called"), lambda x: x.sum((1, 3))),
     "amax": (lambda x: gx.amax(x, 1, True, name="called"), lambda x: x.amax(1, True)),
     "amin": (lambda x: gx.amin(x, -1, name="called"), lambda x: x.amin(-1)),
+    "group_norm": (lambda x: gx.group_norm(x, 3), lambda x: F.group_norm(x, 3)),
+    "instance_norm": (gx.instance_norm, F.instance_norm),
+    "layer_norm": (lambda x: gx.layer_norm(x, (2, 3)), lambda x: F.layer_norm(x, (2, 3))),
+    "interpolate": (
+        lambda x: gx.interpolate(x, (3, 5), mode="bilinear"),
+        lambda x: F.interpolate(x, (3, 5), mode="bilinear"),
+    ),
+    "adaptive_max_pool2d": (
+        lambda x: gx.adaptive_max_pool2d(x, (1, 2)),
+        lambda x: F.adaptive_max_pool2d(x, (1, 2)),
+    ),
+    "adaptive_avg_pool2d": (
+        lambda x: gx.adaptive_avg_pool2d(x, (1, 2)),
+        lambda x: F.adaptive_avg_pool2d(x, (1, 2)),
+    ),
 }
 
 
