@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from graphcnn import ops
 from graphcnn.errors import UnsupportedOp
+from graphcnn.ir import DType
 
 Torch = Callable[..., torch.Tensor]
 

@@ -10,7 +10,7 @@ from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, OpKind
 from graphcnn.kernels import stages
 from graphcnn.ops import Strided
-from graphcnn.targets import groups, resolve, triton
+from graphcnn.targets import groups, resolve, torch_ops, triton
 from graphcnn.targets.capability import CAPABILITIES
 from tests.opinfo import INFO
 from tests.stand_in_gpu import stand_in_target

@@ -13,6 +13,7 @@ from graphcnn.ops import AvgPool, AvgPool2d, MaxPool, MaxPool2d
 from graphcnn.plan import Call
 from graphcnn.targets import torch_ops
 from graphcnn.targets.device import Device
+from graphcnn.targets.library import LibraryTarget
 from tests import strategies
 from tests.opinfo import INFO, SAMPLES, Sample
 from tests.stepwise import check_meaning, check_model
@@ -223,14 +224,14 @@ def test_fused_nodes_are_not_for_operator_targets():
     graph = gx.graph("g", gx.relu(gx.linear(image(1, 6), gx.param("w", (4, 6)), name="fc")))
     fused = gx.compile(graph, device="cpu").graph
     with pytest.raises(UnsupportedOp, match="no single operator") as caught:
-        library.LibraryTarget(gx.compile(graph, device="cpu").target.on).lower(fused)
+        LibraryTarget(gx.compile(graph, device="cpu").target.on).lower(fused)
     assert "relu" in caught.value.where
 
 
 @pytest.mark.parametrize("tf32", [False, True])
 def test_torch_on_cuda_convolves_in_tf32_where_its_settings_say_so(tf32, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
-    on_cuda = library.LibraryTarget(Device(CUDA, torch.device("cuda"), None))
+    on_cuda = LibraryTarget(Device(CUDA, torch.device("cuda"), None))
     h = gx.conv1d(gx.reshape(image(1, 1, 2, 9), (1, 2, 9)), gx.param("w", (3, 2, 3)))
     g = gx.conv2d(gx.reshape(h, (1, 3, 1, 7)), gx.param("v", (4, 3, 1, 1)))
     steps = on_cuda.lower(gx.graph("g", gx.relu(g))).steps
