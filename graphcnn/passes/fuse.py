@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from graphcnn.analysis import dag
 from graphcnn.errors import InvalidAttribute, shown
-from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, outline
+from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, Unprofitable, outline
 from graphcnn.ops import Arithmetic, Conv, GlobalAvgPool2d, Pooling
 from graphcnn.passes.base import Pass
 from graphcnn.passes.demands import Demands, Names, groups
@@ -218,7 +218,10 @@ class _Grower:
                 return refuse(because, *obstacles)
         fused = _outlined(self.graph, (*chain, node)).op
         assert isinstance(fused, Fused)
-        return self.supports(fused.body)
+        refusal = self.supports(fused.body)
+        if isinstance(refusal, Unprofitable) and self.demands.join(anchor.name, refusal.node):
+            return None
+        return refusal
 
 
 def _is_candidate(node: Node, graph: Graph) -> bool:

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import prod
 
-from graphcnn.ir import Node
-from graphcnn.kernels import ConvProblem, Launch, LinearProblem, Refused, View, conv_pressure
+from graphcnn.ir import Graph, Node
+from graphcnn.kernels import (
+    ConvProblem,
+    DeviceTraits,
+    Launch,
+    LinearProblem,
+    Pool,
+    Pooled,
+    Pressure,
+    Refused,
+    View,
+    conv_pressure,
+    saving_refusal,
+)
 from graphcnn.ops import Conv, ConvTranspose, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
@@ -95,13 +108,16 @@ def _implicit_gemm(
     tail = placed(chain.tail, lowering, form)
     window = window.lifted(2)
     height, width = image_size((*x.shape[:2], *size))
+    images = device.images(x.shape[0])
+    pool = next((step for step in tail if isinstance(step, Pool)), None)
     problem = ConvProblem(
         x.dtype,
         packing.shape[0] // op.groups,
         x.shape[1] // op.groups,
         op.groups,
-        device.images(x.shape[0]) * height * width,
+        images * height * width,
         conv_pressure(x, outputs, tail, window.kernel),
+        None if pool is None else Pooled(pool, images, (height, width)),
     )
     choice = lowering.choose(chain.anchor, problem)
     return choice.launch(
@@ -119,6 +135,30 @@ def _implicit_gemm(
         exports=chain.exports,
         tile=choice.tile,
     )
+
+
+def unprofitable(chain: Chain, graph: Graph, device: DeviceTraits) -> str | None:
+    """Why the pool of a convolution's chain would cost more than it saves, or None.
+
+    By types alone: the tiles are those that channels-last values allow.
+    """
+    op, shape = chain.anchor.op, chain.anchor.type.shape
+    pool = next((step for step in chain.tail if isinstance(step, Pool)), None)
+    if not isinstance(op, Conv) or pool is None:
+        return None
+    images, filters, size = shape[0], shape[1], image_size(shape)
+    _, channels, *taps = graph.type_of(chain.anchor.inputs[1]).shape
+    problem = ConvProblem(
+        chain.anchor.type.dtype.value,
+        filters // op.groups,
+        channels,
+        op.groups,
+        images * size[0] * size[1],
+        Pressure.LOW,
+        Pooled(pool, images, size),
+    )
+    stored = any(index <= chain.tail.index(pool) for index in chain.exports)
+    return saving_refusal(problem, prod(taps), 1 if stored else 2, device)
 
 
 # How an anchor, or a family of them, becomes launches with its tail.

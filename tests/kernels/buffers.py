@@ -94,6 +94,17 @@ def _stage(step, reads, bounds):
     return result, bound + 4 * F32 * (result.abs() + value.abs() + 1)
 
 
+def pooled(value, pool):
+    """A pool of a tail in float64."""
+    top, left, bottom, right = pool.padding
+    sides = (left, right, top, bottom)
+    if pool.kind == "max":
+        return F.max_pool2d(F.pad(value, sides, value=-torch.inf), pool.kernel, pool.steps)
+    parts = (F.pad(part, sides) for part in (value, torch.ones_like(value)))
+    total, inside = (F.avg_pool2d(part, pool.kernel, pool.steps) for part in parts)
+    return total / inside
+
+
 def chain(value, bound, tail, exports=(), dtype="f32"):
     """Every value of a chain in float64, each with its bound before it is stored.
 
@@ -109,8 +120,7 @@ def chain(value, bound, tail, exports=(), dtype="f32"):
     for index, step in enumerate(tail, 1):
         reads = [(r.buffer.double(), 0.0) if isinstance(r, View) else values[r] for r in step.reads]
         if isinstance(step, Pool):
-            pool = F.max_pool2d if step.kind == "max" else F.avg_pool2d
-            value, bound = (pool(part, step.kernel) for part in reads[0])
+            value, bound = (pooled(part, step) for part in reads[0])
             bound = bound + 16 * F32 * value.abs()
         else:
             value, bound = _stage(step, *zip(*reads, strict=True))

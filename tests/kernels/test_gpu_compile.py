@@ -40,6 +40,8 @@ CAPABILITIES = (80, 90, 100)
 # an exponential that is accurate everywhere, and a relu that keeps the sign of zero, cost there.
 PARKED = {(128, 256, 64, 80): 24, (32, 64, 16, 90): 16}
 MAX2 = Pool("max", (2, 2))
+MAX3 = Pool("max", (3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
+AVG7 = Pool("avg", (7, 7))
 SILU = stage("silu")
 
 
@@ -167,6 +169,20 @@ def test_pooled_epilogue_stays_in_registers(dtype, tile, capability):
     products = re.findall(r"\bHG?MMA\S*", code)
     assert products
     assert all(("TF32" in product) == (dtype == "f32") for product in products)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(("dtype", "tile"), CONV_CASES, ids=str)
+def test_pools_of_large_windows(dtype, tile, capability):
+    """Windows that overlap, behind a residual, and the sum of a map."""
+    add = residual(dtype)
+    scattered = CUDA.conv_tiles(dtype)[tile] == Pressure.HIGH
+    channels, kernel = (3, 7) if scattered else (128, 3)
+    for pool in (MAX3, AVG7):
+        launch, _ = convolution(
+            tile, dtype, (add, RELU, pool), (3,), channels=channels, kernel=kernel, layout="nhwc"
+        )
+        compiled(launch, capability)
 
 
 LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.linear_tiles(dtype)]

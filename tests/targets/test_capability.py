@@ -11,6 +11,7 @@ from graphcnn.ir import DType, OpKind
 from graphcnn.kernels import stages
 from graphcnn.targets import groups, library, resolve, triton
 from graphcnn.targets.capability import CAPABILITIES
+from graphcnn.targets.chain import POOLS
 from tests.opinfo import INFO
 from tests.stand_in_gpu import stand_in_target
 
@@ -33,8 +34,6 @@ PyTorch's operator between its kernels, `library` by PyTorch's operators, in flo
 | operator | triton | in a fused tail | library |
 |---|---|---|---|"""
 
-TAILS = {OpKind.WINDOW: "windows side by side", OpKind.ANCHOR: "starts one"}
-
 
 def page():
     rows = [HEAD]
@@ -45,7 +44,9 @@ def page():
     rows.append(OPERATORS)
     for name, info in sorted(INFO.items()):
         op = info.samples[0].op
-        own, tail = "a kernel", TAILS.get(op.kind, "no")
+        own, tail = "a kernel", "starts one" if op.kind is OpKind.ANCHOR else "no"
+        if isinstance(op, POOLS):
+            tail = "windows that a tile holds"
         if hasattr(stages, name):
             own, tail = "a stage", "yes"
         elif op.kind is OpKind.VIEW:
