@@ -20,6 +20,7 @@ from .choices import LinearProblem as LinearProblem
 from .choices import Policy as Policy
 from .choices import Pooled as Pooled
 from .choices import Problem as Problem
+from .choices import across_refusal as across_refusal
 from .choices import by_rule as by_rule
 from .choices import choices as choices
 from .choices import conv_pressure as conv_pressure
@@ -28,7 +29,9 @@ from .conv2d import conv2d as conv2d
 from .depthwise import depthwise_conv2d as depthwise_conv2d
 from .epilogue import Stage as Stage
 from .epilogue import Tail as Tail
+from .epilogue import across as across
 from .epilogue import commute_pool as commute_pool
+from .epilogue import is_pointwise as is_pointwise
 from .epilogue import map_operands as map_operands
 from .epilogue import tail_refusal as tail_refusal
 from .launch import Launch as Launch
@@ -36,6 +39,7 @@ from .launch import Refused as Refused
 from .launch import View as View
 from .linear import linear as linear
 from .lrn import local_response_norm as local_response_norm
+from .lrn import normalize_channels as normalize_channels
 from .pointwise import copy as copy
 from .pointwise import fill as fill
 from .pointwise import pointwise as pointwise

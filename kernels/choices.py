@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from .conv2d import MASK_TAPS, conv2d
 from .depthwise import depthwise_conv2d
-from .epilogue import Tail, operands
+from .epilogue import Tail, across, operands
 from .launch import Launch, View, ceil_div
 from .linear import linear
 from .tile import DEPTHWISE, ConvTile, DeviceTraits, Pressure
@@ -38,6 +38,7 @@ class ConvProblem(NamedTuple):
         pixels: Output pixels of all images before pooling.
         pressure: On registers.
         pooled: The pool of its tail, if there is one.
+        across: Whether its tail wants all channels in one tile.
     """
 
     dtype: str
@@ -47,6 +48,7 @@ class ConvProblem(NamedTuple):
     pixels: int
     pressure: Pressure
     pooled: Pooled | None = None
+    across: bool = False
 
     @property
     def depthwise(self) -> bool:
@@ -89,6 +91,7 @@ def conv_pressure(
     values = ((at, r) for at, step in enumerate(tail) for r in step.reads if isinstance(r, int))
     light = (
         len(outputs) == 1
+        and not across(tail)
         and (pooled or not full_size)
         and kernel[0] * kernel[1] <= MASK_TAPS.value
         and all(read in (-1, at) for at, read in values)
@@ -111,6 +114,8 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
     def bears(tile: ConvTile, most: Pressure) -> bool:
         # A reduction that runs on from tap to tap has scattered addresses.
         divides = problem.channels % tile.reduction == 0
+        if problem.across and tile.channels < problem.filters:
+            return False
         return most >= (problem.pressure if divides else Pressure.HIGH)
 
     tiles = device.conv_tiles(problem.dtype).items()
@@ -184,4 +189,18 @@ def saving_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTr
         f"{start}tiles of {fused.pixels} pixels would compute {more:,} pixels more, {products:,} "
         f"products{more_work}: the time of {cost:,.0f} products, where the {saved:,} bytes that it "
         f"would not move take that of {worth:,.0f}"
+    )
+
+
+def across_refusal(values: int, dtype: str, device: DeviceTraits) -> str | None:
+    """Why bringing channels together in a convolution's kernel would cost more than it saves, or
+    None: it saves writing so many values and reading them back."""
+    balance, exchange = device.prices(dtype)
+    saved = 2 * values * int(dtype.lstrip("bf")) // 8
+    cost, worth = exchange * values, balance * saved
+    if cost <= worth:
+        return None
+    return (
+        f"bringing the channels of {values:,} values together would take the time of {cost:,.0f} "
+        f"products, where the {saved:,} bytes that it would not move take that of {worth:,.0f}"
     )

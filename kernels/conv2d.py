@@ -217,7 +217,7 @@ def conv2d(
     reduction = kernel[0] * kernel[1] * channels // groups
     if w.shape != (out_channels, reduction):
         raise ValueError(f"packed weight {w.shape}, wanted {(out_channels, reduction)}")
-    end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels)
+    end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
     geometry = Geometry(channels // groups, group_channels, *kernel, *stride, *padding, *dilation)
     args = conv_arguments(x, w, bias, end, geometry, out_size)

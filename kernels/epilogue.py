@@ -26,20 +26,34 @@ class Stage:
             or operands in memory, views that broadcast to the value at this point.
         params: Numbers, known when the kernel is compiled.
         non_decreasing: Whether the result never falls where the first read value rises.
+        across: Whether it brings channels of a pixel together, and so wants all in one tile.
     """
 
     fn: Any
     reads: tuple[int | Any, ...] = (-1,)
     params: tuple[float, ...] = ()
     non_decreasing: bool = False
+    across: bool = False
 
 
 Tail = tuple[Stage | Pool, ...]
+# Channels that a tile of a convolution can have on every device.
+TILE_CHANNELS = 128
 
 
 def operands(tail: Tail) -> list[Any]:
     """What the steps read from memory, in order."""
     return [read for step in tail for read in step.reads if not isinstance(read, int)]
+
+
+def across(tail: Tail) -> bool:
+    """Whether some step brings channels together."""
+    return any(isinstance(step, Stage) and step.across for step in tail)
+
+
+def is_pointwise(step: Stage | Pool) -> bool:
+    """Whether a step makes each element of elements at its own place."""
+    return isinstance(step, Stage) and not step.across
 
 
 def map_operands(tail: Tail, change: Callable[[Any], Any]) -> Tail:
@@ -51,7 +65,11 @@ def map_operands(tail: Tail, change: Callable[[Any], Any]) -> Tail:
 
 
 def tail_refusal(
-    tail: Tail, size: tuple[int, int] | None, exports: Sequence[int] = ()
+    tail: Tail,
+    size: tuple[int, int] | None,
+    exports: Sequence[int] = (),
+    channels: int = 1,
+    groups: int = 1,
 ) -> Refused | None:
     """Why no kernel can end in a tail, or None: the one statement of what a tail may hold.
 
@@ -61,9 +79,18 @@ def tail_refusal(
         tail: The steps.
         size: Height and width of value 0; None for a linear layer, whose values have no pixels.
         exports: The stored values.
+        channels: Of value 0.
+        groups: Of the convolution.
     """
     first_pooled = 0
     for index, step in enumerate(_counted_from_the_front(tail)):
+        if isinstance(step, Stage) and step.across:
+            if size is None:
+                return Refused("it brings channels together, and a linear layer has none", index)
+            held = min(channels // groups, TILE_CHANNELS)
+            if held < channels:
+                because = f"it brings channels together, and a tile holds {held} of the {channels}"
+                return Refused(because, index)
         if isinstance(step, Pool):
             if size is None:
                 return Refused("a linear layer has no pixels to pool", index)
@@ -207,6 +234,7 @@ def epilogue(
     exports: Sequence[int] | None,
     outputs: Sequence[View],
     pixels: int,
+    groups: int = 1,
 ) -> Epilogue:
     """Check a tail against the shape [N, C, H, W] of its value 0, and prepare it for a kernel.
 
@@ -216,6 +244,7 @@ def epilogue(
         exports: The stored values, one output each; None is the last one.
         outputs: Views of the shapes of these values.
         pixels: Of a tile.
+        groups: Of the convolution.
 
     Raises:
         ValueError: when an export has no such value, or an output or operand has the wrong shape.
@@ -227,7 +256,7 @@ def epilogue(
     if not all(0 <= e <= len(tail) for e in exports):
         raise ValueError(f"exports {tuple(exports)} name no value of a tail of {len(tail)} steps")
     n, c, *size = shape
-    if refused := tail_refusal(tail, (size[0], size[1]), exports):
+    if refused := tail_refusal(tail, (size[0], size[1]), exports, c, groups):
         raise refused
     tail = commute_pool(tail, exports)
     pool = next((step for step in tail if isinstance(step, Pool)), Pool("avg", (1, 1)))

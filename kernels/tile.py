@@ -53,6 +53,7 @@ _CUDA_HALF = {
     ConvTile(32, 128, 64, 4, 3): Pressure.NORMAL,
     ConvTile(128, 128, 32, 8, 3): Pressure.NORMAL,
     ConvTile(64, 128, 32, 4, 3): Pressure.NORMAL,
+    ConvTile(128, 64, 32, 8, 3): Pressure.HIGH,
     ConvTile(64, 64, 32, 4, 3): Pressure.HIGH,
     ConvTile(32, 64, 32, 4, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,

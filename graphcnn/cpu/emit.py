@@ -159,27 +159,8 @@ def _store(emission: Emission, operation: Operation) -> None:
 
 
 def _gather(emission: Emission, operation: Operation) -> None:
-    """`tt.gather`: the index along the axis is an element of the second operand."""
-    source, places = operation.operands
-    axis = operation.integer("axis")
-    taken = emission.materialize(source)
-    inner = emission.inner_dimension(source)
-    shape = operation.result.type.shape
-    order = sorted(range(len(shape)), key=lambda d: d == inner)
-    result = emission.array(operation.result.type, order)
-    site = emission.site(operation.where)
-
-    def body(nest: Nest) -> None:
-        index = nest.open_all(shape, order)
-        place = nest.value(places, index)
-        if emission.checked:
-            nest.emit(f"if ({place.text} < 0 || {place.text} >= {source.type.shape[axis]}) ")
-            nest.emit(f"  assertion_failed({site});")
-        element = nest.element(taken, (*index[:axis], place, *index[axis + 1 :]))
-        nest.emit(f"{nest.element(result, index).text} = {element.text};")
-
-    emission.nest(body, [places])
-    emission.define(operation.result, result)
+    """Its elements may be any of the source, which therefore has to be in memory."""
+    emission.materialize(operation.operands[0])
 
 
 def _assert(emission: Emission, operation: Operation) -> None:

@@ -15,6 +15,7 @@ from graphcnn.kernels import (
     Tail,
     View,
     map_operands,
+    normalize_channels,
     stages,
     tail_refusal,
 )
@@ -26,6 +27,7 @@ from graphcnn.ops import (
     ConvTranspose,
     GlobalAvgPool2d,
     Linear,
+    LocalResponseNorm,
     MaxPool,
     Pooling,
     Unary,
@@ -92,7 +94,8 @@ def chain_of(body: Graph) -> Chain | Refusal:
         values[link.name] = len(tail)
     size = None if isinstance(anchor.op, Linear) else image_size(anchor.type.shape)
     exports = tuple(values[name] for name in body.outputs)
-    if refused := tail_refusal(tuple(tail), size, exports):
+    groups = getattr(anchor.op, "groups", 1)
+    if refused := tail_refusal(tuple(tail), size, exports, anchor.type.shape[1], groups):
         link = links[refused.step or 0]
         return Refusal(RULE, link.name, refused.because, link.inputs)
     return Chain(anchor, tuple(links), tuple(tail), exports)
@@ -123,6 +126,8 @@ def step_of(node: Node, values: Mapping[str, int], graph: Graph) -> Stage | Pool
         return _pool(node, tuple(read), graph)
     if isinstance(op, GlobalAvgPool2d):
         return Pool("avg", image_size(graph.type_of(node.inputs[0]).shape), tuple(read))
+    if isinstance(op, LocalResponseNorm):
+        return _across(op, tuple(read), graph.type_of(node.name).shape[1])
     if op.kind is OpKind.REDUCTION:
         raise Refused("it reduces whole dimensions, and a kernel's program holds a tile")
     if op.kind > OpKind.BROADCAST or not hasattr(stages, op.name):
@@ -154,6 +159,16 @@ def _pool(node: Node, reads: tuple[int, ...], graph: Graph) -> Pool:
     ends = (max(0, (out - 1) * s + k - begin - size) for out, s, k, begin, size in reach)
     kind: Literal["max", "avg"] = "max" if isinstance(op, MaxPool) else "avg"
     return Pool(kind, window.kernel, reads, window.stride, (*window.begins, *ends))
+
+
+def _across(op: LocalResponseNorm, reads: tuple[int, ...], channels: int) -> Stage:
+    """A normalisation across channels; each window lies inside them."""
+    if op.beta == 0:
+        raise Refused("its power is 0, which makes even NaN a factor of 1")
+    if op.size > channels:
+        raise Refused(f"its windows of {op.size} are longer than the {channels} channels")
+    params = (op.size, op.alpha, op.beta, op.k, channels)
+    return Stage(normalize_channels, reads, params, across=True)
 
 
 def _batch_norm(node: Node, values: Mapping[str, int], graph: Graph) -> Stage:

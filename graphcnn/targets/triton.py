@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import replace
 
-from graphcnn.ir import Fused, Graph, Node, Refusal, Unprofitable, inline
+from graphcnn.ir import Fused, Graph, Node, Refusal, inline
 from graphcnn.kernels import (
     Policy,
     Refused,
@@ -38,7 +38,7 @@ from graphcnn.ops import (
 )
 from graphcnn.plan import Lowered
 from graphcnn.targets.capability import check_capability
-from graphcnn.targets.chain import POOLS, RULE, Chain, chain_of, placed, step_of
+from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of
 from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group, unprofitable
 from graphcnn.targets.library import LibraryTarget
@@ -63,10 +63,7 @@ class TritonTarget:
         chain = chain_of(body)
         if isinstance(chain, Refusal):
             return chain
-        if because := unprofitable(chain, body, self.on.traits):
-            pool = next(link for link in chain.links if isinstance(link.op, POOLS))
-            return Unprofitable(RULE, pool.name, because, pool.inputs)
-        return None
+        return unprofitable(chain, body, self.on.traits)
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order. Refusals tell which groups are taken apart, because no

@@ -76,6 +76,14 @@ def _stage(step, reads, bounds):
         (other,) = others
         result = value * other
         bound = bounds[0] * (other.abs() + bounds[1]) + value.abs() * bounds[1]
+    elif name == "normalize_channels":
+        size, alpha, beta, k, _ = step.params
+        result = F.local_response_norm(value, size, alpha, beta, k)
+        # The value's error and that of every square in the window, of a divisor of at least 1.
+        wide = F.pad(bounds[0] * value.abs(), (0, 0, 0, 0, size // 2, (size - 1) // 2))
+        spread = F.avg_pool3d(wide[:, None], (size, 1, 1), 1)[:, 0]
+        bound = bounds[0] + 2 * alpha * beta * spread * value.abs() + 8 * F32 * value.abs()
+        return result, bound + 4 * F32 * size * value.abs()
     elif name == "add":
         result, bound = value + others[0], bounds[0] + bounds[1]
     else:

@@ -12,6 +12,7 @@ from graphcnn.kernels import (
     Pooled,
     Pressure,
     Stage,
+    across_refusal,
     by_rule,
     choices,
     conv_pressure,
@@ -92,6 +93,26 @@ def test_a_tile_holds_a_window():
     seven = Pool("avg", (7, 7))
     problem = ConvProblem("f16", 1, 1, 40, 49, Pressure.LOW, Pooled(seven, 1, (7, 7)))
     assert all(choice.tile.pixels >= 64 for choice in choices(problem, CUDA))
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA, CUDA_SMALL])
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("pressure", Pressure)
+@pytest.mark.parametrize("channels", [3, 64])
+def test_a_tile_holds_the_channels_that_are_brought_together(device, dtype, pressure, channels):
+    problem = ConvProblem(dtype, 128, channels, 1, 49, pressure, across=True)
+    found = choices(problem, device)
+    assert found
+    assert all(choice.tile.channels == 128 for choice in found)
+
+
+def test_bringing_channels_together_pays_on_a_gpu():
+    assert across_refusal(1000, "f16", CUDA) is None
+    assert across_refusal(1000, "f32", CUDA) is None
+    assert across_refusal(1000, "f32", CPU) == (
+        "bringing the channels of 1,000 values together would take the time of 25,000 products, "
+        "where the 8,000 bytes that it would not move take that of 16,000"
+    )
 
 
 MORE_THAN_IT_SAVES = {

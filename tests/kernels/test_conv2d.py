@@ -11,6 +11,7 @@ from graphcnn.kernels import (
     View,
     conv2d,
     depthwise_conv2d,
+    normalize_channels,
     stages,
 )
 from tests.kernels.buffers import RELU, Output, chain, product_bound, randn, stage, view_of
@@ -190,6 +191,15 @@ def test_pool(run, name, dtype):
     exports = (1, 3) if "and what is pooled" in name else (3,)
     options = {"padding": SAME, "dtype": dtype, "channel_major": dtype != "f16"}
     check(run, (2, 16, *size), WEIGHT, tail=(SILU, pool, RELU), exports=exports, **options)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("size", [1, 2, 5, 20])
+def test_normalisation_across_channels(run, dtype, size):
+    """Behind a sigmoid, which makes 0.5 of what a tile holds beyond the last channel."""
+    norm = Stage(normalize_channels, (-1,), (size, 0.5, 0.75, 2.0, 20), across=True)
+    tail = (stage("sigmoid"), norm, MAX2)
+    check(run, SHAPE, WEIGHT, padding=SAME, tail=tail, exports=(2, 3), dtype=dtype)
 
 
 @pytest.mark.parametrize("stride", [(), (2, 2)])

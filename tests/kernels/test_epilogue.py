@@ -1,6 +1,6 @@
 import pytest
 
-from graphcnn.kernels import Pool, Stage, commute_pool, stages, tail_refusal
+from graphcnn.kernels import Pool, Stage, commute_pool, normalize_channels, stages, tail_refusal
 from tests.kernels.buffers import RELU, randn, stage, view_of
 
 MAX2 = Pool("max", (2, 2))
@@ -58,6 +58,22 @@ def test_what_tiles_compute_twice_is_not_stored():
     refused = tail_refusal(tail, (8, 8), (1, 3))
     assert "stored before them" in refused.because
     assert refused.step == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "groups", "reason"),
+    [
+        ((8, 8), 96, 1, None),
+        ((8, 8), 256, 1, "a tile holds 128 of the 256"),
+        ((8, 8), 256, 2, "a tile holds 128 of the 256"),
+        ((8, 8), 96, 4, "a tile holds 24 of the 96"),
+        (None, 96, 1, "a linear layer has none"),
+    ],
+)
+def test_a_tile_holds_the_channels_that_are_brought_together(size, channels, groups, reason):
+    norm = Stage(normalize_channels, across=True)
+    refused = tail_refusal((RELU, norm), size, (2,), channels, groups)
+    assert (refused is None) if reason is None else (reason in refused.because)
 
 
 def test_any_tail_without_a_pool_is_taken():

@@ -102,6 +102,27 @@ REFUSALS = {
         "a",
         "its window 8x9 takes 128 pixels; a tile may have 64",
     ),
+    "channels of another group": (
+        gx.parse("""graph g {
+          input x: f32[1,4,8,6]
+          param w: f32[4,2,1,1]
+          conv: f32[1,4,8,6] = conv2d(x, w, groups=2)
+          a: f32[1,4,8,6] = local_response_norm(conv, size=3)
+          return a
+        }"""),
+        "a",
+        "it brings channels together, and a tile holds 2 of the 4",
+    ),
+    "a power of 0": (
+        body("a: f32[1,4,8,6] = local_response_norm(conv, size=3, beta=0.0)"),
+        "a",
+        "its power is 0, which makes even NaN a factor of 1",
+    ),
+    "channels that are not there": (
+        body("a: f32[1,4,8,6] = local_response_norm(conv, size=5)"),
+        "a",
+        "its windows of 5 are longer than the 4 channels",
+    ),
     "an average that counts padding": (
         body(
             "a: f32[1,4,5,3] = avg_pool2d(conv, kernel_size=(2, 2), stride=(2, 2), "

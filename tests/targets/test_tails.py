@@ -290,6 +290,18 @@ def test_pools_that_are_demanded(name, dtype):
     assert len(model.plan.steps) == 1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_norm_across_channels_that_is_demanded(dtype):
+    x = gx.input("image", (2, 5, 8, 7), dtype)
+    h = gx.relu(gx.conv2d(x, draw(20, 5, 3, 3), padding=1, name="conv"))
+    h = gx.local_response_norm(h, 5, alpha=0.5, k=2.0, name="norm")
+    graph = gx.graph("g", gx.max_pool2d(h, 3, 2, name="pool"))
+    model = gx.compile(graph, device="cpu", must_fuse=[("conv", "norm", "pool")])
+    check_model(model, example_inputs(graph))
+    assert gx.verify(model).ok
+    assert len(model.plan.steps) == 1
+
+
 @pytest.mark.parametrize("fuse", [True, False], ids=["fused", "unfused"])
 @pytest.mark.parametrize("step", ["a computed summand", "a slope of zero"])
 def test_a_pool_does_not_lose_the_nan_that_an_infinity_becomes(step, fuse):
