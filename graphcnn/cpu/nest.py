@@ -306,7 +306,8 @@ class Nest:
         text = element.text
         if self.scope.checked:
             there = f"{place.text} >= 0 && {place.text} < {kind.shape[axis]}"
-            fault = f"(assertion_failed({self.scope.site(operation.where)}), {rounded('0', kind)})"
+            site = self.scope.site(f"{operation.where}: gather from beyond its operand")
+            fault = f"(assertion_failed({site}), {rounded('0', kind)})"
             text = f"{there} ? {text} : {fault}"
         return self.bind(c_type(kind), text, max(element.depth, place.depth))
 

@@ -12,6 +12,7 @@ import torch
 from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
+    ConvTile,
     Pool,
     Pressure,
     Stage,
@@ -26,6 +27,7 @@ from graphcnn.kernels import (
     linear,
     local_response_norm,
     max_pool2d,
+    normalize_channels,
     pointwise,
     softmax,
     stages,
@@ -183,6 +185,20 @@ def test_pools_of_large_windows(dtype, tile, capability):
             tile, dtype, (add, RELU, pool), (3,), channels=channels, kernel=kernel, layout="nhwc"
         )
         compiled(launch, capability)
+
+
+ACROSS_CASES = [("f16", ConvTile(128, 64, 32, 8, 3)), ("f32", ConvTile(128, 64, 16, 8, 3))]
+
+
+@pytest.mark.parametrize(("dtype", "tile"), ACROSS_CASES, ids=str)
+def test_channels_brought_together(dtype, tile):
+    """AlexNet's first layer: a normalisation across channels, and windows that overlap."""
+    norm = Stage(normalize_channels, (-1,), (5, 5e-4, 0.75, 2.0, 256), across=True)
+    launch, pressure = convolution(
+        tile, dtype, (RELU, norm, MAX3), (3,), channels=3, kernel=11, layout="nchw"
+    )
+    assert pressure == Pressure.HIGH
+    compiled(launch, 90)
 
 
 LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.linear_tiles(dtype)]

@@ -9,6 +9,7 @@ import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, OpKind
 from graphcnn.kernels import stages
+from graphcnn.ops import LocalResponseNorm
 from graphcnn.targets import groups, library, resolve, triton
 from graphcnn.targets.capability import CAPABILITIES
 from graphcnn.targets.chain import POOLS
@@ -47,6 +48,8 @@ def page():
         own, tail = "a kernel", "starts one" if op.kind is OpKind.ANCHOR else "no"
         if isinstance(op, POOLS):
             tail = "windows that a tile holds"
+        if isinstance(op, LocalResponseNorm):
+            tail = "channels that a tile holds"
         if hasattr(stages, name):
             own, tail = "a stage", "yes"
         elif op.kind is OpKind.VIEW:
