@@ -70,9 +70,9 @@ def compiled(launch, capability):
     return binary
 
 
-def convolution(tile, dtype, tail, exports, *, channels, kernel, layout):
-    """3x3 or 7x7, padded, 256 output channels, batch 32, odd enough to need partial windows."""
-    size, out_channels = 57, 256
+def convolution(tile, dtype, tail, exports, *, channels, kernel, layout, out_channels=256):
+    """3x3 or 7x7, padded, batch 32, of a size odd enough to need partial windows."""
+    size = 57
     shapes = [(32, out_channels, size, size)]
     for step in tail:
         n, c, h, w = shapes[-1]
@@ -193,10 +193,9 @@ ACROSS_CASES = [("f16", ConvTile(128, 64, 32, 8, 3)), ("f32", ConvTile(128, 64, 
 @pytest.mark.parametrize(("dtype", "tile"), ACROSS_CASES, ids=str)
 def test_channels_brought_together(dtype, tile):
     """AlexNet's first layer: a normalisation across channels, and windows that overlap."""
-    norm = Stage(normalize_channels, (-1,), (5, 5e-4, 0.75, 2.0, 256), across=True)
-    launch, pressure = convolution(
-        tile, dtype, (RELU, norm, MAX3), (3,), channels=3, kernel=11, layout="nchw"
-    )
+    norm = Stage(normalize_channels, (-1,), (5, 5e-4, 0.75, 2.0, 96), across=True)
+    options = {"channels": 3, "kernel": 11, "layout": "nchw", "out_channels": 96}
+    launch, pressure = convolution(tile, dtype, (RELU, norm, MAX3), (3,), **options)
     assert pressure == Pressure.HIGH
     compiled(launch, 90)
 
