@@ -12,10 +12,11 @@ import pytest
 
 from graphcnn.analysis import node_traffic, traffic
 from graphcnn.ir import CompileLog, Fused, Graph, Node, evaluate, inline
-from graphcnn.models import resnet18, resnet50, vgg16
+from graphcnn.models import alexnet_2012, resnet18, resnet50, squeezenet1_1, vgg16
 from graphcnn.passes import Fuse, default_pipeline, run_passes
 from graphcnn.targets.chain import supports
 from tests.networks import preactivation, unet_block
+from tests.stand_in_gpu import stand_in_target
 from tests.strategies import inputs
 
 
@@ -133,3 +134,30 @@ def test_vgg16_traffic() -> None:
     assert traffic(fused) == 18_082_744
     head = fused.nodes[: fused.nodes.index(fused["flatten"])]
     assert sum(node_traffic(node, fused) for node in head) == 18_038_272
+
+
+def test_alexnet_of_2012_takes_the_norm_that_fits_and_no_pool_that_costs_more() -> None:
+    log, target = CompileLog(), stand_in_target(80)[0]
+    graph = alexnet_2012(32, "float16", classes=10)
+    fused = run_passes(graph, default_pipeline(target.supports), log)
+    assert kernels(fused) == {
+        "conv2d+relu+local_response_norm>1": 1,
+        "conv2d+relu>1": 4,
+        "local_response_norm": 1,
+        "max_pool2d": 3,
+        "flatten": 1,
+        "linear+relu>1": 2,
+        "linear": 1,
+        "softmax": 1,
+    }
+    because = {refusal.node: refusal.because for refusal in log.refusals}
+    assert because["norm2"] == "it brings channels together, and a tile holds 128 of the 256"
+    assert "bring 15,925,248 values together" in because["pool1"]
+
+
+def test_the_stems_of_squeezenet_and_resnet_take_their_pool_on_a_gpu() -> None:
+    target = stand_in_target(80)[0]
+    for network in (squeezenet1_1, resnet18):
+        graph = network(8, "float16", classes=10)
+        fused = run_passes(graph, default_pipeline(target.supports), CompileLog())
+        assert kernels(fused)["conv2d+relu+max_pool2d>1"] == 1
