@@ -65,12 +65,6 @@ def placed(
     return map_operands(tail, lambda operand: form(operand(lowering)))
 
 
-def supports(body: Graph) -> Refusal | None:
-    """Why no kernel computes a group, or None."""
-    chain = chain_of(body)
-    return chain if isinstance(chain, Refusal) else None
-
-
 def chain_of(body: Graph) -> Chain | Refusal:
     """What a body is to a kernel, or why none computes it. Types decide, not places in memory."""
     anchor, *links = body.nodes

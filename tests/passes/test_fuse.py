@@ -7,8 +7,8 @@ import pytest
 from graphcnn.errors import FusionRefused, InvalidAttribute, UnknownNode
 from graphcnn.ir import CompileLog, Fused, Graph, OpKind, Refusal, Unprofitable, inline, verify
 from graphcnn.passes import Fuse, Supports, default_pipeline, run_passes
-from graphcnn.targets.chain import supports
 from tests.passes.before_after import becomes, declines, graph
+from tests.targets.chains import supports
 
 IMAGE = "f64[1,4,8,8]"
 HALF = "f64[1,4,4,4]"

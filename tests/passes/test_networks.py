@@ -14,10 +14,10 @@ from graphcnn.analysis import node_traffic, traffic
 from graphcnn.ir import CompileLog, Fused, Graph, Node, evaluate, inline
 from graphcnn.models import alexnet_2012, resnet18, resnet50, squeezenet1_1, vgg16
 from graphcnn.passes import Fuse, default_pipeline, run_passes
-from graphcnn.targets.chain import supports
 from tests.networks import preactivation, unet_block
 from tests.stand_in_gpu import stand_in_target
 from tests.strategies import inputs
+from tests.targets.chains import supports
 
 
 def kernels(graph: Graph) -> Counter[str]:
