@@ -217,7 +217,7 @@ def conv2d(
     reduction = kernel[0] * kernel[1] * channels // groups
     if w.shape != (out_channels, reduction):
         raise ValueError(f"packed weight {w.shape}, wanted {(out_channels, reduction)}")
-    end = epilogue((images, out_channels, *out_size), tail, exports, outputs)
+    end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
     geometry = Geometry(channels // groups, group_channels, *kernel, *stride, *padding, *dilation)
     args = conv_arguments(x, w, bias, end, geometry, out_size)
@@ -230,8 +230,7 @@ def conv2d(
     for rows, columns in (padding, past):
         require(reach_refusal(x, rows * x.strides[2] + columns * x.strides[3]))
     require(reach_refusal(w, -group_channels % tile.channels * w.strides[0]))
-    tiles = ceil_div(end.windows, tile.pixels // (end.window[0] * end.window[1]))
-    grid = (tiles * ceil_div(group_channels, tile.channels), groups, 1)
+    grid = (end.tiles * ceil_div(group_channels, tile.channels), groups, 1)
     require(grid_refusal(grid))
     meta = {
         "PRECISION": "tf32x3" if x.dtype == "f32" else "ieee",

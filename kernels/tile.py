@@ -53,6 +53,7 @@ _CUDA_HALF = {
     ConvTile(32, 128, 64, 4, 3): Pressure.NORMAL,
     ConvTile(128, 128, 32, 8, 3): Pressure.NORMAL,
     ConvTile(64, 128, 32, 4, 3): Pressure.NORMAL,
+    ConvTile(128, 64, 32, 8, 3): Pressure.HIGH,
     ConvTile(64, 64, 32, 4, 3): Pressure.HIGH,
     ConvTile(32, 64, 32, 4, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
@@ -66,6 +67,7 @@ _HOPPER_HALF = {
     ConvTile(64, 32, 64, 4, 5): Pressure.NORMAL,
     ConvTile(128, 128, 32, 8, 3): Pressure.NORMAL,
     ConvTile(64, 128, 32, 4, 3): Pressure.NORMAL,
+    ConvTile(128, 64, 32, 8, 3): Pressure.HIGH,
     ConvTile(64, 64, 32, 4, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
 }
@@ -80,6 +82,7 @@ _HOPPER_F32 = {
     ConvTile(64, 128, 32, 4, 3): Pressure.NORMAL,
     ConvTile(64, 64, 32, 4, 3): Pressure.NORMAL,
     ConvTile(64, 32, 32, 4, 4): Pressure.NORMAL,
+    ConvTile(128, 64, 16, 8, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
 }
 # Fitted to every layer of VGG-16 and ResNet-50 at batch 1, 8 and 32 on an H200 (driver 580.159,
@@ -142,6 +145,12 @@ class DeviceTraits:
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
             contiguous; the vectors of a CPU lie along the output channels.
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
+        balance: Products that take as long as moving one byte to memory or from it (S. Williams
+            et al., Roofline, 2009).
+        balance_f32: The same of float32 operands.
+        exchange: Products that take as long as an element's part in bringing together windows that
+            overlap.
+        exchange_f32: The same of float32 operands.
         batches: Batch sizes that have kernels of their own; others share those of the largest below
             them. Empty where each has its own.
         times: What a program of so many channels and pixels adds to each step of a convolution on
@@ -157,6 +166,10 @@ class DeviceTraits:
     linear_f32: tuple[LinearTile, ...]
     weights: Literal["reduction_major", "channel_major"]
     programs: int
+    balance: float
+    balance_f32: float
+    exchange: float
+    exchange_f32: float
     batches: tuple[int, ...] = ()
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
@@ -173,6 +186,12 @@ class DeviceTraits:
         """What a program of a convolution adds to each step likewise."""
         return self.times_f32 if dtype == "f32" else self.times
 
+    def prices(self, dtype: str) -> tuple[float, float]:
+        """Balance and exchange with operands of this dtype."""
+        if dtype == "f32":
+            return self.balance_f32, self.exchange_f32
+        return self.balance, self.exchange
+
     def linear_tiles(self, dtype: str) -> tuple[LinearTile, ...]:
         """Tiles of a linear layer likewise."""
         return self.linear_f32 if dtype == "f32" else self.linear
@@ -180,7 +199,9 @@ class DeviceTraits:
 
 # Tensor cores truncate where they add, which doubles the unit of float32 (Fasi et al., Numerical
 # behavior of NVIDIA tensor cores, 2021); float32 operands are two tf32 parts of 11 bits each.
-# Programs: about one wave on a large GPU.
+# Programs: about one wave on a large GPU. Balance: of published rates, 125e12 products and 1.75e12
+# bytes a second on an A100, 88 products a byte on an RTX 4090; three tf32 products make one of
+# float32. Exchange: 10 instructions of a thread beside the tensor cores' 8 products for each.
 CUDA = DeviceTraits(
     unit=2.0**-23,
     unit_f32=2.0**-21,
@@ -190,6 +211,10 @@ CUDA = DeviceTraits(
     linear_f32=_LINEAR_CUDA_F32,
     weights="reduction_major",
     programs=128,
+    balance=80.0,
+    balance_f32=10.0,
+    exchange=80.0,
+    exchange_f32=10.0,
 )
 HOPPER = replace(
     CUDA,
@@ -203,7 +228,8 @@ HOPPER = replace(
 # spills in its loop.
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
-# to compile, so most batch sizes share kernels.
+# to compile, so most batch sizes share kernels. Balance and exchange are measured: caches hold most
+# maps, so that a trip costs little.
 CPU = DeviceTraits(
     unit=2.0**-24,
     unit_f32=2.0**-24,
@@ -213,6 +239,10 @@ CPU = DeviceTraits(
     linear_f32=_LINEAR_CPU,
     weights="channel_major",
     programs=8,
+    balance=2.0,
+    balance_f32=2.0,
+    exchange=25.0,
+    exchange_f32=25.0,
     batches=(1, 8),
 )
 

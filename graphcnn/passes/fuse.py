@@ -15,8 +15,15 @@ from typing import ClassVar
 
 from graphcnn.analysis import dag
 from graphcnn.errors import InvalidAttribute, shown
-from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, outline
-from graphcnn.ops import AdaptivePool, Arithmetic, Conv, GlobalAvgPool2d, Pooling
+from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, Unprofitable, outline
+from graphcnn.ops import (
+    AdaptivePool,
+    Arithmetic,
+    Conv,
+    GlobalAvgPool2d,
+    LocalResponseNorm,
+    Pooling,
+)
 from graphcnn.passes.base import Pass
 from graphcnn.passes.demands import Demands, Names, groups
 
@@ -218,15 +225,18 @@ class _Grower:
                 return refuse(because, *obstacles)
         fused = _outlined(self.graph, (*chain, node)).op
         assert isinstance(fused, Fused)
-        return self.supports(fused.body)
+        refusal = self.supports(fused.body)
+        if isinstance(refusal, Unprofitable) and self.demands.join(anchor.name, refusal.node):
+            return None
+        return refusal
 
 
 def _is_candidate(node: Node, graph: Graph) -> bool:
     """Whether a node is of a kind that a chain takes, or nearly."""
     if isinstance(node.op, Conv):
         return 1 < node.op.groups == graph.type_of(node.inputs[0]).shape[1]
-    pools = AdaptivePool | GlobalAvgPool2d | Pooling
-    return node.op.kind <= OpKind.BROADCAST or isinstance(node.op, pools)
+    reducing = AdaptivePool | GlobalAvgPool2d | LocalResponseNorm | Pooling
+    return node.op.kind <= OpKind.BROADCAST or isinstance(node.op, reducing)
 
 
 def _outside(node: Node, names: set[str], graph: Graph) -> tuple[str, ...]:

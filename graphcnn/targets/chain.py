@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from graphcnn.ir import Graph, Node, OpKind, Refusal
 from graphcnn.kernels import (
@@ -14,16 +15,19 @@ from graphcnn.kernels import (
     Tail,
     View,
     map_operands,
-    pool_refusal,
+    normalize_channels,
     stages,
     tail_refusal,
 )
 from graphcnn.ops import (
     Anchor,
     Arithmetic,
+    AvgPool,
     BatchNorm,
     ConvTranspose,
+    GlobalAvgPool2d,
     Linear,
+    LocalResponseNorm,
     MaxPool,
     Pooling,
     Prelu,
@@ -33,6 +37,8 @@ from graphcnn.targets.lowering import Lowering, image_size
 from graphcnn.targets.pack import along_channels, scale_and_shift
 
 RULE = "triton"
+# The operators that become a `Pool`.
+POOLS = (Pooling, GlobalAvgPool2d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +66,6 @@ def placed(
     return map_operands(tail, lambda operand: form(operand(lowering)))
 
 
-def supports(body: Graph) -> Refusal | None:
-    """Why no kernel computes a group, or None."""
-    chain = chain_of(body)
-    return chain if isinstance(chain, Refusal) else None
-
-
 def chain_of(body: Graph) -> Chain | Refusal:
     """What a body is to a kernel, or why none computes it. Types decide, not places in memory."""
     anchor, *links = body.nodes
@@ -82,22 +82,24 @@ def chain_of(body: Graph) -> Chain | Refusal:
         try:
             tail.append(step_of(link, values, body))
             _check_shape(link, values, body)
-            if isinstance(anchor.op, ConvTranspose) and isinstance(link.op, Pooling):
+            if isinstance(anchor.op, ConvTranspose) and isinstance(tail[-1], Pool):
                 raise Refused(f"the kernels of {anchor.op.name} compute a pixel in so many each")
         except Refused as no:
             return Refusal(RULE, link.name, no.because, link.inputs)
         values[link.name] = len(tail)
     size = None if isinstance(anchor.op, Linear) else image_size(anchor.type.shape)
-    if refused := tail_refusal(tuple(tail), size):
+    exports = tuple(values[name] for name in body.outputs)
+    groups = getattr(anchor.op, "groups", 1)
+    if refused := tail_refusal(tuple(tail), size, exports, anchor.type.shape[1], groups):
         link = links[refused.step or 0]
         return Refusal(RULE, link.name, refused.because, link.inputs)
-    return Chain(anchor, tuple(links), tuple(tail), tuple(values[name] for name in body.outputs))
+    return Chain(anchor, tuple(links), tuple(tail), exports)
 
 
 def _check_shape(link: Node, values: Mapping[str, int], body: Graph) -> None:
     """Raise Refused unless a link takes values of the kernel's tile to another such value."""
     read = [body.type_of(name) for name in link.inputs if name in values]
-    if not isinstance(link.op, Pooling) and (grown := set(read) - {link.type}):
+    if not isinstance(link.op, POOLS) and (grown := set(read) - {link.type}):
         raise Refused(f"its broadcast grows {grown.pop()} to {link.type}")
 
 
@@ -116,14 +118,11 @@ def step_of(node: Node, values: Mapping[str, int], graph: Graph) -> Stage | Pool
     if not read:
         raise Refused("it reads none of the kernel's values")
     if isinstance(op, Pooling):
-        window = op.window.lifted(2)
-        size = image_size(graph.type_of(node.inputs[0]).shape)
-        padding = (*window.begins, *window.ends)
-        if because := pool_refusal(
-            window.kernel, window.stride, padding, window.dilation, ceil_mode=window.ceil, size=size
-        ):
-            raise Refused(because)
-        return Pool("max" if isinstance(op, MaxPool) else "avg", window.kernel, tuple(read))
+        return _pool(node, tuple(read), graph)
+    if isinstance(op, GlobalAvgPool2d):
+        return Pool("avg", image_size(graph.type_of(node.inputs[0]).shape), tuple(read))
+    if isinstance(op, LocalResponseNorm):
+        return _across(op, tuple(read), graph.type_of(node.name).shape[1])
     if op.kind is OpKind.REDUCTION:
         raise Refused("it reduces whole dimensions, and a kernel's program holds a tile")
     if op.kind > OpKind.BROADCAST or not hasattr(stages, op.name):
@@ -149,6 +148,32 @@ def _prelu(node: Node, values: Mapping[str, int], graph: Graph) -> Stage:
     _check_known(slope, graph)
     packing = along_channels(graph.param_by_name[slope], node.type)
     return Stage(stages.prelu, (values[value], partial(Lowering.weight, packing=packing)))
+
+
+def _pool(node: Node, reads: tuple[int, ...], graph: Graph) -> Pool:
+    """A pool, what ceil mode adds as padding."""
+    op = node.op
+    assert isinstance(op, MaxPool | AvgPool)
+    window = op.window.lifted(2)
+    if any(d != 1 for d in window.dilation):
+        raise Refused(f"its windows are dilated by {window.dilation}")
+    if isinstance(op, AvgPool) and op.count_include_pad and any(op.padding):
+        raise Refused(f"its averages count the padding {op.padding}")
+    before, after = (image_size(graph.type_of(name).shape) for name in (node.inputs[0], node.name))
+    reach = zip(after, window.stride, window.kernel, window.begins, before, strict=True)
+    ends = (max(0, (out - 1) * s + k - begin - size) for out, s, k, begin, size in reach)
+    kind: Literal["max", "avg"] = "max" if isinstance(op, MaxPool) else "avg"
+    return Pool(kind, window.kernel, reads, window.stride, (*window.begins, *ends))
+
+
+def _across(op: LocalResponseNorm, reads: tuple[int, ...], channels: int) -> Stage:
+    """A normalisation across channels; each window lies inside them."""
+    if op.beta == 0:
+        raise Refused("its power is 0, which makes even NaN a factor of 1")
+    if op.size > channels:
+        raise Refused(f"its windows of {op.size} are longer than the {channels} channels")
+    params = (op.size, op.alpha, op.beta, op.k, channels)
+    return Stage(normalize_channels, reads, params, across=True)
 
 
 def _batch_norm(node: Node, values: Mapping[str, int], graph: Graph) -> Stage:

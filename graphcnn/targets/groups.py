@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import prod
 
-from graphcnn.ir import Node
-from graphcnn.kernels import ConvProblem, Launch, LinearProblem, Refused, View, conv_pressure
+from graphcnn.ir import Graph, Node, Unprofitable
+from graphcnn.kernels import (
+    ConvProblem,
+    DeviceTraits,
+    Launch,
+    LinearProblem,
+    Pool,
+    Pooled,
+    Pressure,
+    Refused,
+    Stage,
+    View,
+    across,
+    across_refusal,
+    conv_pressure,
+    is_pointwise,
+    saving_refusal,
+)
 from graphcnn.ops import Conv, ConvTranspose, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
-from graphcnn.targets.chain import Chain, placed
+from graphcnn.targets.chain import RULE, Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
@@ -95,13 +112,17 @@ def _implicit_gemm(
     tail = placed(chain.tail, lowering, form)
     window = window.lifted(2)
     height, width = image_size((*x.shape[:2], *size))
+    images = device.images(x.shape[0])
+    pool = next((step for step in tail if isinstance(step, Pool)), None)
     problem = ConvProblem(
         x.dtype,
         packing.shape[0] // op.groups,
         x.shape[1] // op.groups,
         op.groups,
-        device.images(x.shape[0]) * height * width,
+        images * height * width,
         conv_pressure(x, outputs, tail, window.kernel),
+        None if pool is None else Pooled(pool, images, (height, width)),
+        across(tail),
     )
     choice = lowering.choose(chain.anchor, problem)
     return choice.launch(
@@ -119,6 +140,45 @@ def _implicit_gemm(
         exports=chain.exports,
         tile=choice.tile,
     )
+
+
+def unprofitable(chain: Chain, graph: Graph, device: DeviceTraits) -> Unprofitable | None:
+    """Why the last step of a convolution's chain that is not pointwise would cost more than it
+    saves, or None.
+
+    By types alone: the tiles are those that channels-last values allow.
+    """
+    steps = [(at, step) for at, step in enumerate(chain.tail) if not is_pointwise(step)]
+    if not isinstance(chain.anchor.op, Conv) or not steps:
+        return None
+    at, step = steps[-1]
+    link, dtype = chain.links[at], chain.anchor.type.dtype.value
+    if isinstance(step, Stage):
+        because = across_refusal(link.type.size, dtype, device)
+    else:
+        trips = 1 if min(chain.exports) <= at else 2
+        because = _pool_price(chain, graph, step, trips, device)
+    return None if because is None else Unprofitable(RULE, link.name, because, link.inputs)
+
+
+def _pool_price(
+    chain: Chain, graph: Graph, pool: Pool, trips: int, device: DeviceTraits
+) -> str | None:
+    op, shape = chain.anchor.op, chain.anchor.type.shape
+    assert isinstance(op, Conv)
+    images, filters, size = shape[0], shape[1], image_size(shape)
+    _, channels, *taps = graph.type_of(chain.anchor.inputs[1]).shape
+    problem = ConvProblem(
+        chain.anchor.type.dtype.value,
+        filters // op.groups,
+        channels,
+        op.groups,
+        images * size[0] * size[1],
+        Pressure.LOW,
+        Pooled(pool, images, size),
+        across(chain.tail),
+    )
+    return saving_refusal(problem, prod(taps), trips, device)
 
 
 # How an anchor, or a family of them, becomes launches with its tail.

@@ -52,9 +52,9 @@ from graphcnn.ops import (
 )
 from graphcnn.plan import Buffer, Lowered
 from graphcnn.targets.capability import check_capability
-from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of, supports
+from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of
 from graphcnn.targets.device import Device
-from graphcnn.targets.groups import lower_group
+from graphcnn.targets.groups import lower_group, unprofitable
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.lowering import Lowering, as_image, window
 from graphcnn.targets.maps import adaptive_pool, resize
@@ -75,8 +75,11 @@ class TritonTarget:
         self.on, self.policy = device, policy
 
     def supports(self, body: Graph) -> Refusal | None:
-        """Why no kernel computes a group, or None."""
-        return supports(body)
+        """Why no kernel computes a group, or why it had better not, or None."""
+        chain = chain_of(body)
+        if isinstance(chain, Refusal):
+            return chain
+        return unprofitable(chain, body, self.on.traits)
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order. Refusals tell which groups are taken apart, because no

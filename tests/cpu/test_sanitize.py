@@ -43,6 +43,7 @@ def test_atomic_sum_is_no_race():
         (planted.sum_without_atomics, 2, ["reads what another writes", "`y`", "byte 0 "]),
         (planted.offset_overflow, 4, ["assertion failed", "overflow", "program (3, 0, 0)"]),
         (planted.failing_assertion, 2, ["assertion failed", "index within the tensor"]),
+        (planted.gather_beyond, 2, ["assertion failed", "gather from beyond"]),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

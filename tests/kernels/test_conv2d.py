@@ -11,6 +11,7 @@ from graphcnn.kernels import (
     View,
     conv2d,
     depthwise_conv2d,
+    normalize_channels,
     stages,
 )
 from tests.kernels.buffers import RELU, Output, chain, product_bound, randn, stage, view_of
@@ -166,6 +167,49 @@ TAILS = {
 }
 
 
+SAME = (1, 1, 1, 1)
+POOLS = {
+    "3x3/3": (Pool("max", (3, 3)), (9, 7)),
+    "3x2/3x2 average, and what is pooled": (Pool("avg", (3, 2)), (9, 7)),
+    "a remainder": (Pool("max", (2, 3), padding=(0, 0, 1, 2)), (9, 7)),
+    "an average of a remainder": (Pool("avg", (2, 3), padding=(0, 0, 1, 2)), (9, 7)),
+    "the whole image": (Pool("avg", (7, 7)), (7, 7)),
+    "3x3/2": (Pool("max", (3, 3), stride=(2, 2)), (23, 19)),
+    "3x3/2 of one tile": (Pool("max", (3, 3), stride=(2, 2)), (5, 7)),
+    "3x3/2, padded": (Pool("max", (3, 3), stride=(2, 2), padding=SAME), (24, 19)),
+    "3x3/2 with a remainder": (Pool("max", (3, 3), stride=(2, 2), padding=(0, 0, 1, 1)), (24, 18)),
+    "3x3/1, padded": (Pool("max", (3, 3), stride=(1, 1), padding=SAME), (9, 7)),
+    "5x3/3x2 average": (Pool("avg", (5, 3), stride=(3, 2)), (23, 20)),
+    "1x3/1x2": (Pool("max", (1, 3), stride=(1, 2)), (1, 31)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("name", POOLS)
+def test_pool(run, name, dtype):
+    pool, size = POOLS[name]
+    exports = (1, 3) if "and what is pooled" in name else (3,)
+    options = {"padding": SAME, "dtype": dtype, "channel_major": dtype != "f16"}
+    check(run, (2, 16, *size), WEIGHT, tail=(SILU, pool, RELU), exports=exports, **options)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("size", [1, 2, 5, 20])
+def test_normalisation_across_channels(run, dtype, size):
+    """Behind a sigmoid, which makes 0.5 of what a tile holds beyond the last channel."""
+    norm = Stage(normalize_channels, (-1,), (size, 0.5, 0.75, 2.0, 20), across=True)
+    tail = (stage("sigmoid"), norm, MAX2)
+    check(run, SHAPE, WEIGHT, padding=SAME, tail=tail, exports=(2, 3), dtype=dtype)
+
+
+@pytest.mark.parametrize("stride", [(), (2, 2)])
+def test_a_pool_before_its_relu(run, stride):
+    """It is moved ahead of the relu and of the bias: what lies beyond the output is not the 0 that
+    a relu makes of it."""
+    pool = Pool("max", (3, 3), stride=stride, padding=SAME)
+    check(run, (2, 16, 9, 8), WEIGHT, padding=SAME, tail=(stage("leaky_relu", param=0.5), pool))
+
+
 @pytest.mark.parametrize("name", TAILS)
 def test_tail(run, name):
     tail, exports = TAILS[name]
@@ -228,7 +272,7 @@ def test_shapes_that_disagree(options, message):
 
 @pytest.mark.parametrize(
     ("tail", "message"),
-    [((MAX2, MAX2), "at most one pool"), ((Pool("max", (3, 3)),), "powers of two")],
+    [((MAX2, MAX2), "at most one pool"), ((Pool("max", (2, 2), stride=(3, 3)),), "leave gaps")],
 )
 def test_refuses_tails_that_no_kernel_takes(tail, message):
     x, w = view_of(randn(1, 16, 8, 8)), view_of(randn(16, 144))

@@ -12,6 +12,7 @@ import torch
 from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
+    ConvTile,
     Places,
     Pool,
     Pressure,
@@ -29,6 +30,7 @@ from graphcnn.kernels import (
     linear,
     local_response_norm,
     max_pool2d,
+    normalize_channels,
     pad,
     pointwise,
     random_normal,
@@ -49,6 +51,8 @@ CAPABILITIES = (80, 90, 100)
 # an exponential that is accurate everywhere, and a relu that keeps the sign of zero, cost there.
 PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16}
 MAX2 = Pool("max", (2, 2))
+MAX3 = Pool("max", (3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
+AVG7 = Pool("avg", (7, 7))
 SILU = stage("silu")
 
 
@@ -75,9 +79,11 @@ def compiled(launch, capability):
     return binary
 
 
-def convolution(tile, dtype, tail, exports, *, channels, kernel, layout, stored=None):
-    """3x3 or 7x7, padded, 256 output channels, batch 32, odd enough to need partial windows."""
-    size, out_channels = 57, 256
+def convolution(
+    tile, dtype, tail, exports, *, channels, kernel, layout, stored=None, out_channels=256
+):
+    """3x3 or 7x7, padded, batch 32, of a size odd enough to need partial windows."""
+    size = 57
     shapes = [(32, out_channels, size, size)]
     for step in tail:
         n, c, h, w = shapes[-1]
@@ -215,6 +221,32 @@ def test_pooled_epilogue_stays_in_registers(capability, dtype, tile):
     products = re.findall(r"\bHG?MMA\S*", code)
     assert products
     assert all(("TF32" in product) == (dtype == "f32") for product in products)
+
+
+@pytest.mark.parametrize(("capability", "dtype", "tile"), CONV_CASES, ids=str)
+def test_pools_of_large_windows(capability, dtype, tile):
+    """Windows that overlap, behind a residual, and the sum of a map."""
+    add = residual(dtype)
+    scattered = cuda_traits(capability).conv_tiles(dtype)[tile] == Pressure.HIGH
+    channels, kernel = (3, 7) if scattered else (128, 3)
+    for pool in (MAX3, AVG7):
+        launch, _ = convolution(
+            tile, dtype, (add, RELU, pool), (3,), channels=channels, kernel=kernel, layout="nhwc"
+        )
+        compiled(launch, capability)
+
+
+ACROSS_CASES = [("f16", ConvTile(128, 64, 32, 8, 3)), ("f32", ConvTile(128, 64, 16, 8, 3))]
+
+
+@pytest.mark.parametrize(("dtype", "tile"), ACROSS_CASES, ids=str)
+def test_channels_brought_together(dtype, tile):
+    """AlexNet's first layer: a normalisation across channels, and windows that overlap."""
+    norm = Stage(normalize_channels, (-1,), (5, 5e-4, 0.75, 2.0, 96), across=True)
+    options = {"channels": 3, "kernel": 11, "layout": "nchw", "out_channels": 96}
+    launch, pressure = convolution(tile, dtype, (RELU, norm, MAX3), (3,), **options)
+    assert pressure == Pressure.HIGH
+    compiled(launch, 90)
 
 
 LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.linear_tiles(dtype)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from graphcnn.errors import FusionRefused, InvalidAttribute, UnknownNode
-from graphcnn.ir import CompileLog, Fused, Graph, Refusal, inline, verify
+from graphcnn.ir import CompileLog, Fused, Graph, OpKind, Refusal, Unprofitable, inline, verify
 from graphcnn.passes import Fuse, Supports, default_pipeline, run_passes
-from graphcnn.targets.chain import supports
 from tests.passes.before_after import becomes, declines, graph
+from tests.targets.chains import supports
 
 IMAGE = "f64[1,4,8,8]"
 HALF = "f64[1,4,4,4]"
@@ -186,32 +186,27 @@ REFUSED = {
     "overlapping pool": (
         "max_pool2d(h, kernel_size=(3, 3), stride=(2, 2))",
         "f64[1,4,3,3]",
-        "its windows overlap: kernel 3x3, stride 2x2 [h]",
+        "its windows overlap, and what tiles compute twice is stored before them [h]",
     ),
     "overlapping in one dimension": (
         "avg_pool2d(h, kernel_size=(2, 3), stride=(2, 2))",
         "f64[1,4,4,3]",
-        "its windows overlap: kernel 2x3, stride 2x2 [h]",
+        "its windows overlap, and what tiles compute twice is stored before them [h]",
     ),
     "windows with gaps": (
         "max_pool2d(h, kernel_size=(2, 2), stride=(3, 3))",
         "f64[1,4,3,3]",
         "its windows leave gaps: kernel 2x2, stride 3x3 [h]",
     ),
-    "padded pool": (
-        "max_pool2d(h, kernel_size=(2, 2), stride=(2, 2), padding=(1, 1, 1, 1))",
+    "average that counts padding": (
+        "avg_pool2d(h, kernel_size=(2, 2), stride=(2, 2), padding=(1, 1, 1, 1))",
         "f64[1,4,5,5]",
-        "its windows reach into the padding (1, 1, 1, 1) [h]",
+        "its averages count the padding (1, 1, 1, 1) [h]",
     ),
     "dilated pool": (
         "max_pool2d(h, kernel_size=(2, 2), stride=(2, 2), dilation=(2, 2))",
         "f64[1,4,3,3]",
         "its windows are dilated by (2, 2) [h]",
-    ),
-    "global pool": (
-        "global_avg_pool2d(h)",
-        "f64[1,4,1,1]",
-        "it reduces whole dimensions, and a kernel's program holds a tile [h]",
     ),
     "broadcast that grows": (
         "add(h, k)",
@@ -393,8 +388,8 @@ def test_must_fuse_decides_which_reader_continues() -> None:
 
 
 def test_must_fuse_fails_with_the_reason() -> None:
-    body = f"{CONV}\ny: f64[1,4,3,3] = max_pool2d(h, kernel_size=(3, 3), stride=(2, 2))\nreturn y"
-    with pytest.raises(FusionRefused, match="kernel 3x3, stride 2x2") as caught:
+    body = f"{CONV}\ny: f64[1,4,3,3] = max_pool2d(h, kernel_size=(2, 2), stride=(3, 3))\nreturn y"
+    with pytest.raises(FusionRefused, match="kernel 2x2, stride 3x3") as caught:
         fused(body, must_fuse=(("h", "y"),))
     assert caught.value.where == "must_fuse: h, y"
 
@@ -403,6 +398,22 @@ def test_must_fuse_names_the_target_s_reason() -> None:
     body = f"{CONV}\ny: {IMAGE} = tanh(h)\nreturn y"
     with pytest.raises(FusionRefused, match="target: y: has no tanh"):
         fused(body, Without("tanh"), must_fuse=(("h", "y"),))
+
+
+class Dear:
+    """A target that had better not pool."""
+
+    def __call__(self, body: Graph) -> Refusal | None:
+        pools = [node.name for node in body.nodes if node.op.kind is OpKind.WINDOW]
+        return Unprofitable("target", pools[0], "is dear") if pools else None
+
+
+def test_a_demand_overrides_a_price() -> None:
+    body = f"{CONV}\np: {HALF} = max_pool2d(h, {POOL})\ny: {HALF} = relu(p)\nreturn y"
+    groups, log = fused(body, Dear())
+    assert groups == []
+    assert "target: p: is dear" in [str(refusal) for refusal in log.refusals]
+    assert fused(body, Dear(), must_fuse=(("h", "p"),))[0] == ["h+p+y>y"]
 
 
 def test_must_fuse_of_nodes_that_no_chain_joins() -> None:

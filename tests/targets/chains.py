@@ -7,8 +7,15 @@ import numpy as np
 import graphcnn as gx
 from graphcnn.errors import GraphCNNError
 from graphcnn.frontend.expr import Tensor
-from graphcnn.ir import Graph, outline
+from graphcnn.ir import Graph, Refusal, outline
+from graphcnn.targets.chain import chain_of
 from tests.strategies import Drawing
+
+
+def supports(body: Graph) -> Refusal | None:
+    """Why no kernel computes a group, whatever it would cost, or None."""
+    chain = chain_of(body)
+    return chain if isinstance(chain, Refusal) else None
 
 
 def drawn_group(seed: int, dtype: str, batch: int) -> Graph:

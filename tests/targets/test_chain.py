@@ -3,7 +3,7 @@
 import pytest
 
 import graphcnn as gx
-from graphcnn.ir import Graph, Refusal, outline
+from graphcnn.ir import Graph, Refusal, Unprofitable, outline
 from graphcnn.kernels import by_rule, stages
 from graphcnn.targets import resolve
 from graphcnn.targets.chain import chain_of
@@ -73,23 +73,63 @@ REFUSALS = {
         "b",
         "it reads a value from before the kernel's pool",
     ),
-    "overlapping windows": (
-        body("a: f32[1,4,3,2] = max_pool2d(conv, kernel_size=(3, 3), stride=(2, 2))"),
-        "a",
-        "its windows overlap: kernel 3x3, stride 2x2",
-    ),
-    "windows of three": (
-        body("a: f32[1,4,2,2] = max_pool2d(conv, kernel_size=(3, 3), stride=(3, 3))"),
-        "a",
-        "its window 3x3 is not made of powers of two",
-    ),
-    "a padded pool": (
+    "overlapping windows of what is stored": (
         body(
-            "a: f32[1,4,5,3] = max_pool2d(conv, kernel_size=(2, 2), stride=(2, 2), "
+            "a: f32[1,4,3,2] = max_pool2d(conv, kernel_size=(3, 3), stride=(2, 2))",
+            "return conv, a",
+        ),
+        "a",
+        "its windows overlap, and what tiles compute twice is stored before them",
+    ),
+    "windows with gaps": (
+        body("a: f32[1,4,3,2] = max_pool2d(conv, kernel_size=(2, 2), stride=(3, 3))"),
+        "a",
+        "its windows leave gaps: kernel 2x2, stride 3x3",
+    ),
+    "a window that no tile holds": (
+        body("a: f32[1,4,1,1] = max_pool2d(conv, kernel_size=(8, 6), stride=(3, 5))"),
+        "a",
+        "its window 8x6 takes 256 pixels; a tile may have 64",
+    ),
+    "an image that no tile holds": (
+        gx.parse("""graph g {
+          input x: f32[1,3,8,9]
+          param w: f32[4,3,1,1]
+          conv: f32[1,4,8,9] = conv2d(x, w)
+          a: f32[1,4,1,1] = global_avg_pool2d(conv)
+          return a
+        }"""),
+        "a",
+        "its window 8x9 takes 128 pixels; a tile may have 64",
+    ),
+    "channels of another group": (
+        gx.parse("""graph g {
+          input x: f32[1,4,8,6]
+          param w: f32[4,2,1,1]
+          conv: f32[1,4,8,6] = conv2d(x, w, groups=2)
+          a: f32[1,4,8,6] = local_response_norm(conv, size=3)
+          return a
+        }"""),
+        "a",
+        "it brings channels together, and a tile holds 2 of the 4",
+    ),
+    "a power of 0": (
+        body("a: f32[1,4,8,6] = local_response_norm(conv, size=3, beta=0.0)"),
+        "a",
+        "its power is 0, which makes even NaN a factor of 1",
+    ),
+    "channels that are not there": (
+        body("a: f32[1,4,8,6] = local_response_norm(conv, size=5)"),
+        "a",
+        "its windows of 5 are longer than the 4 channels",
+    ),
+    "an average that counts padding": (
+        body(
+            "a: f32[1,4,5,3] = avg_pool2d(conv, kernel_size=(2, 2), stride=(2, 2), "
             "padding=(1, 0, 1, 0))"
         ),
         "a",
-        "its windows reach into the padding (1, 0, 1, 0)",
+        "its averages count the padding (1, 0, 1, 0)",
     ),
     "a dilated pool": (
         body(
@@ -97,13 +137,6 @@ REFUSALS = {
         ),
         "a",
         "its windows are dilated by (2, 2)",
-    ),
-    "partial windows": (
-        body(
-            "a: f32[1,4,2,2] = max_pool2d(conv, kernel_size=(4, 4), stride=(4, 4), ceil_mode=True)"
-        ),
-        "a",
-        "ceil mode needs partial windows: 8x6 is no multiple of 4x4",
     ),
     "two pools": (
         body(
@@ -144,6 +177,20 @@ def test_refusals_name_the_node_and_the_reason(body, node, because):
     assert isinstance(refusal, Refusal)
     assert (refusal.rule, refusal.node, refusal.because) == ("triton", node, because)
     assert resolve("triton", "cpu").supports(body) == refusal
+
+
+def test_what_costs_more_than_it_saves_is_refused_with_the_numbers():
+    refusal = resolve("triton", "cpu").supports(
+        body(
+            "a: f32[1,4,8,6] = relu(conv)",
+            "b: f32[1,4,3,2] = max_pool2d(a, kernel_size=(3, 3), stride=(2, 2))",
+            "c: f32[1,4,3,2] = tanh(b)",
+        )
+    )
+    assert isinstance(refusal, Unprofitable)
+    assert (refusal.node, refusal.blame) == ("b", ("a",))
+    assert "bring 256 values together" in refusal.because
+    assert "the 1,536 bytes that it would not move" in refusal.because
 
 
 def test_a_linear_layer_is_not_pooled():
