@@ -42,8 +42,9 @@ from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of, suppo
 from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group
 from graphcnn.targets.library import LibraryTarget
-from graphcnn.targets.lowering import Lowering, as_image, window
+from graphcnn.targets.lowering import Lowering, as_image, view_of
 from graphcnn.targets.pack import plain
+from graphcnn.targets.parts import part, parts
 
 
 class TritonTarget:
@@ -127,7 +128,8 @@ def _pointwise(lowering: Lowering, node: Node) -> None:
     x, y = lowering.operand(before, node.type), lowering.view(node.name)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     reads = (x, *(view for view in reads if view.buffer != x.buffer))
-    same = x.strides == y.strides and before in lowering.locations
+    same = (x.strides, x.buffer.offset) == (y.strides, y.buffer.offset)
+    same = same and before in lowering.locations
     lowering.emit(node, node.op.name, pointwise(x, y, (stage,)), reads, (y,), in_place=same)
 
 
@@ -178,22 +180,19 @@ def _softmax(lowering: Lowering, node: Node) -> None:
 
 
 def _concat(lowering: Lowering, node: Node) -> None:
-    assert isinstance(node.op, Concat)
-    y = lowering.view(node.name)
-    start = 0
-    for name in node.inputs:
-        x = lowering.view(name)
-        starts = tuple(start if dim == node.op.dim else 0 for dim in range(len(y.shape)))
-        part = window(y, starts, x.shape)
-        lowering.emit(node, "copy", copy(x, part), (x,), (y,))
-        start += x.shape[node.op.dim]
+    """Copies of what is not there already."""
+    for name, place in parts(node, lowering.graph, lowering.locations[node.name]):
+        if lowering.locations.get(name) != place:
+            x, y = lowering.view(name), view_of(place)
+            lowering.emit(node, "copy", copy(x, y), (x,), (y,))
 
 
 def _pad(lowering: Lowering, node: Node) -> None:
     assert isinstance(node.op, Pad)
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
     top, left, *_ = node.op.padding
-    inside = window(y, (0, 0, top, left), x.shape)
+    type = lowering.graph.type_of(node.inputs[0])
+    inside = view_of(part(lowering.locations[node.name], (0, 0, top, left), type))
     lowering.emit(node, "fill", fill(y, node.op.value), (), (y,))
     lowering.emit(node, "copy", copy(x, inside), (x,), (y,))
 
