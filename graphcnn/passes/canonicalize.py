@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from math import inf
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from graphcnn.ops import (
     Arithmetic,
     AvgPool,
     AvgPool2d,
+    Concat,
     Conv,
     Flatten,
     GlobalAvgPool2d,
@@ -33,7 +35,8 @@ from graphcnn.passes.rewrite import Change, Rewrite, apply_rules, new_name
 class Canonicalize(Pass):
     """x * sigmoid(x) -> silu(x); constant operands on the right; conv + constant per channel ->
     bias; pad + conv or pool -> padding; a pool over the whole map -> global_avg_pool2d; a reshape
-    that flattens -> flatten; `ceil_mode` only where it adds a window.
+    that flattens -> flatten; `ceil_mode` only where it adds a window; a concat of what another
+    concat holds already -> a concat of that one.
 
     Given:
         graph g {
@@ -74,6 +77,7 @@ class Canonicalize(Pass):
             global_average,
             flatten,
             floor_mode,
+            nested_concat,
         )
         return apply_rules(graph, rules, log, self.name)
 
@@ -201,6 +205,27 @@ def floor_mode(node: Node, graph: Graph) -> Rewrite | None:
     except GraphCNNError:
         return None
     return Rewrite("ceil_mode adds no window", {node.name: replace(node, op=floored)})
+
+
+def nested_concat(node: Node, graph: Graph) -> Rewrite | None:
+    """concat(a, b, c) -> concat(ab, c), where ab = concat(a, b) stands before it.
+
+    So a DenseNet that lists all its features for each layer becomes one whose features grow.
+    """
+    if not isinstance(node.op, Concat):
+        return None
+    runs = {}  # the operands side by side that a concat before it holds
+    for other in takewhile(lambda other: other is not node, graph.nodes):
+        if other.op == node.op and 1 < len(other.inputs) < len(node.inputs):
+            runs[other.inputs] = other.name
+    for length in range(len(node.inputs) - 1, 1, -1) if runs else ():
+        for at in range(len(node.inputs) - length + 1):
+            end = at + length
+            if (held := runs.get(node.inputs[at:end])) is not None:
+                inputs = (*node.inputs[:at], held, *node.inputs[end:])
+                what = f"reads '{held}', which holds {length} of its operands side by side"
+                return Rewrite(what, {node.name: replace(node, inputs=inputs)})
+    return None
 
 
 def _read_elsewhere(node: Node, value: str, graph: Graph) -> Refusal:

@@ -289,3 +289,42 @@ def test_ceil_mode_without_effect_is_dropped() -> None:
     )
     pool = "avg_pool2d(x, kernel_size=(3, 3), stride=(3, 3), ceil_mode=True)"
     assert declines(Canonicalize(), f"y: f64[1,4,3,3] = {pool}\nreturn y") == []
+
+
+def test_a_list_of_all_features_is_a_concat_that_grows() -> None:
+    lists = (["h", "x"], ["h", "x", "g"], ["k", "h", "x", "g"])
+    grown = (["h", "x"], ["two", "g"], ["k", "three"])
+    before, after = (
+        "\n".join(
+            (
+                f"h: {IMAGE} = relu(x)",
+                f"g: {IMAGE} = sigmoid(x)",
+                f"k: {IMAGE} = tanh(x)",
+                f"two: f64[1,8,8,8] = concat({', '.join(made[0])})",
+                f"three: f64[1,12,8,8] = concat({', '.join(made[1])})",
+                f"four: f64[1,16,8,8] = concat({', '.join(made[2])})",
+                "return two, three, four",
+            )
+        )
+        for made in (lists, grown)
+    )
+    log = becomes(Canonicalize(), before, after)
+    assert [rewrite.what for rewrite in log.rewrites] == [
+        "reads 'two', which holds 2 of its operands side by side",
+        "reads 'three', which holds 3 of its operands side by side",
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "two: f64[1,8,8,8] = concat(x, h)\ny: f64[1,12,8,8] = concat(h, x, x)",
+        "two: f64[1,4,16,8] = concat(h, x, dim=2)\ny: f64[1,12,8,8] = concat(h, x, x)",
+        "y: f64[1,12,8,8] = concat(h, x, x)\ntwo: f64[1,8,8,8] = concat(h, x)",
+        "two: f64[1,8,8,8] = concat(h, x)\ny: f64[1,12,8,8] = concat(h, g, x)",
+    ],
+    ids=["another order", "another dimension", "a later one", "not side by side"],
+)
+def test_other_concats_stay(lines: str) -> None:
+    body = f"h: {IMAGE} = relu(x)\ng: {IMAGE} = sigmoid(x)\n{lines}\nreturn y, two, g"
+    assert declines(Canonicalize(), body) == []
