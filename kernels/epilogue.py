@@ -47,7 +47,21 @@ class Pool:
         return height // self.kernel[0], width // self.kernel[1]
 
 
-Tail = tuple[Stage | Pool, ...]
+@dataclass(frozen=True)
+class Half:
+    """One half of the product's channels; the tail of a gated convolution begins with both.
+
+    Two convolutions of one input are one whose filters alternate: `TURN` of the first, then as many
+    of the second, so that a tile holds both halves of a channel.
+    """
+
+    which: Literal[0, 1]
+    reads: tuple[int | Any, ...] = (0,)
+
+
+# So apart, two rows of an accumulator lie in one thread of a tensor core.
+TURN = 8
+Tail = tuple[Stage | Pool | Half, ...]
 
 
 def operands(tail: Tail) -> list[Any]:
@@ -113,6 +127,8 @@ def tail_refusal(tail: Tail, size: tuple[int, int] | None) -> Refused | None:
     first_pooled = 0
     for index, step in enumerate(_counted_from_the_front(tail)):
         if isinstance(step, Pool):
+            if isinstance(tail[0], Half):
+                return Refused("a kernel that computes a gate pools nothing", index)
             if size is None:
                 return Refused("a linear layer has no pixels to pool", index)
             if first_pooled:
@@ -251,11 +267,13 @@ def tail_argument(
 
 
 class Epilogue(NamedTuple):
-    """How a kernel ends: its argument, the pool's window, and how many windows it visits in all."""
+    """How a kernel ends: its argument, the pool's window, how many windows it visits in all, and
+    the channels of a half where the tail begins with halves, else 0."""
 
     argument: TailArgument
     window: tuple[int, ...]
     windows: int
+    half: int
 
 
 def epilogue(
@@ -284,6 +302,13 @@ def epilogue(
     n, c, *size = shape
     if refused := tail_refusal(tail, (size[0], size[1])):
         raise refused
+    half = 0
+    if isinstance(tail[0] if tail else None, Half):
+        half = outputs[0].shape[1]
+        turns = ceil_div(half, TURN)
+        if tail[:2] != (Half(0), Half(1)) or min(exports) < 3 or c != 2 * TURN * turns:
+            raise ValueError(f"{c} channels, exports {exports} and tail {tail} are no two halves")
+        c, shape = half, (n, half, *size)
     tail = commute_pool(tail, exports)
     pool = next((step for step in tail if isinstance(step, Pool)), None)
     at = tail.index(pool) if pool else len(tail)
@@ -307,4 +332,4 @@ def epilogue(
     rows, cols = small[2:]
     if partial:
         rows, cols = ceil_div(size[0], window[0]), ceil_div(size[1], window[1])
-    return Epilogue(argument, window, n * rows * cols)
+    return Epilogue(argument, window, n * rows * cols, half)

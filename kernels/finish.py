@@ -12,6 +12,10 @@ pixel), one of its columns (the channel), and which rows and columns exist.
 import triton
 import triton.language as tl
 
+from . import epilogue
+
+TURN = tl.constexpr(epilogue.TURN)
+
 
 @triton.jit
 def split_index(index, H, W):
@@ -126,6 +130,30 @@ def pool_tile(value, pool):
     else:
         pooled = tl.sum(tl.sum(windows, axis=2), axis=0) * (1.0 / (pool.H * pool.W))
     return pooled
+
+
+@triton.jit
+def halves(value):
+    """Both halves [ROW, CH / 2] of value [ROW, CH], whose columns alternate in turns of TURN."""
+    ROW: tl.constexpr = value.shape[0]
+    TURNS: tl.constexpr = value.shape[1] // (2 * TURN)
+    turns = tl.reshape(value, (ROW, TURNS, 2, TURN))
+    first, second = tl.split(tl.permute(turns, (0, 1, 3, 2)))
+    return tl.reshape(first, (ROW, TURNS * TURN)), tl.reshape(second, (ROW, TURNS * TURN))
+
+
+@triton.jit
+def finish_gated(value, bias, tile, N, OH, OW, channel, tail, HALF: tl.constexpr):
+    """Add bias [CH] to value [PIX, CH], take it apart in its halves of HALF channels, run the rest
+    of the tail on these, store every export."""
+    n, oh, ow, live = tile_pixels(tile, N, OH, OW, tail.pool, value.shape[0])
+    value += bias[None, :]
+    first, second = halves(value)
+    column, _ = halves(channel[None, :])
+    column = tl.reshape(column, (value.shape[1] // 2,))
+    column = column // (2 * TURN) * TURN + column % TURN
+    place = (n, oh, ow, column, live, column < HALF)
+    run_steps((value, first, second), place, tail, 2, len(tail.steps))
 
 
 @triton.jit

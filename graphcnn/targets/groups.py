@@ -12,7 +12,7 @@ from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
 from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
-from graphcnn.targets.pack import filters, plain
+from graphcnn.targets.pack import filters, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
 
 
@@ -23,7 +23,7 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
         Refused: for what no kernel can do.
     """
     members = (chain.anchor, *chain.links)
-    outputs = [lowering.view(members[index].name) for index in chain.exports]
+    outputs = [lowering.view(value.name) for value in node.outputs]
     lower = chain.anchor.op.row(TABLE)
     if lower is None:
         raise Refused(f"there is no kernel of {chain.anchor.op.name}")
@@ -56,7 +56,10 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]
     op, weight = chain.anchor.op, chain.anchor.inputs[1]
     assert isinstance(op, Conv)
     window = op.window(lowering.graph.type_of(weight).shape)
-    packing = filters(lowering.param(weight), lowering.device.traits.weights)
+    order = lowering.device.traits.weights
+    packing = filters(lowering.param(weight), order)
+    if chain.gate:
+        packing = in_turns(packing, filters(lowering.param(chain.gate.inputs[1]), order))
     size = chain.anchor.type.shape[2:]
     return [_implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)]
 
@@ -87,6 +90,9 @@ def _implicit_gemm(
     assert isinstance(op, Conv | ConvTranspose)
     image, _, *bias = chain.anchor.inputs
     x, device = as_image(lowering.view(image)), lowering.device.traits
+    vectors = [plain(lowering.param(name)) for name in bias]
+    if chain.gate and bias:
+        vectors = [in_turns(vectors[0], plain(lowering.param(chain.gate.inputs[2])))]
 
     def form(view: View) -> View:
         return as_image(part(view))
@@ -107,7 +113,7 @@ def _implicit_gemm(
     return choice.launch(
         x,
         lowering.weight(packing),
-        lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
+        lowering.weight(vectors[0]) if vectors else None,
         outputs,
         kernel=window.kernel,
         stride=window.stride,
