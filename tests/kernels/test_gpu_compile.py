@@ -12,6 +12,7 @@ import torch
 from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
+    Half,
     Pool,
     Pressure,
     Stage,
@@ -73,6 +74,8 @@ def convolution(tile, dtype, tail, exports, *, channels, kernel, layout):
     for step in tail:
         n, c, h, w = shapes[-1]
         shapes.append((n, c, *step.size(h, w)) if isinstance(step, Pool) else shapes[-1])
+    if tail[:1] == (Half(0),):
+        shapes[-1] = (32, out_channels // 2, size, size)
     taps = kernel * kernel
     x = view((32, channels, size, size), dtype, layout)
     outputs = [view(shapes[e], dtype, layout) for e in exports]
@@ -156,6 +159,19 @@ def test_conv2d_with_three_values_alive(dtype, tile, capability):
     )
     assert pressure == (Pressure.HIGH if layout == "nchw" else Pressure.NORMAL)
     compiled(launch, capability)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(("dtype", "tile"), DIAMOND_CASES, ids=str)
+def test_a_gate_stays_in_registers(dtype, tile, capability):
+    """tanh of a filter times sigmoid of a gate: both halves of a channel lie in one thread."""
+    layout = "nchw" if CUDA.conv_tiles(dtype)[tile] == Pressure.HIGH else "nhwc"
+    gate = Stage(stages.tanh, (1,)), Stage(stages.sigmoid, (2,)), Stage(stages.mul, (3, 4))
+    tail = (Half(0), Half(1), *gate)
+    launch, pressure = convolution(tile, dtype, tail, (5,), channels=128, kernel=3, layout=layout)
+    assert pressure == (Pressure.HIGH if layout == "nchw" else Pressure.NORMAL)
+    code = compiled(launch, capability).sass()
+    assert len(re.findall(r"\bSHFL\b", code)) == 0
 
 
 @pytest.mark.parametrize("capability", [80, 90])
