@@ -10,13 +10,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from graphcnn.errors import DTypeMismatch, GraphCNNError
 from graphcnn.ir import DType, Failed, Graph, rebatch, with_he_weights
-from graphcnn.models import MODELS, build
+from graphcnn.models import MODELS, PUBLISHED, build
 from graphcnn.passes import PASSES, Fuse, journal
 from graphcnn.version import __version__
 
@@ -187,7 +187,7 @@ def _result(word: str, options: argparse.Namespace, graph: Graph) -> Any:
         case "compare":
             return report.compare(_side_by_side(options, graph))
         case "inspect":
-            return report.inspect(graph)
+            return replace(report.inspect(graph), published=PUBLISHED.get(options.network))
     return getattr(report, word)(_compiled(options, graph))
 
 

@@ -169,6 +169,10 @@ class FusionRefused(GraphCNNError):
     """`must_fuse` or `must_not_fuse` cannot be obeyed."""
 
 
+class NotCausal(GraphCNNError):
+    """A network cannot be streamed: an output depends on steps that are still to come."""
+
+
 class UnsupportedOp(GraphCNNError):
     """A target has no lowering for this operator with these attributes."""
 

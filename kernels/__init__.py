@@ -9,10 +9,12 @@ reason where no kernel can serve them, and returns a `Launch`.
     finish     device code of the tail
     tile       the tiles of each device
     choices    every kernel that can serve a layer, and the rule that picks one
-    conv2d, depthwise, linear, lrn, pool, softmax, pointwise    one file per family of kernels
+    adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
+    softmax     one file for each family of kernels
 """
 
 from . import stages as stages
+from .adaptive_pool import adaptive_pool2d as adaptive_pool2d
 from .choices import Choice as Choice
 from .choices import ConvProblem as ConvProblem
 from .choices import LinearProblem as LinearProblem
@@ -32,22 +34,28 @@ from .epilogue import commute_pool as commute_pool
 from .epilogue import map_operands as map_operands
 from .epilogue import pool_refusal as pool_refusal
 from .epilogue import tail_refusal as tail_refusal
+from .interpolate import Places as Places
+from .interpolate import interpolate as interpolate
 from .launch import Launch as Launch
 from .launch import Refused as Refused
 from .launch import View as View
 from .linear import linear as linear
 from .lrn import local_response_norm as local_response_norm
-from .pointwise import copy as copy
-from .pointwise import fill as fill
+from .movement import copy as copy
+from .movement import pad as pad
+from .movement import roll as roll
 from .pointwise import pointwise as pointwise
 from .pool import avg_pool2d as avg_pool2d
 from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
+from .random import random_normal as random_normal
+from .random import random_uniform as random_uniform
 from .softmax import softmax as softmax
 from .tile import CPU as CPU
 from .tile import CUDA as CUDA
 from .tile import CUDA_SMALL as CUDA_SMALL
 from .tile import DEPTHWISE as DEPTHWISE
+from .tile import HOPPER as HOPPER
 from .tile import ConvTile as ConvTile
 from .tile import DeviceTraits as DeviceTraits
 from .tile import LinearTile as LinearTile

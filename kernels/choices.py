@@ -60,12 +60,15 @@ def conv_pressure(
 ) -> Pressure:
     """Register pressure of a convolution with these views (see `Pressure`)."""
     full_size = [v for v in operands(tail) if v.shape[2:] != (1, 1) and any(v.strides[2:])]
-    if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *outputs, *full_size)):
-        return Pressure.HIGH
     pooled = any(isinstance(step, Pool) for step in tail)
+    # The pixels that are left behind a pool are few enough for scattered addresses.
+    stored = () if pooled and len(outputs) == 1 else outputs
+    if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *stored, *full_size)):
+        return Pressure.HIGH
     values = ((at, r) for at, step in enumerate(tail) for r in step.reads if isinstance(r, int))
     light = (
         len(outputs) == 1
+        and (outputs[0].shape[1] == 1 or outputs[0].strides[1] == 1)
         and (pooled or not full_size)
         and kernel[0] * kernel[1] <= MASK_TAPS.value
         and all(read in (-1, at) for at, read in values)
@@ -93,10 +96,12 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     """The default policy.
 
     A linear layer takes the tile with the most rows that it fills, or the one with the fewest. A
-    depthwise convolution the direct kernel, the widest below twice its output channels. For any
-    other the rules are, in order: the largest reduction block that divides the input channels (the
-    smallest of at least 32, if there is one, where none does); less than twice the channels there
-    are; the largest tile whose grid still fills the device, else the tile with the most programs.
+    depthwise convolution the direct kernel, the widest below twice its output channels. Any other
+    takes the largest reduction block that divides the input channels (the smallest of at least 32,
+    if there is one, where none does). Among its tiles that one is picked which is done first on the
+    multiprocessor with the most programs, where the times of a step are known. Elsewhere the rules
+    are, in order: less than twice the channels there are; the largest tile whose grid still fills
+    the device, else the tile with the most programs.
     """
     if isinstance(problem, LinearProblem):
         least = min(choice.tile.rows for choice in found)
@@ -110,13 +115,23 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     block = max((b for b in blocks if problem.channels % b == 0), default=0)
     block = block or min((b for b in blocks if b >= 32), default=min(blocks))
     fitting = [choice for choice in found if choice.tile.reduction == block]
+    times = device.step_times(problem.dtype)
     narrowest = min(choice.tile.channels for choice in fitting)
+
+    def programs_of(tile: ConvTile) -> int:
+        tiles = ceil_div(problem.filters, tile.channels) * ceil_div(problem.pixels, tile.pixels)
+        return tiles * problem.groups
+
+    def time(choice: Choice) -> float:
+        tile = choice.tile
+        busiest = ceil_div(programs_of(tile), device.programs)
+        return 1 + busiest * times[tile.channels, tile.pixels]
 
     def merit(choice: Choice) -> tuple[bool, bool, int, int]:
         channels, pixels = choice.tile.channels, choice.tile.pixels
-        programs = ceil_div(problem.filters, channels) * ceil_div(problem.pixels, pixels)
+        programs = programs_of(choice.tile)
         fills = programs >= device.programs
         narrow = channels < 2 * problem.filters or channels == narrowest
         return narrow, fills, channels * pixels if fills else programs, channels
 
-    return max(fitting, key=merit)
+    return min(fitting, key=time) if times else max(fitting, key=merit)

@@ -14,7 +14,7 @@ from .launch import (
     offset_refusal,
     require,
 )
-from .pointwise import copy
+from .movement import copy
 
 BLOCK_ELEMENTS = 1024
 

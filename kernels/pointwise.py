@@ -1,13 +1,14 @@
-"""Elementwise chains, strided copies and fills."""
+"""Elementwise chains, and the iteration space of what runs over all elements."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
 
 from .epilogue import Stage, Window, operands, tail_argument
-from .finish import run_steps, store_tile, tile_offset
+from .finish import run_steps, tile_offset
 from .launch import (
     BATCH,
     Launch,
@@ -23,6 +24,7 @@ from .launch import (
 )
 
 BLOCK_ELEMENTS = 1024
+_WORDS = {4: "four", 6: "six"}
 
 
 @triton.jit
@@ -44,69 +46,78 @@ def block_place(N, sizes, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr):
 def pointwise_kernel(x, N, sizes, tail, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr):
     """Apply the steps of a tail to BLOCK_ROW x BLOCK_COL elements of x, in float32.
 
-    Columns run along the output's fastest dimension, rows over the other three. Without steps the
-    values are converted straight to the output's type.
+    Columns run along the output's fastest dimension, rows over the other three.
     """
     place = block_place(N, sizes, BLOCK_ROW, BLOCK_COL)
     _, _, _, _, row_live, column_live = place
     mask = row_live[:, None] & column_live[None, :]
     value = tl.load(x.ptr + tile_offset(x.strides, place), mask=mask)
-    if len(tail.steps) == 0:
-        store_tile(tail.outputs[0], value, place)
-    else:
-        run_steps((value.to(tl.float32),), place, tail, 0, len(tail.steps))
+    run_steps((value.to(tl.float32),), place, tail, 0, len(tail.steps))
 
 
-@triton.jit(do_not_specialize=BATCH)
-def fill_kernel(y, N, sizes, VALUE: tl.constexpr, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.constexpr):
-    """Store VALUE to BLOCK_ROW x BLOCK_COL elements."""
-    place = block_place(N, sizes, BLOCK_ROW, BLOCK_COL)
-    value = tl.full((BLOCK_ROW, BLOCK_COL), VALUE, dtype=y.ptr.dtype.element_ty)
-    store_tile(y, value, place)
+class Space(NamedTuple):
+    """An iteration space, the last dimension the fastest of the first view.
 
-
-class _Space(NamedTuple):
-    """An iteration space of four dimensions, the last the fastest of the first view.
-
-    The batch is in the first, or in the last where all dimensions are merged.
+    The batch is in the first, or in the last where all dimensions are merged. `dims` names the
+    first of the views' dimensions that each stands for, or -1 where it stands for none.
     """
 
     sizes: tuple[int, ...]
     strides: tuple[Strides, ...]
+    dims: tuple[int, ...]
     grid: tuple[int, int, int]
     meta: dict[str, Any]
 
 
-def _iteration_space(shape: tuple[int, ...], strides: Sequence[Strides]) -> _Space:
+def iteration_space(
+    shape: tuple[int, ...],
+    strides: Sequence[Strides],
+    *,
+    most: int = 4,
+    apart: Container[int] = (),
+) -> Space:
     """Order dimensions by the first view's strides, merging those that every view runs through.
 
     A batch of one sample is treated as any other, so that it takes the same kernel.
+
+    Args:
+        shape: Of all views.
+        strides: Of each.
+        most: Dimensions that the kernel has; there are four at least.
+        apart: Dimensions that stay by themselves.
+
+    Raises:
+        Refused: where more are left, and for what the grid cannot hold.
     """
     counted = (d for d in range(len(shape)) if shape[d] > 1 or d == 0)
     order = sorted(counted, key=lambda d: -strides[0][d])
     sizes: list[int] = []
     steps: list[tuple[int, ...]] = []
+    dims: list[int] = []
     for d in order:
         step = tuple(s[d] for s in strides)
-        if steps and all(a == b * shape[d] for a, b in zip(steps[-1], step, strict=True)):
+        follows = steps and all(a == b * shape[d] for a, b in zip(steps[-1], step, strict=True))
+        if follows and d not in apart and dims[-1] not in apart:
             sizes[-1] *= shape[d]
             steps[-1] = step
         else:
             sizes.append(shape[d])
             steps.append(step)
-    if len(sizes) > 4:
-        raise Refused(f"kernels run over at most four dimensions, not over {shape}")
+            dims.append(d)
+    if len(sizes) > most:
+        raise Refused(f"kernels run over at most {_WORDS[most]} dimensions, not over {shape}")
     merged = len(sizes) == 1
-    missing, first = 4 - len(sizes), 0 if merged else 1
+    missing, first = max(0, 4 - len(sizes)), 0 if merged else 1
     full = (*sizes[:first], *(1,) * missing, *sizes[first:])
     padded = [*steps[:first], *[(0,) * len(strides)] * missing, *steps[first:]]
-    block_col = BLOCK_ELEMENTS if merged else min(next_power_of_2(full[3]), BLOCK_ELEMENTS)
+    named = (*dims[:first], *(-1,) * missing, *dims[first:])
+    block_col = BLOCK_ELEMENTS if merged else min(next_power_of_2(full[-1]), BLOCK_ELEMENTS)
     block_row = BLOCK_ELEMENTS // block_col
-    rows = full[0] * full[1] * full[2]
-    grid = (ceil_div(rows, block_row) * ceil_div(full[3], block_col), 1, 1)
+    rows = math.prod(full[:-1])
+    grid = (ceil_div(rows, block_row) * ceil_div(full[-1], block_col), 1, 1)
     require(grid_refusal(grid))
     meta = {"BLOCK_ROW": block_row, "BLOCK_COL": block_col, "num_warps": 4, "num_stages": 1}
-    return _Space(full, tuple(zip(*padded, strict=True)), grid, meta)
+    return Space(full, tuple(zip(*padded, strict=True)), named, grid, meta)
 
 
 def pointwise(x: View, y: View, stages: tuple[Stage, ...]) -> Launch:
@@ -118,26 +129,10 @@ def pointwise(x: View, y: View, stages: tuple[Stage, ...]) -> Launch:
     """
     views = [y, *(view.expand(y.shape) for view in (x, *operands(stages)))]
     require(offset_refusal(*views))
-    space = _iteration_space(y.shape, [view.strides for view in views])
+    space = iteration_space(y.shape, [view.strides for view in views])
     y_view, x_view, *placed = (
         Strided(view.buffer, strides) for view, strides in zip(views, space.strides, strict=True)
     )
     tail = tail_argument(stages, (len(stages),), (y_view,), placed, Window())
     args = (x_view, space.sizes[0], space.sizes[1:], tail)
     return Launch(pointwise_kernel, space.grid, args, space.meta)
-
-
-def copy(x: View, y: View) -> Launch:
-    """Launch y = x, converting layout and dtype; concatenation and padding copy into a slice of y.
-
-    Raises as `pointwise` does.
-    """
-    return pointwise(x, y, ())
-
-
-def fill(y: View, value: float) -> Launch:
-    """Launch y = value."""
-    require(offset_refusal(y))
-    space = _iteration_space(y.shape, [y.strides])
-    args = (Strided(y.buffer, space.strides[0]), space.sizes[0], space.sizes[1:])
-    return Launch(fill_kernel, space.grid, args, space.meta | {"VALUE": value})

@@ -1,7 +1,7 @@
 """Tile shapes: the finite lists of each device."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
@@ -43,8 +43,8 @@ class LinearTile(NamedTuple):
 
 
 # Each tile with the highest pressure it bears without spills in its loop on sm_80, sm_90 and
-# sm_100, which tests/kernels/test_gpu_compile.py holds. 128 x 256 halves what a 128 x 128 tile
-# needs from L2.
+# sm_100 (those of Hopper: on sm_90), which tests/kernels/test_gpu_compile.py holds. 128 x 256
+# halves what a 128 x 128 tile needs from L2.
 _CUDA_HALF = {
     ConvTile(128, 256, 64, 8, 3): Pressure.LOW,
     ConvTile(128, 128, 64, 8, 3): Pressure.NORMAL,
@@ -57,12 +57,42 @@ _CUDA_HALF = {
     ConvTile(32, 64, 32, 4, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
 }
+_HOPPER_HALF = {
+    ConvTile(128, 256, 64, 8, 3): Pressure.LOW,
+    ConvTile(128, 128, 64, 8, 3): Pressure.NORMAL,
+    ConvTile(64, 128, 64, 4, 3): Pressure.NORMAL,
+    ConvTile(128, 64, 64, 4, 4): Pressure.NORMAL,
+    ConvTile(64, 64, 64, 4, 3): Pressure.NORMAL,
+    ConvTile(64, 32, 64, 4, 5): Pressure.NORMAL,
+    ConvTile(128, 128, 32, 8, 3): Pressure.NORMAL,
+    ConvTile(64, 128, 32, 4, 3): Pressure.NORMAL,
+    ConvTile(64, 64, 32, 4, 3): Pressure.HIGH,
+    ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
+}
 # Float32 runs as three tf32 products, whose operands take three times the registers.
 _CUDA_F32 = {
     ConvTile(128, 64, 16, 8, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
     ConvTile(32, 64, 16, 4, 3): Pressure.HIGH,
 }
+_HOPPER_F32 = {
+    ConvTile(128, 64, 32, 4, 3): Pressure.NORMAL,
+    ConvTile(64, 128, 32, 4, 3): Pressure.NORMAL,
+    ConvTile(64, 64, 32, 4, 3): Pressure.NORMAL,
+    ConvTile(64, 32, 32, 4, 4): Pressure.NORMAL,
+    ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
+}
+# Fitted to every layer of VGG-16 and ResNet-50 at batch 1, 8 and 32 on an H200 (driver 580.159,
+# Triton 3.6): `bench/results/h200_tiles.json`.
+_HOPPER_TIMES_HALF = {
+    (128, 256): 5.6,
+    (128, 128): 2.7,
+    (64, 128): 1.58,
+    (128, 64): 1.65,
+    (64, 64): 0.94,
+    (64, 32): 0.52,
+}
+_HOPPER_TIMES_F32 = {(128, 64): 15.9, (64, 128): 17.4, (64, 64): 8.8, (64, 32): 5.1}
 _CPU = {
     ConvTile(128, 64, 64): Pressure.HIGH,
     ConvTile(64, 64, 64): Pressure.HIGH,
@@ -81,12 +111,14 @@ DEPTHWISE = (
 _LINEAR_CUDA_HALF = (
     LinearTile(64, 128, 32, 8, 3),
     LinearTile(64, 64, 64, 4, 3),
-    LinearTile(64, 16, 64, 4, 4),
+    LinearTile(32, 32, 128, 4, 4),
+    LinearTile(64, 16, 128, 4, 4),
     LinearTile(4, 1, 1024, 4, 1),
 )
 _LINEAR_CUDA_F32 = (
     LinearTile(64, 64, 16, 4, 3),
-    LinearTile(64, 16, 16, 4, 3),
+    LinearTile(16, 32, 64, 4, 4),
+    LinearTile(32, 16, 64, 4, 4),
     LinearTile(4, 1, 1024, 4, 1),
 )
 _LINEAR_CPU = (
@@ -109,9 +141,12 @@ class DeviceTraits:
         linear_f32: Those of float32.
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
             contiguous; the vectors of a CPU lie along the output channels.
-        programs: How many keep the device busy.
+        programs: How many keep the device busy; where `times` are known, its multiprocessors.
         batches: Batch sizes that have kernels of their own; others share those of the largest below
             them. Empty where each has its own.
+        times: What a program of so many channels and pixels adds to each step of a convolution on
+            its multiprocessor, in latencies of a step. Empty where nobody has measured them.
+        times_f32: Those of float32.
     """
 
     unit: float
@@ -123,6 +158,8 @@ class DeviceTraits:
     weights: Literal["reduction_major", "channel_major"]
     programs: int
     batches: tuple[int, ...] = ()
+    times: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
     def images(self, batch: int) -> int:
         """The batch size whose kernels serve another."""
@@ -131,6 +168,10 @@ class DeviceTraits:
     def conv_tiles(self, dtype: str) -> Mapping[ConvTile, Pressure]:
         """Tiles of a convolution with operands of this dtype."""
         return self.conv_f32 if dtype == "f32" else self.conv
+
+    def step_times(self, dtype: str) -> Mapping[tuple[int, int], float]:
+        """What a program of a convolution adds to each step likewise."""
+        return self.times_f32 if dtype == "f32" else self.times
 
     def linear_tiles(self, dtype: str) -> tuple[LinearTile, ...]:
         """Tiles of a linear layer likewise."""
@@ -149,6 +190,14 @@ CUDA = DeviceTraits(
     linear_f32=_LINEAR_CUDA_F32,
     weights="reduction_major",
     programs=128,
+)
+HOPPER = replace(
+    CUDA,
+    conv=_HOPPER_HALF,
+    conv_f32=_HOPPER_F32,
+    times=_HOPPER_TIMES_HALF,
+    times_f32=_HOPPER_TIMES_F32,
+    programs=132,
 )
 # A tile of 128 x 256 fills what a multiprocessor of these shares among its blocks, and on 12.0 it
 # spills in its loop.
@@ -173,4 +222,6 @@ def cuda_traits(capability: int) -> DeviceTraits:
 
     A block of the devices of 8.6, 8.9 and 12.x has 99 KiB of shared memory at most.
     """
+    if capability == 90:
+        return HOPPER
     return CUDA_SMALL if capability in (86, 89, 120, 121) else CUDA

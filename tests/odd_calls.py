@@ -32,6 +32,7 @@ def network():
 
 NETWORK = network()
 MODEL = gx.compile(NETWORK, target="numpy", device="cpu")
+LINE = gx.compile(gx.graph("line", gx.relu(line())), target="numpy", device="cpu")
 
 
 def freed():
@@ -170,6 +171,7 @@ def functions(folder):
     saved = folder / "saved.gcn"
     gx.save(NETWORK, saved)
     window = {"kernel_size": 2, "stride": 2, "padding": 0, "ceil_mode": False}
+    lp_window = {"kernel_size": 2, "stride": 2, "ceil_mode": False}
     given = {"target": "numpy", "device": "cpu", "fuse": True, "passes": None}
     cases = {
         gx.input: {"name": "a", "shape": (1, 2), "dtype": "f32"},
@@ -185,6 +187,19 @@ def functions(folder):
         },
         gx.max_pool1d: {"input": line(), **window, "dilation": 1},
         gx.avg_pool1d: {"input": line(), **window, "count_include_pad": True},
+        gx.interpolate: {
+            "input": image(), "size": None, "scale_factor": 2.0, "mode": "bilinear",
+            "align_corners": None, "recompute_scale_factor": None,
+        },
+        gx.lp_pool1d: {"input": line(), "norm_type": 2, **lp_window},
+        gx.lp_pool2d: {"input": image(), "norm_type": 2, **lp_window},
+        gx.adaptive_avg_pool1d: {"input": line(), "output_size": 2},
+        gx.adaptive_max_pool1d: {"input": line(), "output_size": 2},
+        gx.adaptive_avg_pool2d: {"input": image(), "output_size": (2, None)},
+        gx.adaptive_max_pool2d: {"input": image(), "output_size": 2},
+        gx.global_avg_pool1d: {"input": line()},
+        gx.global_max_pool1d: {"input": line()},
+        gx.global_max_pool2d: {"input": image()},
         gx.linear: {"input": gx.input("v", (2, 3)), "weight": np.ones((4, 3)), "bias": np.ones(4)},
         gx.max_pool2d: {"input": image(), **window, "dilation": 1},
         gx.avg_pool2d: {"input": image(), **window, "count_include_pad": True},
@@ -210,13 +225,28 @@ def functions(folder):
         gx.flatten: {"input": image(), "start_dim": 1},
         gx.reshape: {"input": image(), "shape": (1, -1)},
         gx.concat: {"tensors": [image(), image()], "dim": 1},
-        gx.pad: {"input": image(), "padding": 1, "value": 0.0},
+        gx.pad: {"input": image(), "padding": 1, "mode": "constant", "value": 0.0},
+        gx.slice: {"input": image(), "dim": 2, "start": 1, "stop": -1, "step": 2},
+        gx.narrow: {"input": image(), "dim": 2, "start": 1, "length": 2},
+        gx.split: {"input": image(), "split_size_or_sections": 2, "dim": 2},
+        gx.chunk: {"input": image(), "chunks": 2, "dim": 1},
+        gx.permute: {"input": image(), "dims": (0, 2, 3, 1)},
+        gx.transpose: {"input": image(), "dim0": 1, "dim1": 2},
+        gx.squeeze: {"input": image(), "dim": 0},
+        gx.unsqueeze: {"input": image(), "dim": 1},
+        gx.expand: {"input": image(), "sizes": (2, -1, -1, -1)},
+        gx.stack: {"tensors": [image(), image()], "dim": 1},
+        gx.roll: {"input": image(), "shifts": 1, "dims": 2},
+        gx.pixel_shuffle: {"input": gx.input("x", (1, 4, 2, 2)), "upscale_factor": 2},
+        gx.pixel_unshuffle: {"input": image(), "downscale_factor": 2},
+        image().__getitem__: {"key": 0},
         gx.parse: {"text": str(NETWORK)},
         gx.save: {"graph": NETWORK, "path": folder / "net.gcn"},
         gx.load: {"path": saved},
         gx.compile: {
             "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
         },
+        gx.stream: {"model": LINE},
         gx.explain: {"model": MODEL},
         gx.verify: {"model": MODEL, "x": ONES},
         gx.compare: {"models": {"a": MODEL}, "arrays": {"x": ONES}, "seconds": 0},
@@ -242,6 +272,8 @@ def functions(folder):
     for reduce in (gx.amax, gx.amin, gx.mean, gx.sum):
         cases[reduce] = {"input": image(), "dim": (2, 3), "keepdim": True}
     cases[gx.local_response_norm] = {"input": image(), **vars(ops.LocalResponseNorm(3))}
+    for draw in (gx.random_normal, gx.random_uniform):
+        cases[draw] = {"input": image(), "seed": 1, "offset": 0}
     for op in (*unaries, ops.GlobalAvgPool2d):
         cases[getattr(gx, op.name)] = {"input": image(), **vars(op())}
     for function, arguments in cases.items():

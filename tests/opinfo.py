@@ -80,9 +80,9 @@ class OpInfo:
     bad: tuple[Bad, ...]
 
 
-def _padded(x, padding, value=0.0):
+def _padded(x, padding, value=0.0, mode="constant"):
     sides = np.reshape(padding, (2, -1))[:, ::-1].T.ravel().tolist()
-    return F.pad(x, sides, value=value)
+    return F.pad(x, sides, mode, value if mode == "constant" else None)
 
 
 def _conv(op, x, weight, bias=None):
@@ -143,6 +143,9 @@ def _pointwise(*classes):
 
 _TWO_OPERANDS = (Bad(activation.Relu, ((2,), (2,)), errors.InvalidGraph, "reads input"),)
 _INTEGERS = (DType.I32,)
+
+
+_NO_FLOATS = errors.DTypeMismatch, "floating point", _INTEGERS
 
 
 def _only_floats(op):
@@ -224,7 +227,171 @@ def _reduction(op):
     )
 
 
+def _interpolate(op, x):
+    how = {"scale_factor": op.scale_factor, "recompute_scale_factor": op.recompute_scale_factor}
+    how = how if op.scale_factor else {"size": op.size}
+    align = op.align_corners if op.linear else None
+    return F.interpolate(x, mode=op.mode, align_corners=align, **how)
+
+
+def _adaptive_pool(op):
+    """The row of an adaptive pool, over maps of its rank."""
+    ones, two, more = (1,) * op.rank, (2, 1)[: op.rank], (3, 5)[: op.rank]
+    layout = ", ".join(["N", "C", "L"] if op.rank == 1 else ["N", "C", "H", "W"])
+    return OpInfo(
+        lambda op, x: getattr(F, op.name)(x, op.output_size),
+        (
+            Sample(op(more), ((2, 3, 7, 8)[: 2 + op.rank],)),
+            Sample(op(ones), ((1, 2, 6, 5)[: 2 + op.rank],)),
+            Sample(op(two), ((2, 1, 8, 3)[: 2 + op.rank],)),
+            Sample(op((8, 3)[: op.rank]), ((1, 2, 5, 4)[: 2 + op.rank],)),
+        ),
+        (
+            Bad(lambda: op(ones), ((2, 3),), errors.RankError, layout),
+            Bad(lambda: op((0,) * op.rank), (), errors.InvalidAttribute, "at least 1"),
+            Bad(lambda: op(2), (), errors.InvalidAttribute, f"tuple of {op.rank} integer"),
+            Bad(lambda: op(ones), ((2, 3, 4, 4)[: 2 + op.rank],), *_NO_FLOATS),
+        ),
+    )
+
+
+def _philox(seed, count, offset):
+    """The first two words of some blocks, in torch's 64-bit integers."""
+    low = 0xFFFFFFFF
+
+    def product(word, factor):
+        # 64 bits in two halves: torch's integers have signs.
+        small, large = word * (factor & 0xFFFF), word * (factor >> 16)
+        total = (small >> 16) + large
+        return total >> 16, (total << 16 | small & 0xFFFF) & low
+
+    counters = torch.arange(count) + offset
+    a, b, c, d = counters & low, counters >> 32, torch.zeros_like(counters), 0 * counters
+    first, second = seed & low, seed >> 32
+    for _ in range(10):
+        (high_a, low_a), (high_c, low_c) = product(a, 0xD2511F53), product(c, 0xCD9E8D57)
+        a, b, c, d = high_c ^ b ^ first, low_c, high_a ^ d ^ second, low_a
+        first, second = first + 0x9E3779B9 & low, second + 0xBB67AE85 & low
+    return a, b
+
+
+def _drawn(op, x, bits=24):
+    words = _philox(op.seed, x.numel(), op.offset)
+    return [(word >> (32 - bits)).reshape(x.shape).to(x.dtype) / 2**bits for word in words]
+
+
+def _normal(op, x):
+    u, v = _drawn(op, x)
+    return torch.sqrt(-2 * torch.log(u + 2.0**-24)) * torch.cos(2 * torch.pi * v)
+
+
+def _bad_random(op):
+    return (
+        Bad(lambda: op(-1), (), errors.InvalidAttribute, "seed=-1"),
+        Bad(lambda: op(2**63), (), errors.InvalidAttribute, "at most 9223372036854775807"),
+        Bad(lambda: op(1.0), (), errors.InvalidAttribute, "seed=1.0"),
+        Bad(lambda: op(True), (), errors.InvalidAttribute, "seed=True"),
+        Bad(lambda: op(1, -1), (), errors.InvalidAttribute, "offset=-1"),
+        Bad(lambda: op(1), ((2, 3),), errors.DTypeMismatch, "floating point", _INTEGERS),
+        Bad(lambda: op(1), (), errors.InvalidGraph, "reads input"),
+    )
+
+
+def _random_samples(op, **more):
+    far = op(2**62 + 12345678901, 2**40 - 3, **more)
+    shapes = ((2, 3, 5, 4), (1, 7), (6,), (), (2, 3, 2, 3, 2))
+    return (*(Sample(op(7, **more), (shape,)) for shape in shapes), Sample(far, ((3, 4),)))
+
+
 INFO: dict[str, OpInfo] = {
+    **{
+        op.name: _adaptive_pool(op)
+        for op in (
+            ops.AdaptiveAvgPool1d,
+            ops.AdaptiveAvgPool2d,
+            ops.AdaptiveMaxPool1d,
+            ops.AdaptiveMaxPool2d,
+        )
+    },
+    "interpolate": OpInfo(
+        _interpolate,
+        (
+            Sample(ops.Interpolate(scale_factor=(2.0, 2.0)), ((2, 3, 4, 5),)),
+            Sample(ops.Interpolate((7, 3)), ((1, 2, 5, 9),)),
+            Sample(ops.Interpolate(scale_factor=(1.7,)), ((2, 3, 7),)),
+            Sample(ops.Interpolate((9, 8), mode="bilinear"), ((2, 3, 4, 5),)),
+            Sample(ops.Interpolate((3, 11), mode="bilinear", align_corners=True), ((1, 2, 7, 5),)),
+            Sample(ops.Interpolate((1, 4), mode="bilinear", align_corners=True), ((1, 2, 3, 4),)),
+            Sample(ops.Interpolate(scale_factor=(2.5, 0.6), mode="bilinear"), ((1, 2, 5, 8),)),
+            Sample(
+                ops.Interpolate(
+                    scale_factor=(2.5, 0.6), mode="bilinear", recompute_scale_factor=True
+                ),
+                ((1, 2, 5, 8),),
+            ),
+            Sample(ops.Interpolate((9,), mode="linear"), ((2, 3, 4),)),
+            Sample(ops.Interpolate(scale_factor=(1.05,), mode="linear"), ((2, 3, 5),)),
+        ),
+        (
+            Bad(ops.Interpolate, (), errors.InvalidAttribute, "size=(), scale_factor=()"),
+            Bad(lambda: ops.Interpolate((2,), (2.0,)), (), errors.InvalidAttribute, "one of both"),
+            Bad(lambda: ops.Interpolate(2), (), errors.InvalidAttribute, "size=2"),
+            Bad(lambda: ops.Interpolate((0, 2)), (), errors.InvalidAttribute, "at least 1"),
+            Bad(
+                lambda: ops.Interpolate(scale_factor=(0.0,)), (), errors.InvalidAttribute, "above 0"
+            ),
+            Bad(
+                lambda: ops.Interpolate(scale_factor=(np.inf,)), (), errors.InvalidAttribute, "inf"
+            ),
+            Bad(lambda: ops.Interpolate((2,), mode="cubic"), (), errors.InvalidAttribute, "cubic"),
+            Bad(
+                lambda: ops.Interpolate((2,), mode="bilinear"),
+                (),
+                errors.InvalidAttribute,
+                "2 numbers for 'bilinear'",
+            ),
+            Bad(
+                lambda: ops.Interpolate((2,), align_corners=True),
+                (),
+                errors.InvalidAttribute,
+                "linear modes",
+            ),
+            Bad(
+                lambda: ops.Interpolate((2,), align_corners=None),
+                (),
+                errors.InvalidAttribute,
+                "True or False",
+            ),
+            Bad(
+                lambda: ops.Interpolate((2,), recompute_scale_factor=True),
+                (),
+                errors.InvalidAttribute,
+                "beside size",
+            ),
+            Bad(lambda: ops.Interpolate((2, 2)), ((1, 2, 3),), errors.RankError, "N, C, H, W"),
+            Bad(
+                lambda: ops.Interpolate(scale_factor=(0.5, 0.3)),
+                ((1, 2, 4, 3),),
+                errors.InputTooSmall,
+                "width 3 times 0.3",
+            ),
+            Bad(lambda: ops.Interpolate((2,)), ((1, 2, 3),), *_NO_FLOATS),
+        ),
+    ),
+    "random_normal": OpInfo(
+        _normal, _random_samples(ops.RandomNormal), _bad_random(ops.RandomNormal)
+    ),
+    "random_uniform": OpInfo(
+        lambda op, x: _drawn(op, x, op.bits)[0],
+        (
+            *_random_samples(ops.RandomUniform),
+            *_random_samples(ops.RandomUniform, bits=8),
+        ),
+        (
+            *_bad_random(ops.RandomUniform),
+            Bad(lambda: ops.RandomUniform(1, bits=25), (), errors.InvalidAttribute, "at most 24"),
+        ),
+    ),
     "amax": _reduction(ops.Amax),
     "amin": _reduction(ops.Amin),
     "mean": _reduction(ops.Mean),
@@ -816,15 +983,174 @@ INFO: dict[str, OpInfo] = {
             Bad(ops.Concat, ((2, 3), (2, 3)), errors.DTypeMismatch, "", (DType.F32, DType.F64)),
         ),
     ),
+    "expand": OpInfo(
+        lambda op, x: x.expand(op.shape),
+        (
+            Sample(ops.Expand((-1, 3, -1, 5)), ((2, 1, 4, 1),)),
+            Sample(ops.Expand((4, 2, 3)), ((2, 1),)),
+            Sample(ops.Expand((2, 3)), ((3,),)),
+        ),
+        (
+            Bad(lambda: ops.Expand((-1, 4)), ((2, 3),), errors.ShapeError, "existing size (3)"),
+            Bad(lambda: ops.Expand((3,)), ((1, 3),), errors.RankError, "greater or equal"),
+            Bad(lambda: ops.Expand((-1, 1, 3)), ((1, 3),), errors.ShapeError, "non-existing"),
+            Bad(lambda: ops.Expand((0, 3)), (), errors.InvalidAttribute, "positive"),
+            Bad(lambda: ops.Expand([1, 3]), (), errors.InvalidAttribute, "tuple"),
+            _only_floats(lambda: ops.Expand((2, 3))),
+        ),
+    ),
+    "permute": OpInfo(
+        lambda op, x: x.permute(op.dims),
+        (
+            Sample(ops.Permute((0, 2, 3, 1)), ((2, 3, 4, 5),)),
+            Sample(ops.Permute((3, 1, 0, 2)), ((2, 3, 4, 5),)),
+            Sample(ops.Permute((1, 0)), ((3, 7),)),
+            Sample(ops.Permute((0, 2, 1)), ((2, 3, 5),)),
+            Sample(ops.Permute((4, 3, 2, 1, 0)), ((2, 3, 2, 3, 2),)),
+            Sample(ops.Permute(()), ((),)),
+        ),
+        (
+            Bad(lambda: ops.Permute((0, 2, 1)), ((2, 3),), errors.RankError, "does not match"),
+            Bad(lambda: ops.Permute((0, 2)), (), errors.InvalidAttribute, "each dimension once"),
+            Bad(lambda: ops.Permute((1, 1, 0)), (), errors.InvalidAttribute, "dims=(1, 1, 0)"),
+            Bad(lambda: ops.Permute([0, 1]), (), errors.InvalidAttribute, "tuple"),
+            _only_floats(lambda: ops.Permute((1, 0))),
+        ),
+    ),
+    "pixel_shuffle": OpInfo(
+        lambda op, x: F.pixel_shuffle(x, op.upscale_factor),
+        (
+            Sample(ops.PixelShuffle(2), ((2, 12, 3, 5),)),
+            Sample(ops.PixelShuffle(3), ((1, 9, 2, 1),)),
+            Sample(ops.PixelShuffle(1), ((1, 2, 2, 2),)),
+        ),
+        (
+            Bad(
+                lambda: ops.PixelShuffle(2), ((1, 6, 2, 2),), errors.ChannelMismatch, "divisible by"
+            ),
+            Bad(lambda: ops.PixelShuffle(2), ((1, 8, 2),), errors.RankError, "N, C, H, W"),
+            Bad(lambda: ops.PixelShuffle(0), (), errors.InvalidAttribute, "upscale_factor=0"),
+        ),
+    ),
+    "pixel_unshuffle": OpInfo(
+        lambda op, x: F.pixel_unshuffle(x, op.downscale_factor),
+        (
+            Sample(ops.PixelUnshuffle(2), ((2, 3, 6, 10),)),
+            Sample(ops.PixelUnshuffle(3), ((1, 1, 3, 6),)),
+        ),
+        (
+            Bad(lambda: ops.PixelUnshuffle(2), ((1, 6, 2, 3),), errors.ShapeError, "width 3"),
+            Bad(lambda: ops.PixelUnshuffle(2), ((8, 2, 2),), errors.RankError, "N, C, H, W"),
+            Bad(lambda: ops.PixelUnshuffle(1.0), (), errors.InvalidAttribute, "factor=1.0"),
+        ),
+    ),
+    "roll": OpInfo(
+        lambda op, x: torch.roll(x, op.shifts, op.dims),
+        (
+            Sample(ops.Roll((1, -2), (2, 3)), ((2, 3, 4, 5),)),
+            Sample(ops.Roll((7,), (1,)), ((3, 5),)),
+            Sample(ops.Roll((1,), (0,)), ((3, 5, 2),)),
+            Sample(ops.Roll((4, 1), (1, 0)), ((2, 4, 3),)),
+            Sample(ops.Roll((1, 2, 3, 4, 5), (0, 1, 2, 3, 4)), ((2, 3, 2, 7, 2),)),
+        ),
+        (
+            Bad(lambda: ops.Roll((1,), (2,)), ((2, 3),), errors.RankError, "no dimension 2"),
+            Bad(lambda: ops.Roll((1, 2), (0,)), (), errors.InvalidAttribute, "of 1 integer of"),
+            Bad(
+                lambda: ops.Roll((1, 2), (0, 0)), (), errors.InvalidAttribute, "each dimension once"
+            ),
+            Bad(lambda: ops.Roll((), ()), (), errors.InvalidAttribute, "of 1 integer of"),
+            Bad(lambda: ops.Roll(1, (0,)), (), errors.InvalidAttribute, "shifts=1"),
+        ),
+    ),
+    "slice": OpInfo(
+        lambda op, x: x.movedim(op.dim, 0)[op.start : op.stop : op.step].movedim(0, op.dim),
+        (
+            Sample(ops.Slice(1, 1, 3), ((2, 5, 4, 3),)),
+            Sample(ops.Slice(3, 1, -1), ((2, 3, 4, 5),)),
+            Sample(ops.Slice(2, -5, step=2), ((2, 3, 7),)),
+            Sample(ops.Slice(0, -1), ((3, 4),)),
+            Sample(ops.Slice(0, 1, 100, 3), ((9,),)),
+            Sample(ops.Slice(1), ((2, 3),)),
+            Sample(ops.Slice(4, 1), ((2, 3, 2, 3, 2),)),
+        ),
+        (
+            Bad(lambda: ops.Slice(2), ((2, 3),), errors.RankError, "no dimension 2"),
+            Bad(lambda: ops.Slice(1, 3), ((2, 3),), errors.ShapeError, "at least one element"),
+            Bad(lambda: ops.Slice(1, 2, -1), ((2, 3),), errors.ShapeError, "elements 2 to -1 of 3"),
+            Bad(lambda: ops.Slice(1, step=0), (), errors.InvalidAttribute, "must be positive"),
+            Bad(lambda: ops.Slice(1, 0.0), (), errors.InvalidAttribute, "start=0.0"),
+            Bad(lambda: ops.Slice(1, stop=None), (), errors.InvalidAttribute, "stop=None"),
+            Bad(lambda: ops.Slice(-1), (), errors.InvalidAttribute, "dim=-1"),
+            _only_floats(lambda: ops.Slice(1, 1)),
+        ),
+    ),
+    "squeeze": OpInfo(
+        lambda op, x: x.squeeze(op.dim),
+        (
+            Sample(ops.Squeeze((2, 3)), ((2, 3, 1, 1),)),
+            Sample(ops.Squeeze((1,)), ((4, 1, 3, 5),)),
+            Sample(ops.Squeeze((0,)), ((1,),)),
+        ),
+        (
+            Bad(lambda: ops.Squeeze((1,)), ((2, 3),), errors.ShapeError, "3 elements in"),
+            Bad(lambda: ops.Squeeze((2,)), ((2, 1),), errors.RankError, "no dimension 2"),
+            Bad(lambda: ops.Squeeze(()), (), errors.InvalidAttribute, "at least one"),
+            Bad(lambda: ops.Squeeze((1, 0)), (), errors.InvalidAttribute, "ascending"),
+            _only_floats(lambda: ops.Squeeze((0,))),
+        ),
+    ),
+    "unsqueeze": OpInfo(
+        lambda op, x: x.unsqueeze(op.dim),
+        (
+            Sample(ops.Unsqueeze(1), ((2, 3, 4),)),
+            Sample(ops.Unsqueeze(2), ((3, 5),)),
+            Sample(ops.Unsqueeze(0), ((),)),
+            Sample(ops.Unsqueeze(2), ((2, 3, 4, 5),)),
+        ),
+        (
+            Bad(lambda: ops.Unsqueeze(3), ((2, 3),), errors.RankError, "no dimension 3"),
+            Bad(lambda: ops.Unsqueeze(-1), (), errors.InvalidAttribute, "dim=-1"),
+            _only_floats(lambda: ops.Unsqueeze(1)),
+        ),
+    ),
     "pad": OpInfo(
-        lambda op, x: _padded(x, op.padding, op.value),
+        lambda op, x: _padded(x, op.padding, op.value, op.mode),
         (
             Sample(ops.Pad((1, 2, 3, 4)), ((2, 3, 4, 5),)),
             Sample(ops.Pad((0, 0, 1, 0), -1.5), ((1, 2, 3, 3),)),
             Sample(ops.Pad((1, 1, 1, 1), -np.inf), ((1, 1, 2, 2),)),
+            Sample(ops.Pad((4, 0)), ((2, 3, 5),)),
+            Sample(ops.Pad((2, 3, 1, 0), mode="reflect"), ((2, 3, 4, 5),)),
+            Sample(ops.Pad((2, 4), mode="reflect"), ((1, 2, 5),)),
+            Sample(ops.Pad((4, 0, 1, 7), mode="replicate"), ((2, 3, 2, 4),)),
+            Sample(ops.Pad((0, 3), mode="replicate"), ((1, 2, 1),)),
+            Sample(ops.Pad((4, 1, 0, 5), mode="circular"), ((2, 3, 4, 5),)),
+            Sample(ops.Pad((2, 1), mode="circular"), ((1, 2, 3),)),
         ),
         (
             Bad(lambda: ops.Pad((1, 1, 1, 1)), ((2, 3),), errors.RankError, "N, C, H, W"),
+            Bad(lambda: ops.Pad((1, 1)), ((2, 3, 4, 5),), errors.RankError, "N, C, L"),
+            Bad(lambda: ops.Pad((1, 1, 1)), (), errors.InvalidAttribute, "4 integers"),
+            Bad(lambda: ops.Pad((1, 1), mode="mirror"), (), errors.InvalidAttribute, "'reflect'"),
+            Bad(
+                lambda: ops.Pad((1, 1), 2.0, "reflect"),
+                (),
+                errors.InvalidAttribute,
+                "doesn't take in value",
+            ),
+            Bad(
+                lambda: ops.Pad((0, 1, 4, 1), mode="reflect"),
+                ((1, 2, 4, 5),),
+                errors.ShapeError,
+                "padding (0, 4) at dimension 2",
+            ),
+            Bad(
+                lambda: ops.Pad((6, 1), mode="circular"),
+                ((1, 2, 5),),
+                errors.ShapeError,
+                "at most 5",
+            ),
             Bad(lambda: ops.Pad((-1, 0, 0, 0)), (), errors.InvalidAttribute, "least 0"),
             Bad(lambda: ops.Pad((0, 0, 0, 0), np.nan), (), errors.InvalidAttribute, "value=nan"),
             *(

@@ -289,7 +289,7 @@ class Drawing:
             options["dilation"] = self.pair(1, 2)
         if self.chance():
             # What a pass may move into the pool's own padding.
-            x = gx.pad(x, padding, -np.inf if function is gx.max_pool2d else 0.0)
+            x = gx.pad(x, padding, value=-np.inf if function is gx.max_pool2d else 0.0)
             options |= {"padding": (0, 0, 0, 0), "ceil_mode": False}
         return function(x, kernel, stride, name=self.name("pool"), **options)
 

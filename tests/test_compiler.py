@@ -19,7 +19,7 @@ from graphcnn.errors import (
     UnknownTarget,
 )
 from graphcnn.ir import Finished, Fused, Skipped, inline, outline
-from graphcnn.kernels import CPU, CUDA, CUDA_SMALL
+from graphcnn.kernels import CPU, CUDA, CUDA_SMALL, HOPPER
 from graphcnn.models.resnet import resnet18
 from graphcnn.models.vgg import vgg16
 from graphcnn.passes import Simplify, default_pipeline
@@ -175,10 +175,12 @@ def test_devices_by_index(monkeypatch):
     names = {"auto": 1, "cuda": 1, "cuda:0": 0, "cuda:1": 1, torch.device("cuda", 0): 0}
     for name, index in names.items():
         device = resolve_device(name)
-        assert (device.traits, device.memory) == (CUDA, torch.device("cuda", index))
+        assert (device.traits, device.memory) == (HOPPER, torch.device("cuda", index))
         assert device.capability == 90
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda memory: (8, 6))
     assert resolve_device("cuda").traits is CUDA_SMALL
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda memory: (8, 0))
+    assert resolve_device("cuda").traits is CUDA
     assert resolve_device(torch.device("cpu")).traits is CPU
     with pytest.raises(DeviceUnavailable, match='"cpu", "cuda:0", "cuda:1"'):
         resolve_device("cuda:2")

@@ -61,8 +61,8 @@ def receptive_fields(graph: Graph) -> dict[str, dict[str, ReceptiveField]]:
         graph: A valid graph; fused groups are taken apart.
 
     Returns:
-        Name of a value to name of an input to field, in graph order; inputs see themselves, params
-        and what is computed from them alone see nothing.
+        Name of a value to name of an input to field, in graph order; inputs see themselves, params,
+        random draws and what is computed from them alone see nothing.
     """
     flat = inline(graph)
     found: dict[str, dict[str, ReceptiveField]] = {
@@ -71,7 +71,8 @@ def receptive_fields(graph: Graph) -> dict[str, dict[str, ReceptiveField]]:
     }
     for node in flat.nodes:
         seen: dict[str, ReceptiveField] = {}
-        for position, operand in enumerate(node.inputs):
+        read = () if isinstance(node.op, ops.Random) else node.inputs
+        for position, operand in enumerate(read):
             inner = _within(node, position, flat)
             for source, outer in found.get(operand, {}).items():
                 field = _composed(outer, inner)
@@ -94,8 +95,16 @@ def _within(node: Node, position: int, graph: Graph) -> ReceptiveField:
             return _of_window(op.window(graph.type_of(node.inputs[1]).shape))
         case ops.Pooling():
             return _of_window(op.window)
+        case ops.Pad(mode="constant"):
+            return tuple(Field(start=-before) for before, _ in op.sides[2:])
+        case ops.Slice():
+            if op.dim >= 2:
+                fields[op.dim - 2] = Field(1, op.step, range(operand[op.dim])[op.start :].start)
+            return tuple(fields)
         case ops.Pad():
-            return tuple(Field(start=-before) for before in op.padding[:2])
+            return tuple(None if any(pair) else Field() for pair in op.sides[2:])
+        case ops.Roll():
+            return tuple(None if d in op.dims else Field() for d in range(2, len(shape)))
         case ops.Linear() if position == 0:
             mixed = len(shape) - 1
         case ops.Normalized() | ops.Concat():

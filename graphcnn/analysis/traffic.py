@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphcnn.ir import Graph, Node, OpKind
+from graphcnn.ops import Strided
 
 
 def traffic(graph: Graph) -> int:
@@ -13,10 +14,10 @@ def traffic(graph: Graph) -> int:
 def node_traffic(node: Node, graph: Graph) -> int:
     """Activation elements that one node, or one fused group, moves.
 
-    It reads each of its non-param operands once and writes each value it defines once. Flatten,
-    reshape and dropout move nothing.
+    It reads each of its non-param operands once and writes each value it defines once. Other names
+    and strided views for memory, such as flatten and slice, move nothing.
     """
-    if node.op.kind is OpKind.VIEW:
+    if node.op.kind is OpKind.VIEW or isinstance(node.op, Strided):
         return 0
     operands = (name for name in dict.fromkeys(node.inputs) if not graph.is_param(name))
     reads = sum(graph.type_of(name).size for name in operands)

@@ -20,6 +20,7 @@ from graphcnn.errors import (
     Where,
     shown,
 )
+from graphcnn.frontend.index import indexed
 from graphcnn.frontend.short_forms import integers
 from graphcnn.frontend.weights import as_array, numbers_of
 from graphcnn.ir.op import Array, Op
@@ -30,6 +31,8 @@ from graphcnn.ops.elementary import Neg
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _order = itertools.count()
+# Methods of tensors that are made of other operators.
+_COMPOSED = ("chunk", "narrow", "split", "transpose")
 P = ParamSpec("P")
 R = TypeVar("R")
 # A NumPy array, a torch tensor or a Tensor. torch is not imported, so mypy cannot name its class.
@@ -96,10 +99,15 @@ class Tensor:
     def __neg__(self) -> Tensor:
         return apply(Neg(), None, self)
 
+    def __getitem__(self, key: object) -> Tensor:
+        return getitem(self, key)
+
     __radd__ = __add__
     __rmul__ = __mul__
+    # Brackets alone would make Python try x[0], x[1], ... until an IndexError.
+    __iter__ = None
 
-    def __getattr__(self, name: str) -> Callable[..., Tensor]:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         function = _method(name)
         if function is None:
             near = difflib.get_close_matches(name, dir(self))
@@ -108,19 +116,19 @@ class Tensor:
         return partial(function, self)
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *filter(_method, Op.registry)]
+        return [*super().__dir__(), *filter(_method, (*Op.registry, *_COMPOSED))]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self.name or 'unnamed'}: {self.type}>"
 
 
-def _method(name: str) -> Callable[..., Tensor] | None:
-    """The public function of an operator, if its first parameter is `input`."""
-    if name not in Op.registry:
+def _method(name: str) -> Callable[..., Any] | None:
+    """The public function of an operator or several, if its first parameter is `input`."""
+    if name not in Op.registry and name not in _COMPOSED:
         return None
     # The package loads it by its name: an import would be a circle, as functions import this file.
     public = sys.modules[__name__.partition(".")[0]]
-    function: Callable[..., Tensor] | None = getattr(public, name, None)
+    function: Callable[..., Any] | None = getattr(public, name, None)
     takes_input = function is not None and next(iter(signature(function).parameters)) == "input"
     return function if takes_input else None
 
@@ -230,6 +238,14 @@ def on_the_users_line(function: Callable[P, R]) -> Callable[P, R]:
             raise error from None
 
     return checked
+
+
+@on_the_users_line
+def getitem(input: Tensor, key: object) -> Tensor:
+    """input[key]."""
+    for op in indexed(input.shape, key):
+        input = apply(op, None, input)
+    return input
 
 
 class Binary(Protocol):

@@ -20,8 +20,11 @@ from graphcnn.arguments import sequence
 from graphcnn.frontend.expr import Call, Tensor, WeightLike, apply, on_the_users_line, symbolic
 from graphcnn.frontend.short_forms import integer, number, per_axis
 from graphcnn.ir.op import Op
+from graphcnn.ir.types import DType
 
 Function = Callable[..., Tensor]
+# The significant bits of dtypes that have fewer than float32.
+_RANDOM_BITS = {DType.F16: 11, DType.BF16: 8}
 
 
 @cache
@@ -78,6 +81,23 @@ __getattr__: Callable[[str], Function] = _activation
 dropout = unary(ops.Dropout)
 global_avg_pool2d = unary(ops.GlobalAvgPool2d)
 local_response_norm = unary(ops.LocalResponseNorm)
+
+
+random_normal = unary(ops.RandomNormal)
+
+
+@on_the_users_line
+def random_uniform(input: Tensor, seed: int, offset: int = 0, *, name: str | None = None) -> Tensor:
+    """Uniform numbers in [0, 1) of the input's shape and dtype; nothing else of it is read.
+
+    Element i in row-major order has the highest bits of block `offset` + i of the stream `seed` of
+    Philox-4x32-10: 24 of them, 11 for float16 and 8 for bfloat16.
+
+    Raises:
+        InvalidAttribute, DTypeMismatch: with the user's line.
+    """
+    bits = _RANDOM_BITS.get(symbolic(input).dtype, 24)
+    return apply(ops.RandomUniform(integer(seed), integer(offset), bits), name, input)
 
 
 def _reduction(op: type[ops.Reduction]) -> Function:

@@ -11,15 +11,16 @@ from typing import Any, Literal
 
 from graphcnn import ops
 from graphcnn.errors import InvalidAttribute, shown
-from graphcnn.frontend.expr import Tensor, WeightLike, apply, on_the_users_line
+from graphcnn.frontend.expr import Tensor, WeightLike, apply, on_the_users_line, symbolic
 from graphcnn.frontend.short_forms import integer, number, per_axis, per_side
 from graphcnn.ir.op import Op
 
 Single = int | tuple[int]
 Pair = int | tuple[int, int]
 Ends = int | tuple[int] | tuple[int, int]
-Sides = int | tuple[int, int] | tuple[int, int, int, int]
+Sides = int | tuple[int] | tuple[int, int] | tuple[int, int, int, int]
 Named = Literal["valid", "same"]
+Mode = Literal["constant", "reflect", "replicate", "circular"]
 
 
 @on_the_users_line
@@ -178,7 +179,7 @@ def max_pool1d(
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
     options = (per_axis(dilation, 1), ceil_mode)
-    return apply(_pool(ops.MaxPool1d, kernel_size, stride, padding, *options), name, input)
+    return apply(pool(ops.MaxPool1d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -198,7 +199,7 @@ def max_pool2d(
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
     options = (per_axis(dilation, 2), ceil_mode)
-    return apply(_pool(ops.MaxPool2d, kernel_size, stride, padding, *options), name, input)
+    return apply(pool(ops.MaxPool2d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -218,7 +219,7 @@ def avg_pool1d(
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
     options = (ceil_mode, count_include_pad)
-    return apply(_pool(ops.AvgPool1d, kernel_size, stride, padding, *options), name, input)
+    return apply(pool(ops.AvgPool1d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
@@ -238,24 +239,34 @@ def avg_pool2d(
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
     options = (ceil_mode, count_include_pad)
-    return apply(_pool(ops.AvgPool2d, kernel_size, stride, padding, *options), name, input)
+    return apply(pool(ops.AvgPool2d, kernel_size, stride, padding, *options), name, input)
 
 
 @on_the_users_line
-def pad(input: Tensor, padding: Sides, value: float = 0.0, *, name: str | None = None) -> Tensor:
-    """Surround the images of input[N, C, H, W] by `value`.
+def pad(
+    input: Tensor,
+    padding: Sides,
+    mode: Mode = "constant",
+    value: float = 0.0,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Surround the maps of input[N, C, L] or input[N, C, H, W].
 
     Args:
-        input: [N, C, H, W].
-        padding: One number, (height, width), or (top, left, bottom, right); this is not the
-            order of torch's `pad`.
+        input: [N, C, L] or [N, C, H, W].
+        padding: One number, one per spatial dimension, or one per side: (left, right), or (top,
+            left, bottom, right), which is not the order of torch's `pad`.
+        mode: "constant" for `value`; "reflect" mirrors a map at its outermost elements,
+            "replicate" repeats these, "circular" goes on at the other end.
         value: What to pad with; may be an infinity.
         name: Name of the value.
 
     Raises:
-        RankError, InvalidAttribute: with the user's line.
+        RankError, ShapeError, InvalidAttribute: with the user's line.
     """
-    return apply(ops.Pad(per_side(padding, 2), number(value)), name, input)
+    rank = 1 if len(symbolic(input).shape) == 3 else 2
+    return apply(ops.Pad(per_side(padding, rank), number(value), mode), name, input)
 
 
 def _conv(
@@ -280,7 +291,10 @@ def _conv(
     return replace(conv, padding=sides)
 
 
-def _pool(op: type[ops.Pooling], kernel_size: Any, stride: Any, padding: Any, *options: Any) -> Op:
+def pool(
+    op: type[ops.Pooling], kernel_size: Any, stride: Any, padding: Any, *options: Any
+) -> ops.Pooling:
+    """A pool from the short forms of its window; the stride defaults to the window."""
     size = per_axis(kernel_size, op.rank)
     step = size if stride is None else per_axis(stride, op.rank)
     return op(size, step, per_side(padding, op.rank), *options)

@@ -58,6 +58,8 @@ class Op(ABC):
 
     name: ClassVar[str]
     kind: ClassVar[OpKind]
+    # Whether nodes of equal op and operands are one computation. Random draws are not.
+    pure: ClassVar[bool] = True
     registry: ClassVar[dict[str, type[Op]]] = {}
 
     def __init_subclass__(cls) -> None:

@@ -8,12 +8,17 @@ from typing import Any
 
 from graphcnn.errors import InvalidAttribute, UnknownModel, shown
 from graphcnn.ir.graph import Graph
-from graphcnn.models.alexnet import alexnet, alexnet_2012
+from graphcnn.models.alexnet import alexnet, alexnet_2012, alexnet_ungrouped
+from graphcnn.models.autoencoder import conv_autoencoder, deep_autoencoder
 from graphcnn.models.densenet import densenet121
 from graphcnn.models.lenet import lenet, mnist_sample
 from graphcnn.models.mobilenet import mobilenet_v2
+from graphcnn.models.published import PUBLISHED, Published
 from graphcnn.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from graphcnn.models.squeezenet import squeezenet1_1
+from graphcnn.models.tcn import tcn
+from graphcnn.models.unet import unet, unet_bilinear, unet_bn
+from graphcnn.models.vae import vae, vae_conv, vanilla_vae
 from graphcnn.models.vgg import (
     vgg11,
     vgg11_bn,
@@ -24,6 +29,7 @@ from graphcnn.models.vgg import (
     vgg19,
     vgg19_bn,
 )
+from graphcnn.models.wavenet import wavenet
 
 MODELS: dict[str, Callable[..., Graph]] = {
     build.__name__: build
@@ -32,15 +38,22 @@ MODELS: dict[str, Callable[..., Graph]] = {
         *(vgg11, vgg13, vgg16, vgg19),
         *(vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn),
         *(resnet18, resnet34, resnet50, resnet101, resnet152),
-        *(alexnet_2012, alexnet, squeezenet1_1, densenet121, mobilenet_v2),
+        *(alexnet_2012, alexnet_ungrouped, alexnet, squeezenet1_1, densenet121, mobilenet_v2),
+        *(unet, unet_bn, unet_bilinear, deep_autoencoder, conv_autoencoder),
+        *(vae, vae_conv, vanilla_vae, tcn, wavenet),
     )
 }
 
 __all__ = [
     "MODELS",
+    "PUBLISHED",
+    "Published",
     "alexnet",
     "alexnet_2012",
+    "alexnet_ungrouped",
     "build",
+    "conv_autoencoder",
+    "deep_autoencoder",
     "densenet121",
     "lenet",
     "mnist_sample",
@@ -51,6 +64,13 @@ __all__ = [
     "resnet101",
     "resnet152",
     "squeezenet1_1",
+    "tcn",
+    "unet",
+    "unet_bilinear",
+    "unet_bn",
+    "vae",
+    "vae_conv",
+    "vanilla_vae",
     "vgg11",
     "vgg11_bn",
     "vgg13",
@@ -59,6 +79,7 @@ __all__ = [
     "vgg16_bn",
     "vgg19",
     "vgg19_bn",
+    "wavenet",
 ]
 
 

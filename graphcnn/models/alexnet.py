@@ -14,6 +14,8 @@ from graphcnn.frontend.spatial import max_pool2d
 from graphcnn.ir.graph import Graph
 from graphcnn.models.layers import classifier, conv, image, linear
 
+_FEATURES = 4096
+
 
 def alexnet_2012(
     batch: int = 1, dtype: str = "float32", *, size: int = 227, classes: int = 1000, seed: int = 0
@@ -22,14 +24,14 @@ def alexnet_2012(
 
     Its two towers are groups. The paper prints a size of 224, which its first layer does not fit.
     """
-    h = gx.relu(conv(image(batch, size, dtype), "conv1", 96, 11, 4), name="relu1")
-    h = max_pool2d(_paper_norm(h, "norm1"), 3, 2, name="pool1")
-    h = gx.relu(conv(h, "conv2", 256, 5, 1, 2, groups=2), name="relu2")
-    h = max_pool2d(_paper_norm(h, "norm2"), 3, 2, name="pool2")
-    h = gx.relu(conv(h, "conv3", 384, 3, 1, 1), name="relu3")
-    h = gx.relu(conv(h, "conv4", 384, 3, 1, 1, groups=2), name="relu4")
-    h = gx.relu(conv(h, "conv5", 256, 3, 1, 1, groups=2), name="relu5")
-    return _top("alexnet_2012", h, classes, seed)
+    return _of_2012("alexnet_2012", 2, batch, dtype, size, classes, seed)
+
+
+def alexnet_ungrouped(
+    batch: int = 1, dtype: str = "float32", *, size: int = 227, classes: int = 1000, seed: int = 0
+) -> Graph:
+    """AlexNet of 2012 as one tower: every filter reads all channels."""
+    return _of_2012("alexnet_ungrouped", 1, batch, dtype, size, classes, seed)
 
 
 def alexnet(
@@ -51,10 +53,23 @@ def alexnet(
     return _top("alexnet", h, classes, seed)
 
 
+def _of_2012(
+    name: str, towers: int, batch: int, dtype: str, size: int, classes: int, seed: int
+) -> Graph:
+    h = gx.relu(conv(image(batch, size, dtype), "conv1", 96, 11, 4), name="relu1")
+    h = max_pool2d(_paper_norm(h, "norm1"), 3, 2, name="pool1")
+    h = gx.relu(conv(h, "conv2", 256, 5, 1, 2, groups=towers), name="relu2")
+    h = max_pool2d(_paper_norm(h, "norm2"), 3, 2, name="pool2")
+    h = gx.relu(conv(h, "conv3", 384, 3, 1, 1), name="relu3")
+    h = gx.relu(conv(h, "conv4", 384, 3, 1, 1, groups=towers), name="relu4")
+    h = gx.relu(conv(h, "conv5", 256, 3, 1, 1, groups=towers), name="relu5")
+    return _top(name, h, classes, seed)
+
+
 def _top(name: str, h: Tensor, classes: int, seed: int) -> Graph:
     h = gx.flatten(max_pool2d(h, 3, 2, name="pool5"), name="flatten")
     for number in (6, 7):
-        h = linear(gx.dropout(h, name=f"dropout{number}"), f"fc{number}", 4096)
+        h = linear(gx.dropout(h, name=f"dropout{number}"), f"fc{number}", _FEATURES)
         h = gx.relu(h, name=f"relu{number}")
     return classifier(name, linear(h, "fc8", count(classes, "classes", 1)), seed)
 

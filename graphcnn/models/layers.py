@@ -1,4 +1,4 @@
-"""Layers of an image classifier that bring their own parameters.
+"""Layers that bring their own parameters.
 
 Parameters are called as in torch's modules: NODE.weight, NODE.bias and, of a batch norm,
 NODE.running_mean and NODE.running_var. They are created in the order of torch's `state_dict`.
@@ -6,20 +6,22 @@ NODE.running_mean and NODE.running_var. They are created in the order of torch's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from graphcnn.arguments import count
 from graphcnn.frontend import Tensor, graph, input, param
 from graphcnn.frontend import functional as gx
-from graphcnn.frontend.spatial import conv2d
+from graphcnn.frontend.spatial import Sides, conv1d, conv2d, conv_transpose2d
 from graphcnn.ir.graph import Graph
 from graphcnn.ir.he_weights import with_he_weights
 
 
-def image(batch: int, size: int, dtype: str) -> Tensor:
-    """The input: square images in three colours, [batch, 3, size, size]."""
+def image(batch: int, size: int, dtype: str, channels: int = 3) -> Tensor:
+    """The input: square images in three colours, [batch, 3, size, size], or of other channels."""
     size = count(size, "size", 1)
-    return input("image", (count(batch, "batch", 1), 3, size, size), dtype)
+    return input("image", (count(batch, "batch", 1), channels, size, size), dtype)
 
 
 def conv(
@@ -28,7 +30,7 @@ def conv(
     channels: int,
     kernel: int,
     stride: int = 1,
-    padding: int = 0,
+    padding: Sides = 0,
     *,
     groups: int = 1,
     bias: bool = True,
@@ -38,6 +40,29 @@ def conv(
     weight = param(f"{name}.weight", (channels, depth, kernel, kernel), input.dtype)
     shift = param(f"{name}.bias", (channels,), input.dtype) if bias else None
     return conv2d(input, weight, shift, stride, padding, groups=groups, name=name)
+
+
+def causal_conv(input: Tensor, name: str, channels: int, kernel: int, dilation: int = 1) -> Tensor:
+    """A convolution of a sequence whose last tap reads the present, the others the past."""
+    weight = param(f"{name}.weight", (channels, input.shape[1], kernel), input.dtype)
+    shift = param(f"{name}.bias", (channels,), input.dtype)
+    past = (kernel - 1) * dilation
+    return conv1d(input, weight, shift, padding=(past, 0), dilation=dilation, name=name)
+
+
+def transposed_conv(
+    input: Tensor,
+    name: str,
+    channels: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int = 0,
+    output_padding: int = 0,
+) -> Tensor:
+    """A transposed convolution with square filters, as many as `channels`."""
+    weight = param(f"{name}.weight", (input.shape[1], channels, kernel, kernel), input.dtype)
+    shift = param(f"{name}.bias", (channels,), input.dtype)
+    return conv_transpose2d(input, weight, shift, stride, padding, output_padding, name=name)
 
 
 def norm(input: Tensor, name: str, variance: float | None = None) -> Tensor:
@@ -63,5 +88,10 @@ def linear(input: Tensor, name: str, features: int) -> Tensor:
 
 
 def classifier(name: str, scores: Tensor, seed: int) -> Graph:
-    """The network from the image to the softmax of the scores [N, classes], with He weights."""
-    return with_he_weights(graph(name, gx.softmax(scores, name="softmax")), seed)
+    """The network from the image to the softmax of the scores [N, classes, ...]."""
+    return network(name, gx.softmax(scores, name="softmax"), seed)
+
+
+def network(name: str, outputs: Tensor | Sequence[Tensor], seed: int) -> Graph:
+    """The network that computes the outputs, with He weights."""
+    return with_he_weights(graph(name, outputs), seed)

@@ -39,16 +39,17 @@ class Numbers(StrEnum):
 FLOAT, INTEGER = Numbers
 
 
-def is_integer(value: object, least: int) -> bool:
-    """Whether `value` is an int, and of no subclass such as bool, in [least, 2^31)."""
-    return type(value) is int and least <= value <= _LARGEST
+def is_integer(value: object, least: int, most: int = _LARGEST) -> bool:
+    """Whether `value` is an int, and of no subclass such as bool, in [least, most]."""
+    return type(value) is int and least <= value <= most
 
 
-def check_integer(op: Op, field: str, least: int) -> None:
-    """Raise InvalidAttribute unless the attribute is an integer of at least `least`."""
+def check_integer(op: Op, field: str, least: int, most: int = _LARGEST) -> None:
+    """Raise InvalidAttribute unless the attribute is an integer in [least, most]."""
     value = getattr(op, field)
-    if not is_integer(value, least):
-        raise _invalid(op, field, value, f"an integer of at least {least}", least)
+    if not is_integer(value, least, most):
+        below = f" and at most {most}" if most != _LARGEST else ""
+        raise _invalid(op, field, value, f"an integer of at least {least}{below}", least)
 
 
 def check_integers(op: Op, field: str, length: int, least: int) -> None:

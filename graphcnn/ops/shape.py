@@ -1,9 +1,9 @@
-"""Ops that compute nothing: flatten, reshape, dropout, concat, pad."""
+"""Ops that compute nothing, and those of them that keep their operands' elements in order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isinf, prod
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -15,14 +15,10 @@ from graphcnn.ops.checks import (
     FLOAT,
     check_dim,
     check_integer,
-    check_integers,
     check_number,
     check_operands,
-    check_range,
-    check_rank,
     is_integer,
 )
-from graphcnn.ops.window import layout
 
 
 class Movement(Op):
@@ -34,17 +30,17 @@ class Movement(Op):
         """A copy."""
         return Cost(reads=sum(type.size for type in inputs), writes=output.size)
 
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """The operands' errors, moved alike."""
+        return self.reference(*errors)
+
 
 class View(Movement):
     """An op whose value is another name for its operand's elements, in the same order."""
 
     kind: ClassVar[OpKind] = OpKind.VIEW
-
-    def error(
-        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-    ) -> Array:
-        """The operand's error, reshaped."""
-        return errors[0].reshape(output.shape)
 
 
 @dataclass(frozen=True)
@@ -181,48 +177,3 @@ class Concat(Movement):
     def reference(self, *inputs: Array) -> Array:
         """A concatenation."""
         return np.concatenate(inputs, axis=self.dim)
-
-    def error(
-        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-    ) -> Array:
-        """The operands' errors, side by side."""
-        return np.concatenate(errors, axis=self.dim)
-
-
-@dataclass(frozen=True)
-class Pad(Movement):
-    """x[N, C, H, W] surrounded by `value`; padding is (top, left, bottom, right)."""
-
-    name: ClassVar[str] = "pad"
-    padding: tuple[int, int, int, int]
-    value: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_integers(self, "padding", 4, 0)
-        check_number(self, "value", infinite=True)
-
-    def infer(self, *inputs: TensorType) -> TensorType:
-        """[N, C, H + top + bottom, W + left + right]; raises RankError, or InvalidAttribute for a
-        value beyond the dtype's range."""
-        check_operands(self, inputs, input=FLOAT)
-        (x,) = inputs
-        check_rank(self, "input", x, layout(2))
-        check_range(self, "value", x.dtype)
-        top, left, bottom, right = self.padding
-        height, width = x.shape[2] + top + bottom, x.shape[3] + left + right
-        return x.with_shape((*x.shape[:2], height, width))
-
-    def reference(self, *inputs: Array) -> Array:
-        """Constant padding."""
-        return self._surround(inputs[0], self.value)
-
-    def error(
-        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
-    ) -> Array:
-        """The operand's error; around it, the rounding of `value`."""
-        return self._surround(errors[0], 0.0 if isinf(self.value) else unit * abs(self.value))
-
-    def _surround(self, x: Array, value: float) -> Array:
-        top, left, bottom, right = self.padding
-        sides = ((0, 0), (0, 0), (top, bottom), (left, right))
-        return np.pad(x, sides, constant_values=value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
@@ -11,17 +11,29 @@ from typing import ClassVar
 
 from graphcnn.errors import GraphCNNError
 from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal
+from graphcnn.ir.op import Op
 from graphcnn.ops import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptivePool,
     Add,
+    Amax,
     Anchor,
     Arithmetic,
     AvgPool,
+    AvgPool1d,
     AvgPool2d,
     Concat,
     Conv,
     Flatten,
     GlobalAvgPool2d,
     MaxPool,
+    MaxPool1d,
+    MaxPool2d,
+    Mean,
     Mul,
     Pad,
     Reshape,
@@ -30,13 +42,21 @@ from graphcnn.ops.activation import Sigmoid, Silu
 from graphcnn.passes.base import Pass
 from graphcnn.passes.rewrite import Change, Rewrite, apply_rules, new_name
 
+# The pool whose windows, of a given size and stride, are those of an adaptive pool.
+PLAIN: dict[type[Op], Callable[[tuple[int, ...], tuple[int, ...]], Op]] = {
+    AdaptiveAvgPool1d: AvgPool1d,
+    AdaptiveAvgPool2d: AvgPool2d,
+    AdaptiveMaxPool1d: MaxPool1d,
+    AdaptiveMaxPool2d: MaxPool2d,
+}
+
 
 @dataclass(frozen=True)
 class Canonicalize(Pass):
     """x * sigmoid(x) -> silu(x); constant operands on the right; conv + constant per channel ->
-    bias; pad + conv or pool -> padding; a pool over the whole map -> global_avg_pool2d; a reshape
-    that flattens -> flatten; `ceil_mode` only where it adds a window; a concat of what another
-    concat holds already -> a concat of that one.
+    bias; pad + conv or pool -> padding; an adaptive pool -> a pool where its windows are alike; the
+    mean of a whole map -> global_avg_pool2d; a reshape that flattens -> flatten; `ceil_mode` only
+    where it adds a window; a concat of what another concat holds already -> a concat of that one.
 
     Given:
         graph g {
@@ -74,6 +94,7 @@ class Canonicalize(Pass):
             param_on_the_right,
             partial(bias, taken=log.names),
             padding,
+            plain_pool,
             global_average,
             flatten,
             floor_mode,
@@ -155,8 +176,9 @@ def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
             return Refusal(Canonicalize.name, node.name, because, (pad.name,))
         case _:
             return None
-    if pad.op.value != own:
-        because = f"it pads with {own}, and '{pad.name}' with {pad.op.value}"
+    if pad.op.mode != "constant" or pad.op.value != own:
+        other = pad.op.value if pad.op.mode == "constant" else f"mode '{pad.op.mode}'"
+        because = f"it pads with {own}, and '{pad.name}' with {other}"
         return Refusal(Canonicalize.name, node.name, because, (pad.name,))
     if not graph.sole_user(pad.name):
         return _read_elsewhere(node, pad.name, graph)
@@ -169,6 +191,26 @@ def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
         return Refusal(Canonicalize.name, node.name, error.what, (pad.name,))
     padded = replace(node, op=op, inputs=operands)
     return Rewrite(f"pads by itself; '{pad.name}' goes", {node.name: padded, pad.name: node.name})
+
+
+def plain_pool(node: Node, graph: Graph) -> Rewrite | None:
+    """adaptive_pool(x) -> pool(x) where the output's sizes divide the input's; of a whole map, its
+    largest element or its mean."""
+    if not isinstance(node.op, AdaptivePool):
+        return None
+    sizes, windows = graph.type_of(node.inputs[0]).shape[2:], node.op.output_size
+    if any(size % count for size, count in zip(sizes, windows, strict=True)):
+        return None
+    op: Op
+    if set(windows) == {1}:
+        whole = tuple(range(2, 2 + len(sizes)))
+        largest = isinstance(node.op, AdaptiveMaxPool)
+        op = Amax(whole, keepdim=True) if largest else Mean(whole, keepdim=True)
+        op = GlobalAvgPool2d() if isinstance(node.op, AdaptiveAvgPool2d) else op
+        return Rewrite("its window is the whole map", {node.name: replace(node, op=op)})
+    kernel = tuple(size // count for size, count in zip(sizes, windows, strict=True))
+    op = PLAIN[type(node.op)](kernel, kernel)
+    return Rewrite("its windows are alike", {node.name: replace(node, op=op)})
 
 
 def global_average(node: Node, graph: Graph) -> Rewrite | None:

@@ -17,7 +17,7 @@ from typing import ClassVar
 from graphcnn.analysis import dag
 from graphcnn.errors import InvalidAttribute, shown
 from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, outline
-from graphcnn.ops import Arithmetic, Conv, GlobalAvgPool2d, Pooling
+from graphcnn.ops import AdaptivePool, Arithmetic, Conv, GlobalAvgPool2d, Pooling
 from graphcnn.passes.base import Pass
 from graphcnn.passes.demands import Demands, Names, groups
 from graphcnn.passes.gates import gate
@@ -249,7 +249,8 @@ def _is_candidate(node: Node, graph: Graph) -> bool:
     """Whether a node is of a kind that a chain takes, or nearly."""
     if isinstance(node.op, Conv):
         return 1 < node.op.groups == graph.type_of(node.inputs[0]).shape[1]
-    return node.op.kind <= OpKind.BROADCAST or isinstance(node.op, Pooling | GlobalAvgPool2d)
+    pools = AdaptivePool | GlobalAvgPool2d | Pooling
+    return node.op.kind <= OpKind.BROADCAST or isinstance(node.op, pools)
 
 
 def _outside(node: Node, names: set[str], graph: Graph) -> tuple[str, ...]:

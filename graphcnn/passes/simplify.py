@@ -13,12 +13,19 @@ from graphcnn.ir.evaluate import weights
 from graphcnn.ops import (
     Arithmetic,
     Concat,
+    Expand,
     GlobalAvgPool2d,
     Pad,
+    Permute,
+    PixelShuffle,
+    PixelUnshuffle,
     Pooling,
     Reshape,
+    Roll,
+    Slice,
 )
 from graphcnn.ops.activation import LeakyRelu, Relu
+from graphcnn.ops.strided import END
 from graphcnn.passes.base import Pass
 from graphcnn.passes.rewrite import Rewrite, apply_rules, substitute
 
@@ -92,6 +99,14 @@ def _equal_operand(node: Node, graph: Graph) -> str | None:
             return x
         case Pad() | GlobalAvgPool2d():
             return x
+        case Permute(dims) if dims == tuple(sorted(dims)):
+            return x
+        case Slice(dim, start, stop, step) if dim > 0 or (start, stop, step) == (0, END, 1):
+            return x
+        case Expand(keeps_first=True) | PixelShuffle(1) | PixelUnshuffle(1):
+            return x
+        case Roll(shifts) if not any(shifts):
+            return x
         case Concat() if len(node.inputs) == 1:
             return x
         case Pooling(kernel_size=taps) if set(taps) == {1}:
@@ -122,7 +137,11 @@ def fold_constant(node: Node, graph: Graph) -> Rewrite | Refusal | None:
     underflow: what the graph says, and what torch computes.
     """
     params = [graph.param_by_name[name] for name in node.inputs if graph.is_param(name)]
-    if len(params) < len(node.inputs) or any(param.data is None for param in params):
+    if (
+        not node.op.pure
+        or len(params) < len(node.inputs)
+        or any(param.data is None for param in params)
+    ):
         return None
     room = max(SMALL_CONSTANT_BYTES, sum(param.type.nbytes for param in params))
     if node.type.nbytes > room:
@@ -152,7 +171,8 @@ def _without_twins(graph: Graph, log: CompileLog) -> Graph:
         operands = [twins.get(name, name) for name in node.inputs]
         if isinstance(node.op, Arithmetic) and node.op.commutative:
             operands.sort()
-        twin = first.setdefault((node.op, *operands), node.name)
+        apart = () if node.op.pure else (node.name,)
+        twin = first.setdefault((node.op, *operands, *apart), node.name)
         if twin != node.name:
             twins[node.name] = twin
             log.did(Simplify.name, node.name, f"computes the same as '{twin}'")

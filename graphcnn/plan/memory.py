@@ -81,8 +81,8 @@ def _share_in_place(lowered: Lowered, ranges: dict[str, LiveRange]) -> dict[str,
 
 
 def check_sharing(plan: Plan) -> None:
-    """Check that no step writes over what it reads, except in place, and that of two values in one
-    buffer that share elements one is a part of the other.
+    """Check that no step writes over what it reads, except in place, and that of two values that
+    steps write to one buffer one is a part of the other where they share elements.
 
     What a step overwrites for later steps shows when they read it; this may not, where few
     programs happen to read first.
@@ -118,7 +118,9 @@ def _check_parts(plan: Plan) -> None:
         end = at.buffer.offset + at.reach
         ends[at.buffer.name] = max(end, ends.get(at.buffer.name, 0))
     holders = {buffer: np.full(end, -1) for buffer, end in ends.items()}
-    places = sorted(plan.locations.items(), key=lambda item: item[1].type.size)
+    written = {step.node for step in plan.steps} & plan.locations.keys()
+    places = [(name, plan.locations[name]) for name in written]
+    places.sort(key=lambda item: (item[1].type.size, item[0]))
     names, sizes = [*dict(places)], [at.type.size for _, at in places]
     for number, (name, at) in enumerate(places):
         holder = holders[at.buffer.name]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from graphcnn.analysis import ReceptiveField, receptive_fields
 from graphcnn.ir import Graph, inline, node_cost, verify
+from graphcnn.ops import BatchNorm
 from graphcnn.report.result import Result
 from graphcnn.report.tables import Table
+
+if TYPE_CHECKING:
+    from graphcnn.models import Published
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +31,64 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class Inspection(Result):
-    """A network's nodes and totals; `macs` count one multiply-accumulate per weight use."""
+    """A network's nodes and totals.
+
+    Attributes:
+        network: Its name.
+        inputs: Its inputs, with types.
+        rows: Its nodes.
+        params: Elements of the params that are trained.
+        statistics: Elements of the params that are running statistics of a batch norm.
+        macs: One multiply-accumulate per weight use.
+        fingerprint: Of the graph.
+        published: What a source says of it.
+    """
 
     network: str
     inputs: tuple[str, ...]
     rows: tuple[NodeFacts, ...]
     params: int
+    statistics: int
     macs: int
     fingerprint: str
+    published: Published | None = None
 
     def tables(self) -> tuple[Table, ...]:
-        """Every node, and the totals."""
+        """Every node, the totals, and the published figures."""
         rows = (
             (
                 row.name,
                 _short(row.op),
-                row.type,
+                self._shape(row.type),
                 self._seen(row),
                 f"{row.params:,}",
                 f"{row.macs:,}",
             )
             for row in self.rows
         )
-        total = ("total", "", "", "", f"{self.params:,}", f"{self.macs:,}")
         title = f"{self.network}({', '.join(self.inputs)}), fingerprint {self.fingerprint}"
         columns = ("node", "operator", "output", "receptive field", "parameters", "MACs")
-        several = "The receptive field has a line per input, in the order of the title."
-        notes = (several,) if len(self.inputs) > 1 else ()
-        return (Table(title, columns, (*rows, total), words=3, notes=notes),)
+        notes = []
+        if len(self.inputs) > 1:
+            notes.append("The receptive field has a line per input, in the order of the title.")
+        if self.published:
+            notes.append(f"Published, of one input: {self.published.source}.")
+        return (Table(title, columns, (*rows, *self._totals()), words=2, notes=tuple(notes)),)
+
+    def _totals(self) -> list[tuple[str, ...]]:
+        totals = [("total", f"{self.params:,}", f"{self.macs:,}")]
+        if self.statistics:
+            totals.append(("running statistics", f"{self.statistics:,}", ""))
+        if known := self.published:
+            macs = f"{known.macs:,}" if known.unit == 1 else f"{known.macs // 10**6:,} M"
+            totals.append(("published", f"{known.params:,}", macs))
+        return [(name, "", "", "", params, macs) for name, params, macs in totals]
+
+    def _shape(self, type: str) -> str:
+        """A type as "1x64x111x111", with its dtype if that is not the one of the first input."""
+        dtype, _, sizes = type.rstrip("]").partition("[")
+        shape = sizes.replace(",", "x") or "scalar"
+        return shape if self.inputs and f": {dtype}[" in self.inputs[0] else f"{dtype} {shape}"
 
     def _seen(self, row: NodeFacts) -> str:
         """The sizes of a node's fields, a line per input."""
@@ -94,11 +129,15 @@ def inspect(graph: Graph) -> Inspection:
         )
         for node in flat.nodes
     )
+    normed = (node.inputs[1:3] for node in flat.nodes if isinstance(node.op, BatchNorm))
+    statistics = {name for names in normed for name in names}
+    sizes = {param.name: param.type.size for param in graph.params}
     return Inspection(
         graph.name,
         tuple(map(str, graph.inputs)),
         rows,
-        sum(param.type.size for param in graph.params),
+        sum(size for name, size in sizes.items() if name not in statistics),
+        sum(size for name, size in sizes.items() if name in statistics),
         sum(row.macs for row in rows),
         graph.fingerprint,
     )

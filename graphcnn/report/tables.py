@@ -60,7 +60,8 @@ def _grid(table: Table) -> list[str]:
         max(_longest(column[:1], str.split), _longest(column[1:], str.splitlines))
         for column in by_column[words:]
     ]
-    room = WIDTH - sum(numbers) - _GAP * len(columns)
+    # The rule is one longer than the last column.
+    room = WIDTH - sum(numbers) - _GAP * (len(columns) - 1) - 1
     parts = [_longest(column, _parts) for column in by_column[:words]]
     lines = [_longest(column, str.splitlines) for column in by_column[:words]]
     least = _largest(room, lambda limit: [min(part, max(limit, _SHORTEST)) for part in parts])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from graphcnn.ir import Graph, OpKind, Value
-from graphcnn.ops import Linear
+from collections.abc import Mapping
+
+from graphcnn.ir import Graph, Node, OpKind, Value
+from graphcnn.ops import Linear, Strided
 from graphcnn.plan import Buffer, Location
 
 
@@ -28,25 +30,57 @@ def locate(graph: Graph) -> dict[str, Location]:
     Maps [N, C, sizes] are stored channels last, except those the caller sees and those that a
     flatten or reshape reads or a linear layer, with what is fused to it, touches: these are
     row-major, so that the caller's tensors need no conversion, a reshape is an alias and a linear
-    layer sees a matrix. Kernels read and write either through strides.
+    layer sees a matrix. Kernels read and write either through strides. So a slice, or another
+    strided view, lies in its operand's memory, unless it has to be row-major and is not there.
     """
     row_major = {value.name for value in graph.inputs} | set(graph.outputs)
     for node in graph.nodes:
         op = node.members[0].op
         if op.kind is OpKind.VIEW or isinstance(op, Linear):
             row_major |= {*node.inputs, *(value.name for value in node.outputs)}
+    for node in reversed(graph.nodes):
+        if node.name in row_major and _keeps_order(node, graph):
+            row_major.add(node.inputs[0])
     locations: dict[str, Location] = {}
     for value in graph.inputs:
         locations[value.name] = _own(value, row_major=True)
     for node in graph.nodes:
         for value in node.outputs:
-            if node.op.kind is OpKind.VIEW and node.inputs[0] in locations:
-                source = locations[node.inputs[0]].buffer
-                location = Location(source, value.type, contiguous(value.type.shape))
-            else:
-                location = _own(value, row_major=value.name in row_major)
-            locations[value.name] = location
+            placed = within(node, locations)
+            wanted = value.name in row_major
+            if placed is None or (wanted and not _is_row_major(value.type.shape, placed.strides)):
+                placed = _own(value, row_major=wanted)
+            locations[value.name] = placed
     return locations
+
+
+def within(node: Node, locations: Mapping[str, Location]) -> Location | None:
+    """Where a view's value lies in its operand's memory; None where it does not."""
+    source = locations.get(node.inputs[0]) if node.inputs else None
+    if source is None:
+        return None
+    if isinstance(node.op, Strided):
+        skipped, strides = node.op.place(source.type.shape, source.strides)
+        buffer = Buffer(source.buffer.name, source.buffer.offset + skipped)
+        return Location(buffer, node.type, strides)
+    if node.op.kind is OpKind.VIEW:
+        return Location(source.buffer, node.type, contiguous(node.type.shape))
+    return None
+
+
+def _keeps_order(node: Node, graph: Graph) -> bool:
+    """Whether it is a strided view that is row-major where its operand is, as an unsqueeze."""
+    if not isinstance(node.op, Strided):
+        return False
+    shape = graph.type_of(node.inputs[0]).shape
+    _, strides = node.op.place(shape, contiguous(shape))
+    return _is_row_major(node.type.shape, strides)
+
+
+def _is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether elements follow one another in row-major order."""
+    steps = zip(shape, strides, contiguous(shape), strict=True)
+    return all(size == 1 or stride == wanted for size, stride, wanted in steps)
 
 
 def _own(value: Value, *, row_major: bool) -> Location:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -176,6 +177,28 @@ def _avg_pool(op: ops.AvgPool) -> Torch:
     return lambda x: function(pad(x), *options)
 
 
+def _adaptive_pool(op: ops.AdaptivePool) -> Torch:
+    function = getattr(F, op.name)
+    return lambda x: function(x, op.output_size)
+
+
+def _interpolate(op: ops.Interpolate) -> Torch:
+    options: dict[str, Any] = {
+        "size": op.size or None,
+        "scale_factor": op.scale_factor or None,
+        "mode": op.mode,
+        "align_corners": op.align_corners if op.linear else None,
+        "recompute_scale_factor": op.recompute_scale_factor or None,
+    }
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        # On a CPU torch takes the means of a line in half precision.
+        wide = torch.float32 if x.device.type == "cpu" and x.dtype.itemsize == 2 else x.dtype
+        return F.interpolate(x.to(wide), **options).to(x.dtype)
+
+    return call
+
+
 def _softmax(function: Torch) -> Callable[[Any], Torch]:
     """torch rounds to half precision on the way unless it is asked for float32."""
 
@@ -201,6 +224,21 @@ def _local_response_norm(op: ops.LocalResponseNorm) -> Torch:
     return call
 
 
+def _pad(op: ops.Pad) -> Torch:
+    value = op.value if op.mode == "constant" else None
+    return lambda x: F.pad(x, _sides(op.padding), op.mode, value)
+
+
+def _random(op: ops.Random) -> Torch:
+    """By the reference: torch has no generator of these numbers on every device."""
+    return lambda x: torch.from_numpy(op.reference(np.broadcast_to(0.0, x.shape))).to(x)
+
+
+def _slice(op: ops.Slice) -> Torch:
+    kept = (slice(None),) * op.dim + (slice(op.start, op.stop, op.step),)
+    return lambda x: x[kept]
+
+
 def _arithmetic(op: ops.Arithmetic) -> Torch:
     """torch's function of the op's name, in float32 where a number beside half precision is."""
     function: Torch = getattr(torch, op.name)
@@ -215,6 +253,7 @@ def _arithmetic(op: ops.Arithmetic) -> Torch:
 
 
 TABLE: dict[type, Callable[[Any], Torch]] = {
+    ops.AdaptivePool: _adaptive_pool,
     ops.Unary: _unary,
     ops.activation.Softsign: _unary_in_float32,
     ops.elementary.Pow: _unary_in_float32,
@@ -226,14 +265,24 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Conv: _conv,
     ops.ConvTranspose: _conv_transpose,
     ops.Dropout: lambda op: lambda x: x,
+    ops.Expand: lambda op: lambda x: x.expand(op.shape),
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
+    ops.Interpolate: _interpolate,
     ops.Linear: lambda op: F.linear,
     ops.LocalResponseNorm: _local_response_norm,
     ops.LogSoftmax: _softmax(F.log_softmax),
     ops.MaxPool: _max_pool,
-    ops.Pad: lambda op: lambda x: F.pad(x, _sides(op.padding), value=op.value),
+    ops.Pad: _pad,
+    ops.Permute: lambda op: lambda x: x.permute(op.dims),
+    ops.PixelShuffle: lambda op: lambda x: F.pixel_shuffle(x, op.upscale_factor),
+    ops.PixelUnshuffle: lambda op: lambda x: F.pixel_unshuffle(x, op.downscale_factor),
+    ops.Random: _random,
     ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
+    ops.Roll: lambda op: lambda x: torch.roll(x, op.shifts, op.dims),
+    ops.Slice: _slice,
     ops.Softmax: _softmax(F.softmax),
+    ops.Squeeze: lambda op: lambda x: x.squeeze(op.dim),
+    ops.Unsqueeze: lambda op: lambda x: x.unsqueeze(op.dim),
 }

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from graphcnn.errors import InvalidAttribute, TooLarge, shown
-from graphcnn.ir import Chosen, Graph, Node, OpKind, Param, Refusal, TensorType
+from graphcnn.ir import Chosen, Graph, Node, Param, Refusal, TensorType
 from graphcnn.kernels import Choice, Launch, Policy, Problem, Refused, View, choices
 from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.plan import Buffer, Location, Lowered, Packing, Step
 from graphcnn.targets.device import Device
-from graphcnn.targets.layout import broadcast_strides, locate
+from graphcnn.targets.layout import broadcast_strides, locate, within
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import share
 
@@ -68,7 +68,7 @@ class Lowering:
 
     def is_alias(self, node: Node) -> bool:
         """Whether a node only names its operand's memory anew, so that no kernel runs."""
-        return node.op.kind is OpKind.VIEW and node.inputs[0] in self.locations
+        return self.locations.get(node.name) == within(node, self.locations)
 
     def operand(self, name: str, result: TensorType) -> View:
         """A value broadcast against `result`: stride 0 where it repeats.

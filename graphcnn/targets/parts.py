@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from graphcnn.ir import Graph, Node, Refusal, TensorType
+from graphcnn.ir import Graph, Node, OpKind, Refusal, TensorType
 from graphcnn.ops import Concat
 from graphcnn.plan import Buffer, Location
+from graphcnn.targets.layout import within
 
 RULE = "in place"
 # What kernels load and store at once where addresses are multiples of it.
@@ -55,6 +56,9 @@ def share(
                     refusals.append(Refusal(RULE, node.name, copied, (name,)))
                 else:
                     shared[name] = place
+    for node in graph.nodes:  # views go where their operands have gone
+        if own[node.name] == within(node, own):
+            shared[node.name] = within(node, shared) or own[node.name]
     return shared, tuple(reversed(refusals))
 
 
@@ -76,9 +80,12 @@ def _refusal(
     alone = own[name]
     if alone.buffer.name != name:
         return f"it is another name for the memory of '{alone.buffer.name}'"
-    for other, location in own.items():
-        if location.buffer.name == name != other:
-            return f"'{other}' is another name for its memory, which then has no gaps"
+    for node in graph.nodes:
+        if own[node.name].buffer.name == name != node.name:
+            if node.op.kind is OpKind.VIEW:
+                return f"'{node.name}' is another name for its memory, which then has no gaps"
+            if node.name in graph.outputs:
+                return f"the caller reads '{node.name}', a part of it"
     if shared[name] != alone:
         return f"it is a part of '{shared[name].buffer.name}' already"
     if len(alone.strides) > 4:

@@ -10,41 +10,54 @@ from graphcnn.kernels import (
     Policy,
     Refused,
     Stage,
+    View,
     avg_pool2d,
     by_rule,
     copy,
-    fill,
     global_avg_pool2d,
     local_response_norm,
     max_pool2d,
+    pad,
     pointwise,
+    random_normal,
+    random_uniform,
+    roll,
     softmax,
     stages,
 )
 from graphcnn.ops import (
+    AdaptivePool,
     Anchor,
     AvgPool,
     Concat,
     Dropout,
     Flatten,
     GlobalAvgPool2d,
+    Interpolate,
     LocalResponseNorm,
     LogSoftmax,
     MaxPool,
     Pad,
+    PixelShuffle,
+    PixelUnshuffle,
     Pooling,
+    RandomNormal,
+    RandomUniform,
     Reshape,
+    Roll,
     Softmax,
+    Strided,
 )
-from graphcnn.plan import Lowered
+from graphcnn.plan import Buffer, Lowered
 from graphcnn.targets.capability import check_capability
 from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of, supports
 from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.lowering import Lowering, as_image, view_of
+from graphcnn.targets.maps import adaptive_pool, resize
 from graphcnn.targets.pack import plain
-from graphcnn.targets.parts import part, parts
+from graphcnn.targets.parts import parts
 
 
 class TritonTarget:
@@ -126,8 +139,9 @@ def _pointwise(lowering: Lowering, node: Node) -> None:
     (stage,) = placed((step_of(node, {before: 0}, lowering.graph),), lowering)
     assert isinstance(stage, Stage)
     x, y = lowering.operand(before, node.type), lowering.view(node.name)
-    reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
-    reads = (x, *(view for view in reads if view.buffer != x.buffer))
+    views = dict.fromkeys(lowering.view(n) for n in node.inputs if n in lowering.locations)
+    # The memory of x counts once where all read it alike, which is when y may overwrite it.
+    reads = (x, *(view for view in views if view != lowering.view(before)))
     same = (x.strides, x.buffer.offset) == (y.strides, y.buffer.offset)
     same = same and before in lowering.locations
     lowering.emit(node, node.op.name, pointwise(x, y, (stage,)), reads, (y,), in_place=same)
@@ -179,6 +193,14 @@ def _softmax(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, node.op.name, launch, (x,), (y,))
 
 
+def _random(lowering: Lowering, node: Node) -> None:
+    draw = random_normal if isinstance(node.op, RandomNormal) else random_uniform
+    y = lowering.view(node.name)
+    # Not read, but kept until then: verification looks at every operand of a node.
+    reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
+    lowering.emit(node, node.op.name, draw(y, **vars(node.op)), reads, (y,))
+
+
 def _concat(lowering: Lowering, node: Node) -> None:
     """Copies of what is not there already."""
     for name, place in parts(node, lowering.graph, lowering.locations[node.name]):
@@ -190,11 +212,45 @@ def _concat(lowering: Lowering, node: Node) -> None:
 def _pad(lowering: Lowering, node: Node) -> None:
     assert isinstance(node.op, Pad)
     x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
-    top, left, *_ = node.op.padding
-    type = lowering.graph.type_of(node.inputs[0])
-    inside = view_of(part(lowering.locations[node.name], (0, 0, top, left), type))
-    lowering.emit(node, "fill", fill(y, node.op.value), (), (y,))
-    lowering.emit(node, "copy", copy(x, inside), (x,), (y,))
+    begins = tuple(before for before, _ in node.op.sides)
+    launch = pad(x, y, begins=begins, mode=node.op.mode, value=node.op.value)
+    lowering.emit(node, node.op.name, launch, (x,), (y,))
+
+
+def _roll(lowering: Lowering, node: Node) -> None:
+    assert isinstance(node.op, Roll)
+    x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
+    shifts = dict(zip(node.op.dims, node.op.shifts, strict=True))
+    lowering.emit(node, node.op.name, roll(x, y, shifts=shifts), (x,), (y,))
+
+
+def _pixels(lowering: Lowering, node: Node) -> None:
+    """A copy between two views of six dimensions, [N, C, H, r, W, r]."""
+    x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
+    if isinstance(node.op, PixelShuffle):
+        r = node.op.upscale_factor
+        launch = copy(_small(x, r), _large(y, r))
+    else:
+        assert isinstance(node.op, PixelUnshuffle)
+        r = node.op.downscale_factor
+        launch = copy(_large(x, r), _small(y, r))
+    lowering.emit(node, node.op.name, launch, (x,), (y,))
+
+
+def _small(view: View, r: int) -> View:
+    """Maps [N, C*r*r, H, W] as [N, C, H, r, W, r]."""
+    n, channels, height, width = view.shape
+    a, b, c, d = view.strides
+    shape, strides = (n, channels // (r * r), height, r, width, r), (a, b * r * r, c, b * r, d, b)
+    return View(view.buffer, shape, strides, view.dtype)
+
+
+def _large(view: View, r: int) -> View:
+    """Maps [N, C, H*r, W*r] as [N, C, H, r, W, r]."""
+    n, channels, height, width = view.shape
+    a, b, c, d = view.strides
+    shape, strides = (n, channels, height // r, r, width // r, r), (a, b, c * r, c, d * r, d)
+    return View(view.buffer, shape, strides, view.dtype)
 
 
 def _view(lowering: Lowering, node: Node) -> None:
@@ -204,16 +260,33 @@ def _view(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, "copy", copy(x, y), (), (y,))
 
 
+def _strided(lowering: Lowering, node: Node) -> None:
+    """A strided view of a param, or one that has to be row-major."""
+    assert isinstance(node.op, Strided)
+    x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
+    skipped, strides = node.op.place(x.shape, x.strides)
+    part = View(Buffer(x.buffer.name, x.buffer.offset + skipped), y.shape, strides, x.dtype)
+    lowering.emit(node, "copy", copy(part, y), (x,), (y,))
+
+
 # How an op, or a family of them, becomes steps; any other is a stage of a pointwise kernel.
 TABLE: dict[type, Callable[[Lowering, Node], None]] = {
+    AdaptivePool: adaptive_pool,
     Pooling: _pool,
     GlobalAvgPool2d: _global_pool,
+    Interpolate: resize,
     LocalResponseNorm: _local_response_norm,
     Softmax: _softmax,
     LogSoftmax: _softmax,
+    RandomNormal: _random,
+    RandomUniform: _random,
     Concat: _concat,
     Pad: _pad,
+    Roll: _roll,
+    PixelShuffle: _pixels,
+    PixelUnshuffle: _pixels,
     Dropout: _view,
     Flatten: _view,
     Reshape: _view,
+    Strided: _strided,
 }

@@ -126,6 +126,29 @@ def test_one_dimension_may_be_seen_whole() -> None:
     assert fields["linear"] == fields["concat"] == {"x": (Field(), None)}
 
 
+def test_fields_of_slices_and_paddings() -> None:
+    x = gx.input("x", (1, 2, 9, 12))
+    outputs = {
+        "slice": gx.slice(gx.slice(x, 2, -7, 8, 2), 3, 3, name="slice"),
+        "channels": gx.slice(x, 1, 1, name="channels"),
+        "constant": gx.pad(x, (2, 1, 0, 3), name="constant"),
+        "reflect": gx.pad(x, (2, 0, 0, 0), "reflect", name="reflect"),
+        "line": gx.pad(gx.reshape(x, (1, 2, 108)), (5, 0), name="line"),
+        "roll": gx.roll(x, (1, 1), (1, 3), name="roll"),
+        "permute": gx.permute(x, (0, 1, 3, 2), name="permute"),
+    }
+    fields = receptive_fields(gx.graph("g", list(outputs.values())))
+    assert {name: fields[name]["x"] for name in outputs} == {
+        "slice": (Field(1, 2, 2), Field(1, 1, 3)),
+        "channels": (Field(), Field()),
+        "constant": (Field(1, 1, -2), Field(1, 1, -1)),
+        "reflect": (None, Field()),
+        "line": (None, None),
+        "roll": (Field(), None),
+        "permute": (None, None),
+    }
+
+
 def test_branches_of_different_jumps_share_no_field() -> None:
     x = gx.input("x", (1, 2, 7, 8))
     w = np.ones((2, 2, 1, 4), np.float32)
@@ -221,3 +244,11 @@ def test_causal_networks_see_the_past() -> None:
     fields = receptive_fields(gx.graph("g", [h, w]))
     assert fields["tcn7"] == {"x": (Field(3061, 1, -3060),)}
     assert fields["wavenet29"] == {"x": (Field(3071, 1, -3070),)}
+
+
+def test_a_random_draw_sees_nothing():
+    x = gx.input("x", (1, 2, 8, 8))
+    graph = gx.graph("g", gx.max_pool2d(gx.random_normal(x, 1), 2) + gx.max_pool2d(x, 2))
+    fields = receptive_fields(graph)
+    assert fields["random_normal"] == {}
+    assert fields[graph.outputs[0]] == {"x": (Field(2, 2, 0),) * 2}

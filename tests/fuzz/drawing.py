@@ -168,7 +168,9 @@ class Wild(Drawing):
         if kind == 1:
             return gx.concat([x, *self.some(self.values)], self.integer(-2, 4))
         if kind == 2:
-            return gx.pad(x, self.sides(2), self.pick((0.0, INFINITY, -INFINITY, self.number())))
+            return gx.pad(
+                x, self.sides(2), value=self.pick((0.0, INFINITY, -INFINITY, self.number()))
+            )
         sizes = list(x.shape)
         if kind == 3 and sizes:
             sizes[self.integer(0, len(sizes) - 1)] = -1

@@ -59,7 +59,7 @@ def test_blanks_and_comments():
         ("relu(conv)", "relu(con)", errors.InvalidGraph, "not defined"),
         ("relu(conv)", "relu(pad)", errors.CyclicGraph, "depends on itself"),
         ("relu(conv)", "relu()", errors.InvalidGraph, "reads input"),
-        ("(1, 1, 1, 1), v", "(1, 1), v", errors.InvalidAttribute, "4 integers"),
+        ("(1, 1, 1, 1), v", "(1, 1, 1), v", errors.InvalidAttribute, "4 integers"),
         ("(1, 1, 1, 1), v", "import os, v", errors.ParseError, "value cannot be read"),
         ("padding=(1, 1, 1, 1), v", "v", errors.ParseError, "do not fit"),
         ("(1, 1, 1, 1), v", "(1, 1, 1, 1), padding=0, v", errors.ParseError, "given twice"),

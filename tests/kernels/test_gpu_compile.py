@@ -13,21 +13,28 @@ from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
     Half,
+    Places,
     Pool,
     Pressure,
     Stage,
     View,
+    adaptive_pool2d,
     avg_pool2d,
     conv2d,
     conv_pressure,
     copy,
+    cuda_traits,
     depthwise_conv2d,
-    fill,
     global_avg_pool2d,
+    interpolate,
     linear,
     local_response_norm,
     max_pool2d,
+    pad,
     pointwise,
+    random_normal,
+    random_uniform,
+    roll,
     softmax,
     stages,
 )
@@ -39,7 +46,7 @@ from tests.stand_in_gpu import SHARED_BYTES
 CAPABILITIES = (80, 90, 100)
 # Bytes per thread, by channels, pixels and reduction of a convolution's tile, and capability: what
 # an exponential that is accurate everywhere, and a relu that keeps the sign of zero, cost there.
-PARKED = {(128, 256, 64, 80): 24, (32, 64, 16, 90): 16}
+PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16}
 MAX2 = Pool("max", (2, 2))
 SILU = stage("silu")
 
@@ -67,7 +74,7 @@ def compiled(launch, capability):
     return binary
 
 
-def convolution(tile, dtype, tail, exports, *, channels, kernel, layout):
+def convolution(tile, dtype, tail, exports, *, channels, kernel, layout, stored=None):
     """3x3 or 7x7, padded, 256 output channels, batch 32, odd enough to need partial windows."""
     size, out_channels = 57, 256
     shapes = [(32, out_channels, size, size)]
@@ -78,7 +85,7 @@ def convolution(tile, dtype, tail, exports, *, channels, kernel, layout):
         shapes[-1] = (32, out_channels // 2, size, size)
     taps = kernel * kernel
     x = view((32, channels, size, size), dtype, layout)
-    outputs = [view(shapes[e], dtype, layout) for e in exports]
+    outputs = [view(shapes[e], dtype, stored or layout) for e in exports]
     launch = conv2d(
         x,
         view((out_channels, taps * channels), dtype),
@@ -102,50 +109,70 @@ def residual(dtype, layout="nhwc"):
 
 
 def hardest(pressure, dtype):
-    """The most demanding convolutions of each pressure: (tail, exports), layout, C, filter."""
+    """The most demanding convolutions of each pressure.
+
+    Tail and exports, layouts of what is read and stored, C, and the size of a filter.
+    """
     if pressure == Pressure.LOW:
         add = residual(dtype)
-        return [(((SILU,), (1,)), "nhwc", 128, 3), (((add, RELU, MAX2), (3,)), "nhwc", 128, 3)]
+        return [
+            ((SILU,), (1,), "nhwc", "nhwc", 128, 3),
+            ((add, RELU, MAX2), (3,), "nhwc", "nhwc", 128, 3),
+        ]
     if pressure == Pressure.NORMAL:
         add = residual(dtype)
         return [
-            (((add, SILU), (1, 2)), "nhwc", 128, 3),
-            (((add, RELU, MAX2), (2, 3)), "nhwc", 128, 7),
+            ((add, SILU), (1, 2), "nhwc", "nhwc", 128, 3),
+            ((add, RELU, MAX2), (2, 3), "nhwc", "nhwc", 128, 7),
+            ((add, SILU, MAX2), (3,), "nhwc", "nchw", 128, 3),
         ]
     add = residual(dtype, "nchw")
     return [
-        (((add, SILU), (1, 2)), "nchw", 128, 3),
-        (((add, RELU, MAX2), (2, 3)), "nchw", 3, 7),
+        ((add, SILU), (1, 2), "nchw", "nchw", 128, 3),
+        ((add, RELU, MAX2), (2, 3), "nchw", "nchw", 3, 7),
     ]
 
 
-CONV_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.conv_tiles(dtype)]
+CONV_CASES = [
+    (capability, dtype, tile)
+    for capability in CAPABILITIES
+    for dtype in DTYPES
+    for tile in cuda_traits(capability).conv_tiles(dtype)
+]
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize(
-    ("dtype", "tile"), CONV_CASES, ids=lambda v: str(v).removeprefix("ConvTile")
+    ("capability", "dtype", "tile"), CONV_CASES, ids=lambda v: str(v).removeprefix("ConvTile")
 )
-def test_conv2d(dtype, tile, capability):
-    bears = CUDA.conv_tiles(dtype)[tile]
-    for (tail, exports), layout, channels, kernel in hardest(bears, dtype):
+def test_conv2d(capability, dtype, tile):
+    bears = cuda_traits(capability).conv_tiles(dtype)[tile]
+    for tail, exports, layout, stored, channels, kernel in hardest(bears, dtype):
         launch, pressure = convolution(
-            tile, dtype, tail, exports, channels=channels, kernel=kernel, layout=layout
+            tile,
+            dtype,
+            tail,
+            exports,
+            channels=channels,
+            kernel=kernel,
+            layout=layout,
+            stored=stored,
         )
         assert pressure == bears
         compiled(launch, capability)
 
 
 DIAMOND_CASES = [
-    (dtype, tile) for dtype, tile in CONV_CASES if CUDA.conv_tiles(dtype)[tile] != Pressure.LOW
+    (capability, dtype, tile)
+    for capability, dtype, tile in CONV_CASES
+    if cuda_traits(capability).conv_tiles(dtype)[tile] != Pressure.LOW
 ]
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES)
-@pytest.mark.parametrize(("dtype", "tile"), DIAMOND_CASES, ids=str)
-def test_conv2d_with_three_values_alive(dtype, tile, capability):
+@pytest.mark.parametrize(("capability", "dtype", "tile"), DIAMOND_CASES, ids=str)
+def test_conv2d_with_three_values_alive(capability, dtype, tile):
     """A diamond on the product and a sum with a residual, both read again at the end."""
-    layout = "nchw" if CUDA.conv_tiles(dtype)[tile] == Pressure.HIGH else "nhwc"
+    bears = cuda_traits(capability).conv_tiles(dtype)[tile]
+    layout = "nchw" if bears == Pressure.HIGH else "nhwc"
     tail = (
         stage("sigmoid"),
         Stage(stages.add, (0, residual(dtype, layout).reads[1])),
@@ -161,11 +188,11 @@ def test_conv2d_with_three_values_alive(dtype, tile, capability):
     compiled(launch, capability)
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES)
-@pytest.mark.parametrize(("dtype", "tile"), DIAMOND_CASES, ids=str)
-def test_a_gate_stays_in_registers(dtype, tile, capability):
+@pytest.mark.parametrize(("capability", "dtype", "tile"), DIAMOND_CASES, ids=str)
+def test_a_gate_stays_in_registers(capability, dtype, tile):
     """tanh of a filter times sigmoid of a gate: both halves of a channel lie in one thread."""
-    layout = "nchw" if CUDA.conv_tiles(dtype)[tile] == Pressure.HIGH else "nhwc"
+    bears = cuda_traits(capability).conv_tiles(dtype)[tile]
+    layout = "nchw" if bears == Pressure.HIGH else "nhwc"
     gate = Stage(stages.tanh, (1,)), Stage(stages.sigmoid, (2,)), Stage(stages.mul, (3, 4))
     tail = (Half(0), Half(1), *gate)
     launch, pressure = convolution(tile, dtype, tail, (5,), channels=128, kernel=3, layout=layout)
@@ -174,9 +201,11 @@ def test_a_gate_stays_in_registers(dtype, tile, capability):
     assert len(re.findall(r"\bSHFL\b", code)) == 0
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize(("dtype", "tile"), CONV_CASES, ids=str)
-def test_pooled_epilogue_stays_in_registers(dtype, tile, capability):
+POOLED_CASES = [case for case in CONV_CASES if case[0] in (80, 90)]
+
+
+@pytest.mark.parametrize(("capability", "dtype", "tile"), POOLED_CASES, ids=str)
+def test_pooled_epilogue_stays_in_registers(capability, dtype, tile):
     launch, _ = convolution(tile, dtype, (RELU, MAX2), (2,), channels=128, kernel=3, layout="nhwc")
     code = compiled(launch, capability).sass()
     assert len(re.findall(r"\bSHFL\b", code)) == 0
@@ -232,9 +261,14 @@ def others(dtype, layout):
     half = view((8, 96, 28, 28), dtype, layout)
     scale = stage("mul", view((1, 96, 1, 1), dtype))
     window = {"kernel": (3, 3), "stride": (2, 2)}
+    half_way, taken = Places(0.5, 0.5, LINEAR=True), Places(0.5, 0.0, LINEAR=False)
     return {
         "max_pool2d": max_pool2d(x, half, **window),
         "avg_pool2d": avg_pool2d(x, half, count_include_pad=False, **window),
+        "adaptive_max_pool2d": adaptive_pool2d(x, view((8, 96, 7, 5), dtype), pool_max=True),
+        "adaptive_avg_pool2d": adaptive_pool2d(x, view((8, 96, 7, 5), dtype), pool_max=False),
+        "nearest": interpolate(half, x, rows=taken, columns=taken),
+        "bilinear": interpolate(half, x, rows=half_way, columns=half_way),
         "global_avg_pool2d": global_avg_pool2d(x, view((8, 96, 1, 1), dtype)),
         "local_response_norm": local_response_norm(x, x, size=5, alpha=5e-4, beta=0.75, k=2.0),
         "softmax": softmax(x, x, axis=1),
@@ -242,8 +276,25 @@ def others(dtype, layout):
         "pointwise": pointwise(x, x, (scale, stage("tanh"), stage("add", x))),
         "arithmetic": pointwise(x, x, tuple(stage(n, x) for n in ("div", "sub", "maximum"))),
         "copy": copy(x, view(x.shape, dtype, "nchw")),
-        "fill": fill(x, 0.0),
+        "pixel_shuffle": copy(six(x, 28), six(view(x.shape, dtype, "nchw"), 28)),
+        "roll": roll(x, x, shifts={1: 3, 2: 5, 3: -1}),
+        **{
+            mode: pad(half, x, begins=(0, 0, 14, 9), mode=mode)
+            for mode in ("constant", "replicate")
+        },
+        **{
+            mode: pad(half, view((8, 96, 41, 40), dtype), begins=(0, 0, 7, 9), mode=mode)
+            for mode in ("reflect", "circular")
+        },
+        "random_normal": random_normal(x, seed=1, offset=0),
+        "random_uniform": random_uniform(x, seed=2**40, offset=2**40, bits=24),
     }
+
+
+def six(x, size):
+    """Two rows and columns of each pixel as dimensions of their own."""
+    n, c, h, w = x.strides
+    return View(x.buffer, (8, 96, size, 2, size, 2), (n, c, 2 * h, h, 2 * w, w), x.dtype)
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)

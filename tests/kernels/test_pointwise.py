@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from graphcnn.kernels import Refused, Stage, View, copy, fill, pointwise, stages
+from graphcnn.kernels import Refused, Stage, pointwise, stages
 from tests.kernels.buffers import RELU, Output, chain, randn, stage, view_of
 
 SCALE = stage("mul", view_of(randn(1, 70, 1, 1, seed=1)))
@@ -43,45 +43,6 @@ def test_half_precision(run, dtype):
     y.check(*chain(x.double(), torch.zeros(()), tail)[-1])
 
 
-@pytest.mark.parametrize("dtype", ["f16", "bf16"])
-def test_fill_rounds(run, dtype):
-    y = Output((3, 5, 7, 2), dtype)
-    run(fill(y.view, 1 / 3))
-    assert torch.equal(y.tensor, torch.full_like(y.tensor, 1 / 3))
-
-
-@pytest.mark.parametrize("dtype", ["f16", "bf16"])
-def test_copy_converts(run, dtype):
-    x = randn(2, 5, 7, 6, layout="nchw")
-    y = Output(x.shape, dtype)
-    run(copy(view_of(x), y.view))
-    assert torch.equal(y.tensor, x.to(y.tensor.dtype))
-
-
-def test_copies_into_slices_concatenate(run):
-    parts = [randn(2, c, 3, 4, seed=c) for c in (5, 2)]
-    y = Output((2, 7, 3, 4))
-    run(copy(view_of(parts[0]), view_of(y.tensor[:, :5])))
-    run(copy(view_of(parts[1]), view_of(y.tensor[:, 5:])))
-    y.check(torch.cat(parts, 1).double(), torch.zeros(()))
-
-
-def test_integers_are_copied_exactly(run):
-    x = torch.tensor([2**53 + 1, -7], dtype=torch.int64)
-    y = torch.zeros_like(x)
-    run(copy(View(x, (2,), (1,), "i64"), View(y, (2,), (1,), "i64")))
-    assert torch.equal(x, y)
-
-
-def test_fill_and_copy_pad(run):
-    x = randn(2, 3, 4, 5)
-    y = Output((2, 3, 6, 9))
-    run(fill(y.view, -1.5))
-    run(copy(view_of(x), view_of(y.tensor[:, :, 1:5, 3:8])))
-    want = torch.nn.functional.pad(x.double(), (3, 1, 1, 1), value=-1.5)
-    y.check(want, torch.zeros(()))
-
-
 def test_refuses_what_does_not_broadcast():
     x, y = view_of(randn(2, 3)), view_of(randn(2, 4))
     with pytest.raises(ValueError, match="does not broadcast"):
@@ -99,4 +60,4 @@ def test_a_stage_reads_any_earlier_values(run):
 def test_refuses_more_than_four_dimensions():
     x = view_of(torch.randn(2, 3, 2, 3, 2).permute(4, 3, 2, 1, 0))
     with pytest.raises(Refused, match="at most four dimensions"):
-        copy(x, view_of(torch.randn(x.shape)))
+        pointwise(x, view_of(torch.randn(x.shape)), (RELU,))

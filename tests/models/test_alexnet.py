@@ -29,11 +29,20 @@ PAPER = {
     "conv5": ((256, 13, 13), 442_624, 74_760_192),
     **{name: row for name, row in ALEXNET.items() if name.startswith("fc")},
 }
+UNGROUPED = PAPER | {
+    "conv2": ((256, 27, 27), 614_656, 447_897_600),
+    "conv4": ((384, 13, 13), 1_327_488, 224_280_576),
+    "conv5": ((256, 13, 13), 884_992, 149_520_384),
+}
 
 
 @pytest.mark.parametrize(
     ("build", "layers", "total"),
-    [(models.alexnet, ALEXNET, 714_188_480), (models.alexnet_2012, PAPER, 724_406_816)],
+    [
+        (models.alexnet, ALEXNET, 714_188_480),
+        (models.alexnet_2012, PAPER, 724_406_816),
+        (models.alexnet_ungrouped, UNGROUPED, 1_135_256_096),
+    ],
 )
 def test_layers(build, layers, total, without_weights):
     net = build()
@@ -69,15 +78,18 @@ class PaperNorm(nn.Module):
         return x / (2 + 1e-4 * squares) ** 0.75
 
 
-def test_equals_the_paper():
-    net = models.alexnet_2012(2, size=67, classes=10, seed=1)
+@pytest.mark.parametrize(
+    ("build", "groups"), [(models.alexnet_2012, 2), (models.alexnet_ungrouped, 1)]
+)
+def test_equals_the_paper(build, groups):
+    net = build(2, size=67, classes=10, seed=1)
     relu, pool = nn.ReLU(), nn.MaxPool2d(3, 2)
     module = nn.Sequential(
         *(nn.Conv2d(3, 96, 11, 4), relu, PaperNorm(), pool),
-        *(nn.Conv2d(96, 256, 5, padding=2, groups=2), relu, PaperNorm(), pool),
+        *(nn.Conv2d(96, 256, 5, padding=2, groups=groups), relu, PaperNorm(), pool),
         *(nn.Conv2d(256, 384, 3, padding=1), relu),
-        *(nn.Conv2d(384, 384, 3, padding=1, groups=2), relu),
-        *(nn.Conv2d(384, 256, 3, padding=1, groups=2), relu, pool, nn.Flatten()),
+        *(nn.Conv2d(384, 384, 3, padding=1, groups=groups), relu),
+        *(nn.Conv2d(384, 256, 3, padding=1, groups=groups), relu, pool, nn.Flatten()),
         *(nn.Dropout(), nn.Linear(256, 4096), relu),
         *(nn.Dropout(), nn.Linear(4096, 4096), relu, nn.Linear(4096, 10)),
     )

@@ -102,7 +102,8 @@ def test_cost(sample):
     assert cost.macs == sample.macs
     assert cost.flops >= 2 * cost.macs
     assert cost.writes == sample.output().size
-    assert cost.reads == sum(type.size for type in sample.types())
+    drawn = isinstance(sample.op, ops.Random)
+    assert cost.reads == (0 if drawn else sum(type.size for type in sample.types()))
 
 
 def test_cost_of_moving_is_no_arithmetic():
@@ -125,6 +126,7 @@ def test_bound_holds_in_float32(sample):
         # Not absurdly loose: within the scale of the terms that are summed.
         largest = max(np.abs(array).max(initial=0) for array in operands) ** 2
         terms = sum(array[0].size if array.ndim else 1 for array in operands)
+        largest = 6 if isinstance(sample.op, ops.Random) else largest
         assert allowed.max() <= 40 * F32 * terms * max(1.0, largest)
 
 

@@ -235,6 +235,58 @@ def test_a_pad_that_means_something_else_stays(value: str, line: str, reason: st
     assert declines(Canonicalize(), body) == [f"canonicalize: y: {reason}"]
 
 
+def test_a_pad_by_reflection_stays() -> None:
+    body = (
+        "p: f64[1,4,11,12] = pad(x, padding=(1, 2, 2, 2), mode='reflect')\n"
+        "y: f64[1,4,9,10] = conv2d(p, w)\nreturn y"
+    )
+    reason = "it pads with 0.0, and 'p' with mode 'reflect' [p]"
+    assert declines(Canonicalize(), body) == [f"canonicalize: y: {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("size", "op"),
+    [
+        ("4,2", "{kind}_pool2d(x, kernel_size=(2, 4), stride=(2, 4))"),
+        ("8,1", "{kind}_pool2d(x, kernel_size=(1, 8), stride=(1, 8))"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["avg", "max"])
+def test_adaptive_windows_that_are_alike_are_a_pools(kind: str, size: str, op: str) -> None:
+    adaptive = f"adaptive_{kind}_pool2d(x, output_size=({size.replace(',', ', ')}))"
+    becomes(
+        Canonicalize(),
+        f"y: f64[1,4,{size}] = {adaptive}\nreturn y",
+        f"y: f64[1,4,{size}] = {op.format(kind=kind)}\nreturn y",
+    )
+
+
+@pytest.mark.parametrize(
+    ("rank", "kind", "op"),
+    [
+        (1, "avg", "mean({x}, dim=(2,), keepdim=True)"),
+        (1, "max", "amax({x}, dim=(2,), keepdim=True)"),
+        (2, "avg", "global_avg_pool2d({x})"),
+        (2, "max", "amax({x}, dim=(2, 3), keepdim=True)"),
+    ],
+)
+def test_an_adaptive_pool_to_one_element_is_a_reduction(rank: int, kind: str, op: str) -> None:
+    lines, x = ("f: f64[1,4,64] = reshape(x, shape=(1, 4, -1))\n", "f") if rank == 1 else ("", "x")
+    ones = ("1",) * rank
+    size = "(1,)" if rank == 1 else "(1, 1)"
+    type = f"f64[1,4,{','.join(ones)}]"
+    becomes(
+        Canonicalize(),
+        f"{lines}y: {type} = adaptive_{kind}_pool{rank}d({x}, output_size={size})\nreturn y",
+        f"{lines}y: {type} = {op.format(x=x)}\nreturn y",
+    )
+
+
+def test_adaptive_windows_that_differ_stay() -> None:
+    body = "y: f64[1,4,4,3] = adaptive_avg_pool2d(x, output_size=(4, 3))\nreturn y"
+    assert declines(Canonicalize(), body) == []
+
+
 def test_average_over_the_map_is_global() -> None:
     becomes(
         Canonicalize(),

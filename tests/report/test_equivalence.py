@@ -1,17 +1,12 @@
 """What a pass changed in the meaning of a value is found, however little it is."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import ClassVar
-
 import numpy as np
 import pytest
 
 import graphcnn as gx
-from graphcnn.ir import CompileLog, Graph
-from graphcnn.passes import Pass
-from graphcnn.passes.rewrite import substitute
+from graphcnn.ir import Graph
 from graphcnn.report import Verification, verify
+from tests.report.edits import Edit, with_op, with_weight, without
 from tests.tolerance import tf32
 
 DRAW = np.random.default_rng(0)
@@ -19,56 +14,6 @@ DRAW = np.random.default_rng(0)
 
 def draw(*shape: int) -> np.ndarray:
     return DRAW.standard_normal(shape, np.float32)
-
-
-@dataclass(frozen=True)
-class Edit(Pass):
-    """A pass that changes one thing in a graph."""
-
-    name: ClassVar[str] = "edit"
-    edit: Callable[[Graph], Graph]
-
-    def run(self, graph: Graph, log: CompileLog) -> Graph:
-        return self.edit(graph)
-
-
-def without(name: str) -> Callable[[Graph], Graph]:
-    """The graph without a node; its operand stands for it."""
-
-    def edit(graph: Graph) -> Graph:
-        return substitute(graph, {name: graph[name].inputs[0]}, CompileLog())
-
-    return edit
-
-
-def with_op(name: str, **attributes: object) -> Callable[[Graph], Graph]:
-    """The graph with other attributes at one node."""
-
-    def edit(graph: Graph) -> Graph:
-        op = replace(graph[name].op, **attributes)
-        nodes = (replace(n, op=op) if n.name == name else n for n in graph.nodes)
-        return graph.replace(nodes=tuple(nodes))
-
-    return edit
-
-
-def with_weight(
-    name: str, change: Callable[[np.ndarray], np.ndarray], new: str = "new"
-) -> Callable[[Graph], Graph]:
-    """The graph with another weight at one node, as a param of another name or of the same."""
-
-    def edit(graph: Graph) -> Graph:
-        old = graph.param_by_name[graph[name].inputs[1]]
-        called = new or old.name
-        param = replace(old, name=called, data=change(old.values).astype(old.values.dtype))
-        nodes = (
-            replace(n, inputs=tuple(called if i == old.name else i for i in n.inputs))
-            for n in graph.nodes
-        )
-        params = (p for p in graph.params if p.name != called)
-        return graph.replace(params=(*params, param), nodes=tuple(nodes))
-
-    return edit
 
 
 def small_net() -> Graph:

@@ -1,6 +1,7 @@
 """An inspection states what a graph is, in JSON whole and in a table of 80 columns."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_a_line_per_input():
     h = gx.add(h, gx.softmax(y, dim=2, name="softmax"), name="sum")
     told = inspect(gx.graph("g", h))
     row = told.tables()[0].rows[-2]
-    assert row == ("sum", "add()", "f32[1,2,8,9]", "3x5\nallx1", "0", "0")
+    assert row == ("sum", "add()", "1x2x8x9", "3x5\nallx1", "0", "0")
     assert told.tables()[0].rows[0][3] == "3x5\n-"
     assert "a line per input" in str(told)
 
@@ -85,3 +86,33 @@ def test_attributes_of_windows_are_short_where_they_are_even():
     shown = [row[1] for row in inspect(gx.graph("g", h)).tables()[0].rows]
     assert shown[0] == "max_pool2d(kernel_size=2, stride=(2, 1), padding=(1, 0, 1, 0))"
     assert shown[1] == "reshape(shape=(8, 5, 5, 1, 1))"
+
+
+def test_running_statistics_and_published_figures_stand_apart(monkeypatch):
+    monkeypatch.setattr("graphcnn.models.layers.with_he_weights", lambda graph, seed: graph)
+    told = inspect(models.vgg16_bn())
+    assert (told.params, told.statistics) == (138_365_992, 8_448)
+    told = replace(told, published=models.PUBLISHED["vgg16_bn"])
+    assert [row[0::4] for row in told.tables()[0].rows[-3:]] == [
+        ("total", "138,365,992"),
+        ("running statistics", "8,448"),
+        ("published", "138,365,992"),
+    ]
+    assert "torchvision" in str(told)
+    assert told.to_json()["published"]["macs"] == 15_470_000_000
+
+
+def test_sizes_stay_whole_beside_long_attributes(monkeypatch):
+    monkeypatch.setattr("graphcnn.models.layers.with_he_weights", lambda graph, seed: graph)
+    for net in (models.squeezenet1_1(), models.densenet121()):
+        told = inspect(net)
+        printed = str(told).split()
+        assert max(map(len, str(told).splitlines())) <= WIDTH
+        assert all("x".join(map(str, node.type.shape)) in printed for node in net.nodes)
+
+
+def test_a_type_is_told_where_it_is_another():
+    told = inspect(gx.graph("g", gx.sum(gx.input("x", (2, 3)), name="sum")))
+    assert told.tables()[0].rows[0][2] == "scalar"
+    told = replace(told, rows=(replace(told.rows[0], type="f64[2,3]"),))
+    assert told.tables()[0].rows[0][2] == "f64 2x3"

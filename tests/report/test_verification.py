@@ -360,7 +360,7 @@ def test_a_kernel_that_loses_nan_or_infinity_is_named(value, relu, monkeypatch):
 
 def test_a_padding_of_minus_infinity_is_judged_where_it_is_finite():
     x = gx.input("image", (1, 2, 6, 6))
-    h = gx.max_pool2d(gx.pad(x, 1, -np.inf), 3, name="y")
+    h = gx.max_pool2d(gx.pad(x, 1, value=-np.inf), 3, name="y")
     verdict = verify(gx.compile(gx.graph("net", h), device="cpu"))
     assert verdict.ok, str(verdict)
     assert not verdict.warnings

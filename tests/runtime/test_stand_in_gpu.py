@@ -9,7 +9,7 @@ from triton.runtime.errors import OutOfResources
 
 import graphcnn as gx
 from graphcnn import triton_api
-from graphcnn.kernels import CUDA, CUDA_SMALL
+from graphcnn.kernels import cuda_traits
 from graphcnn.models.lenet import mnist_sample
 from graphcnn.plan import Arithmetic
 from graphcnn.runtime.boundary import example_inputs
@@ -31,7 +31,7 @@ def gpu(request, monkeypatch):
 def test_networks_take_the_cuda_path(gpu, name, dtype):
     graph = NETWORKS[name](dtype)
     model = gx.compile(graph, device="cuda")
-    assert model.target.on.traits in (CUDA, CUDA_SMALL)
+    assert model.target.on.traits is cuda_traits(gpu.capability)
     checked, used = check_model(model, example_inputs(graph))
     assert checked >= len(model.graph.nodes)
     assert 0 < used <= 1

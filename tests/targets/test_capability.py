@@ -9,6 +9,7 @@ import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, OpKind
 from graphcnn.kernels import stages
+from graphcnn.ops import Strided
 from graphcnn.targets import groups, library, resolve, triton
 from graphcnn.targets.capability import CAPABILITIES
 from tests.opinfo import INFO
@@ -48,7 +49,7 @@ def page():
         own, tail = "a kernel", TAILS.get(op.kind, "no")
         if hasattr(stages, name):
             own, tail = "a stage", "yes"
-        elif op.kind is OpKind.VIEW:
+        elif op.kind is OpKind.VIEW or isinstance(op, Strided):
             own = "another name"
         elif not (op.row(triton.TABLE) or op.row(groups.TABLE)):
             own, tail = "a library call", "no"

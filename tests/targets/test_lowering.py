@@ -10,7 +10,7 @@ import graphcnn as gx
 from graphcnn.errors import FusionRefused, InvalidAttribute
 from graphcnn.ir import Chosen, CompileLog, DType, Fused, OpKind, rebatch, with_he_weights
 from graphcnn.kernels import Choice, LinearProblem, LinearTile, by_rule, linear
-from graphcnn.ops import Linear
+from graphcnn.ops import Linear, Strided
 from graphcnn.passes import default_pipeline, run_passes
 from graphcnn.report import explain
 from graphcnn.runtime.boundary import example_inputs
@@ -31,7 +31,7 @@ def anyhow(choice):
 
     def locate(graph):
         found = layout.locate(graph)
-        views = [node for node in graph.nodes if node.op.kind is OpKind.VIEW]
+        views = [n for n in graph.nodes if n.op.kind is OpKind.VIEW or isinstance(n.op, Strided)]
         fixed = {name for node in views for name in (node.name, *node.inputs)}
         for name in found.keys() - fixed:
             shape = found[name].type.shape

@@ -74,7 +74,7 @@ def test_a_pad_before_a_pool_that_pads(value, options):
     x = np.random.default_rng(0).standard_normal((1, 3, 7, 8), np.float32)
     for pool in (gx.avg_pool2d, gx.max_pool2d):
         if value >= 0 or pool is gx.max_pool2d:
-            graph = gx.graph("g", pool(gx.pad(image(*x.shape), 1, value), 3, 2, 1))
+            graph = gx.graph("g", pool(gx.pad(image(*x.shape), 1, value=value), 3, 2, 1))
             check_model(gx.compile(graph, device="cpu", **options), {"image": x})
 
 

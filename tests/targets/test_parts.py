@@ -194,11 +194,11 @@ def test_a_library_call_writes_its_part_alone(monkeypatch):
 def test_values_across_each_other_are_a_fault():
     lowered = lower(graph(*IN_PLACE["channels"]))
     places = dict(lowered.locations)
-    check_sharing(Plan((), places, (), 0, ()))
+    check_sharing(Plan(lowered.steps, places, (), 0, ()))
     b = places["b"]
     places["b"] = Location(Buffer("c", b.buffer.offset - 1), b.type, b.strides)
     with pytest.raises(SanitizerFault, match=r"'[ab]' and '[ab]' lie across") as caught:
-        check_sharing(Plan((), places, (), 0, ()))
+        check_sharing(Plan(lowered.steps, places, (), 0, ()))
     assert caught.value.got == "48 elements of both"
 
 

@@ -1,0 +1,61 @@
+"""Verify, explain, compare and profile work on the built-in networks, in every dtype.
+
+One network of each family at a small size: the others have more of the same layers.
+"""
+
+import pytest
+
+import graphcnn as gx
+from graphcnn import models
+from graphcnn.runtime.timing import LEAST_ROUNDS
+
+SMALL = {
+    "lenet": {},
+    "vgg11_bn": {"size": 32, "classes": 10},
+    "resnet18": {"size": 32, "classes": 10},
+    "resnet50": {"size": 32, "classes": 10},
+    "alexnet_2012": {"size": 67, "classes": 10},
+    "squeezenet1_1": {"size": 40, "classes": 10},
+    "densenet121": {"size": 32, "classes": 10},
+    "mobilenet_v2": {"size": 32, "classes": 10},
+    "unet": {"size": 188, "width": 2},
+    "unet_bn": {"size": 16, "width": 8},
+    "deep_autoencoder": {},
+    "unet_bilinear": {"size": 16, "width": 8},
+    "conv_autoencoder": {},
+    "vae": {"mode": "seeded"},
+    "vae_conv": {},
+    "vanilla_vae": {},
+    "tcn": {"steps": 9, "levels": 2},
+    "wavenet": {"steps": 8, "stacks": 1, "layers": 3},
+}
+# Others have layers of those above.
+FAMILIES = ("vgg", "resnet", "alexnet")
+
+
+def test_every_family_is_here():
+    others = models.MODELS.keys() - SMALL.keys()
+    assert all(name.startswith(FAMILIES) for name in others)
+    assert SMALL.keys() <= models.MODELS.keys()
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    """Layers of 4096 features take seconds to verify, and what is timed needs no precision."""
+    for module in ("vgg", "alexnet"):
+        monkeypatch.setattr(f"graphcnn.models.{module}._FEATURES", 64)
+    for module in ("comparison", "profiling"):
+        monkeypatch.setattr(f"graphcnn.report.{module}.MOST_ROUNDS", LEAST_ROUNDS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", SMALL)
+def test_reports(name, dtype):
+    graph = models.build(name, 1, dtype, **SMALL[name])
+    model = gx.compile(graph, device="cpu")
+    told = gx.verify(model)
+    assert told.ok, str(told)
+    assert all(node in str(gx.explain(model)) for node in graph.outputs)
+    assert gx.profile(model, seconds=0).ok
+    library = gx.compile(graph, device="cpu", target="library")
+    assert gx.compare({"torch": library, "fused": model}, seconds=0).ok
