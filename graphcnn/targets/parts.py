@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from graphcnn.ir import Graph, Node, OpKind, Refusal, TensorType
 from graphcnn.ops import Concat
 from graphcnn.plan import Buffer, Location
-from graphcnn.targets.layout import within
+from graphcnn.targets.layout import channels_last, contiguous, within
 
 RULE = "in place"
 # What kernels load and store at once where addresses are multiples of it.
@@ -37,7 +37,8 @@ def share(
     """Move the operands of concats to their places in the results, where nothing speaks against.
 
     From the last concat to the first, so that a concat of concats holds the parts of both; a value
-    that several read goes to the last, which is the largest where features grow.
+    that several read goes to the last, which is the largest where features grow. In the place of a
+    crop goes the value it is cut from: the concat then lies in the middle of larger maps.
 
     Args:
         graph: What is lowered.
@@ -50,16 +51,67 @@ def share(
     refusals = []
     for node in reversed(graph.nodes):
         if isinstance(node.op, Concat):
+            shared[node.name] = _framed(node, graph, own, shared)
             for name, place in parts(node, graph, shared[node.name]):
-                if because := _refusal(name, place, node, graph, own, shared):
+                source, starts = _source(name, graph, own)
+                around = part(place, tuple(-start for start in starts), graph.type_of(source))
+                because = _refusal(source, around, node, graph, own, shared)
+                if source != name and shared[node.name] != _frame(name, node, graph, own):
+                    because = because or f"'{node.name}' does not lie in the middle of '{source}'"
+                if because:
                     copied = f"'{name}' is copied: {because}"
                     refusals.append(Refusal(RULE, node.name, copied, (name,)))
                 else:
-                    shared[name] = place
+                    shared[source] = around
     for node in graph.nodes:  # views go where their operands have gone
         if own[node.name] == within(node, own):
             shared[node.name] = within(node, shared) or own[node.name]
     return shared, tuple(reversed(refusals))
+
+
+def _source(name: str, graph: Graph, own: Mapping[str, Location]) -> tuple[str, tuple[int, ...]]:
+    """The value that a crop is cut from, and where; any other value is cut from itself."""
+    alone = own.get(name)
+    if alone is None or own[alone.buffer.name].strides != alone.strides:
+        return name, (0,) * len(graph.type_of(name).shape)
+    rest, starts = alone.buffer.offset, [0] * len(alone.strides)
+    for dim in sorted(range(len(starts)), key=lambda d: -alone.strides[d]):
+        starts[dim], rest = divmod(rest, alone.strides[dim])
+    return alone.buffer.name, tuple(starts)
+
+
+def _frame(name: str, concat: Node, graph: Graph, own: Mapping[str, Location]) -> Location | None:
+    """Where a concat lies if the source of an operand, a crop, is written around it; None where
+    it cannot, because the crop takes a part of what is put side by side."""
+    assert isinstance(concat.op, Concat)
+    alone, shape, dim = own[concat.name], concat.type.shape, concat.op.dim
+    source, starts = _source(name, graph, own)
+    sizes = [*graph.type_of(source).shape]
+    if sizes[dim] != graph.type_of(name).shape[dim]:
+        return None
+    sizes[dim] = shape[dim]
+    last = len(shape) > 2 and alone.strides == channels_last(shape)
+    strides = channels_last(tuple(sizes)) if last else contiguous(tuple(sizes))
+    return part(Location(alone.buffer, concat.type, strides), starts, concat.type)
+
+
+def _framed(
+    concat: Node, graph: Graph, own: Mapping[str, Location], shared: Mapping[str, Location]
+) -> Location:
+    """The place of a concat: its own, or around its first crop whose source can be written there,
+    unless others need it without gaps."""
+    alone = shared[concat.name]
+    viewed = any(at.buffer.name == concat.name for name, at in own.items() if name != concat.name)
+    if alone != own[concat.name] or concat.name in graph.outputs or viewed:
+        return alone
+    for name in concat.inputs:
+        source, starts = _source(name, graph, own)
+        if source != name and (frame := _frame(name, concat, graph, own)):
+            place = dict(parts(concat, graph, frame))[name]
+            around = part(place, tuple(-start for start in starts), graph.type_of(source))
+            if _refusal(source, around, concat, graph, own, shared) is None:
+                return frame
+    return alone
 
 
 def _refusal(

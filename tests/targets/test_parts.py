@@ -100,7 +100,7 @@ REFUSED = {
     "a view": (
         ["d: f32[2,8,6,4] = dropout(a)", "y: f32[2,16,6,4] = concat(d, b)"],
         "d",
-        "it is another name for the memory of 'a'",
+        "'d' is another name for its memory, which then has no gaps",
     ),
     "viewed": (
         [
@@ -145,6 +145,71 @@ def test_what_cannot_be_written_in_place_is_copied_and_told(
     copies = [step for step in model.plan.steps if step.node == node.name]
     assert len(copies) == sum(r.node == node.name for r in model.log.refusals)
     assert {step.label for step in copies} == {"copy"}
+    check_model(model, example_inputs(source))
+
+
+CROP = (
+    "r: f32[2,8,5,4] = slice(a, dim=2, start=1)",
+    "s: f32[2,8,5,2] = slice(r, dim=3, start=1, stop=3)",
+    "p1: f32[2,8,3,2] = max_pool2d(a, kernel_size=(2, 2), stride=(2, 2))",
+    "b: f32[2,4,5,2] = avg_pool2d(x4, kernel_size=(2, 3), stride=(1, 1))",
+    "c: f32[2,12,5,2] = concat({})",
+    "t: f32[2,12,5,2] = tanh(c)",
+)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("order", ["s, b", "b, s"])
+@pytest.mark.parametrize("sanitize", [False, True])
+def test_a_crop_stays_in_what_it_is_cut_from(order, sanitize, monkeypatch):
+    """As in the paper's U-Net: the concat lies in the middle of the larger maps."""
+    if sanitize:
+        monkeypatch.setenv("GRAPHCNN_SANITIZE", "1")
+    lines = "\n".join(CROP).format(order)
+    source = graph("x4: f32[2,4,6,4] = slice(x, dim=1, stop=4)", lines, outputs="t, p1")
+    model = gx.compile(source, device="cpu", passes=())
+    assert model.log.refusals == []
+    assert [step.label for step in model.plan.steps] == ["relu", "max_pool2d", "avg_pool2d", "tanh"]
+    where = model.plan.locations
+    assert {where[name].buffer.name for name in "arsbc"} == {"c"}
+    assert where["a"].strides == where["c"].strides == (6 * 4 * 12, 1, 4 * 12, 12)
+    check_model(model, example_inputs(source))
+
+
+CROPS = {
+    "of an input": ("s: f32[2,8,5,4] = slice(x, dim=2, start=1)", "it is an input of the graph"),
+    "of what lies elsewhere": (
+        "k: f32[2,8,5,4] = slice(a, dim=2, start=1)\n"
+        "s: f32[2,8,5,4] = slice(a, dim=2, stop=5)\n"
+        "u: f32[2,16,5,4] = concat(b, k)\nv: f32[2,16,5,4] = exp(u)",
+        "it is a part of 'c' already",
+    ),
+    "of channels": (
+        "k: f32[2,16,6,4] = concat(a, x)\nl: f32[2,16,6,4] = exp(k)\n"
+        "m: f32[2,8,6,4] = slice(l, dim=1, start=8)\ns: f32[2,8,5,4] = slice(m, dim=2, stop=5)",
+        "'c' does not lie in the middle of 'l'",
+    ),
+    "by steps": (
+        "k: f32[2,8,10,4] = concat(a, b, dim=2)\nl: f32[2,8,11,4] = pad(k, padding=(0, 0, 1, 0))\n"
+        "s: f32[2,8,5,4] = slice(l, dim=2, stop=10, step=2)",
+        "it is another name for the memory of 'l'",
+    ),
+}
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize(("lines", "because"), CROPS.values(), ids=CROPS)
+def test_other_crops_are_copied(lines, because):
+    source = graph(
+        "b: f32[2,8,5,4] = max_pool2d(x, kernel_size=(2, 1), stride=(1, 1))",
+        lines.replace("concat(a, b, dim=2)", "concat(b, b, dim=2)"),
+        "c: f32[2,16,5,4] = concat(s, b)",
+        "y: f32[2,16,5,4] = tanh(c)",
+        outputs="y, v" if "v:" in lines else "y",
+    )
+    model = gx.compile(source, device="cpu", passes=())
+    (refusal,) = (r for r in model.log.refusals if r.blame in (("s",), ("k",)) and r.node != "k")
+    assert refusal.because == f"'{refusal.blame[0]}' is copied: {because}"
     check_model(model, example_inputs(source))
 
 
