@@ -37,6 +37,7 @@ from graphcnn.ops import (
     Mul,
     Pad,
     Reshape,
+    Slice,
 )
 from graphcnn.ops.activation import Sigmoid, Silu
 from graphcnn.passes.base import Pass
@@ -54,9 +55,10 @@ PLAIN: dict[type[Op], Callable[[tuple[int, ...], tuple[int, ...]], Op]] = {
 @dataclass(frozen=True)
 class Canonicalize(Pass):
     """x * sigmoid(x) -> silu(x); constant operands on the right; conv + constant per channel ->
-    bias; pad + conv or pool -> padding; an adaptive pool -> a pool where its windows are alike; the
-    mean of a whole map -> global_avg_pool2d; a reshape that flattens -> flatten; `ceil_mode` only
-    where it adds a window; a concat of what another concat holds already -> a concat of that one.
+    bias; pad + conv or pool -> padding; conv + slice -> less padding; an adaptive pool -> a pool
+    where its windows are alike; the mean of a whole map -> global_avg_pool2d; a reshape that
+    flattens -> flatten; `ceil_mode` only where it adds a window; a concat of what another concat
+    holds already -> a concat of that one.
 
     Given:
         graph g {
@@ -94,6 +96,7 @@ class Canonicalize(Pass):
             param_on_the_right,
             partial(bias, taken=log.names),
             padding,
+            chomp,
             plain_pool,
             global_average,
             flatten,
@@ -191,6 +194,31 @@ def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
         return Refusal(Canonicalize.name, node.name, error.what, (pad.name,))
     padded = replace(node, op=op, inputs=operands)
     return Rewrite(f"pads by itself; '{pad.name}' goes", {node.name: padded, pad.name: node.name})
+
+
+def chomp(node: Node, graph: Graph) -> Rewrite | Refusal | None:
+    """slice(conv(x, padding)) -> conv(x, less padding), as in a causal convolution that pads both
+    sides and drops what looks ahead."""
+    conv = graph.producer(node.inputs[0]) if isinstance(node.op, Slice) else None
+    if conv is None or not isinstance(conv.op, Conv) or not isinstance(node.op, Slice):
+        return None
+    axis = node.op.dim - 2
+    if axis < 0 or node.op.step > 1:
+        return None
+    if not graph.sole_user(conv.name):
+        return _read_elsewhere(node, conv.name, graph)
+    size, stride = conv.type.shape[node.op.dim], conv.op.stride[axis]
+    kept = range(size)[node.op.start : node.op.stop]
+    sides = [*conv.op.padding]
+    sides[axis] -= kept.start * stride
+    sides[axis + conv.op.rank] -= (size - kept.stop) * stride
+    if min(sides) < 0:
+        because = f"it drops more of '{conv.name}' than padding makes"
+        return Refusal(Canonicalize.name, node.name, because, (conv.name,))
+    op = replace(conv.op, padding=tuple(sides))
+    less = replace(node, op=op, inputs=conv.inputs)
+    what = f"'{conv.name}' makes no more than it keeps"
+    return Rewrite(what, {node.name: less, conv.name: node.name})
 
 
 def plain_pool(node: Node, graph: Graph) -> Rewrite | None:

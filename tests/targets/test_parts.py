@@ -7,7 +7,11 @@ import pytest
 
 import graphcnn as gx
 from graphcnn.errors import SanitizerFault
-from graphcnn.ir import parse, with_he_weights
+from graphcnn.ir import CompileLog, parse, with_he_weights
+from graphcnn.models.densenet import densenet121
+from graphcnn.models.squeezenet import squeezenet1_1
+from graphcnn.models.unet import unet, unet_bilinear, unet_bn
+from graphcnn.passes import default_pipeline, run_passes
 from graphcnn.plan import Buffer, Location, Plan
 from graphcnn.plan.memory import check_sharing
 from graphcnn.report import explain
@@ -294,3 +298,10 @@ def test_drawn_concats_under_the_sanitizer(seed, monkeypatch):
     for fuse in (True, False):
         model = gx.compile(source, device="cpu", fuse=fuse)
         check_model(model, example_inputs(source))
+
+
+@pytest.mark.parametrize("make", [unet, unet_bn, unet_bilinear, densenet121, squeezenet1_1])
+def test_built_in_networks_copy_nothing(make):
+    target = resolve("triton", "cpu")
+    lowered = target.lower(run_passes(make(), default_pipeline(target.supports), CompileLog()))
+    assert "copy" not in [step.label for step in lowered.steps]
