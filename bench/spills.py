@@ -15,15 +15,15 @@ from pathlib import Path
 
 import triton
 
+from graphcnn.models.resnet import resnet18
 from graphcnn.models.vgg import vgg16
-from tests.networks import resnet18
 from tests.stand_in_gpu import SHARED_BYTES
 from tests.targets.launches import Compiled, compiled_launches
 
 BATCHES = (1, 8, 32)
 NETWORKS = {
     "vgg16": lambda dtype: vgg16(1, dtype),
-    "resnet18": lambda dtype: resnet18(224, 64, dtype),
+    "resnet18": lambda dtype: resnet18(1, dtype),
 }
 HEAD = ("GPU", "network", "dtype", "launches", "kernels", "spill", "bytes", "loops", "regs", "KiB")
 LINE = "{:<7} {:<8} {:<9} {:>8} {:>7} {:>5} {:>5} {:>5} {:>4} {:>4} {:>7}"

@@ -7,28 +7,6 @@ from graphcnn.frontend import Tensor, graph, input, param
 from graphcnn.ir import Graph, with_he_weights
 
 
-def resnet18(size: int = 64, width: int = 8, dtype: str = "float32", seed: int = 0) -> Graph:
-    """ResNet-18 (He et al., 2015): 20 convolutions, each with a batch norm, and a linear layer."""
-    h = input("image", (1, 3, size, size), dtype)
-    h = gx.relu(conv_norm(h, "conv1", width, 7, stride=2), name="relu1")
-    h = gx.max_pool2d(h, 3, 2, 1, name="pool1")
-    for stage in range(4):
-        channels = width << stage
-        for block in range(2):
-            at = f"layer{stage + 1}.{block}"
-            stride = 2 if stage and not block else 1
-            y = gx.relu(conv_norm(h, f"{at}.conv1", channels, 3, stride), name=f"{at}.relu1")
-            y = conv_norm(y, f"{at}.conv2", channels, 3)
-            if h.shape != y.shape:
-                h = conv_norm(h, f"{at}.downsample", channels, 1, stride)
-            h = gx.relu(gx.add(y, h, name=f"{at}.add"), name=f"{at}.relu")
-    h = gx.flatten(gx.global_avg_pool2d(h, name="pool5"), name="flatten")
-    h = gx.linear(
-        h, param("fc.weight", (10, h.shape[1]), dtype), param("fc.bias", (10,), dtype), name="fc"
-    )
-    return with_he_weights(graph("resnet18", h), seed)
-
-
 def unet_block(size: int = 16, channels: int = 4, dtype: str = "float32", seed: int = 0) -> Graph:
     """One level of a U-Net down and its bottom: both skips are read by a pool or a convolution,
     and by a concat."""
@@ -72,10 +50,3 @@ def norm(x: Tensor, name: str) -> Tensor:
     roles = ("running_mean", "running_var", "weight", "bias")
     vectors = [param(f"{name}.{role}", (x.shape[1],), x.dtype) for role in roles]
     return gx.batch_norm(x, *vectors, name=name)
-
-
-def conv_norm(x: Tensor, name: str, channels: int, kernel: int, stride: int = 1) -> Tensor:
-    """A convolution without bias, and its batch norm."""
-    weight = param(f"{name}.weight", (channels, x.shape[1], kernel, kernel), x.dtype)
-    y = gx.conv2d(x, weight, None, stride, kernel // 2, name=name)
-    return norm(y, f"{name}.norm")

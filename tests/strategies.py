@@ -112,7 +112,7 @@ class Drawing:
     def layer(self, x: Tensor) -> Tensor:
         """Some layer that accepts x."""
         steps = [self.sampled] * 6
-        steps += [self.activation, self.arithmetic, self.concat, self.flatten]
+        steps += [self.activation, self.arithmetic, self.concat, self.flatten, self.part]
         if len(x.shape) == 2:
             steps += [self.linear, self.linear, self.linear, self.to_maps]
         if len(x.shape) == 3:
@@ -120,6 +120,7 @@ class Drawing:
         if len(x.shape) == 4:
             steps += [self.block] * 5
             steps += [self.conv2d, self.pool, self.pool, self.gate, self.global_pool, self.to_maps]
+            steps += [self.pixels]
             steps += [
                 self.residual,
                 self.residual,
@@ -304,7 +305,8 @@ class Drawing:
     def gate(self, x: Tensor) -> Tensor:
         """Squeeze and excite: x times a number in [0, 1] per channel."""
         weight = self.weight(x.shape[1], x.shape[1], 1, 1)
-        return x * gx.sigmoid(gx.conv2d(gx.global_avg_pool2d(x), weight))
+        gate = gx.sigmoid(gx.conv2d(gx.global_avg_pool2d(x), weight))
+        return x * (gate.expand(-1, -1, *x.shape[2:]) if self.chance() else gate)
 
     def sum_of(self, x: Tensor, other: Tensor) -> Tensor:
         return x + other if self.chance() else gx.add(other, x, name=self.name("sum"))
@@ -345,7 +347,29 @@ class Drawing:
             return gx.relu(x)
         return gx.concat([x, *self.some(near)])
 
+    def part(self, x: Tensor) -> Tensor:
+        """Some elements, by brackets: of each dimension but the first a slice, or one; perhaps
+        another dimension."""
+        keys: list[object] = [slice(None)] * min(1, len(x.shape))
+        for size in x.shape[1:]:
+            first = self.integer(0, size - 1)
+            some = slice(first, None, self.one_of(1, 1, 2)) if self.chance() else slice(None)
+            keys.append(self.pick((first, some, some)) if len(x.shape) > 3 else some)
+        if len(x.shape) < 4 and self.chance():
+            keys.insert(self.integer(min(1, len(x.shape)), len(keys)), None)
+        return x[tuple(keys)]
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """Channels as pixels or the other way round, where they are even."""
+        if x.shape[1] % 4 == 0 and self.chance():
+            return gx.pixel_shuffle(x, 2, name=self.name("pixels"))
+        if x.shape[2] % 2 or x.shape[3] % 2:
+            return gx.unsqueeze(gx.squeeze(self.global_pool(x), 2), 2)
+        return gx.pixel_unshuffle(x, 2, name=self.name("pixels"))
+
     def flatten(self, x: Tensor) -> Tensor:
+        if not x.shape:
+            return self.reshape(x, (1,))
         if len(x.shape) >= 2 and self.chance():
             return self.reshape(x, (x.shape[0], x.type.size // x.shape[0]))
         return gx.flatten(x, self.one_of(0, 1, 1, 1) if len(x.shape) >= 2 else 0)

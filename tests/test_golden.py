@@ -11,6 +11,7 @@ import pytest
 from graphcnn.ir import CompileLog, rebatch
 from graphcnn.kernels import Launch
 from graphcnn.models.lenet import lenet
+from graphcnn.models.resnet import resnet18
 from graphcnn.models.vgg import vgg16
 from graphcnn.passes import default_pipeline, run_passes
 from graphcnn.plan import Buffer
@@ -21,7 +22,7 @@ from tests.stand_in_gpu import stand_in_target
 
 NETWORKS = {
     "lenet": lambda dtype: lenet(1, dtype),
-    "resnet18": lambda dtype: networks.resnet18(224, 64, dtype),
+    "resnet18": lambda dtype: resnet18(1, dtype),
     "unet_block": lambda dtype: networks.unet_block(64, 16, dtype),
     "vgg16": lambda dtype: vgg16(1, dtype),
 }

@@ -51,6 +51,10 @@ class Tensor:
         order: Position among all tensors ever created; the schedule of the graph.
     """
 
+    # Methods that return several tensors, for type checkers.
+    chunk: Callable[..., tuple[Tensor, ...]]
+    split: Callable[..., tuple[Tensor, ...]]
+
     # NumPy hands `array + tensor` to our __radd__ instead of broadcasting over the array.
     __array_ufunc__ = None
 
@@ -107,7 +111,7 @@ class Tensor:
     # Brackets alone would make Python try x[0], x[1], ... until an IndexError.
     __iter__ = None
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Callable[..., Tensor]:
         function = _method(name)
         if function is None:
             near = difflib.get_close_matches(name, dir(self))

@@ -162,17 +162,25 @@ class Wild(Drawing):
         return self.pick((gx.add, gx.div, gx.maximum))(x, constant)
 
     def any_shape(self, x: Tensor) -> Tensor:
-        kind = self.integer(0, 4)
+        kind = self.integer(0, 7)
         if kind == 0:
             return gx.flatten(x, self.integer(-2, 4))
         if kind == 1:
             return gx.concat([x, *self.some(self.values)], self.integer(-2, 4))
         if kind == 2:
-            return gx.pad(
-                x, self.sides(2), value=self.pick((0.0, INFINITY, -INFINITY, self.number()))
-            )
+            mode = self.pick(("constant", "reflect", "replicate", "circular"))
+            value = self.pick((0.0, INFINITY, -INFINITY, self.number()))
+            return gx.pad(x, self.sides(2), mode, value if mode == "constant" else 0.0)
+        if kind == 3:
+            ends = (self.integer(-5, 4), self.integer(-4, 5), self.integer(1, 3))
+            return gx.slice(x, self.integer(-2, 3), *ends)
+        if kind == 4:
+            sizes = [self.integer(1, 4) if size == 1 else -1 for size in x.shape]
+            return gx.expand(gx.roll(x, self.integer(-5, 5), self.integer(-2, 3)), tuple(sizes))
+        if kind == 5:
+            return gx.permute(x, self.rng.permutation(len(x.shape)).tolist())
         sizes = list(x.shape)
-        if kind == 3 and sizes:
+        if kind == 6 and sizes:
             sizes[self.integer(0, len(sizes) - 1)] = -1
         self.rng.shuffle(sizes)
         if len(sizes) > 1 and self.chance():

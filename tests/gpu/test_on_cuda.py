@@ -12,6 +12,7 @@ from tests import networks
 from tests.runtime.small_networks import NETWORKS
 from tests.stepwise import check_model
 from tests.targets.op_cases import CASES, case_id, check_sample
+from tests.test_built_in import SMALL
 
 
 @pytest.mark.parametrize(("sample", "dtype"), CASES, ids=case_id)
@@ -34,7 +35,7 @@ def test_networks(name, dtype, fuse):
     "make",
     [
         lambda dtype: vgg16(1, dtype, size=64),
-        lambda dtype: networks.resnet18(64, 16, dtype),
+        lambda dtype: gx.models.resnet18(1, dtype, size=64),
         lambda dtype: networks.unet_block(32, 16, dtype),
     ],
     ids=["vgg16", "resnet18", "u-net"],
@@ -42,6 +43,14 @@ def test_networks(name, dtype, fuse):
 def test_deep_networks(make, dtype):
     graph = make(dtype)
     check_model(gx.compile(graph, device="cuda"), example_inputs(graph))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", SMALL)
+def test_built_in_networks(name, dtype):
+    model = gx.compile(gx.models.build(name, 2, dtype, **SMALL[name]), device="cuda")
+    told = gx.verify(model)
+    assert told.ok, str(told)
 
 
 def test_cuda_tensors_in_cuda_tensors_out():

@@ -6,8 +6,8 @@
 import pytest
 
 from graphcnn.models.lenet import lenet
+from graphcnn.models.resnet import resnet18
 from graphcnn.models.vgg import vgg16
-from tests import networks
 from tests.stand_in_gpu import SHARED_BYTES
 from tests.targets.launches import compiled_launches
 
@@ -15,7 +15,7 @@ CAPABILITY = 80
 NETWORKS = {
     "vgg16": lambda: vgg16(1, "float16"),
     "lenet": lambda: lenet(1, "float16"),
-    "resnet18": lambda: networks.resnet18(224, 64, "float16"),
+    "resnet18": lambda: resnet18(1, "float16"),
 }
 
 

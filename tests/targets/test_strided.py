@@ -164,7 +164,15 @@ def test_an_identity_goes_where_it_is_one_for_any_batch_size():
     ):
         model = gx.compile(gx.graph("g", gx.relu(same)), device="cpu")
         assert [node.name for node in model.graph.nodes] == ["relu"]
-    for other in (gx.slice(x, 0, 0, 2), x.expand(2, 6, 8, 9), x.roll(6, 1)):
+    every_second = gx.slice(image(1, 3), 0, step=2)
+    square = image(2, 3, 3).transpose(1, 2)
+    for other in (
+        gx.slice(x, 0, 0, 2),
+        x.expand(2, 6, 8, 9),
+        x.roll(6, 1),
+        every_second,
+        square,
+    ):
         model = gx.compile(gx.graph("g", gx.relu(other)), device="cpu")
         assert len(model.graph.nodes) == 2
 
