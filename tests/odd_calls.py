@@ -212,8 +212,14 @@ def functions(folder):
         gx.log_softmax: {"input": image(), "dim": 1},
         **{
             function: {"input": image(), "other": vector[0]}
-            for function in (gx.add, gx.sub, gx.mul, gx.div, gx.minimum, gx.maximum)
+            for function in (
+                gx.add, gx.sub, gx.mul, gx.div, gx.minimum, gx.maximum,
+                gx.eq, gx.ne, gx.lt, gx.le, gx.gt, gx.ge,
+            )
         },
+        gx.where: {"condition": image(), "input": image(), "other": vector[0]},
+        gx.matmul: {"input": image(), "other": np.ones((4, 5))},
+        gx.prelu: {"input": image(), "weight": vector},
         gx.conv_transpose1d: {
             "input": line(), "weight": np.ones((3, 2, 3)), "bias": np.ones(2),
             "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1,
@@ -271,6 +277,13 @@ def functions(folder):
     unaries = (op for op in ir.Op.registry.values() if issubclass(op, ops.Unary))
     for reduce in (gx.amax, gx.amin, gx.mean, gx.sum):
         cases[reduce] = {"input": image(), "dim": (2, 3), "keepdim": True}
+    cases[gx.bmm] = {"input": line(), "mat2": np.ones((1, 4, 2))}
+    cases[gx.argmax] = {"input": image(), "dim": 1, "keepdim": False}
+    whole = gx.input("i", (1, 3, 4, 4), "int64")
+    cases[gx.embedding] = {"input": whole, "weight": np.ones((5, 2))}
+    cases[gx.one_hot] = {"input": whole, "num_classes": 3, "dtype": "float32"}
+    cases[gx.gather] = {"input": image(), "dim": 1, "index": whole}
+    cases[gx.var] = {"input": image(), "dim": 1, "keepdim": False, "correction": 1}
     cases[gx.local_response_norm] = {"input": image(), **vars(ops.LocalResponseNorm(3))}
     for draw in (gx.random_normal, gx.random_uniform):
         cases[draw] = {"input": image(), "seed": 1, "offset": 0}

@@ -12,7 +12,8 @@ from typing import Any
 
 from graphcnn import ops
 from graphcnn.errors import InvalidAttribute
-from graphcnn.frontend.expr import Tensor, apply, mul, on_the_users_line, symbolic
+from graphcnn.frontend.arithmetic import mul
+from graphcnn.frontend.expr import Tensor, apply, on_the_users_line, symbolic
 from graphcnn.frontend.short_forms import number, per_axis
 from graphcnn.frontend.spatial import Pair, Single, pool
 from graphcnn.ops.elementary import Pow

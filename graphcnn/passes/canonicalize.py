@@ -9,6 +9,8 @@ from itertools import takewhile
 from math import inf
 from typing import ClassVar
 
+import numpy as np
+
 from graphcnn.errors import GraphCNNError
 from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal
 from graphcnn.ir.op import Op
@@ -30,6 +32,8 @@ from graphcnn.ops import (
     Conv,
     Flatten,
     GlobalAvgPool2d,
+    Linear,
+    Matmul,
     MaxPool,
     MaxPool1d,
     MaxPool2d,
@@ -58,7 +62,7 @@ class Canonicalize(Pass):
     bias; pad + conv or pool -> padding; conv + slice -> less padding; an adaptive pool -> a pool
     where its windows are alike; the mean of a whole map -> global_avg_pool2d; a reshape that
     flattens -> flatten; `ceil_mode` only where it adds a window; a concat of what another concat
-    holds already -> a concat of that one.
+    holds already -> a concat of that one; matmul with a constant matrix -> linear.
 
     Given:
         graph g {
@@ -102,6 +106,7 @@ class Canonicalize(Pass):
             flatten,
             floor_mode,
             nested_concat,
+            partial(linear, taken=log.names),
         )
         return apply_rules(graph, rules, log, self.name)
 
@@ -296,6 +301,24 @@ def nested_concat(node: Node, graph: Graph) -> Rewrite | None:
                 what = f"reads '{held}', which holds {length} of its operands side by side"
                 return Rewrite(what, {node.name: replace(node, inputs=inputs)})
     return None
+
+
+def linear(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | None:
+    """matmul(x, p[I, O]) -> linear(x, p transposed), which has kernels.
+
+    The weight gets a name that is not `taken`.
+    """
+    if not isinstance(node.op, Matmul):
+        return None
+    x, matrix = node.inputs
+    param = graph.param_by_name.get(matrix)
+    if param is None or len(param.type.shape) != 2:
+        return None
+    data = None if param.data is None else np.ascontiguousarray(param.data.T)
+    name = new_name(f"{node.name}.weight", taken)
+    weight = Param(name, param.type.with_shape(param.type.shape[::-1]), data)
+    product = replace(node, op=Linear(), inputs=(x, name))
+    return Rewrite("its second operand is a constant", {name: weight, node.name: product})
 
 
 def _read_elsewhere(node: Node, value: str, graph: Graph) -> Refusal:

@@ -28,10 +28,11 @@ from graphcnn.ops import (
     Linear,
     MaxPool,
     Pooling,
+    Prelu,
     Unary,
 )
 from graphcnn.targets.lowering import Lowering, image_size
-from graphcnn.targets.pack import scale_and_shift
+from graphcnn.targets.pack import along_channels, scale_and_shift
 
 RULE = "triton"
 
@@ -157,6 +158,8 @@ def step_of(node: Node, values: Mapping[str, int], graph: Graph) -> Stage | Pool
         raise Refused(f"{op.name} is not a step that a kernel's tail can take")
     if isinstance(op, BatchNorm):
         return _batch_norm(node, values, graph)
+    if isinstance(op, Prelu):
+        return _prelu(node, values, graph)
     reads = tuple(
         values[name] if name in values else partial(Lowering.operand, name=name, result=node.type)
         for name in node.inputs
@@ -168,11 +171,23 @@ def step_of(node: Node, values: Mapping[str, int], graph: Graph) -> Stage | Pool
     return Stage(getattr(stages, op.name), reads, params, rises)
 
 
+def _prelu(node: Node, values: Mapping[str, int], graph: Graph) -> Stage:
+    """A slope for each channel, or one for all."""
+    value, slope = node.inputs
+    _check_known(slope, graph)
+    packing = along_channels(graph.param_by_name[slope], node.type)
+    return Stage(stages.prelu, (values[value], partial(Lowering.weight, packing=packing)))
+
+
 def _batch_norm(node: Node, values: Mapping[str, int], graph: Graph) -> Stage:
     """A scale and a shift for each channel, which are known beforehand."""
     value, *statistics = node.inputs
     for name in statistics:
-        if not graph.is_param(name):
-            raise Refused(f"'{name}' is computed in the graph; it must be a param")
+        _check_known(name, graph)
     vectors = (partial(Lowering.weight, packing=vector) for vector in scale_and_shift(node))
     return Stage(stages.batch_norm, (values[value], *vectors))
+
+
+def _check_known(name: str, graph: Graph) -> None:
+    if not graph.is_param(name):
+        raise Refused(f"'{name}' is computed in the graph; it must be a param")

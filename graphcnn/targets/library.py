@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from graphcnn import ops
-from graphcnn.errors import UnsupportedOp
+from graphcnn.errors import IndexOutOfRange, UnsupportedOp
 from graphcnn.ir import DType, Graph, Node
 from graphcnn.plan import Arithmetic, Call, Lowered, Step
 from graphcnn.targets.device import Device
@@ -57,7 +57,8 @@ class LibraryTarget:
                 isinstance(node.op, ops.Conv | ops.ConvTranspose)
                 and torch.backends.cudnn.allow_tf32
             )
-            matrices = isinstance(node.op, ops.Linear) and torch.backends.cuda.matmul.allow_tf32
+            products = isinstance(node.op, ops.Linear | ops.Matmul)
+            matrices = products and torch.backends.cuda.matmul.allow_tf32
             if images or matrices:
                 return Arithmetic(2.0**-11)
         return Arithmetic((DType.F64 if dtype is DType.F64 else DType.F32).unit_roundoff)
@@ -79,10 +80,13 @@ def _function(node: Node) -> Torch:
 
     def run(*operands: torch.Tensor) -> torch.Tensor:
         device = operands[0].device.type
-        if not torch.is_autocast_enabled(device):
-            return call(*operands)
-        with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
-            return call(*operands)
+        try:
+            if not torch.is_autocast_enabled(device):
+                return call(*operands)
+            with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
+                return call(*operands)
+        except IndexOutOfRange as error:
+            raise error.at(node.place) from None
 
     return run
 
@@ -212,6 +216,33 @@ def _softmax(function: Torch) -> Callable[[Any], Torch]:
     return make
 
 
+def _argmax(op: ops.Argmax) -> Torch:
+    return lambda x: torch.argmax(x, op.dim, op.keepdim)
+
+
+def _indices(op: ops.Indexed, numbers: torch.Tensor, count: int) -> torch.Tensor:
+    """Indices as torch takes them, checked: it would end a CUDA device's work for a wrong one."""
+    op.check_indices(int(numbers.min()), int(numbers.max()), count)
+    return numbers.long()
+
+
+def _embedding(op: ops.Embedding) -> Torch:
+    return lambda x, weight: F.embedding(_indices(op, x, len(weight)), weight)
+
+
+def _one_hot(op: ops.OneHot) -> Torch:
+    dtype: torch.dtype = getattr(torch, DType(op.dtype).long_name)
+    return lambda x: F.one_hot(_indices(op, x, op.num_classes), op.num_classes).to(dtype)
+
+
+def _gather(op: ops.Gather) -> Torch:
+    return lambda x, index: torch.gather(x, op.dim, _indices(op, index, x.shape[op.dim]))
+
+
+def _var(op: ops.Var) -> Torch:
+    return lambda x: torch.var(x, op.dim, correction=op.correction, keepdim=op.keepdim)
+
+
 def _local_response_norm(op: ops.LocalResponseNorm) -> Torch:
     """In float32 for half precision, whose squares torch would round."""
 
@@ -245,11 +276,16 @@ def _arithmetic(op: ops.Arithmetic) -> Torch:
 
     def call(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         if x.dtype == y.dtype:
-            return function(x, y)
+            return function(x, y).to(x.dtype)  # also of truth values
         half = min(x.dtype, y.dtype, key=lambda dtype: dtype.itemsize)
         return function(x.float(), y.float()).to(half)
 
     return call
+
+
+def _where(condition: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    dtypes = (condition.dtype, x.dtype, y.dtype)
+    return torch.where(condition != 0, x, y).to(min(dtypes, key=lambda dtype: dtype.itemsize))
 
 
 TABLE: dict[type, Callable[[Any], Torch]] = {
@@ -258,6 +294,7 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.activation.Softsign: _unary_in_float32,
     ops.elementary.Pow: _unary_in_float32,
     ops.elementary.Rsqrt: _unary_in_float32,
+    ops.Argmax: _argmax,
     ops.Arithmetic: _arithmetic,
     ops.AvgPool: _avg_pool,
     ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),
@@ -265,18 +302,23 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Conv: _conv,
     ops.ConvTranspose: _conv_transpose,
     ops.Dropout: lambda op: lambda x: x,
+    ops.Embedding: _embedding,
     ops.Expand: lambda op: lambda x: x.expand(op.shape),
     ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
+    ops.Gather: _gather,
     ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
     ops.Interpolate: _interpolate,
     ops.Linear: lambda op: F.linear,
     ops.LocalResponseNorm: _local_response_norm,
     ops.LogSoftmax: _softmax(F.log_softmax),
+    ops.Matmul: lambda op: torch.matmul,
     ops.MaxPool: _max_pool,
+    ops.OneHot: _one_hot,
     ops.Pad: _pad,
     ops.Permute: lambda op: lambda x: x.permute(op.dims),
     ops.PixelShuffle: lambda op: lambda x: F.pixel_shuffle(x, op.upscale_factor),
     ops.PixelUnshuffle: lambda op: lambda x: F.pixel_unshuffle(x, op.downscale_factor),
+    ops.Prelu: lambda op: F.prelu,
     ops.Random: _random,
     ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),
     ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
@@ -285,4 +327,6 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Softmax: _softmax(F.softmax),
     ops.Squeeze: lambda op: lambda x: x.squeeze(op.dim),
     ops.Unsqueeze: lambda op: lambda x: x.unsqueeze(op.dim),
+    ops.Var: _var,
+    ops.Where: lambda op: _where,
 }

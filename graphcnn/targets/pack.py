@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from graphcnn.ir import Array, DType, Node, Param
+from graphcnn.ir import Array, DType, Node, Param, TensorType
 from graphcnn.kernels import TURN
 from graphcnn.ops import BatchNorm
 from graphcnn.plan import Packing
@@ -20,6 +20,14 @@ def plain(param: Param, shape: tuple[int, ...] | None = None) -> Packing:
     shape = param.type.shape if shape is None else shape
     name = f"{param.name}@plain"
     return Packing(name, (param.name,), shape, contiguous(shape), param.type.dtype, np.asarray)
+
+
+def along_channels(param: Param, type: TensorType) -> Packing:
+    """A vector [C], or [1], that broadcasts to maps [N, C, ...]."""
+    step = 1 if param.type.size > 1 else 0
+    strides = tuple(step if axis == 1 else 0 for axis in range(len(type.shape)))
+    name = f"{param.name}@channels"
+    return Packing(name, (param.name,), type.shape, strides, param.type.dtype, np.asarray)
 
 
 def filters(param: Param, order: str) -> Packing:

@@ -201,6 +201,23 @@ def test_a_gate_stays_in_registers(capability, dtype, tile):
     assert len(re.findall(r"\bSHFL\b", code)) == 0
 
 
+@pytest.mark.parametrize(("capability", "dtype", "tile"), DIAMOND_CASES, ids=str)
+def test_conv2d_with_a_slope_per_channel_and_a_choice(capability, dtype, tile):
+    """where(h > number, h, number) of h = prelu(product)."""
+    bears = cuda_traits(capability).conv_tiles(dtype)[tile]
+    shape, memory = (32, 256, 57, 57), torch.empty(256)
+    slope, number = View(memory, shape, (0, 1, 0, 0), "f32"), View(memory, shape, (0,) * 4, "f32")
+    tail = (
+        Stage(stages.prelu, (0, slope)),
+        Stage(stages.gt, (1, number)),
+        Stage(stages.where, (2, 1, number)),
+    )
+    layout = "nchw" if bears == Pressure.HIGH else "nhwc"
+    launch, pressure = convolution(tile, dtype, tail, (3,), channels=128, kernel=3, layout=layout)
+    assert pressure == bears
+    compiled(launch, capability)
+
+
 POOLED_CASES = [case for case in CONV_CASES if case[0] in (80, 90)]
 
 
@@ -275,6 +292,8 @@ def others(dtype, layout):
         "log_softmax": softmax(view((8, 1000), dtype), view((8, 1000), dtype), axis=1, log=True),
         "pointwise": pointwise(x, x, (scale, stage("tanh"), stage("add", x))),
         "arithmetic": pointwise(x, x, tuple(stage(n, x) for n in ("div", "sub", "maximum"))),
+        "comparisons": pointwise(x, x, tuple(stage(n, x) for n in ("eq", "gt", "le", "prelu"))),
+        "where": pointwise(x, x, (Stage(stages.where, (0, x, x)),)),
         "copy": copy(x, view(x.shape, dtype, "nchw")),
         "pixel_shuffle": copy(six(x, 28), six(view(x.shape, dtype, "nchw"), 28)),
         "roll": roll(x, x, shifts={1: 3, 2: 5, 3: -1}),

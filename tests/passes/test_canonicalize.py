@@ -433,3 +433,24 @@ def test_what_is_chomped_is_not_padded(conv: str, cut: str, result: str) -> None
 def test_other_slices_stay(lines: str, result: str, reasons: list[str]) -> None:
     found = declines(Canonicalize(), f"{BOTH}\n{lines}\nreturn {result}", SEQUENCE)
     assert found == [f"canonicalize: y: {reason} [h]" for reason in reasons]
+
+
+def test_a_product_with_a_constant_matrix_is_a_linear_layer() -> None:
+    becomes(
+        Canonicalize(),
+        "y: f64[2,3,5] = matmul(x, p)\nreturn y",
+        "y: f64[2,3,5] = linear(x, y.weight)\nreturn y",
+        sources="  input x: f64[2,3,4]\n  param p: f64[4,5]",
+        more="  param y.weight: f64[5,4]",
+    )
+
+
+@pytest.mark.parametrize("line", ["matmul(x, r)", "matmul(c, x)", "matmul(x, b)"])
+def test_other_products_stay(line: str) -> None:
+    sources = """
+  input x: f64[2,4,4]
+  input r: f64[2,4,4]
+  param c: f64[4,4]
+  param b: f64[2,4,4]
+"""
+    assert declines(Canonicalize(), f"y: f64[2,4,4] = {line}\nreturn y", sources) == []

@@ -322,3 +322,19 @@ def test_a_group_that_memory_keeps_apart_is_lowered_node_by_node():
     (refusal,) = lowered.refusals
     assert (refusal.node, refusal.blame) == ("relu", ("fc", "sum", "relu"))
     assert "do not follow one another in memory" in refusal.because
+
+
+def test_slopes_comparisons_and_choices_are_steps():
+    """Of values and numbers; a slope has to be known, and a choice between computed values."""
+    x = gx.input("x", (2, 3, 8, 8))
+    h = gx.conv2d(x, gx.param("w", (5, 3, 3, 3)), name="conv")
+    h = h.prelu(gx.param("slope", (5,)))
+    model = resolve("triton", "cpu")
+    graph = gx.graph("g", gx.where(h > 0.5, h, 0.5))
+    group = outline(graph.nodes, graph.outputs, graph)
+    assert model.supports(group.op.body) is None
+    computed = gx.prelu(h, gx.relu(gx.input("s", (5,))), name="act")
+    graph = gx.graph("g", computed)
+    nodes = tuple(node for node in graph.nodes if node.name != "relu")
+    refused = model.supports(outline(nodes, graph.outputs, graph).op.body)
+    assert refused.because == "'relu' is computed in the graph; it must be a param"

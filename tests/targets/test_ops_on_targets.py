@@ -223,3 +223,24 @@ def test_torch_on_cuda_convolves_in_tf32_where_its_settings_say_so(tf32, monkeyp
     wide, narrow = 2.0**-24, 2.0**-11
     convolved = narrow if tf32 else wide
     assert units == {"reshape": wide, "conv1d": convolved, "conv2d": convolved, "relu": wide}
+
+
+def test_a_latent_that_is_drawn_in_the_graph():
+    """The sample of a variational auto-encoder: the same on every target."""
+    weights = [np.random.default_rng(n).standard_normal((4, 6)) / 2 for n in (0, 1)]
+    h = gx.relu(image(5, 6))
+    mu, logvar = (gx.linear(h, weight) for weight in weights)
+    drawn = mu.random_normal(seed=3, name="drawn")
+    graph = gx.graph("g", [mu + gx.exp(0.5 * logvar) * drawn, drawn, mu.random_uniform(3)])
+    x = np.random.default_rng(2).standard_normal((5, 6), np.float32)
+    results = []
+    for target in ("triton", "library", "numpy"):
+        model = gx.compile(graph, device="cpu", target=target)
+        check_model(model, {"image": x})
+        assert gx.verify(model, image=x).ok
+        results.append([*model(image=x).values()])
+    (z, drawn, uniform), *others = results
+    assert np.ptp(drawn) > 1
+    for other in others:
+        np.testing.assert_allclose(z, other[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(uniform, other[2])
