@@ -88,6 +88,9 @@ from .frontend.movement import squeeze as squeeze
 from .frontend.movement import stack as stack
 from .frontend.movement import transpose as transpose
 from .frontend.movement import unsqueeze as unsqueeze
+from .frontend.norms import group_norm as group_norm
+from .frontend.norms import instance_norm as instance_norm
+from .frontend.norms import layer_norm as layer_norm
 from .frontend.resampling import adaptive_avg_pool1d as adaptive_avg_pool1d
 from .frontend.resampling import adaptive_avg_pool2d as adaptive_avg_pool2d
 from .frontend.resampling import adaptive_max_pool1d as adaptive_max_pool1d

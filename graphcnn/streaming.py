@@ -241,8 +241,9 @@ class _Causality:
             case ops.Slice(dim=1) | ops.Concat(dim=1) | ops.Softmax(dim=1) | ops.LogSoftmax(dim=1):
                 pass
             case op if op.kind in (OpKind.ELEMENTWISE, OpKind.BROADCAST):
-                if any(type.shape[-1:] not in ((), (1,)) for type in fixed):
-                    raise _refused(node, f"it reads {fixed[0]}, a number for each step")
+                for type in fixed:
+                    if type.shape[-1:] not in ((), (1,)):
+                        raise _refused(node, f"it reads {type}, perhaps a number for each step")
             case ops.Dropout():
                 pass
             case _:

@@ -9,8 +9,9 @@ reason where no kernel can serve them, and returns a `Launch`.
     finish     device code of the tail
     tile       the tiles of each device
     choices    every kernel that can serve a layer, and the rule that picks one
+    rows       views as rows, for kernels that reduce whole dimensions
     adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
-    softmax     one file for each family of kernels
+    reduction, softmax, standardize    one file for each family of kernels
 """
 
 from . import stages as stages
@@ -50,7 +51,9 @@ from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
 from .random import random_normal as random_normal
 from .random import random_uniform as random_uniform
+from .reduction import reduction as reduction
 from .softmax import softmax as softmax
+from .standardize import standardize as standardize
 from .tile import CPU as CPU
 from .tile import CUDA as CUDA
 from .tile import CUDA_SMALL as CUDA_SMALL

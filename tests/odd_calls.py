@@ -171,6 +171,7 @@ def functions(folder):
     saved = folder / "saved.gcn"
     gx.save(NETWORK, saved)
     window = {"kernel_size": 2, "stride": 2, "padding": 0, "ceil_mode": False}
+    affine = {"weight": vector, "bias": vector, "eps": 1e-5}
     lp_window = {"kernel_size": 2, "stride": 2, "ceil_mode": False}
     given = {"target": "numpy", "device": "cpu", "fuse": True, "passes": None}
     cases = {
@@ -206,6 +207,15 @@ def functions(folder):
         gx.batch_norm: {
             "input": image(), "running_mean": vector, "running_var": vector,
             "weight": vector, "bias": vector, "eps": 1e-5,
+        },
+        gx.group_norm: {"input": image(), "num_groups": 3, **affine},
+        gx.instance_norm: {
+            "input": image(), "running_mean": vector, "running_var": vector,
+            "use_input_stats": True, **affine,
+        },
+        gx.layer_norm: {
+            "input": image(), "normalized_shape": (4,), "weight": np.ones(4), "bias": np.ones(4),
+            "eps": 1e-5,
         },
         gx.dropout: {"input": image(), "p": 0.1},
         gx.softmax: {"input": image(), "dim": 1},

@@ -328,6 +328,71 @@ INFO: dict[str, OpInfo] = {
             ops.AdaptiveMaxPool2d,
         )
     },
+    "group_norm": OpInfo(
+        lambda op, x, w=None, b=None: torch.group_norm(x, op.num_groups, w, b, op.eps),
+        (
+            Sample(ops.GroupNorm(2), ((2, 6, 4, 5), (6,), (6,))),
+            Sample(ops.GroupNorm(3, 0.1), ((1, 6, 7), (6,))),
+            Sample(ops.GroupNorm(1), ((2, 3, 5, 3),)),
+            Sample(ops.GroupNorm(4), ((3, 4, 2, 3, 2), (4,), (4,))),
+            Sample(ops.GroupNorm(2), ((4, 10),)),
+        ),
+        (
+            Bad(lambda: ops.GroupNorm(4), ((2, 6, 4),), errors.ChannelMismatch, "1, 2, 3, 6"),
+            Bad(lambda: ops.GroupNorm(1), ((6,),), errors.RankError, "[6, 1]"),
+            Bad(lambda: ops.GroupNorm(2), ((2, 6, 4), (5,)), errors.ChannelMismatch, "weight[6]"),
+            Bad(
+                lambda: ops.GroupNorm(2),
+                ((2, 6, 4), (6,), (6, 1)),
+                errors.ChannelMismatch,
+                "bias[6]",
+            ),
+            Bad(lambda: ops.GroupNorm(0), (), errors.InvalidAttribute, "num_groups=0"),
+            Bad(lambda: ops.GroupNorm(2, 0.0), (), errors.InvalidAttribute, "eps=0.0"),
+            Bad(lambda: ops.GroupNorm(2), ((2, 6, 4),), *_NO_FLOATS),
+        ),
+    ),
+    "instance_norm": OpInfo(
+        lambda op, x, w=None, b=None: F.instance_norm(x, weight=w, bias=b, eps=op.eps),
+        (
+            Sample(ops.InstanceNorm(), ((2, 3, 4, 5), (3,), (3,))),
+            Sample(ops.InstanceNorm(0.1), ((3, 2, 11), (2,))),
+            Sample(ops.InstanceNorm(), ((1, 5, 2, 3, 2),)),
+        ),
+        (
+            Bad(ops.InstanceNorm, ((2, 6),), errors.RankError, "[2, 6, 1]"),
+            Bad(ops.InstanceNorm, ((2, 6, 4), (4,)), errors.ChannelMismatch, "weight[6]"),
+            Bad(lambda: ops.InstanceNorm(-1.0), (), errors.InvalidAttribute, "eps=-1.0"),
+            Bad(
+                lambda: ops.InstanceNorm(1e39),
+                ((2, 3, 4),),
+                errors.InvalidAttribute,
+                "f32 can hold",
+            ),
+            Bad(ops.InstanceNorm, ((2, 6, 4),), *_NO_FLOATS),
+        ),
+    ),
+    "layer_norm": OpInfo(
+        lambda op, x, w=None, b=None: F.layer_norm(x, op.normalized_shape, w, b, op.eps),
+        (
+            Sample(ops.LayerNorm((5,)), ((2, 6, 4, 5), (5,), (5,))),
+            Sample(ops.LayerNorm((3, 4, 2), 0.1), ((2, 3, 4, 2), (3, 4, 2))),
+            Sample(ops.LayerNorm((17,)), ((4, 17),)),
+            Sample(ops.LayerNorm((2,), 1.0), ((3, 5, 2), (2,))),
+            Sample(ops.LayerNorm((3,), 0.5), ((2, 4, 5, 3), (3,), (3,))),
+            Sample(ops.LayerNorm((7,), 0.5), ((2, 7), (7,))),
+            Sample(ops.LayerNorm((4, 3)), ((4, 3), (4, 3), (4, 3))),
+        ),
+        (
+            Bad(lambda: ops.LayerNorm((4,)), ((2, 6),), errors.ShapeError, "an input [..., 4]"),
+            Bad(lambda: ops.LayerNorm((2, 3)), ((3,),), errors.ShapeError, "(2, 3)"),
+            Bad(lambda: ops.LayerNorm((6,)), ((2, 6), (1, 6)), errors.ChannelMismatch, "weight[6]"),
+            Bad(lambda: ops.LayerNorm(()), (), errors.InvalidAttribute, "at least one"),
+            Bad(lambda: ops.LayerNorm(6), (), errors.InvalidAttribute, "normalized_shape=6"),
+            Bad(lambda: ops.LayerNorm((0,)), (), errors.InvalidAttribute, "(0,)"),
+            Bad(lambda: ops.LayerNorm((6,)), ((2, 6),), *_NO_FLOATS),
+        ),
+    ),
     "interpolate": OpInfo(
         _interpolate,
         (

@@ -115,6 +115,7 @@ class Drawing:
         """Some layer that accepts x."""
         steps = [self.sampled] * 6
         steps += [self.activation, self.arithmetic, self.concat, self.flatten, self.part]
+        steps += [self.layer_norm] if x.shape else []
         if len(x.shape) == 2:
             steps += [self.linear, self.linear, self.linear, self.to_maps]
         if len(x.shape) == 3:
@@ -303,6 +304,10 @@ class Drawing:
         size = x.shape[1]
         affine = (self.vector(size), self.vector(size) - 1) if self.chance() else ()
         return gx.batch_norm(x, self.vector(size) - 1, self.vector(size), *affine)
+
+    def layer_norm(self, x: Tensor) -> Tensor:
+        """Over some of the last dimensions, of sizes that no sample may have."""
+        return gx.layer_norm(x, x.shape[-self.integer(1, len(x.shape)) :], eps=0.1)
 
     def gate(self, x: Tensor) -> Tensor:
         """Squeeze and excite: x times a number in [0, 1] per channel."""

@@ -76,6 +76,10 @@ from graphcnn.ops.shape import View as View
 from graphcnn.ops.softmax import LogSoftmax as LogSoftmax
 from graphcnn.ops.softmax import Normalized as Normalized
 from graphcnn.ops.softmax import Softmax as Softmax
+from graphcnn.ops.standardize import GroupNorm as GroupNorm
+from graphcnn.ops.standardize import InstanceNorm as InstanceNorm
+from graphcnn.ops.standardize import LayerNorm as LayerNorm
+from graphcnn.ops.standardize import Standardize as Standardize
 from graphcnn.ops.strided import Expand as Expand
 from graphcnn.ops.strided import Permute as Permute
 from graphcnn.ops.strided import Slice as Slice

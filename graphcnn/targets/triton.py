@@ -43,9 +43,11 @@ from graphcnn.ops import (
     Pooling,
     RandomNormal,
     RandomUniform,
+    Reduction,
     Reshape,
     Roll,
     Softmax,
+    Standardize,
     Strided,
 )
 from graphcnn.plan import Buffer, Lowered
@@ -58,6 +60,7 @@ from graphcnn.targets.lowering import Lowering, as_image, view_of
 from graphcnn.targets.maps import adaptive_pool, resize
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import parts
+from graphcnn.targets.statistics import norm, reduce
 
 
 class TritonTarget:
@@ -276,6 +279,8 @@ TABLE: dict[type, Callable[[Lowering, Node], None]] = {
     GlobalAvgPool2d: _global_pool,
     Interpolate: resize,
     LocalResponseNorm: _local_response_norm,
+    Reduction: reduce,
+    Standardize: norm,
     Softmax: _softmax,
     LogSoftmax: _softmax,
     RandomNormal: _random,

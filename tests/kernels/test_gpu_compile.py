@@ -34,9 +34,11 @@ from graphcnn.kernels import (
     pointwise,
     random_normal,
     random_uniform,
+    reduction,
     roll,
     softmax,
     stages,
+    standardize,
 )
 from tests.gpu_compiler import compile_for_gpu_like
 from tests.kernels.buffers import DTYPES, RELU, stage
@@ -237,11 +239,11 @@ LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.linear_tiles(
 @pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize(("dtype", "tile"), LINEAR_CASES, ids=str)
 def test_linear(dtype, tile, capability):
-    for reduction in (4096, 1001):
+    for length in (4096, 1001):
         tail = (stage("add", view((tile.rows, 1000), dtype)), SILU)
         launch = linear(
-            view((tile.rows, reduction), dtype),
-            view((1000, reduction), dtype),
+            view((tile.rows, length), dtype),
+            view((1000, length), dtype),
             view((1000,), dtype),
             [view((tile.rows, 1000), dtype)] * 2,
             tail=tail,
@@ -278,6 +280,10 @@ def others(dtype, layout):
     half = view((8, 96, 28, 28), dtype, layout)
     scale = stage("mul", view((1, 96, 1, 1), dtype))
     window = {"kernel": (3, 3), "stride": (2, 2)}
+    vector, width = view((1, 96, 1, 1), dtype), view((1, 1, 1, 57), dtype)
+    (images, _, *size), (first, step, *rest) = x.shape, x.strides
+    shape, strides = (images, 32, 3, *size), (first, 3 * step, step, *rest)
+    grouped = View(x.buffer, shape, strides, dtype)
     half_way, taken = Places(0.5, 0.5, LINEAR=True), Places(0.5, 0.0, LINEAR=False)
     return {
         "max_pool2d": max_pool2d(x, half, **window),
@@ -286,6 +292,14 @@ def others(dtype, layout):
         "adaptive_avg_pool2d": adaptive_pool2d(x, view((8, 96, 7, 5), dtype), pool_max=False),
         "nearest": interpolate(half, x, rows=taken, columns=taken),
         "bilinear": interpolate(half, x, rows=half_way, columns=half_way),
+        **{
+            kind: reduction(x, view((8, 96, 1, 1), dtype), kind=kind, axes=(2, 3))
+            for kind in ("sum", "mean", "amax", "amin")
+        },
+        "mean_of_channels": reduction(x, view((8, 1, 57, 57), dtype), kind="mean", axes=(1,)),
+        "instance_norm": standardize(x, x, vector, vector, axes=(2, 3), eps=1e-5),
+        "group_norm": standardize(grouped, grouped, axes=(2, 3, 4), eps=1e-5),
+        "layer_norm": standardize(x, x, width, width, axes=(3,), eps=1e-5),
         "global_avg_pool2d": global_avg_pool2d(x, view((8, 96, 1, 1), dtype)),
         "local_response_norm": local_response_norm(x, x, size=5, alpha=5e-4, beta=0.75, k=2.0),
         "softmax": softmax(x, x, axis=1),

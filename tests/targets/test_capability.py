@@ -10,7 +10,7 @@ from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, OpKind
 from graphcnn.kernels import stages
 from graphcnn.ops import Strided
-from graphcnn.targets import groups, library, resolve, triton
+from graphcnn.targets import groups, resolve, torch_ops, triton
 from graphcnn.targets.capability import CAPABILITIES
 from tests.opinfo import INFO
 from tests.stand_in_gpu import stand_in_target
@@ -53,7 +53,7 @@ def page():
             own = "another name"
         elif not (op.row(triton.TABLE) or op.row(groups.TABLE)):
             own, tail = "a library call", "no"
-        rows.append(f"| `{name}` | {own} | {tail} | {'yes' if op.row(library.TABLE) else 'no'} |")
+        rows.append(f"| `{name}` | {own} | {tail} | {'yes' if op.row(torch_ops.TABLE) else 'no'} |")
     return "\n".join(rows)
 
 
