@@ -30,6 +30,8 @@ from .choices import conv_pressure as conv_pressure
 from .choices import saving_refusal as saving_refusal
 from .conv2d import conv2d as conv2d
 from .depthwise import depthwise_conv2d as depthwise_conv2d
+from .epilogue import TURN as TURN
+from .epilogue import Half as Half
 from .epilogue import Stage as Stage
 from .epilogue import Tail as Tail
 from .epilogue import across as across

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from .epilogue import Epilogue, Tail, epilogue
-from .finish import finish, load_bias, tile_pixels
+from .finish import finish, finish_gated, load_bias, tile_pixels
 from .launch import (
     BATCH,
     Launch,
@@ -62,6 +62,7 @@ def conv2d_kernel(
     BLOCK_CH: tl.constexpr,
     BLOCK_PIX: tl.constexpr,
     BLOCK_RED: tl.constexpr,
+    HALF: tl.constexpr = 0,
 ):
     """Compute BLOCK_CH output channels of one group at BLOCK_PIX output pixels.
 
@@ -71,7 +72,8 @@ def conv2d_kernel(
     BLOCK_RED channels of one tap, taps innermost: neighbouring taps read mostly the same input,
     which then still is in L1. Otherwise the reduction index (r * S + s) * C + c is cut into blocks.
     Which taps of a pixel lie inside the image is one bit mask, computed once, up to 32 taps.
-    Programs with the same pixels follow one another, so their input is in L2.
+    Programs with the same pixels follow one another, so their input is in L2. The channels are
+    those of two convolutions in turns where HALF, the channels of each, is not 0.
     """
     C: tl.constexpr = geometry.C
     K: tl.constexpr = geometry.K
@@ -152,7 +154,11 @@ def conv2d_kernel(
             acc = tl.dot(filters, tl.trans(pixels), acc, input_precision=PRECISION)
     channel += group * K
     bias_tile = load_bias(bias, channel, channel_live)
-    finish(tl.trans(acc), bias_tile, tile, N, sizes.OH, sizes.OW, channel, channel_live, tail)
+    value = tl.trans(acc)
+    if HALF > 0:
+        finish_gated(value, bias_tile, tile, N, sizes.OH, sizes.OW, channel, tail, HALF)
+    else:
+        finish(value, bias_tile, tile, N, sizes.OH, sizes.OW, channel, channel_live, tail)
 
 
 def conv_arguments(
@@ -239,5 +245,5 @@ def conv2d(
         "BLOCK_RED": tile.reduction,
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
-    }
+    } | ({"HALF": end.half} if end.half else {})
     return Launch(conv2d_kernel, grid, args, meta)

@@ -10,9 +10,9 @@ read on as it was stored: rounded to its output's type, and infinite where it ov
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from .launch import Refused, Strided, Strides, View, constants, offset_refusal, require
+from .launch import Refused, Strided, Strides, View, ceil_div, constants, offset_refusal, require
 from .window import Pool, Window, window_of
 
 
@@ -36,7 +36,21 @@ class Stage:
     across: bool = False
 
 
-Tail = tuple[Stage | Pool, ...]
+@dataclass(frozen=True)
+class Half:
+    """One half of the product's channels; the tail of a gated convolution begins with both.
+
+    Two convolutions of one input are one whose filters alternate: `TURN` of the first, then as many
+    of the second, so that a tile holds both halves of a channel.
+    """
+
+    which: Literal[0, 1]
+    reads: tuple[int | Any, ...] = (0,)
+
+
+# So apart, two rows of an accumulator lie in one thread of a tensor core.
+TURN = 8
+Tail = tuple[Stage | Pool | Half, ...]
 # Channels that a tile of a convolution can have on every device.
 TILE_CHANNELS = 128
 
@@ -51,9 +65,9 @@ def across(tail: Tail) -> bool:
     return any(isinstance(step, Stage) and step.across for step in tail)
 
 
-def is_pointwise(step: Stage | Pool) -> bool:
-    """Whether a step makes each element of elements at its own place."""
-    return isinstance(step, Stage) and not step.across
+def is_pointwise(step: Stage | Pool | Half) -> bool:
+    """Whether a step makes each element of elements at its own place, or of their other half."""
+    return isinstance(step, Half) or (isinstance(step, Stage) and not step.across)
 
 
 def map_operands(tail: Tail, change: Callable[[Any], Any]) -> Tail:
@@ -84,6 +98,8 @@ def tail_refusal(
     """
     first_pooled = 0
     for index, step in enumerate(_counted_from_the_front(tail)):
+        if isinstance(tail[0], Half) and not is_pointwise(step):
+            return Refused("a kernel that computes a gate brings nothing else together", index)
         if isinstance(step, Stage) and step.across:
             if size is None:
                 return Refused("it brings channels together, and a linear layer has none", index)
@@ -222,10 +238,12 @@ def tail_argument(
 
 
 class Epilogue(NamedTuple):
-    """How a kernel ends: its argument, and how many tiles of pixels it takes in all."""
+    """How a kernel ends: its argument, how many tiles of pixels it takes in all, and the channels
+    of a half where the tail begins with halves, else 0."""
 
     argument: TailArgument
     tiles: int
+    half: int
 
 
 def epilogue(
@@ -258,6 +276,13 @@ def epilogue(
     n, c, *size = shape
     if refused := tail_refusal(tail, (size[0], size[1]), exports, c, groups):
         raise refused
+    half = 0
+    if isinstance(tail[0] if tail else None, Half):
+        half = outputs[0].shape[1]
+        turns = ceil_div(half, TURN)
+        if tail[:2] != (Half(0), Half(1)) or min(exports) < 3 or c != 2 * TURN * turns:
+            raise ValueError(f"{c} channels, exports {exports} and tail {tail} are no two halves")
+        c, shape = half, (n, half, *size)
     tail = commute_pool(tail, exports)
     pool = next((step for step in tail if isinstance(step, Pool)), Pool("avg", (1, 1)))
     at = tail.index(pool) if pool in tail else -1
@@ -278,4 +303,4 @@ def epilogue(
         [view.permuted(0, 2, 3, 1).argument for view in views],
         window,
     )
-    return Epilogue(argument, tiles)
+    return Epilogue(argument, tiles, half)

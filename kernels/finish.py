@@ -13,6 +13,10 @@ pixel), one of its columns (the channel), and which rows and columns exist.
 import triton
 import triton.language as tl
 
+from . import epilogue
+
+TURN = tl.constexpr(epilogue.TURN)
+
 
 @triton.jit
 def split_index(index, H, W):
@@ -209,6 +213,30 @@ def pool_tile(value, pool):
 def inside(start, TAPS: tl.constexpr, SIZE):
     """How many of TAPS elements from a start on lie in an output of so many."""
     return tl.minimum(start + TAPS, SIZE) - tl.maximum(start, 0)
+
+
+@triton.jit
+def halves(value):
+    """Both halves [ROW, CH / 2] of value [ROW, CH], whose columns alternate in turns of TURN."""
+    ROW: tl.constexpr = value.shape[0]
+    TURNS: tl.constexpr = value.shape[1] // (2 * TURN)
+    turns = tl.reshape(value, (ROW, TURNS, 2, TURN))
+    first, second = tl.split(tl.permute(turns, (0, 1, 3, 2)))
+    return tl.reshape(first, (ROW, TURNS * TURN)), tl.reshape(second, (ROW, TURNS * TURN))
+
+
+@triton.jit
+def finish_gated(value, bias, tile, N, OH, OW, channel, tail, HALF: tl.constexpr):
+    """Add bias [CH] to value [PIX, CH], take it apart in its halves of HALF channels, run the rest
+    of the tail on these, store every export."""
+    n, oh, ow, live = tile_pixels(tile, N, OH, OW, tail.pool, value.shape[0])
+    value += bias[None, :]
+    first, second = halves(value)
+    column, _ = halves(channel[None, :])
+    column = tl.reshape(column, (value.shape[1] // 2,))
+    column = column // (2 * TURN) * TURN + column % TURN
+    place = (n, oh, ow, column, live, column < HALF)
+    run_steps((value, first, second), place, tail, 2, len(tail.steps))
 
 
 @triton.jit

@@ -3,6 +3,7 @@
 from graphcnn.passes.base import Pass as Pass
 from graphcnn.passes.canonicalize import Canonicalize as Canonicalize
 from graphcnn.passes.demands import groups as groups
+from graphcnn.passes.fold_average_pool import FoldAveragePool as FoldAveragePool
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm as FoldBatchNorm
 from graphcnn.passes.fuse import Fuse as Fuse
 from graphcnn.passes.fuse import Supports as Supports

@@ -3,8 +3,8 @@
 A chain is an anchor, then pointwise ops with params, scalars or other activations (residuals) as
 second operands, and pools. It follows one reader of each value; a value with other readers is
 exported. Where a value's paths meet again after pointwise ops only (a diamond such as x * tanh(x)),
-the chain takes the whole diamond. What is decided here is what the graph allows; what a kernel can
-do is the target's to say, of every chain as it grows.
+the chain takes the diamond; where it meets another convolution of its input (a gate), that as well.
+The graph decides here what is allowed; what a kernel can do, the target says of a chain as it grows.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from graphcnn.ops import (
 )
 from graphcnn.passes.base import Pass
 from graphcnn.passes.demands import Demands, Names, groups
+from graphcnn.passes.gates import gate
 
 Supports = Callable[[Graph], Refusal | None]
 
@@ -159,14 +160,21 @@ class _Grower:
         chain: tuple[Node, ...] = (anchor,)
         while step := self._step(chain):
             chain += step
-        return chain
+        names = {node.name for node in chain}
+        return tuple(node for node in self.graph.nodes if node.name in names)
 
     def _step(self, chain: tuple[Node, ...]) -> tuple[Node, ...]:
-        """What follows a chain: one reader of its last value, or a diamond; empty at its end."""
+        """What follows a chain: one reader of its last value, a diamond, or a gate and what both
+        meet in; empty at its end."""
         anchor, end = chain[0].name, chain[-1]
+        if any(chain[0] in group for group in self.groups):
+            return ()
         readers = [node for node in self.graph.users(end.name) if _is_candidate(node, self.graph)]
         if len(readers) > 1 and (diamond := self._diamond(chain)):
             return diamond
+        for reader in readers:
+            if region := self._gate(reader, chain):
+                return region
         readers.sort(
             key=lambda node: (
                 not self.demands.join(anchor, node.name),
@@ -196,6 +204,21 @@ class _Grower:
                 return ()
             region += (node,)
         return region
+
+    def _gate(self, reader: Node, chain: tuple[Node, ...]) -> tuple[Node, ...]:
+        """A convolution beside the chain's, what follows it, and the reader in which both meet."""
+        region = gate(reader, chain, self.graph)
+        others = [[inner.name for inner in group] for group in self.groups]
+        names = {node.name for node in chain}
+        for node in region:
+            if node.name in names.union(*others) or self.demands.separated(node.name, names):
+                return ()
+            names.add(node.name)
+        if not region or dag.obstacles(self.graph, [*names], others):
+            return ()
+        fused = _outlined(self.graph, (*chain, *region)).op
+        assert isinstance(fused, Fused)
+        return () if self.supports(fused.body) else region
 
     def _refusal(self, node: Node, chain: tuple[Node, ...]) -> Refusal | None:
         """Why a node cannot follow a chain, or None."""

@@ -12,6 +12,7 @@ from graphcnn.ir import CompileLog, Failed, Finished, Graph, Started, verify
 from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
 from graphcnn.passes.demands import groups
+from graphcnn.passes.fold_average_pool import FoldAveragePool
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
 from graphcnn.passes.fuse import Fuse, Supports, accept_every_body
 from graphcnn.passes.simplify import Simplify
@@ -59,6 +60,8 @@ def default_pipeline(
         Canonicalize(),
         # Before fuse: a batch norm that folds must not become a step of a kernel's tail.
         FoldBatchNorm(),
+        # After fold-batch-norm, which may leave a convolution right before a pool.
+        FoldAveragePool(),
         # Last: no pass looks into a group's body.
         *((Fuse(supports, *demands),) if fuse and supports else ()),
     )

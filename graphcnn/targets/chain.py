@@ -9,6 +9,7 @@ from typing import Literal
 
 from graphcnn.ir import Graph, Node, OpKind, Refusal
 from graphcnn.kernels import (
+    Half,
     Pool,
     Refused,
     Stage,
@@ -24,6 +25,7 @@ from graphcnn.ops import (
     Arithmetic,
     AvgPool,
     BatchNorm,
+    Conv,
     ConvTranspose,
     GlobalAvgPool2d,
     Linear,
@@ -51,12 +53,15 @@ class Chain:
         tail: A step for each of them. An operand in memory is a function from a `Lowering` to its
             view: where it lies is known for a whole graph only.
         exports: For each stored value, its index: 0 is the anchor's.
+        gate: A convolution of the same input, whose channels are the product's second half; the
+            anchor's are the first, and the tail begins with both halves.
     """
 
     anchor: Node
     links: tuple[Node, ...] = ()
     tail: Tail = ()
     exports: tuple[int, ...] = (0,)
+    gate: Node | None = None
 
 
 def placed(
@@ -72,13 +77,20 @@ def chain_of(body: Graph) -> Chain | Refusal:
     if not isinstance(anchor.op, Anchor):
         because = f"a group starts with a convolution or linear layer, not {anchor.op}"
         return Refusal(RULE, anchor.name, because)
-    for name in anchor.inputs[1:]:
+    pair = isinstance(anchor.op, Conv)
+    gate = next((link for link in links if pair and type(link.op) is type(anchor.op)), None)
+    if gate and (unlike := _gate_refusal(anchor, gate, body)):
+        return Refusal(RULE, gate.name, unlike, gate.inputs)
+    for name in (*anchor.inputs[1:], *(gate.inputs[1:] if gate else ())):
         if not body.is_param(name):
             because = f"'{name}' is computed in the graph; it must be a param"
             return Refusal(RULE, anchor.name, because, (name,))
-    values = {anchor.name: 0}
-    tail: list[Stage | Pool] = []
+    values = {anchor.name: 1, gate.name: 2} if gate else {anchor.name: 0}
+    tail: list[Stage | Pool | Half] = [Half(0), Half(1)] if gate else []
+    steps = [anchor, gate] if gate else []
     for link in links:
+        if link is gate:
+            continue
         try:
             tail.append(step_of(link, values, body))
             _check_shape(link, values, body)
@@ -86,14 +98,29 @@ def chain_of(body: Graph) -> Chain | Refusal:
                 raise Refused(f"the kernels of {anchor.op.name} compute a pixel in so many each")
         except Refused as no:
             return Refusal(RULE, link.name, no.because, link.inputs)
+        steps.append(link)
         values[link.name] = len(tail)
     size = None if isinstance(anchor.op, Linear) else image_size(anchor.type.shape)
     exports = tuple(values[name] for name in body.outputs)
     groups = getattr(anchor.op, "groups", 1)
     if refused := tail_refusal(tuple(tail), size, exports, anchor.type.shape[1], groups):
-        link = links[refused.step or 0]
+        link = steps[refused.step or 0]
         return Refusal(RULE, link.name, refused.because, link.inputs)
-    return Chain(anchor, tuple(links), tuple(tail), exports)
+    return Chain(anchor, tuple(links), tuple(tail), exports, gate)
+
+
+def _gate_refusal(anchor: Node, gate: Node, body: Graph) -> str | None:
+    """Why a kernel does not compute a second convolution beside the first, or None."""
+    assert isinstance(anchor.op, Conv)
+    if anchor.op.groups > 1:
+        return "the kernels of grouped convolutions compute no gate beside them"
+    if gate.op != anchor.op or gate.inputs[0] != anchor.inputs[0]:
+        return f"it is another convolution than '{anchor.name}', or of another input"
+    if body.types_of(gate.inputs) != body.types_of(anchor.inputs):
+        return f"its filters, or its bias, are not like those of '{anchor.name}'"
+    if {anchor.name, gate.name} & {*body.outputs}:
+        return "a kernel does not store what it computes a gate of"
+    return None
 
 
 def _check_shape(link: Node, values: Mapping[str, int], body: Graph) -> None:

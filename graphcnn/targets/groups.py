@@ -16,7 +16,6 @@ from graphcnn.kernels import (
     Pooled,
     Pressure,
     Refused,
-    Stage,
     View,
     across,
     across_refusal,
@@ -29,7 +28,7 @@ from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
 from graphcnn.targets.chain import RULE, Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
-from graphcnn.targets.pack import filters, plain
+from graphcnn.targets.pack import filters, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
 
 
@@ -40,7 +39,7 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
         Refused: for what no kernel can do.
     """
     members = (chain.anchor, *chain.links)
-    outputs = [lowering.view(members[index].name) for index in chain.exports]
+    outputs = [lowering.view(value.name) for value in node.outputs]
     lower = chain.anchor.op.row(TABLE)
     if lower is None:
         raise Refused(f"there is no kernel of {chain.anchor.op.name}")
@@ -73,7 +72,10 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]
     op, weight = chain.anchor.op, chain.anchor.inputs[1]
     assert isinstance(op, Conv)
     window = op.window(lowering.graph.type_of(weight).shape)
-    packing = filters(lowering.param(weight), lowering.device.traits.weights)
+    order = lowering.device.traits.weights
+    packing = filters(lowering.param(weight), order)
+    if chain.gate:
+        packing = in_turns(packing, filters(lowering.param(chain.gate.inputs[1]), order))
     size = chain.anchor.type.shape[2:]
     return [_implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)]
 
@@ -104,6 +106,9 @@ def _implicit_gemm(
     assert isinstance(op, Conv | ConvTranspose)
     image, _, *bias = chain.anchor.inputs
     x, device = as_image(lowering.view(image)), lowering.device.traits
+    vectors = [plain(lowering.param(name)) for name in bias]
+    if chain.gate and bias:
+        vectors = [in_turns(vectors[0], plain(lowering.param(chain.gate.inputs[2])))]
 
     def form(view: View) -> View:
         return as_image(part(view))
@@ -128,7 +133,7 @@ def _implicit_gemm(
     return choice.launch(
         x,
         lowering.weight(packing),
-        lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
+        lowering.weight(vectors[0]) if vectors else None,
         outputs,
         kernel=window.kernel,
         stride=window.stride,
@@ -153,11 +158,11 @@ def unprofitable(chain: Chain, graph: Graph, device: DeviceTraits) -> Unprofitab
         return None
     at, step = steps[-1]
     link, dtype = chain.links[at], chain.anchor.type.dtype.value
-    if isinstance(step, Stage):
-        because = across_refusal(link.type.size, dtype, device)
-    else:
+    if isinstance(step, Pool):
         trips = 1 if min(chain.exports) <= at else 2
         because = _pool_price(chain, graph, step, trips, device)
+    else:
+        because = across_refusal(link.type.size, dtype, device)
     return None if because is None else Unprofitable(RULE, link.name, because, link.inputs)
 
 

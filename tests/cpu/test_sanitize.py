@@ -96,7 +96,7 @@ def sharing(n, shift):
     """Two buffers of `n` floats, the second `shift` bytes after the first, which is full."""
     first, second = torch.randn(n), guarded(n)
     shadow = Shadow(4 * n + shift, {"first": (first, 0), "second": (second, shift)})
-    shadow.begin(["first"])
+    shadow.fill(first)
     return first, second, shadow
 
 
@@ -116,7 +116,8 @@ def test_a_buffer_loses_what_another_overwrites():
     ) as caught:
         shadow.check("first", first)
     assert caught.value.got == "1 of 100 elements, the first at [99]"
-    shadow.begin(["first"])
+    shadow.begin()
+    shadow.fill(first)
     launch(planted.clean, first, y, 100, 2)
     assert torch.equal(y, first.relu())
 

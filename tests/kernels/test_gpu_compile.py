@@ -13,6 +13,7 @@ from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
     ConvTile,
+    Half,
     Places,
     Pool,
     Pressure,
@@ -88,6 +89,8 @@ def convolution(
     for step in tail:
         n, c, h, w = shapes[-1]
         shapes.append((n, c, *step.size(h, w)) if isinstance(step, Pool) else shapes[-1])
+    if tail[:1] == (Half(0),):
+        shapes[-1] = (32, out_channels // 2, size, size)
     taps = kernel * kernel
     x = view((32, channels, size, size), dtype, layout)
     outputs = [view(shapes[e], dtype, stored or layout) for e in exports]
@@ -191,6 +194,19 @@ def test_conv2d_with_three_values_alive(capability, dtype, tile):
     )
     assert pressure == (Pressure.HIGH if layout == "nchw" else Pressure.NORMAL)
     compiled(launch, capability)
+
+
+@pytest.mark.parametrize(("capability", "dtype", "tile"), DIAMOND_CASES, ids=str)
+def test_a_gate_stays_in_registers(capability, dtype, tile):
+    """tanh of a filter times sigmoid of a gate: both halves of a channel lie in one thread."""
+    bears = cuda_traits(capability).conv_tiles(dtype)[tile]
+    layout = "nchw" if bears == Pressure.HIGH else "nhwc"
+    gate = Stage(stages.tanh, (1,)), Stage(stages.sigmoid, (2,)), Stage(stages.mul, (3, 4))
+    tail = (Half(0), Half(1), *gate)
+    launch, pressure = convolution(tile, dtype, tail, (5,), channels=128, kernel=3, layout=layout)
+    assert pressure == (Pressure.HIGH if layout == "nchw" else Pressure.NORMAL)
+    code = compiled(launch, capability).sass()
+    assert len(re.findall(r"\bSHFL\b", code)) == 0
 
 
 @pytest.mark.parametrize(("capability", "dtype", "tile"), DIAMOND_CASES, ids=str)

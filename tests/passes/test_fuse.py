@@ -503,3 +503,62 @@ def test_demands_hold_for_a_graph_that_is_fused_already() -> None:
     assert Fuse(must_fuse=(("h", "y"),)).run(once, CompileLog()) == once
     with pytest.raises(FusionRefused, match="in one group already"):
         Fuse(must_not_fuse=(("h", "y"),)).run(once, CompileLog())
+
+
+GATED = (
+    f"f: {IMAGE} = conv2d(x, v)\ng: {IMAGE} = conv2d(x, u)\na: {IMAGE} = tanh(f)\n"
+    f"b: {IMAGE} = sigmoid(g)\ny: {IMAGE} = mul(a, b)"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "groups"),
+    [
+        ({}, ["f+g+a+b+y>y"]),
+        ({"tanh(f)": "tanh(g)", "sigmoid(g)": "sigmoid(f)"}, ["f+g+a+b+y>y"]),
+        ({f"a: {IMAGE} = tanh(f)\n": "", "mul(a, b)": "mul(f, b)"}, ["f+g+b+y>y"]),
+        ({"mul(a, b)": "sub(b, a)"}, ["f+g+a+b+y>y"]),
+        ({"return y": "return y, a"}, ["f+g+a+b+y>a,y"]),
+        ({"return y": f"z: {IMAGE} = add(y, r)\nreturn z"}, ["f+g+a+b+y+z>z"]),
+        ({"return y": "return y, f"}, ["f+a>f,a", "g+b+y>y"]),
+        ({"conv2d(x, u)": "conv2d(r, u)"}, ["f+a>a", "g+b+y>y"]),
+        ({"conv2d(x, u)": "conv2d(x, u, b1)"}, ["f+a>a", "g+b+y>y"]),
+        ({"conv2d(x, u)": "conv2d(x, w3, padding=(1, 1, 1, 1))"}, ["f+a>a", "g+b+y>y"]),
+        ({"conv2d(x, v)": "conv2d(a0, v)", "conv2d(x, u)": "conv2d(a0, u)"}, ["f+g+a+b+y>y"]),
+    ],
+    ids=[
+        "tanh and sigmoid",
+        "the other way round",
+        "a linear unit",
+        "another join",
+        "a half that is exported",
+        "a residual behind it",
+        "a convolution that is exported",
+        "another input",
+        "one bias",
+        "other filters",
+        "of a computed input",
+    ],
+)
+def test_a_gate_is_one_group(changes: dict[str, str], groups: list[str]) -> None:
+    body = f"r: {IMAGE} = relu(x)\na0: {IMAGE} = exp(x)\n{GATED}\nreturn y"
+    for old, new in changes.items():
+        assert old in body
+        body = body.replace(old, new)
+    assert fused(graph(body, GATE_SOURCES))[0] == groups
+
+
+GATE_SOURCES = f"""
+  input x: {IMAGE}
+  param v: f64[4,4,1,1]
+  param u: f64[4,4,1,1]
+  param w3: f64[4,4,3,3]
+  param b1: f64[4]
+"""
+
+
+def test_demands_keep_a_gate_apart() -> None:
+    given = graph(f"{GATED}\nreturn y", GATE_SOURCES)
+    assert fused(given, must_not_fuse=(("f", "g"),))[0] == ["f+a>a", "g+b+y>y"]
+    assert fused(given, must_not_fuse=(("a", "b"),))[0] == ["f+a>a", "g+b+y>y"]
+    assert fused(given, must_fuse=(("f", "g", "y"),))[0] == ["f+g+a+b+y>y"]
