@@ -4,7 +4,7 @@ A chain is an anchor, then pointwise ops with params, scalars or other activatio
 second operands, and pools. It follows one reader of each value; a value with other readers is
 exported. Where a value's paths meet again after pointwise ops only (a diamond such as x * tanh(x)),
 the chain takes the diamond; where it meets another convolution of its input (a gate), that as well.
-The graph decides here what is allowed; what a kernel can do, the target says of a chain as it grows.
+The graph decides here what is allowed; what a kernel can do, the target says of each chain.
 """
 
 from __future__ import annotations
