@@ -27,6 +27,8 @@ from graphcnn.kernels import (
 )
 from graphcnn.ops import (
     AdaptivePool,
+    Amax,
+    Amin,
     Anchor,
     AvgPool,
     Concat,
@@ -43,12 +45,12 @@ from graphcnn.ops import (
     Pooling,
     RandomNormal,
     RandomUniform,
-    Reduction,
     Reshape,
     Roll,
     Softmax,
     Standardize,
     Strided,
+    Sum,
 )
 from graphcnn.plan import Buffer, Lowered
 from graphcnn.targets.capability import check_capability
@@ -282,7 +284,9 @@ TABLE: dict[type, Callable[[Lowering, Node], None]] = {
     GlobalAvgPool2d: _global_pool,
     Interpolate: resize,
     LocalResponseNorm: _local_response_norm,
-    Reduction: reduce,
+    Amax: reduce,
+    Amin: reduce,
+    Sum: reduce,
     Standardize: norm,
     Softmax: _softmax,
     LogSoftmax: _softmax,
