@@ -233,7 +233,7 @@ class _Causality:
             case ops.Conv1d() if moving == [node.inputs[0]]:
                 self._sequences.add(node.name)
                 return self._conv(node, node.op)
-            case ops.BatchNorm() | ops.LocalResponseNorm() if len(moving) == 1:
+            case ops.BatchNorm() | ops.LocalResponseNorm() | ops.Prelu() if len(moving) == 1:
                 pass
             case ops.Slice(dim=2) if self._is_last(node, node.op):
                 self._last.add(node.name)

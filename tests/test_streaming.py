@@ -34,7 +34,7 @@ def causal(steps=STEPS, batch=2):
         z = gx.conv1d(h, integers(4, 2, 3), padding=(2 * dilation, 0), dilation=dilation, groups=2)
         h = gx.add(gx.relu(y) * z, h, name=f"sum{dilation}")
     h = gx.concat([h[:, 1:], gx.conv1d(h, integers(1, 4, 1))]) + integers(4, 1)
-    return gx.graph("causal", [h, gx.relu(h, name="open")])
+    return gx.graph("causal", [h.prelu(integers(4)), gx.relu(h, name="open")])
 
 
 def streamed(stream: Stream, array, pieces):

@@ -30,7 +30,10 @@ from graphcnn.ir.verify import check_name
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _order = itertools.count()
 # Methods of tensors that are made of other operators.
-_COMPOSED = ("chunk", "narrow", "split", "transpose")
+_COMPOSED = (
+    *("bmm", "chunk", "global_avg_pool1d", "global_max_pool1d", "global_max_pool2d"),
+    *("lp_pool1d", "lp_pool2d", "narrow", "split", "transpose"),
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 # A NumPy array, a torch tensor or a Tensor. torch is not imported, so mypy cannot name its class.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from graphcnn.ir import Graph, Node, OpKind, Refusal, TensorType
+from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.ops import Concat
 from graphcnn.plan import Buffer, Location
 from graphcnn.targets.layout import channels_last, contiguous, within
@@ -75,7 +76,7 @@ def _source(name: str, graph: Graph, own: Mapping[str, Location]) -> tuple[str, 
     if alone is None or own[alone.buffer.name].strides != alone.strides:
         return name, (0,) * len(graph.type_of(name).shape)
     rest, starts = alone.buffer.offset, [0] * len(alone.strides)
-    for dim in sorted(range(len(starts)), key=lambda d: -alone.strides[d]):
+    for dim in _order(own[alone.buffer.name]):  # one of size 1 has no part, whatever its stride
         starts[dim], rest = divmod(rest, alone.strides[dim])
     return alone.buffer.name, tuple(starts)
 
@@ -98,9 +99,10 @@ def _frame(name: str, concat: Node, graph: Graph, own: Mapping[str, Location]) -
 def _framed(
     concat: Node, graph: Graph, own: Mapping[str, Location], shared: Mapping[str, Location]
 ) -> Location:
-    """The place of a concat: its own, or around its first crop whose source can be written there,
-    unless others need it without gaps."""
-    alone = shared[concat.name]
+    """The place of a concat: its own, or around its first crop whose source can be written there
+    in less memory than a copy moves, unless others need it without gaps."""
+    assert isinstance(concat.op, Concat)
+    alone, dim = shared[concat.name], concat.op.dim
     viewed = any(at.buffer.name == concat.name for name, at in own.items() if name != concat.name)
     if alone != own[concat.name] or concat.name in graph.outputs or viewed:
         return alone
@@ -109,6 +111,12 @@ def _framed(
         if source != name and (frame := _frame(name, concat, graph, own)):
             place = dict(parts(concat, graph, frame))[name]
             around = part(place, tuple(-start for start in starts), graph.type_of(source))
+            # Memory for the frame, against that of both and what a copy would read and write.
+            source_size = graph.type_of(source).size
+            framed = source_size // graph.type_of(name).shape[dim] * concat.type.shape[dim]
+            copied = source_size + alone.type.size + 2 * graph.type_of(name).size
+            if framed > min(copied, MAX_OFFSET):
+                continue
             if _refusal(source, around, concat, graph, own, shared) is None:
                 return frame
     return alone
