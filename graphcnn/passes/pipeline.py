@@ -14,6 +14,7 @@ from graphcnn.passes.canonicalize import Canonicalize
 from graphcnn.passes.demands import groups
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
 from graphcnn.passes.fuse import Fuse, Supports, accept_every_body
+from graphcnn.passes.narrow import Narrow
 from graphcnn.passes.simplify import Simplify
 
 
@@ -59,6 +60,8 @@ def default_pipeline(
         Canonicalize(),
         # Before fuse: a batch norm that folds must not become a step of a kernel's tail.
         FoldBatchNorm(),
+        # After the rules above, which know a value by the op that makes it, and not its parts.
+        Narrow(),
         # Last: no pass looks into a group's body.
         *((Fuse(supports, *demands),) if fuse and supports else ()),
     )

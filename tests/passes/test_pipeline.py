@@ -14,6 +14,7 @@ from graphcnn.passes import (
     Canonicalize,
     FoldBatchNorm,
     Fuse,
+    Narrow,
     Pass,
     Simplify,
     default_pipeline,
@@ -71,7 +72,7 @@ def test_the_order_matters(case: str) -> None:
 
 def test_every_pass_of_the_pipeline_is_reachable_by_name() -> None:
     assert [step.name for step in default_pipeline()] == list(PASSES)
-    assert list(PASSES.values()) == [Simplify, Canonicalize, FoldBatchNorm, Fuse]
+    assert list(PASSES.values()) == [Simplify, Canonicalize, FoldBatchNorm, Narrow, Fuse]
 
 
 def test_fusion_can_be_left_out() -> None:
@@ -93,7 +94,7 @@ def test_stages_are_logged() -> None:
     log = CompileLog()
     run_passes(graph(BODY), default_pipeline(), log)
     assert [stage.name for stage in log.of(Finished)] == list(PASSES)
-    assert [len(graph.nodes) for graph in log.graphs.values()] == [3, 2, 2, 2, 1]
+    assert [len(graph.nodes) for graph in log.graphs.values()] == [3, 2, 2, 2, 2, 1]
     assert [stage.before for stage in log.of(Finished)] == [*log.graphs.values()][:-1]
     assert all(stage.seconds > 0 for stage in log.of(Finished))
 
