@@ -13,8 +13,8 @@ from graphcnn import ops
 from graphcnn.arguments import check_array
 from graphcnn.compiler import optimize
 from graphcnn.errors import BatchError, InputKindError, InputShapeError, NotCausal
-from graphcnn.ir import Fused, Graph, Node, Op, OpKind, TensorType, Value, inline
-from graphcnn.passes import journal
+from graphcnn.ir import CompileLog, Fused, Graph, Node, Op, OpKind, TensorType, Value, inline
+from graphcnn.passes import Canonicalize, Simplify, journal, run_passes
 from graphcnn.runtime.boundary import torch_dtype
 from graphcnn.runtime.compiled import CompiledModel, check_model
 
@@ -65,7 +65,9 @@ class Stream:
         self._model = model
         self._pieces: dict[int, tuple[CompiledModel, tuple[Past, ...]]] = {}
         self._past: dict[str, Any] = {}
-        _piece(model.graph, 1)
+        # Not the compiled graph, which may compute some of the steps only.
+        self._graph = run_passes(model.source, (Simplify(), Canonicalize()), CompileLog())
+        _piece(self._graph, 1)
 
     def reset(self) -> None:
         """Begin a new sequence."""
@@ -91,12 +93,12 @@ class Stream:
         self._past = {
             each.name: results[each.window][:, :, -each.type.shape[2] :] for each in pasts
         }
-        names = zip(self._model.source.outputs, self._model.graph.outputs, strict=True)
+        names = zip(self._model.source.outputs, self._graph.outputs, strict=True)
         found = {name: results[renamed] for name, renamed in names}
         return found if len(found) > 1 else next(iter(found.values()))
 
     def _compiled(self, length: int) -> tuple[CompiledModel, tuple[Past, ...]]:
-        graph, pasts = _piece(self._model.graph, length)
+        graph, pasts = _piece(self._graph, length)
         fused = any(isinstance(node.op, Fused) for node in self._model.graph.nodes)
         target, log = self._model.target, journal()
         model = CompiledModel(graph, optimize(graph, target, log, fused), target, log)

@@ -8,6 +8,7 @@ from graphcnn.passes.fold_batch_norm import FoldBatchNorm as FoldBatchNorm
 from graphcnn.passes.fuse import Fuse as Fuse
 from graphcnn.passes.fuse import Supports as Supports
 from graphcnn.passes.journal import journal as journal
+from graphcnn.passes.narrow import Narrow as Narrow
 from graphcnn.passes.pipeline import PASSES as PASSES
 from graphcnn.passes.pipeline import default_pipeline as default_pipeline
 from graphcnn.passes.pipeline import run_passes as run_passes

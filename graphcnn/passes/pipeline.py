@@ -15,6 +15,7 @@ from graphcnn.passes.demands import groups
 from graphcnn.passes.fold_average_pool import FoldAveragePool
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
 from graphcnn.passes.fuse import Fuse, Supports, accept_every_body
+from graphcnn.passes.narrow import Narrow
 from graphcnn.passes.simplify import Simplify
 
 
@@ -62,6 +63,8 @@ def default_pipeline(
         FoldBatchNorm(),
         # After fold-batch-norm, which may leave a convolution right before a pool.
         FoldAveragePool(),
+        # After the rules above, which know a value by the op that makes it, and not its parts.
+        Narrow(),
         # Last: no pass looks into a group's body.
         *((Fuse(supports, *demands),) if fuse and supports else ()),
     )

@@ -15,6 +15,7 @@ from graphcnn.passes import (
     FoldAveragePool,
     FoldBatchNorm,
     Fuse,
+    Narrow,
     Pass,
     Simplify,
     default_pipeline,
@@ -85,6 +86,7 @@ def test_every_pass_of_the_pipeline_is_reachable_by_name() -> None:
         Canonicalize,
         FoldBatchNorm,
         FoldAveragePool,
+        Narrow,
         Fuse,
     ]
 
@@ -108,7 +110,7 @@ def test_stages_are_logged() -> None:
     log = CompileLog()
     run_passes(graph(BODY), default_pipeline(), log)
     assert [stage.name for stage in log.of(Finished)] == list(PASSES)
-    assert [len(graph.nodes) for graph in log.graphs.values()] == [3, 2, 2, 2, 2, 1]
+    assert [len(graph.nodes) for graph in log.graphs.values()] == [3, 2, 2, 2, 2, 2, 1]
     assert [stage.before for stage in log.of(Finished)] == [*log.graphs.values()][:-1]
     assert all(stage.seconds > 0 for stage in log.of(Finished))
 
