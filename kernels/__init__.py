@@ -10,7 +10,7 @@ reason where no kernel can serve them, and returns a `Launch`.
     tile       the tiles of each device
     choices    every kernel that can serve a layer, and the rule that picks one
     adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
-    softmax     one file for each family of kernels
+    separable, softmax  one file for each family of kernels
 """
 
 from . import stages as stages
@@ -20,11 +20,13 @@ from .choices import ConvProblem as ConvProblem
 from .choices import LinearProblem as LinearProblem
 from .choices import Policy as Policy
 from .choices import Problem as Problem
+from .choices import SeparableProblem as SeparableProblem
 from .choices import by_rule as by_rule
 from .choices import choices as choices
 from .choices import conv_pressure as conv_pressure
 from .conv2d import conv2d as conv2d
 from .depthwise import depthwise_conv2d as depthwise_conv2d
+from .epilogue import Head as Head
 from .epilogue import Pool as Pool
 from .epilogue import Stage as Stage
 from .epilogue import Tail as Tail
@@ -48,12 +50,14 @@ from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
 from .random import random_normal as random_normal
 from .random import random_uniform as random_uniform
+from .separable import separable_conv2d as separable_conv2d
 from .softmax import softmax as softmax
 from .tile import CPU as CPU
 from .tile import CUDA as CUDA
 from .tile import CUDA_SMALL as CUDA_SMALL
 from .tile import DEPTHWISE as DEPTHWISE
 from .tile import HOPPER as HOPPER
+from .tile import SEPARABLE as SEPARABLE
 from .tile import ConvTile as ConvTile
 from .tile import DeviceTraits as DeviceTraits
 from .tile import LinearTile as LinearTile

@@ -108,6 +108,17 @@ DEPTHWISE = (
     ConvTile(32, 64, 1),
     ConvTile(16, 128, 1),
 )
+# For every width a tile for many pixels and one for few; loads are not pipelined.
+SEPARABLE = (
+    ConvTile(128, 64, 32, 8, 1),
+    ConvTile(128, 16, 32, 4, 1),
+    ConvTile(64, 64, 32, 4, 1),
+    ConvTile(64, 16, 32, 4, 1),
+    ConvTile(32, 64, 32, 4, 1),
+    ConvTile(32, 16, 32, 4, 1),
+    ConvTile(16, 64, 32, 4, 1),
+    ConvTile(16, 16, 32, 4, 1),
+)
 _LINEAR_CUDA_HALF = (
     LinearTile(64, 128, 32, 8, 3),
     LinearTile(64, 64, 64, 4, 3),
@@ -141,6 +152,8 @@ class DeviceTraits:
         linear_f32: Those of float32.
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
             contiguous; the vectors of a CPU lie along the output channels.
+        products_per_byte: How many products outside of tensor cores, with the reads of their
+            factors, take the time of moving a byte to or from memory.
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
         batches: Batch sizes that have kernels of their own; others share those of the largest below
             them. Empty where each has its own.
@@ -156,6 +169,7 @@ class DeviceTraits:
     linear: tuple[LinearTile, ...]
     linear_f32: tuple[LinearTile, ...]
     weights: Literal["reduction_major", "channel_major"]
+    products_per_byte: float
     programs: int
     batches: tuple[int, ...] = ()
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
@@ -180,7 +194,8 @@ class DeviceTraits:
 
 # Tensor cores truncate where they add, which doubles the unit of float32 (Fasi et al., Numerical
 # behavior of NVIDIA tensor cores, 2021); float32 operands are two tf32 parts of 11 bits each.
-# Programs: about one wave on a large GPU.
+# Programs: about one wave on a large GPU. Products: a third of the six that an A100 multiplies and
+# adds in the time of a byte (its data sheet), as each is loaded and converted too; not measured.
 CUDA = DeviceTraits(
     unit=2.0**-23,
     unit_f32=2.0**-21,
@@ -189,6 +204,7 @@ CUDA = DeviceTraits(
     linear=_LINEAR_CUDA_HALF,
     linear_f32=_LINEAR_CUDA_F32,
     weights="reduction_major",
+    products_per_byte=2.0,
     programs=128,
 )
 HOPPER = replace(
@@ -212,6 +228,7 @@ CPU = DeviceTraits(
     linear=_LINEAR_CPU,
     linear_f32=_LINEAR_CPU,
     weights="channel_major",
+    products_per_byte=0.5,
     programs=8,
     batches=(1, 8),
 )

@@ -1,16 +1,18 @@
 """Outline chains into groups: one kernel each, anchored at a convolution or linear layer.
 
 A chain is an anchor, then pointwise ops with params, scalars or other activations (residuals) as
-second operands, and pools. It follows one reader of each value; a value with other readers is
-exported. Where a value's paths meet again after pointwise ops only (a diamond such as x * tanh(x)),
-the chain takes the whole diamond. What is decided here is what the graph allows; what a kernel can
-do is the target's to say, of every chain as it grows.
+second operands, and pools. A depthwise convolution with pointwise ops may be the head of a chain
+that a 1x1 convolution anchors: its values then stay in the kernel. A chain follows one reader of
+each value; a value with other readers is exported. Where a value's paths meet again after pointwise
+ops only (a diamond such as x * tanh(x)), the chain takes the whole diamond. What is decided here is
+what the graph allows; what a kernel can do is the target's to say, of every chain as it grows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import ClassVar
 
 from graphcnn.analysis import dag
@@ -98,10 +100,13 @@ class Fuse(Pass):
         demands.check(fused, tried)
         for rewrite in tried.rewrites:
             log.add(rewrite)
+        starts = {chain[0].name for chain in chains}
+        inside = {node.name for chain in chains for node in chain}
         for refusal in tried.refusals:
-            # That one chain could not take a node is of no interest when another one did.
-            maker = fused.producer(refusal.node)
-            if maker is not None and not isinstance(maker.op, Fused):
+            # That one chain could not take a node is of no interest when another one did, or that
+            # the graph gives an anchor a kernel of its own.
+            told = starts if refusal.rule != self.name else set()
+            if refusal.node not in inside - told:
                 log.refuse(refusal)
         return fused
 
@@ -116,6 +121,8 @@ class Fuse(Pass):
             owners = _assign_residuals(graph, self.supports, anchors, meets, demands, missed)
             grower = _Grower(graph, self.supports, demands, meets, owners, log)
             for anchor in anchors:
+                if any(anchor in group for group in grower.groups):
+                    continue
                 chain = grower.grow(anchor)
                 if len(chain) > 1:
                     grower.groups.append(chain)
@@ -157,7 +164,11 @@ class _Grower:
     def _step(self, chain: tuple[Node, ...]) -> tuple[Node, ...]:
         """What follows a chain: one reader of its last value, or a diamond; empty at its end."""
         anchor, end = chain[0].name, chain[-1]
-        readers = [node for node in self.graph.users(end.name) if _is_candidate(node, self.graph)]
+        readers = [
+            node
+            for node in self.graph.users(end.name)
+            if _is_candidate(node, self.graph) or _takes_head(node, chain, self.graph)
+        ]
         if len(readers) > 1 and (diamond := self._diamond(chain)):
             return diamond
         readers.sort(
@@ -203,7 +214,7 @@ class _Grower:
                 return refuse(f"is in the kernel of '{group[0].name}' already", group[0].name)
         if rivals := self.demands.separated(node.name, names):
             return refuse(f"must_not_fuse keeps it from {', '.join(rivals)}", *rivals)
-        if node.op.kind is OpKind.ANCHOR:
+        if _is_depthwise(node, self.graph):
             return refuse(f"a depthwise {node.op.name} reads neighbours and anchors its own kernel")
         if outside := _outside(node, names, self.graph):
             if not isinstance(node.op, Arithmetic):
@@ -223,10 +234,21 @@ class _Grower:
 
 def _is_candidate(node: Node, graph: Graph) -> bool:
     """Whether a node is of a kind that a chain takes, or nearly."""
-    if isinstance(node.op, Conv):
-        return 1 < node.op.groups == graph.type_of(node.inputs[0]).shape[1]
     pools = AdaptivePool | GlobalAvgPool2d | Pooling
-    return node.op.kind <= OpKind.BROADCAST or isinstance(node.op, pools)
+    known = node.op.kind <= OpKind.BROADCAST or isinstance(node.op, pools)
+    return known or _is_depthwise(node, graph)
+
+
+def _is_depthwise(node: Node, graph: Graph) -> bool:
+    return isinstance(node.op, Conv) and node.op.is_depthwise(graph.type_of(node.inputs[0]))
+
+
+def _takes_head(node: Node, chain: tuple[Node, ...], graph: Graph) -> bool:
+    """Whether a node is a convolution by one tap, and the chain a depthwise one without another."""
+    alone = all(inner.op.kind is not OpKind.ANCHOR for inner in chain[1:])
+    if not (alone and isinstance(node.op, Conv) and _is_depthwise(chain[0], graph)):
+        return False
+    return prod(graph.type_of(node.inputs[1]).shape[2:]) == 1
 
 
 def _outside(node: Node, names: set[str], graph: Graph) -> tuple[str, ...]:
@@ -255,8 +277,12 @@ def _assign_residuals(
     scale = len(anchors) ** 2 + 1
     demanded = 2 * scale * (1 + sum(node.type.nbytes for node in graph.nodes))
     savings: dict[tuple[str, str], int] = {}
+    headed: set[str] = set()
     for position, anchor in enumerate(anchors):
+        if anchor.name in headed:
+            continue
         chain = probe.grow(anchor)
+        headed |= {node.name for node in chain if node.op.kind is OpKind.ANCHOR}
         names = {node.name for node in chain}
         for value in chain:
             for reader in graph.users(value.name):

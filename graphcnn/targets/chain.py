@@ -1,4 +1,8 @@
-"""Reading nodes as steps of a kernel, and a group's body as an anchor with a tail of steps."""
+"""Reading nodes as steps of a kernel, and a group's body as an anchor with a tail of steps.
+
+A group may have a head: a depthwise convolution and pointwise steps, which a 1x1 convolution, the
+anchor, reads inside the same kernel.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from graphcnn.ops import (
     Anchor,
     Arithmetic,
     BatchNorm,
+    Conv,
     ConvTranspose,
     Linear,
     MaxPool,
@@ -44,12 +49,16 @@ class Chain:
         tail: A step for each of them. An operand in memory is a function from a `Lowering` to its
             view: where it lies is known for a whole graph only.
         exports: For each stored value, its index: 0 is the anchor's.
+        head: The nodes before the anchor, whose values stay in the kernel.
+        steps: A step likewise for each node of the head but the first, the depthwise convolution.
     """
 
     anchor: Node
     links: tuple[Node, ...] = ()
     tail: Tail = ()
     exports: tuple[int, ...] = (0,)
+    head: tuple[Node, ...] = ()
+    steps: Tail = ()
 
 
 def placed(
@@ -67,14 +76,19 @@ def supports(body: Graph) -> Refusal | None:
 
 def chain_of(body: Graph) -> Chain | Refusal:
     """What a body is to a kernel, or why none computes it. Types decide, not places in memory."""
-    anchor, *links = body.nodes
+    head, anchor, links = _parts(body)
     if not isinstance(anchor.op, Anchor):
         because = f"a group starts with a convolution or linear layer, not {anchor.op}"
         return Refusal(RULE, anchor.name, because)
-    for name in anchor.inputs[1:]:
-        if not body.is_param(name):
-            because = f"'{name}' is computed in the graph; it must be a param"
-            return Refusal(RULE, anchor.name, because, (name,))
+    for node in (*head[:1], anchor):
+        for name in node.inputs[1:]:
+            if not body.is_param(name):
+                because = f"'{name}' is computed in the graph; it must be a param"
+                return Refusal(RULE, node.name, because, (name,))
+    try:
+        steps = _steps(head, anchor, body) if head else ()
+    except Refused as no:
+        return Refusal(RULE, anchor.name, no.because, tuple(node.name for node in head))
     values = {anchor.name: 0}
     tail: list[Stage | Pool] = []
     for link in links:
@@ -90,7 +104,56 @@ def chain_of(body: Graph) -> Chain | Refusal:
     if refused := tail_refusal(tuple(tail), size):
         link = links[refused.step or 0]
         return Refusal(RULE, link.name, refused.because, link.inputs)
-    return Chain(anchor, tuple(links), tuple(tail), tuple(values[name] for name in body.outputs))
+    exports = tuple(values[name] for name in body.outputs)
+    return Chain(anchor, links, tuple(tail), exports, head, steps)
+
+
+def _parts(body: Graph) -> tuple[tuple[Node, ...], Node, tuple[Node, ...]]:
+    """A body's head, its anchor, and the nodes after it."""
+    first, *others = body.nodes
+    if isinstance(first.op, Conv) and first.op.is_depthwise(body.type_of(first.inputs[0])):
+        for at, node in enumerate(others, 1):
+            if isinstance(node.op, Conv):
+                return body.nodes[:at], node, body.nodes[at + 1 :]
+    return (), first, tuple(others)
+
+
+def _steps(head: tuple[Node, ...], anchor: Node, body: Graph) -> Tail:
+    """The steps between a depthwise convolution and the 1x1 one that reads it.
+
+    Raises:
+        Refused: for what no kernel makes inside of a product.
+    """
+    first, op = head[0], anchor.op
+    assert isinstance(op, Conv)
+    window = op.window(body.type_of(anchor.inputs[1]).shape)
+    if window.kernel != (1,) * op.rank or op.groups > 1:
+        raise Refused(
+            f"'{first.name}' is made inside of a product with 1x1 filters of all channels"
+        )
+    if window.stride != window.kernel or any(window.begins + window.ends):
+        raise Refused(
+            f"its pixels are not those of '{first.name}': its stride or padding skips some"
+        )
+    if first.type.shape[1] != body.type_of(first.inputs[0]).shape[1]:
+        raise Refused(f"'{first.name}' has several filters for each channel")
+    values = {first.name: 0}
+    steps = []
+    for node in head[1:]:
+        step = step_of(node, values, body)
+        if isinstance(step, Pool):
+            raise Refused(f"the pool '{node.name}' lies between it and '{first.name}'")
+        _check_shape(node, values, body)
+        steps.append(step)
+        values[node.name] = len(steps)
+    if anchor.inputs[0] != head[-1].name:
+        raise Refused(f"it reads '{anchor.inputs[0]}', not '{head[-1].name}'")
+    after = body.nodes[len(head) + 1 :]
+    read = {name for node in after for name in node.inputs}
+    for name in values:
+        if name in read or name in body.outputs:
+            raise Refused(f"'{name}' is read elsewhere too, and would stay in the kernel")
+    return tuple(steps)
 
 
 def _check_shape(link: Node, values: Mapping[str, int], body: Graph) -> None:

@@ -1,4 +1,4 @@
-"""Lowering a convolution or linear layer and its tail: one launch, or one per phase."""
+"""Lowering a convolution or linear layer, its head and its tail: one launch, or one per phase."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from collections.abc import Callable
 from functools import partial
 
 from graphcnn.ir import Node
-from graphcnn.kernels import ConvProblem, Launch, LinearProblem, Refused, View, conv_pressure
+from graphcnn.kernels import (
+    ConvProblem,
+    Head,
+    Launch,
+    LinearProblem,
+    Refused,
+    View,
+    conv_pressure,
+)
 from graphcnn.ops import Conv, ConvTranspose, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
@@ -14,6 +22,7 @@ from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
+from graphcnn.targets.price import separable_problem
 
 
 def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
@@ -22,14 +31,14 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     Raises:
         Refused: for what no kernel can do.
     """
-    members = (chain.anchor, *chain.links)
-    outputs = [lowering.view(members[index].name) for index in chain.exports]
+    values = (chain.anchor, *chain.links)
+    outputs = [lowering.view(values[index].name) for index in chain.exports]
     lower = chain.anchor.op.row(TABLE)
     if lower is None:
         raise Refused(f"there is no kernel of {chain.anchor.op.name}")
     launches = lower(lowering, chain, outputs)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
-    label = "+".join(member.op.name for member in members)
+    label = "+".join(member.op.name for member in (*chain.head, *values))
     for launch in launches:
         lowering.emit(node, label, launch, reads, tuple(outputs))
 
@@ -53,12 +62,46 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launc
 
 
 def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
+    if chain.head:
+        return [_separable(lowering, chain, outputs)]
     op, weight = chain.anchor.op, chain.anchor.inputs[1]
     assert isinstance(op, Conv)
     window = op.window(lowering.graph.type_of(weight).shape)
     packing = filters(lowering.param(weight), lowering.device.traits.weights)
     size = chain.anchor.type.shape[2:]
     return [_implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)]
+
+
+def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
+    first = chain.head[0]
+    assert isinstance(first.op, Conv)
+    image, depthwise, *shift = first.inputs
+    _, weight, *bias = chain.anchor.inputs
+    window = first.op.window(lowering.param(depthwise).type.shape).lifted(2)
+    x, device = as_image(lowering.view(image)), lowering.device.traits
+    size = image_size(chain.anchor.type.shape)
+    problem = separable_problem(chain, device)
+    choice = lowering.choose(chain.anchor, problem)
+    return choice.launch(
+        x,
+        lowering.weight(filters(lowering.param(weight), device.weights)),
+        lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
+        [as_image(view) for view in outputs],
+        head=Head(
+            # A tap's weights lie along the channels, as what they are multiplied with.
+            lowering.weight(filters(lowering.param(depthwise), "channel_major")),
+            lowering.weight(plain(lowering.param(shift[0]))) if shift else None,
+            placed(chain.steps, lowering, as_image),
+        ),
+        kernel=window.kernel,
+        stride=window.stride,
+        padding=window.begins,
+        dilation=window.dilation,
+        out_size=size,
+        tail=placed(chain.tail, lowering, as_image),
+        exports=chain.exports,
+        tile=choice.tile,
+    )
 
 
 def _conv_transpose(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:

@@ -50,13 +50,14 @@ from graphcnn.ops import (
 )
 from graphcnn.plan import Buffer, Lowered
 from graphcnn.targets.capability import check_capability
-from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of, supports
+from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of
 from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.lowering import Lowering, as_image, window
 from graphcnn.targets.maps import adaptive_pool, resize
 from graphcnn.targets.pack import plain
+from graphcnn.targets.price import too_dear
 
 
 class TritonTarget:
@@ -72,8 +73,11 @@ class TritonTarget:
         self.on, self.policy = device, policy
 
     def supports(self, body: Graph) -> Refusal | None:
-        """Why no kernel computes a group, or None."""
-        return supports(body)
+        """Why no kernel computes a group, or why it would not pay, or None."""
+        chain = chain_of(body)
+        if isinstance(chain, Refusal):
+            return chain
+        return too_dear(chain, body, self.on.traits, self.policy)
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order. Refusals tell which groups are taken apart, because no
