@@ -138,6 +138,9 @@ def bound_by(
 
 # Of half-precision dtypes: the largest number, and the distance of the smallest ones.
 _RANGE = {DType.F16: (65504.0, 2.0**-24), DType.BF16: (float.fromhex("0x1.fep127"), 2.0**-133)}
+# In practice a product adds up the squares of its operands' errors. The typical size of a rounding
+# error is its largest over the root of 3; four times the largest are seven typical ones.
+_SPREAD = 4.0
 
 
 def _rounded(read: _Read, dtype: DType) -> _Read:
@@ -148,8 +151,8 @@ def _rounded(read: _Read, dtype: DType) -> _Read:
     largest, step = _RANGE[dtype]
     size = np.where(np.isfinite(value), np.abs(value), 0.0)
     proven, in_practice = (
-        _slack(value, bound + dtype.unit_roundoff * (size + bound) + step, largest)
-        for bound in bounds
+        _slack(value, bound + spread * (dtype.unit_roundoff * (size + bound) + step), largest)
+        for bound, spread in zip(bounds, (1.0, _SPREAD), strict=True)
     )
     return _held(value, largest), (proven, in_practice)
 

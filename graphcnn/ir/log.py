@@ -18,12 +18,14 @@ class Refusal:
         node: The node it looked at.
         because: The reason, in words, with the numbers that decided.
         blame: Nodes or values that stand in the way.
+        advice: Whether it could be done and only does not pay, so that a demand outweighs it.
     """
 
     rule: str
     node: str
     because: str
     blame: tuple[str, ...] = ()
+    advice: bool = False
 
     def __str__(self) -> str:
         blamed = f" [{', '.join(self.blame)}]" if self.blame else ""

@@ -229,7 +229,10 @@ class _Grower:
                 return refuse(because, *obstacles)
         fused = _outlined(self.graph, (*chain, node)).op
         assert isinstance(fused, Fused)
-        return self.supports(fused.body)
+        refusal = self.supports(fused.body)
+        if refusal and refusal.advice and self.demands.join(anchor.name, refusal.node):
+            return None
+        return refusal
 
 
 def _is_candidate(node: Node, graph: Graph) -> bool:

@@ -39,11 +39,11 @@ def too_dear(chain: Chain, body: Graph, traits: DeviceTraits, policy: Policy) ->
             f"{products:,} products more, to save {saved:,} bytes, which take the time of "
             f"{traits.products_per_byte * saved:,.0f}"
         )
-        return Refusal(RULE, chain.anchor.name, because, blame)
+        return Refusal(RULE, chain.anchor.name, because, blame, advice=True)
     if across * along < traits.programs:
         because = (
             f"with '{first.name}' in its kernel there would be {across * along} programs, and "
             f"{traits.programs} keep the device busy"
         )
-        return Refusal(RULE, chain.anchor.name, because, blame)
+        return Refusal(RULE, chain.anchor.name, because, blame, advice=True)
     return None
