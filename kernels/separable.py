@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from .conv2d import Geometry, Sizes
+from .conv2d import MASK_TAPS, Geometry, Sizes, taps_inside
 from .epilogue import Head, Tail, epilogue, head_argument
 from .finish import finish, load_bias, run_steps, tile_pixels
 from .launch import (
@@ -19,6 +19,44 @@ from .launch import (
     require,
 )
 from .tile import ConvTile
+
+
+@triton.jit
+def head_tile(x, head, place, sizes, geometry, ALL: tl.constexpr):
+    """The head's values [BLOCK_PIX, BLOCK_RED] at a place, rounded to the type of x.
+
+    ALL: every channel of the place exists. One that does not gets zeros.
+    """
+    TAPS: tl.constexpr = geometry.R * geometry.S
+    COUNT: tl.constexpr = len(head.steps.steps)
+    n, oh, ow, c, live, c_live = place
+    ih = oh * geometry.STRIDE_H - geometry.PAD_TOP
+    iw = ow * geometry.STRIDE_W - geometry.PAD_LEFT
+    x_pixel = n * x.strides[0] + ih * x.strides[2] + iw * x.strides[3]
+    x_block = x.ptr + (x_pixel[:, None] + (c * x.strides[1])[None, :])
+    w_block = head.w.ptr + c * head.w.strides[0]
+    if TAPS <= MASK_TAPS:
+        taps = taps_inside(ih, iw, live, sizes, geometry)
+    value = tl.zeros((live.shape[0], c.shape[0]), dtype=tl.float32)
+    for tap in range(TAPS):
+        r = tap // geometry.S * geometry.DILATION_H
+        s = tap % geometry.S * geometry.DILATION_W
+        if TAPS <= MASK_TAPS:
+            inside = ((taps >> tap) & 1) != 0
+        else:
+            inside = live & (ih + r >= 0) & (ih + r < sizes.H)
+            inside = inside & (iw + s >= 0) & (iw + s < sizes.W)
+        mask = inside[:, None] if ALL else inside[:, None] & c_live[None, :]
+        x_tap = x_block + (r * x.strides[2] + s * x.strides[3])
+        pixels = tl.load(x_tap, mask=mask, other=0.0)  # [BLOCK_PIX, BLOCK_RED]
+        weight = tl.load(w_block + tap * head.w.strides[1], mask=c_live, other=0.0)
+        value += pixels.to(tl.float32) * weight.to(tl.float32)[None, :]
+    value += load_bias(head.bias, c, c_live)[None, :]
+    value = run_steps((value,), place, head.steps, 0, COUNT)[COUNT]
+    if not ALL:
+        # A step may make anything of zeros.
+        value = tl.where(c_live[None, :], value, 0.0)
+    return value.to(x.ptr.dtype.element_ty)
 
 
 @triton.jit(do_not_specialize=BATCH)
@@ -39,51 +77,34 @@ def separable_conv2d_kernel(
     """Compute BLOCK_CH of K output channels at BLOCK_PIX output pixels.
 
     acc[BLOCK_CH, BLOCK_PIX] += W[BLOCK_CH, BLOCK_RED] @ Y[BLOCK_PIX, BLOCK_RED]^T in float32, over
-    all C channels of Y, the depthwise convolution and its steps. Y is made here, in float32, and
-    rounded to the type of x: so it would be read from memory. Each program makes all channels of
-    its pixels, so Y is made anew for every tile of output channels.
+    all C channels of Y, the depthwise convolution and its steps, which is rounded as if it were
+    read from memory. Each program makes all channels of its pixels, so Y is made anew for every
+    tile of output channels.
     """
     C: tl.constexpr = geometry.C
     K: tl.constexpr = geometry.K
-    COUNT: tl.constexpr = len(head.steps.steps)
     CHANNEL_TILES: tl.constexpr = (K + BLOCK_CH - 1) // BLOCK_CH
+    WHOLE: tl.constexpr = C // BLOCK_RED * BLOCK_RED
     pid = tl.program_id(0)
     tile = pid // CHANNEL_TILES
     channel = (pid % CHANNEL_TILES) * BLOCK_CH + tl.arange(0, BLOCK_CH)
     channel_live = channel < K
     n, oh, ow, live = tile_pixels(tile, N, sizes.OH, sizes.OW, tail.pool, BLOCK_PIX)
-    ih = oh * geometry.STRIDE_H - geometry.PAD_TOP
-    iw = ow * geometry.STRIDE_W - geometry.PAD_LEFT
-    x_pixel = x.ptr + (n * x.strides[0] + ih * x.strides[2] + iw * x.strides[3])
-    w_channel = w.ptr + channel * w.strides[0]
+    w_channel = w.ptr + (channel * w.strides[0])[:, None]
+    block = tl.arange(0, BLOCK_RED)
     acc = tl.zeros((BLOCK_CH, BLOCK_PIX), dtype=tl.float32)
-    for start in range(0, C, BLOCK_RED):
-        c = start + tl.arange(0, BLOCK_RED)
-        c_live = c < C
-        x_block = x_pixel[:, None] + (c * x.strides[1])[None, :]
-        taps = head.w.ptr + c * head.w.strides[0]
-        value = tl.zeros((BLOCK_PIX, BLOCK_RED), dtype=tl.float32)
-        for tap in range(geometry.R * geometry.S):
-            r = tap // geometry.S * geometry.DILATION_H
-            s = tap % geometry.S * geometry.DILATION_W
-            inside = live & (ih + r >= 0) & (ih + r < sizes.H) & (iw + s >= 0) & (iw + s < sizes.W)
-            mask = inside[:, None] if C % BLOCK_RED == 0 else inside[:, None] & c_live[None, :]
-            x_tap = x_block + (r * x.strides[2] + s * x.strides[3])
-            pixels = tl.load(x_tap, mask=mask, other=0.0)  # [BLOCK_PIX, BLOCK_RED]
-            weight = tl.load(taps + tap * head.w.strides[1], mask=c_live, other=0.0)
-            value += pixels.to(tl.float32) * weight.to(tl.float32)[None, :]
-        value += load_bias(head.bias, c, c_live)[None, :]
-        place = (n, oh, ow, c, live, c_live)
-        value = run_steps((value,), place, head.steps, 0, COUNT)[COUNT]
-        if C % BLOCK_RED != 0:
-            # A step may make anything of the zeros in channels that are not there.
-            value = tl.where(c_live[None, :], value, 0.0)
-        value = value.to(x.ptr.dtype.element_ty)
-        filters = tl.load(
-            w_channel[:, None] + (c * w.strides[1])[None, :],
-            mask=channel_live[:, None] & c_live[None, :],
-            other=0.0,
-        )  # [BLOCK_CH, BLOCK_RED]
+    for start in range(0, WHOLE, BLOCK_RED):
+        c = start + block
+        w_block = w_channel + (c * w.strides[1])[None, :]
+        filters = tl.load(w_block, mask=channel_live[:, None], other=0.0)  # [BLOCK_CH, BLOCK_RED]
+        value = head_tile(x, head, (n, oh, ow, c, live, c < C), sizes, geometry, ALL=True)
+        acc = tl.dot(filters, tl.trans(value), acc, input_precision=PRECISION)
+    if WHOLE < C:
+        c = WHOLE + block
+        w_block = w_channel + (c * w.strides[1])[None, :]
+        w_mask = channel_live[:, None] & (c < C)[None, :]
+        filters = tl.load(w_block, mask=w_mask, other=0.0)
+        value = head_tile(x, head, (n, oh, ow, c, live, c < C), sizes, geometry, ALL=False)
         acc = tl.dot(filters, tl.trans(value), acc, input_precision=PRECISION)
     bias_tile = load_bias(bias, channel, channel_live)
     finish(tl.trans(acc), bias_tile, tile, N, sizes.OH, sizes.OW, channel, channel_live, tail)

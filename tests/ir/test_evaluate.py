@@ -136,7 +136,7 @@ def test_what_rounding_does_in_practice_is_less_than_the_proof_for_long_sums():
 
 
 def test_a_product_reads_half_precision_that_is_computed_beside_it():
-    """1/3 is rounded before the product, 1e-8 is lost, and 90000 is infinite; in float32 none is."""
+    """90000 is infinite in float16, 1/9 is rounded and 1e-8 is lost; nothing is in float32."""
     numbers = np.array([[300.0, 1.0], [1 / 3, 1e-4]])
 
     def net(dtype):
