@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from graphcnn.ir import Graph, Refusal, node_cost
-from graphcnn.kernels import DeviceTraits, Policy, SeparableProblem, choices
+from graphcnn.kernels import DeviceTraits, SeparableProblem, by_rule, choices
 from graphcnn.kernels.launch import ceil_div
 from graphcnn.targets.chain import RULE, Chain
 
@@ -16,7 +16,7 @@ def separable_problem(chain: Chain, traits: DeviceTraits) -> SeparableProblem:
     return SeparableProblem(filters, traits.images(images) * prod(sizes))
 
 
-def too_dear(chain: Chain, body: Graph, traits: DeviceTraits, policy: Policy) -> Refusal | None:
+def too_dear(chain: Chain, body: Graph, traits: DeviceTraits) -> Refusal | None:
     """Why a group with a head would not be faster than its two halves, or None.
 
     Every tile of output channels makes all values of the head anew, which costs products, and none
@@ -27,7 +27,7 @@ def too_dear(chain: Chain, body: Graph, traits: DeviceTraits, policy: Policy) ->
     if not chain.head:
         return None
     problem, value = separable_problem(chain, traits), chain.head[-1]
-    tile = policy(problem, choices(problem, traits), traits).tile
+    tile = by_rule(problem, choices(problem, traits), traits).tile
     across, along = ceil_div(problem.filters, tile.channels), ceil_div(problem.pixels, tile.pixels)
     blame = tuple(node.name for node in chain.head)
     first = chain.head[0]

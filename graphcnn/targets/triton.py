@@ -77,7 +77,7 @@ class TritonTarget:
         chain = chain_of(body)
         if isinstance(chain, Refusal):
             return chain
-        return too_dear(chain, body, self.on.traits, self.policy)
+        return too_dear(chain, body, self.on.traits)
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order. Refusals tell which groups are taken apart, because no

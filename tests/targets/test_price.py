@@ -4,7 +4,7 @@ import pytest
 
 import graphcnn as gx
 from graphcnn.ir import Graph
-from graphcnn.kernels import CPU, CUDA, by_rule
+from graphcnn.kernels import CPU, CUDA
 from graphcnn.report import explain
 from graphcnn.targets import resolve
 from graphcnn.targets.chain import chain_of
@@ -20,7 +20,7 @@ def separable(channels: int, filters: int, size: int, dtype: str = "float32") ->
 
 
 def refusal(traits, graph):
-    return too_dear(chain_of(graph), graph, traits, by_rule)
+    return too_dear(chain_of(graph), graph, traits)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 import graphcnn as gx
-from graphcnn.ir import DType, Fused, Graph
+from graphcnn.ir import CompileLog, DType, Fused, Graph, inline
 from graphcnn.kernels import Refused, stages
 from graphcnn.report import verify
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.targets import resolve
+from graphcnn.targets.chain import supports
 from tests.stepwise import check_model
+from tests.targets.chains import drawn_separable
 
 DRAW = np.random.default_rng(6)
 
@@ -69,6 +72,19 @@ def test_every_value_is_within_its_bound(name, dtype, sanitize, monkeypatch):
     check_model(model, example_inputs(net))
     verdict = verify(model)
     assert verdict.ok, str(verdict)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_drawn_groups(dtype):
+    """Any head and tail whose last value is the only one that leaves the kernel."""
+    target, checked = resolve("triton", "cpu"), 0
+    for seed in range(18):
+        graph = drawn_separable(seed, dtype, batch=2)
+        if len(graph.outputs) == 1 and supports(graph.nodes[-1].op.body) is None:
+            model = CompiledModel(inline(graph), graph, target, CompileLog())
+            check_model(model, example_inputs(graph))
+            checked += 1
+    assert checked > 4
 
 
 def test_another_batch_size():
