@@ -14,11 +14,13 @@ from graphcnn.kernels import (
     ConvProblem,
     LinearProblem,
     Pressure,
+    SeparableProblem,
     Stage,
     by_rule,
     choices,
     conv_pressure,
     depthwise_conv2d,
+    separable_conv2d,
     stages,
 )
 from tests.kernels.buffers import randn, stage, view_of
@@ -90,6 +92,24 @@ def test_a_depthwise_convolution_may_be_a_grouped_product():
     launches = {choice.launch for choice in choices(problem, CPU)}
     assert len(launches) == 2
     assert by_rule(problem, choices(problem, CPU), CPU).launch is depthwise_conv2d
+
+
+@pytest.mark.parametrize(
+    ("filters", "pixels", "tile"),
+    [
+        (24, 8 * 56 * 56, (32, 64)),
+        (24, 56 * 56, (32, 16)),
+        (16, 10**6, (16, 64)),
+        (96, 10**6, (128, 64)),
+        (320, 10**6, (128, 64)),
+        (320, 7 * 7, (128, 16)),
+    ],
+)
+def test_a_separable_convolution_is_made_as_seldom_as_can_be(filters, pixels, tile):
+    problem = SeparableProblem(filters, pixels)
+    found = choices(problem, CUDA)
+    assert {choice.launch for choice in found} == {separable_conv2d}
+    assert by_rule(problem, found, CUDA).tile[:2] == tile
 
 
 def test_a_value_that_is_read_again_takes_registers():
