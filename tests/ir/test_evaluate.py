@@ -146,14 +146,14 @@ def test_a_product_reads_half_precision_that_is_computed_beside_it():
 
     values = {"x": numbers, "w": np.eye(2)}
     exact, errors, noises = bounded(net("float16"), values, 2.0**-24)
-    rounded = DType.F16.round(exact["square"]).astype(np.float64) @ np.eye(2)
+    rounded = DType.F16.round(exact["square"]).astype(np.float64)
     assert np.isinf(exact["fc"][0, 0])
-    assert (np.abs(rounded - exact["fc"])[1] <= errors["fc"][1]).all()
+    assert (np.abs(rounded[1] - exact["fc"][1]) <= errors["fc"][1]).all()
     assert (errors["fc"][1] <= noises["fc"][1]).all()
     assert errors["fc"][1, 0] < 1.1 * 2.0**-11 / 9
     wide, tight, _ = bounded(net("float32"), values, 2.0**-24)
     assert wide["fc"][0, 0] == 90000
-    assert (np.abs(rounded - wide["fc"])[1] > tight["fc"][1]).all()
+    assert (np.abs(rounded[1] - wide["fc"][1]) > tight["fc"][1]).all()
     # What is stored is rounded already.
     kept = {"square": rounded}
     _, own, _ = bounded(net("float16"), values, 2.0**-24, kept)

@@ -1,7 +1,7 @@
 """Every kernel in every configuration the choosers return, compiled for GPUs that are not here.
 
 No spilled registers, shared memory within a block's limit, and no shuffle in the pooled epilogue.
-Three tiles may park a few bytes outside of their loops.
+Two tiles may park a few bytes outside of their loops.
 """
 
 import re
@@ -48,7 +48,7 @@ from tests.stand_in_gpu import SHARED_BYTES
 CAPABILITIES = (80, 90, 100)
 # Bytes per thread, by channels, pixels and reduction of a convolution's tile, and capability: what
 # an exponential that is accurate everywhere, and a relu that keeps the sign of zero, cost there.
-PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16, (32, 64, 32, 120): 8}
+PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16}
 MAX2 = Pool("max", (2, 2))
 SILU = stage("silu")
 
@@ -249,7 +249,7 @@ def test_separable_conv2d(tile, capability):
     """A step of the head with operands per channel, a residual, channels that do not divide."""
     for dtype, layout, channels in (
         ("f32", "nhwc", 144),
-        ("f16", "nhwc", 144),
+        ("f16", "nhwc", 96),
         ("f16", "nchw", 96),
     ):
         shape = (32, 256, 57, 57)
