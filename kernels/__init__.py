@@ -12,7 +12,7 @@ reason where no kernel can serve them, and returns a `Launch`.
     choices    every kernel that can serve a layer, and the rule that picks one
     rows       views as rows, for kernels that reduce whole dimensions
     adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
-    reduction, softmax, standardize    one file for each family of kernels
+    reduction, separable, softmax, standardize    one file for each family of kernels
 """
 
 from . import stages as stages
@@ -23,6 +23,7 @@ from .choices import LinearProblem as LinearProblem
 from .choices import Policy as Policy
 from .choices import Pooled as Pooled
 from .choices import Problem as Problem
+from .choices import SeparableProblem as SeparableProblem
 from .choices import across_refusal as across_refusal
 from .choices import by_rule as by_rule
 from .choices import choices as choices
@@ -32,6 +33,7 @@ from .conv2d import conv2d as conv2d
 from .depthwise import depthwise_conv2d as depthwise_conv2d
 from .epilogue import TURN as TURN
 from .epilogue import Half as Half
+from .epilogue import Head as Head
 from .epilogue import Stage as Stage
 from .epilogue import Tail as Tail
 from .epilogue import across as across
@@ -57,6 +59,7 @@ from .pool import max_pool2d as max_pool2d
 from .random import random_normal as random_normal
 from .random import random_uniform as random_uniform
 from .reduction import reduction as reduction
+from .separable import separable_conv2d as separable_conv2d
 from .softmax import softmax as softmax
 from .standardize import standardize as standardize
 from .tile import CPU as CPU
@@ -64,6 +67,7 @@ from .tile import CUDA as CUDA
 from .tile import CUDA_SMALL as CUDA_SMALL
 from .tile import DEPTHWISE as DEPTHWISE
 from .tile import HOPPER as HOPPER
+from .tile import SEPARABLE as SEPARABLE
 from .tile import ConvTile as ConvTile
 from .tile import DeviceTraits as DeviceTraits
 from .tile import LinearTile as LinearTile

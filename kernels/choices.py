@@ -8,7 +8,8 @@ from .depthwise import depthwise_conv2d
 from .epilogue import Tail, across, operands
 from .launch import Launch, View, ceil_div
 from .linear import linear
-from .tile import DEPTHWISE, ConvTile, DeviceTraits, Pressure
+from .separable import separable_conv2d
+from .tile import DEPTHWISE, SEPARABLE, ConvTile, DeviceTraits, Pressure
 from .window import Pool
 
 
@@ -75,7 +76,21 @@ class LinearProblem(NamedTuple):
     rows: int
 
 
-Problem = ConvProblem | LinearProblem
+class SeparableProblem(NamedTuple):
+    """A depthwise convolution and the 1x1 one that reads it likewise.
+
+    Attributes:
+        filters: Output channels.
+        pixels: Output pixels of all images before pooling.
+        window: Pixels of a window of its pool, if there is one.
+    """
+
+    filters: int
+    pixels: int
+    window: int = 1
+
+
+Problem = ConvProblem | LinearProblem | SeparableProblem
 # Picks one of the choices for a problem on a device.
 Policy = Callable[[Problem, Sequence[Choice], DeviceTraits], Choice]
 
@@ -107,6 +122,9 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
     if isinstance(problem, LinearProblem):
         rows = device.linear_tiles(problem.dtype)
         return tuple(Choice(linear, t) for t in rows if (t.rows == 1) == (problem.rows == 1))
+    if isinstance(problem, SeparableProblem):
+        holding = (tile for tile in SEPARABLE if tile.pixels >= problem.window)
+        return tuple(Choice(separable_conv2d, tile) for tile in holding)
     window = problem.pooled.pool.pixels if problem.pooled else 1
     direct = (
         Choice(depthwise_conv2d, tile)
@@ -129,6 +147,8 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     """The default policy.
 
     A linear layer takes the tile with the most rows that it fills, or the one with the fewest. A
+    separable convolution has its depthwise one made as seldom as can be, by tiles no wider than
+    they have to be, with the most pixels of which there still are enough to fill the device. A
     depthwise convolution the direct kernel, the widest below twice its output channels. Any other
     takes the largest reduction block that divides the input channels (the smallest of at least 32,
     if there is one, where none does). Among its tiles that one is picked which is done first on the
@@ -141,6 +161,15 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
         least = min(choice.tile.rows for choice in found)
         filled = (c for c in found if c.tile.rows <= max(problem.rows, least))
         return max(filled, key=lambda choice: choice.tile.rows)
+    if isinstance(problem, SeparableProblem):
+
+        def merit_separable(choice: Choice) -> tuple[int, int, bool, int]:
+            channels, pixels = choice.tile.channels, choice.tile.pixels
+            across, along = ceil_div(problem.filters, channels), ceil_div(problem.pixels, pixels)
+            fills = across * along >= device.programs
+            return -across, -channels, fills, pixels if fills else -pixels
+
+        return max(found, key=merit_separable)
     if problem.depthwise:
         direct = [choice for choice in found if choice.launch is depthwise_conv2d]
         width = 2 * problem.filters * problem.groups

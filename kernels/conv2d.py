@@ -49,6 +49,20 @@ class Geometry(NamedTuple):
     DILATION_W: Any
 
 
+@triton.jit
+def taps_inside(ih, iw, live, sizes, geometry):
+    """For pixels whose first taps are at (ih, iw), a bit for each tap: whether it is inside."""
+    inside = tl.zeros(live.shape, dtype=tl.int32)
+    for i in tl.static_range(geometry.R):
+        row = ih + i * geometry.DILATION_H
+        row_inside = live & (row >= 0) & (row < sizes.H)
+        for j in tl.static_range(geometry.S):
+            column = iw + j * geometry.DILATION_W
+            column_inside = (column >= 0) & (column < sizes.W)
+            inside |= (row_inside & column_inside).to(tl.int32) << (i * geometry.S + j)
+    return inside
+
+
 @triton.jit(do_not_specialize=BATCH)
 def conv2d_kernel(
     x,
@@ -93,14 +107,7 @@ def conv2d_kernel(
     x_pixel = n * x.strides[0] + ih * x.strides[2] + iw * x.strides[3] + group * C * x.strides[1]
     w_channel = (group * K + channel) * w.strides[0]
     if TAPS <= MASK_TAPS:
-        inside = tl.zeros((BLOCK_PIX,), dtype=tl.int32)
-        for i in tl.static_range(geometry.R):
-            row = ih + i * geometry.DILATION_H
-            row_inside = live & (row >= 0) & (row < H)
-            for j in tl.static_range(S):
-                column = iw + j * geometry.DILATION_W
-                column_inside = (column >= 0) & (column < W)
-                inside |= (row_inside & column_inside).to(tl.int32) << (i * S + j)
+        inside = taps_inside(ih, iw, live, sizes, geometry)
     acc = tl.zeros((BLOCK_CH, BLOCK_PIX), dtype=tl.float32)
     block = tl.arange(0, BLOCK_RED)
     if C % BLOCK_RED == 0:

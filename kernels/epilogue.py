@@ -55,6 +55,21 @@ Tail = tuple[Stage | Pool | Half, ...]
 TILE_CHANNELS = 128
 
 
+@dataclass(frozen=True)
+class Head:
+    """What a kernel makes of its input before its product: a depthwise convolution and steps.
+
+    Attributes:
+        w: Its filter, packed to [C, taps]; here and below, what stands for a view in memory.
+        bias: Its bias [C], or None.
+        steps: Stages of its values, none of which leaves the kernel.
+    """
+
+    w: Any
+    bias: Any | None = None
+    steps: Tail = ()
+
+
 def operands(tail: Tail) -> list[Any]:
     """What the steps read from memory, in order."""
     return [read for step in tail for read in step.reads if not isinstance(read, int)]
@@ -208,6 +223,14 @@ class TailArgument(NamedTuple):
     STORE: Any
 
 
+class HeadArgument(NamedTuple):
+    """A head as an argument of a kernel."""
+
+    w: Strided
+    bias: Strided | None
+    steps: TailArgument
+
+
 def tail_argument(
     tail: Tail,
     exports: Sequence[int],
@@ -235,6 +258,20 @@ def tail_argument(
     return TailArgument(
         tuple(steps), tuple(outputs), tuple(placed), constants(pool), constants(store(0))
     )
+
+
+def head_argument(head: Head, shape: tuple[int, ...]) -> HeadArgument:
+    """Check a head against the shape [N, C, H, W] of its values, and prepare it for a kernel.
+
+    Raises:
+        ValueError: when an operand has the wrong shape.
+        Refused: where 32-bit offsets cannot address a view.
+    """
+    views = [view.expand(shape) for view in operands(head.steps)]
+    require(offset_refusal(head.w, *views))
+    placed = [view.permuted(0, 2, 3, 1).argument for view in views]
+    steps = tail_argument(head.steps, (), (), placed, Window())
+    return HeadArgument(head.w.argument, head.bias and head.bias.argument, steps)
 
 
 class Epilogue(NamedTuple):

@@ -111,6 +111,18 @@ DEPTHWISE = (
     ConvTile(32, 64, 1),
     ConvTile(16, 128, 1),
 )
+# For every width a tile for many pixels and one for few; loads are not pipelined. In half precision
+# channels that no block divides park up to 16 bytes on some GPUs, on 12.0 some in the loop.
+SEPARABLE = (
+    ConvTile(128, 64, 32, 8, 1),
+    ConvTile(128, 16, 32, 4, 1),
+    ConvTile(64, 64, 32, 8, 1),
+    ConvTile(64, 16, 32, 4, 1),
+    ConvTile(32, 64, 32, 4, 1),
+    ConvTile(32, 16, 32, 4, 1),
+    ConvTile(16, 64, 32, 8, 1),
+    ConvTile(16, 16, 32, 4, 1),
+)
 _LINEAR_CUDA_HALF = (
     LinearTile(64, 128, 32, 8, 3),
     LinearTile(64, 64, 64, 4, 3),
@@ -144,6 +156,8 @@ class DeviceTraits:
         linear_f32: Those of float32.
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
             contiguous; the vectors of a CPU lie along the output channels.
+        products_per_byte: How many products outside of tensor cores, with the reads of their
+            factors, take the time of moving a byte to or from memory.
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
         balance: Products that take as long as moving one byte to memory or from it (S. Williams
             et al., Roofline, 2009).
@@ -165,6 +179,7 @@ class DeviceTraits:
     linear: tuple[LinearTile, ...]
     linear_f32: tuple[LinearTile, ...]
     weights: Literal["reduction_major", "channel_major"]
+    products_per_byte: float
     programs: int
     balance: float
     balance_f32: float
@@ -202,6 +217,8 @@ class DeviceTraits:
 # Programs: about one wave on a large GPU. Balance: of published rates, 125e12 products and 1.75e12
 # bytes a second on an A100, 88 products a byte on an RTX 4090; three tf32 products make one of
 # float32. Exchange: 10 instructions of a thread beside the tensor cores' 8 products for each.
+# Programs: about one wave on a large GPU. Products: a third of the six that an A100 multiplies and
+# adds in the time of a byte (its data sheet), as each is loaded and converted too; not measured.
 CUDA = DeviceTraits(
     unit=2.0**-23,
     unit_f32=2.0**-21,
@@ -210,6 +227,7 @@ CUDA = DeviceTraits(
     linear=_LINEAR_CUDA_HALF,
     linear_f32=_LINEAR_CUDA_F32,
     weights="reduction_major",
+    products_per_byte=2.0,
     programs=128,
     balance=80.0,
     balance_f32=10.0,
@@ -230,6 +248,8 @@ CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if ti
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Balance and exchange are measured: caches hold most
 # maps, so that a trip costs little.
+# to compile, so most batch sizes share kernels. Products: where a head is made once, MobileNetV2's
+# layers take 0.5 to 0.85 of their two kernels' time, and 1.4 where it is made twice.
 CPU = DeviceTraits(
     unit=2.0**-24,
     unit_f32=2.0**-24,
@@ -238,6 +258,7 @@ CPU = DeviceTraits(
     linear=_LINEAR_CPU,
     linear_f32=_LINEAR_CPU,
     weights="channel_major",
+    products_per_byte=0.5,
     programs=8,
     balance=2.0,
     balance_f32=2.0,

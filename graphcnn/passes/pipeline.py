@@ -11,10 +11,11 @@ from graphcnn.errors import FusionRefused, GraphCNNError, PassError
 from graphcnn.ir import CompileLog, Failed, Finished, Graph, Started, verify
 from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
+from graphcnn.passes.chains import Supports
 from graphcnn.passes.demands import groups
 from graphcnn.passes.fold_average_pool import FoldAveragePool
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
-from graphcnn.passes.fuse import Fuse, Supports, accept_every_body
+from graphcnn.passes.fuse import Fuse, accept_every_body
 from graphcnn.passes.narrow import Narrow
 from graphcnn.passes.simplify import Simplify
 

@@ -1,4 +1,8 @@
-"""Reading nodes as steps of a kernel, and a group's body as an anchor with a tail of steps."""
+"""Reading nodes as steps of a kernel, and a group's body as an anchor with a tail of steps.
+
+A group may have a head: a depthwise convolution and pointwise steps, which a 1x1 convolution, the
+anchor, reads inside the same kernel.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +59,8 @@ class Chain:
         exports: For each stored value, its index: 0 is the anchor's.
         gate: A convolution of the same input, whose channels are the product's second half; the
             anchor's are the first, and the tail begins with both halves.
+        head: The nodes before the anchor, whose values stay in the kernel.
+        steps: A step likewise for each node of the head but the first, the depthwise convolution.
     """
 
     anchor: Node
@@ -62,6 +68,8 @@ class Chain:
     tail: Tail = ()
     exports: tuple[int, ...] = (0,)
     gate: Node | None = None
+    head: tuple[Node, ...] = ()
+    steps: Tail = ()
 
 
 def placed(
@@ -73,18 +81,23 @@ def placed(
 
 def chain_of(body: Graph) -> Chain | Refusal:
     """What a body is to a kernel, or why none computes it. Types decide, not places in memory."""
-    anchor, *links = body.nodes
+    head, anchor, links = _parts(body)
     if not isinstance(anchor.op, Anchor):
         because = f"a group starts with a convolution or linear layer, not {anchor.op}"
         return Refusal(RULE, anchor.name, because)
-    pair = isinstance(anchor.op, Conv)
+    pair = isinstance(anchor.op, Conv) and not head
     gate = next((link for link in links if pair and type(link.op) is type(anchor.op)), None)
     if gate and (unlike := _gate_refusal(anchor, gate, body)):
         return Refusal(RULE, gate.name, unlike, gate.inputs)
-    for name in (*anchor.inputs[1:], *(gate.inputs[1:] if gate else ())):
-        if not body.is_param(name):
-            because = f"'{name}' is computed in the graph; it must be a param"
-            return Refusal(RULE, anchor.name, because, (name,))
+    for node in (*head[:1], anchor, *((gate,) if gate else ())):
+        for name in node.inputs[1:]:
+            if not body.is_param(name):
+                because = f"'{name}' is computed in the graph; it must be a param"
+                return Refusal(RULE, node.name, because, (name,))
+    try:
+        inside = _steps(head, anchor, body) if head else ()
+    except Refused as no:
+        return Refusal(RULE, anchor.name, no.because, tuple(node.name for node in head))
     values = {anchor.name: 1, gate.name: 2} if gate else {anchor.name: 0}
     tail: list[Stage | Pool | Half] = [Half(0), Half(1)] if gate else []
     steps = [anchor, gate] if gate else []
@@ -106,7 +119,7 @@ def chain_of(body: Graph) -> Chain | Refusal:
     if refused := tail_refusal(tuple(tail), size, exports, anchor.type.shape[1], groups):
         link = steps[refused.step or 0]
         return Refusal(RULE, link.name, refused.because, link.inputs)
-    return Chain(anchor, tuple(links), tuple(tail), exports, gate)
+    return Chain(anchor, tuple(links), tuple(tail), exports, gate, head, inside)
 
 
 def _gate_refusal(anchor: Node, gate: Node, body: Graph) -> str | None:
@@ -121,6 +134,54 @@ def _gate_refusal(anchor: Node, gate: Node, body: Graph) -> str | None:
     if {anchor.name, gate.name} & {*body.outputs}:
         return "a kernel does not store what it computes a gate of"
     return None
+
+
+def _parts(body: Graph) -> tuple[tuple[Node, ...], Node, tuple[Node, ...]]:
+    """A body's head, its anchor, and the nodes after it."""
+    first, *others = body.nodes
+    if isinstance(first.op, Conv) and first.op.is_depthwise(body.type_of(first.inputs[0])):
+        for at, node in enumerate(others, 1):
+            if isinstance(node.op, Conv):
+                return body.nodes[:at], node, body.nodes[at + 1 :]
+    return (), first, tuple(others)
+
+
+def _steps(head: tuple[Node, ...], anchor: Node, body: Graph) -> Tail:
+    """The steps between a depthwise convolution and the 1x1 one that reads it.
+
+    Raises:
+        Refused: for what no kernel makes inside of a product.
+    """
+    first, op = head[0], anchor.op
+    assert isinstance(op, Conv)
+    window = op.window(body.type_of(anchor.inputs[1]).shape)
+    if window.kernel != (1,) * op.rank or op.groups > 1:
+        raise Refused(
+            f"'{first.name}' is made inside of a product with 1x1 filters of all channels"
+        )
+    if window.stride != window.kernel or any(window.begins + window.ends):
+        raise Refused(
+            f"its pixels are not those of '{first.name}': its stride or padding skips some"
+        )
+    if first.type.shape[1] != body.type_of(first.inputs[0]).shape[1]:
+        raise Refused(f"'{first.name}' has several filters for each channel")
+    values = {first.name: 0}
+    steps = []
+    for node in head[1:]:
+        step = step_of(node, values, body)
+        if isinstance(step, Pool):
+            raise Refused(f"the pool '{node.name}' lies between it and '{first.name}'")
+        _check_shape(node, values, body)
+        steps.append(step)
+        values[node.name] = len(steps)
+    if anchor.inputs[0] != head[-1].name:
+        raise Refused(f"it reads '{anchor.inputs[0]}', not '{head[-1].name}'")
+    after = body.nodes[len(head) + 1 :]
+    read = {name for node in after for name in node.inputs}
+    for name in values:
+        if name in read or name in body.outputs:
+            raise Refused(f"'{name}' is read elsewhere too, and would stay in the kernel")
+    return tuple(steps)
 
 
 def _check_shape(link: Node, values: Mapping[str, int], body: Graph) -> None:

@@ -1,35 +1,31 @@
-"""Lowering a convolution or linear layer and its tail: one launch, or one per phase."""
+"""Lowering a convolution or linear layer, its head and its tail: one launch, or one per phase."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import prod
 
-from graphcnn.ir import Graph, Node, Unprofitable
+from graphcnn.ir import Node
 from graphcnn.kernels import (
     ConvProblem,
-    DeviceTraits,
+    Head,
     Launch,
     LinearProblem,
     Pool,
     Pooled,
-    Pressure,
     Refused,
     View,
     across,
-    across_refusal,
     conv_pressure,
-    is_pointwise,
-    saving_refusal,
 )
 from graphcnn.ops import Conv, ConvTranspose, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
-from graphcnn.targets.chain import RULE, Chain, placed
+from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
+from graphcnn.targets.price import separable_problem
 
 
 def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
@@ -38,14 +34,14 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     Raises:
         Refused: for what no kernel can do.
     """
-    members = (chain.anchor, *chain.links)
+    values = (chain.anchor, *chain.links)
     outputs = [lowering.view(value.name) for value in node.outputs]
     lower = chain.anchor.op.row(TABLE)
     if lower is None:
         raise Refused(f"there is no kernel of {chain.anchor.op.name}")
     launches = lower(lowering, chain, outputs)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
-    label = "+".join(member.op.name for member in members)
+    label = "+".join(member.op.name for member in (*chain.head, *values))
     for launch in launches:
         lowering.emit(node, label, launch, reads, tuple(outputs))
 
@@ -69,6 +65,8 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launc
 
 
 def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
+    if chain.head:
+        return [_separable(lowering, chain, outputs)]
     op, weight = chain.anchor.op, chain.anchor.inputs[1]
     assert isinstance(op, Conv)
     window = op.window(lowering.graph.type_of(weight).shape)
@@ -78,6 +76,38 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]
         packing = in_turns(packing, filters(lowering.param(chain.gate.inputs[1]), order))
     size = chain.anchor.type.shape[2:]
     return [_implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)]
+
+
+def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
+    first = chain.head[0]
+    assert isinstance(first.op, Conv)
+    image, depthwise, *shift = first.inputs
+    _, weight, *bias = chain.anchor.inputs
+    window = first.op.window(lowering.param(depthwise).type.shape).lifted(2)
+    x, device = as_image(lowering.view(image)), lowering.device.traits
+    size = image_size(chain.anchor.type.shape)
+    problem = separable_problem(chain, device)
+    choice = lowering.choose(chain.anchor, problem)
+    return choice.launch(
+        x,
+        lowering.weight(filters(lowering.param(weight), device.weights)),
+        lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
+        [as_image(view) for view in outputs],
+        head=Head(
+            # A tap's weights lie along the channels, as what they are multiplied with.
+            lowering.weight(filters(lowering.param(depthwise), "channel_major")),
+            lowering.weight(plain(lowering.param(shift[0]))) if shift else None,
+            placed(chain.steps, lowering, as_image),
+        ),
+        kernel=window.kernel,
+        stride=window.stride,
+        padding=window.begins,
+        dilation=window.dilation,
+        out_size=size,
+        tail=placed(chain.tail, lowering, as_image),
+        exports=chain.exports,
+        tile=choice.tile,
+    )
 
 
 def _conv_transpose(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
@@ -145,45 +175,6 @@ def _implicit_gemm(
         exports=chain.exports,
         tile=choice.tile,
     )
-
-
-def unprofitable(chain: Chain, graph: Graph, device: DeviceTraits) -> Unprofitable | None:
-    """Why the last step of a convolution's chain that is not pointwise would cost more than it
-    saves, or None.
-
-    By types alone: the tiles are those that channels-last values allow.
-    """
-    steps = [(at, step) for at, step in enumerate(chain.tail) if not is_pointwise(step)]
-    if not isinstance(chain.anchor.op, Conv) or not steps:
-        return None
-    at, step = steps[-1]
-    link, dtype = chain.links[at], chain.anchor.type.dtype.value
-    if isinstance(step, Pool):
-        trips = 1 if min(chain.exports) <= at else 2
-        because = _pool_price(chain, graph, step, trips, device)
-    else:
-        because = across_refusal(link.type.size, dtype, device)
-    return None if because is None else Unprofitable(RULE, link.name, because, link.inputs)
-
-
-def _pool_price(
-    chain: Chain, graph: Graph, pool: Pool, trips: int, device: DeviceTraits
-) -> str | None:
-    op, shape = chain.anchor.op, chain.anchor.type.shape
-    assert isinstance(op, Conv)
-    images, filters, size = shape[0], shape[1], image_size(shape)
-    _, channels, *taps = graph.type_of(chain.anchor.inputs[1]).shape
-    problem = ConvProblem(
-        chain.anchor.type.dtype.value,
-        filters // op.groups,
-        channels,
-        op.groups,
-        images * size[0] * size[1],
-        Pressure.LOW,
-        Pooled(pool, images, size),
-        across(chain.tail),
-    )
-    return saving_refusal(problem, prod(taps), trips, device)
 
 
 # How an anchor, or a family of them, becomes launches with its tail.

@@ -56,12 +56,13 @@ from graphcnn.plan import Buffer, Lowered
 from graphcnn.targets.capability import check_capability
 from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of
 from graphcnn.targets.device import Device
-from graphcnn.targets.groups import lower_group, unprofitable
+from graphcnn.targets.groups import lower_group
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.lowering import Lowering, as_image, view_of
 from graphcnn.targets.maps import adaptive_pool, resize
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import parts
+from graphcnn.targets.price import unprofitable
 from graphcnn.targets.statistics import norm, reduce
 
 

@@ -16,6 +16,7 @@ from graphcnn.kernels import (
     Pool,
     Pooled,
     Pressure,
+    SeparableProblem,
     Stage,
     across_refusal,
     by_rule,
@@ -23,6 +24,7 @@ from graphcnn.kernels import (
     conv_pressure,
     depthwise_conv2d,
     saving_refusal,
+    separable_conv2d,
     stages,
 )
 from tests.kernels.buffers import randn, stage, view_of
@@ -94,6 +96,24 @@ def test_a_depthwise_convolution_may_be_a_grouped_product():
     launches = {choice.launch for choice in choices(problem, CPU)}
     assert len(launches) == 2
     assert by_rule(problem, choices(problem, CPU), CPU).launch is depthwise_conv2d
+
+
+@pytest.mark.parametrize(
+    ("filters", "pixels", "tile"),
+    [
+        (24, 8 * 56 * 56, (32, 64)),
+        (24, 56 * 56, (32, 16)),
+        (16, 10**6, (16, 64)),
+        (96, 10**6, (128, 64)),
+        (320, 10**6, (128, 64)),
+        (320, 7 * 7, (128, 16)),
+    ],
+)
+def test_a_separable_convolution_is_made_as_seldom_as_can_be(filters, pixels, tile):
+    problem = SeparableProblem(filters, pixels)
+    found = choices(problem, CUDA)
+    assert {choice.launch for choice in found} == {separable_conv2d}
+    assert by_rule(problem, found, CUDA).tile[:2] == tile
 
 
 def test_a_value_that_is_read_again_takes_registers():

@@ -12,8 +12,10 @@ import torch
 from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
+    SEPARABLE,
     ConvTile,
     Half,
+    Head,
     Places,
     Pool,
     Pressure,
@@ -38,6 +40,7 @@ from graphcnn.kernels import (
     random_uniform,
     reduction,
     roll,
+    separable_conv2d,
     softmax,
     stages,
     standardize,
@@ -302,6 +305,38 @@ def test_depthwise_conv2d(tile, capability):
             out_size=(57, 57),
             tail=(residual(dtype, layout), RELU, MAX2),
             exports=(2, 3),
+            tile=tile,
+        )
+        compiled(launch, capability)
+
+
+@pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
+@pytest.mark.parametrize("tile", SEPARABLE, ids=str)
+def test_separable_conv2d(tile, capability):
+    """A step of the head with operands per channel, a residual, channels that do not divide."""
+    for dtype, layout, channels in (
+        ("f32", "nhwc", 144),
+        ("f16", "nhwc", 96),
+        ("f16", "nchw", 96),
+    ):
+        shape = (32, 256, 57, 57)
+        scale = view((1, channels, 1, 1), "f32")
+        launch = separable_conv2d(
+            view((32, channels, 114, 114), dtype, layout),
+            view((256, channels), dtype),
+            view((256,), dtype),
+            [view(shape, dtype, layout)],
+            head=Head(
+                view((channels, 9), dtype),
+                view((channels,), dtype),
+                (Stage(stages.batch_norm, (-1, scale, scale)), stage("silu")),
+            ),
+            kernel=(3, 3),
+            stride=(2, 2),
+            padding=(1, 1),
+            dilation=(1, 1),
+            out_size=(57, 57),
+            tail=(residual(dtype, layout), RELU),
             tile=tile,
         )
         compiled(launch, capability)

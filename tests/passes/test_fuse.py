@@ -562,3 +562,72 @@ def test_demands_keep_a_gate_apart() -> None:
     assert fused(given, must_not_fuse=(("f", "g"),))[0] == ["f+a>a", "g+b+y>y"]
     assert fused(given, must_not_fuse=(("a", "b"),))[0] == ["f+a>a", "g+b+y>y"]
     assert fused(given, must_fuse=(("f", "g", "y"),))[0] == ["f+g+a+b+y>y"]
+
+
+SEPARABLE = """
+  input x: f64[1,4,8,8]
+  input r: f64[1,4,8,8]
+  param d: f64[4,1,3,3]
+  param v: f64[4,4,1,1]
+  param c: f64[4,1,1]
+"""
+DEPTHWISE = f"d1: {IMAGE} = conv2d(x, d, padding=(1, 1, 1, 1), groups=4)\nh: {IMAGE} = relu(d1)"
+
+
+def separable(rest: str, supports: Supports = supports) -> tuple[list[str], list[str]]:
+    groups, log = fused(graph(f"{DEPTHWISE}\n{rest}", SEPARABLE), supports)
+    return groups, reasons(log)
+
+
+def test_a_depthwise_convolution_is_the_head_of_a_chain() -> None:
+    body = f"p: {IMAGE} = conv2d(h, v)\na: {IMAGE} = add(p, x)\ny: {IMAGE} = relu(a)\nreturn y"
+    assert separable(body) == (["d1+h+p+a+y>y"], [])
+    becomes(
+        Fuse(supports),
+        f"{DEPTHWISE}\np: {IMAGE} = conv2d(h, v)\nreturn p",
+        f"p: {IMAGE} = fused(x, d, v) {{\n{DEPTHWISE}\np: {IMAGE} = conv2d(h, v)\nreturn p\n}}\n"
+        "return p",
+        SEPARABLE,
+    )
+
+
+def test_a_chain_has_one_head() -> None:
+    body = f"""p: {IMAGE} = conv2d(h, v)
+        d2: {IMAGE} = conv2d(p, d, padding=(1, 1, 1, 1), groups=4)
+        q: {IMAGE} = conv2d(d2, v)
+        z: {IMAGE} = conv2d(q, v)
+        return z"""
+    assert separable(body) == (["d1+h+p>p", "d2+q>q"], [])
+
+
+def test_a_convolution_inside_a_chain_is_no_rival_for_a_residual() -> None:
+    body = f"""p: {IMAGE} = conv2d(h, v)
+        q: {IMAGE} = conv2d(r, v)
+        y: {IMAGE} = add(p, q)
+        return y, q"""
+    assert separable(body) == (["d1+h+p+y>y"], [])
+
+
+@pytest.mark.parametrize("rest", ["return p, h", f"z: {IMAGE} = softmax(h)\nreturn p, z"])
+def test_a_head_that_is_read_elsewhere_stays_alone(rest: str) -> None:
+    groups, told = separable(f"p: {IMAGE} = conv2d(h, v)\nq: {IMAGE} = relu(p)\n{rest}")
+    assert groups[0] == "d1+h>h"
+    assert told == ["triton: p: 'h' is read elsewhere too, and would stay in the kernel [d1, h]"]
+
+
+def test_what_the_target_says_of_an_anchor_is_told_though_it_has_a_kernel() -> None:
+    def dear(body: Graph) -> Refusal | None:
+        joined = any(node.name == "d1" for node in body.nodes) and body.defines("p")
+        return Refusal("target", "p", "is dear") if joined else None
+
+    body = f"p: {IMAGE} = conv2d(h, v)\ny: {IMAGE} = relu(p)\nreturn y"
+    assert separable(body, dear) == (["d1+h>h", "p+y>y"], ["target: p: is dear"])
+
+
+def test_must_fuse_joins_a_head_to_its_anchor() -> None:
+    body = f"{DEPTHWISE}\np: {IMAGE} = conv2d(h, v)\ny: {IMAGE} = tanh(h)\nreturn p, y"
+    with pytest.raises(FusionRefused, match="'h' is read elsewhere too"):
+        fused(graph(body, SEPARABLE), must_fuse=(("d1", "p"),))
+    apart = f"{DEPTHWISE}\np: {IMAGE} = conv2d(h, v)\nreturn p"
+    groups, _ = fused(graph(apart, SEPARABLE), must_not_fuse=(("d1", "p"),))
+    assert groups == ["d1+h>h"]

@@ -171,6 +171,102 @@ REFUSALS = {
 }
 
 
+HEAD = """graph g {{
+  input x: f32[1,4,8,6]
+  input u: f32[6,4,1,1]
+  param d: f32[4,1,3,3]
+  param w: f32[6,4,1,1]
+  param w3: f32[6,4,3,3]
+  param wg: f32[6,2,1,1]
+  dw: f32[1,4,8,6] = conv2d(x, d, padding=(1, 1, 1, 1), groups=4)
+{}
+}}"""
+RELU = "h: f32[1,4,8,6] = relu(dw)"
+PW = "a: f32[1,6,8,6] = conv2d(h, w)"
+
+
+def headed(*lines: str) -> Graph:
+    """A body whose head is a depthwise convolution."""
+    return body(*lines, text=HEAD)
+
+
+REFUSALS |= {
+    "a head with several filters for each channel": (
+        gx.parse("""graph g {
+          input x: f32[1,4,8,6]
+          param d: f32[8,1,1,1]
+          param w: f32[6,8,1,1]
+          dw: f32[1,8,8,6] = conv2d(x, d, groups=4)
+          a: f32[1,6,8,6] = conv2d(dw, w)
+          return a
+        }"""),
+        "a",
+        "'dw' has several filters for each channel",
+    ),
+    "a head of a stride": (
+        headed(RELU, "a: f32[1,6,4,3] = conv2d(h, w, stride=(2, 2))"),
+        "a",
+        "its pixels are not those of 'dw': its stride or padding skips some",
+    ),
+    "a head of a padded product": (
+        headed(RELU, "a: f32[1,6,9,6] = conv2d(h, w, padding=(1, 0, 0, 0))"),
+        "a",
+        "its pixels are not those of 'dw': its stride or padding skips some",
+    ),
+    "a head of a 3x3 convolution": (
+        headed(RELU, "a: f32[1,6,6,4] = conv2d(h, w3)"),
+        "a",
+        "'dw' is made inside of a product with 1x1 filters of all channels",
+    ),
+    "a head of groups": (
+        headed(RELU, "a: f32[1,6,8,6] = conv2d(h, wg, groups=2)"),
+        "a",
+        "'dw' is made inside of a product with 1x1 filters of all channels",
+    ),
+    "a head with a pool": (
+        headed(
+            "h: f32[1,4,4,3] = max_pool2d(dw, kernel_size=(2, 2), stride=(2, 2))",
+            "a: f32[1,6,4,3] = conv2d(h, w)",
+        ),
+        "a",
+        "the pool 'h' lies between it and 'dw'",
+    ),
+    "a head with what is no step": (
+        headed("h: f32[1,4,8,6] = softmax(dw)", PW),
+        "a",
+        "it reduces whole dimensions, and a kernel's program holds a tile",
+    ),
+    "a head that is stored": (
+        headed(RELU, PW, "return a, dw"),
+        "a",
+        "'dw' is read elsewhere too, and would stay in the kernel",
+    ),
+    "a head that the tail reads": (
+        gx.parse("""graph g {
+          input x: f32[1,4,8,6]
+          param d: f32[4,1,1,1]
+          param w: f32[4,4,1,1]
+          dw: f32[1,4,8,6] = conv2d(x, d, groups=4)
+          a: f32[1,4,8,6] = conv2d(dw, w)
+          b: f32[1,4,8,6] = add(a, dw)
+          return b
+        }"""),
+        "a",
+        "'dw' is read elsewhere too, and would stay in the kernel",
+    ),
+    "a head that the anchor does not read": (
+        headed(RELU, "a: f32[1,6,8,6] = conv2d(x, w)"),
+        "a",
+        "it reads 'x', not 'h'",
+    ),
+    "a weight behind a head that the graph computes": (
+        headed(RELU, "a: f32[1,6,8,6] = conv2d(h, u)"),
+        "a",
+        "'u' is computed in the graph; it must be a param",
+    ),
+}
+
+
 @pytest.mark.parametrize(("body", "node", "because"), REFUSALS.values(), ids=REFUSALS)
 def test_refusals_name_the_node_and_the_reason(body, node, because):
     refusal = chain_of(body)
@@ -234,6 +330,15 @@ def test_a_chain_lists_its_tail_and_exports():
     assert [node.name for node in chain.links] == list("abcd")
     assert [step.reads[-1] for step in chain.tail] == [0, 1, 2, 3]
     assert chain.exports == (1, 0, 4)
+
+
+def test_a_chain_lists_its_head():
+    lines = (RELU, "i: f32[1,4,8,6] = mul(h, dw)", "a: f32[1,6,8,6] = conv2d(i, w)")
+    chain = chain_of(headed(*lines, "b: f32[1,6,8,6] = relu(a)"))
+    assert [node.name for node in chain.head] == ["dw", "h", "i"]
+    assert [step.reads for step in chain.steps] == [(0,), (1, 0)]
+    assert (chain.anchor.name, [node.name for node in chain.links]) == ("a", ["b"])
+    assert chain.exports == (1,)
 
 
 DIAMONDS = {
