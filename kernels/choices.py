@@ -135,7 +135,7 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
     def bears(tile: ConvTile, most: Pressure) -> bool:
         # A reduction that runs on from tap to tap has scattered addresses.
         divides = problem.channels % tile.reduction == 0
-        if problem.across and tile.channels < problem.filters:
+        if tile.pixels < window or (problem.across and tile.channels < problem.filters):
             return False
         return most >= (problem.pressure if divides else Pressure.HIGH)
 

@@ -302,7 +302,8 @@ def epilogue(
         groups: Of the convolution.
 
     Raises:
-        ValueError: when an export has no such value, or an output or operand has the wrong shape.
+        ValueError: when an export has no such value, an output or operand has the wrong shape, or a
+            tile does not hold a window.
         Refused: where `tail_refusal` speaks, or 32-bit offsets cannot address a view.
     """
     exports = (len(tail),) if exports is None else exports
@@ -331,6 +332,8 @@ def epilogue(
     views = [v.expand(shape) for v in operands(tail[: first_pooled - 1])]
     views += [v.expand(small) for v in operands(tail[first_pooled - 1 :])]
     require(offset_refusal(*outputs, *views))
+    if pool.pixels > pixels:
+        raise ValueError(f"a window takes {pool.pixels} pixels, and a tile has {pixels}")
     stored = at >= 0 and min(exports) <= at
     window, tiles = window_of(pool, at, n, (size[0], size[1]), pixels, stored=stored)
     argument = tail_argument(

@@ -44,6 +44,23 @@ def test_conv_choice_is_listed_and_bears_the_pressure(device, dtype, k, c, pixel
     assert device.conv_tiles(dtype)[tile] >= pressure
 
 
+POOLS = st.builds(
+    lambda kernel, overlap: Pool("avg", kernel, stride=tuple(max(1, k - overlap) for k in kernel)),
+    st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    st.integers(0, 1),
+).filter(lambda pool: pool.refusal(8, 8) is None)
+
+
+@given(DEVICES, TYPES, POOLS, st.sampled_from(Pressure), st.sampled_from([3, 64, 512]))
+def test_every_tile_holds_the_window_of_a_pool(device, dtype, pool, pressure, channels):
+    problem = ConvProblem(dtype, 64, channels, 1, 8 * 64, pressure, Pooled(pool, 8, (8, 8)))
+    found = choices(problem, device)
+    assert all(choice.tile.pixels >= pool.pixels for choice in found)
+    assert by_rule(problem, found, device) in found
+    assert problem.computed(by_rule(problem, found, device).tile) >= 64
+    saving_refusal(problem, 9, 2, device)
+
+
 @given(DEVICES, TYPES, COUNTS)
 def test_linear_choice_is_listed_and_serves_the_rows(device, dtype, rows):
     problem = LinearProblem(dtype, rows)
