@@ -35,7 +35,8 @@ NETWORKS = {
     "resnet50": gx.models.resnet50,
     "mobilenet_v2": gx.models.mobilenet_v2,
 }
-# Largest difference to torch's output that passes, over its range.
+# Difference to torch's output that passes, over its range, or twice that of torch itself once its
+# batch norms are folded, where that is more.
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 # Larger than the L2 cache of any device.
 FLUSHED_BYTES = 256 << 20
@@ -140,13 +141,16 @@ def measured(
         wanted = calls["torch"]()
         for name, call in calls.items():
             rows.append({"model": name, "error": error(call(), wanted)})
+        # A deep network in half precision differs from itself once its weights are folded.
+        own = next((row["error"] for row in rows if row["model"] == "torch folded"), 0.0)
+        tolerated = max(TOLERANCE[dtype], 2 * own)
         for name, model in models.items():
             with model.loaded({graph.inputs[0].name: image}, poison=True) as executor:
                 executor.run()
                 wrong = error(executor.value(executor.graph.outputs[0]), wanted)
                 steps = len(executor.plan.steps)
             rows.append({"model": name, "steps": steps, "error": wrong})
-            if wrong <= TOLERANCE[dtype]:  # what is no number is not
+            if wrong <= tolerated:  # what is no number is not
                 calls[name] = executor.run
             else:
                 print(f"WRONG: {graph.name} {dtype} {batch_of(graph)} {name}: {wrong:.1e}")

@@ -24,11 +24,9 @@ from .choices import Policy as Policy
 from .choices import Pooled as Pooled
 from .choices import Problem as Problem
 from .choices import SeparableProblem as SeparableProblem
-from .choices import across_refusal as across_refusal
 from .choices import by_rule as by_rule
 from .choices import choices as choices
 from .choices import conv_pressure as conv_pressure
-from .choices import saving_refusal as saving_refusal
 from .conv2d import conv2d as conv2d
 from .depthwise import depthwise_conv2d as depthwise_conv2d
 from .epilogue import TURN as TURN
@@ -72,5 +70,6 @@ from .tile import ConvTile as ConvTile
 from .tile import DeviceTraits as DeviceTraits
 from .tile import LinearTile as LinearTile
 from .tile import Pressure as Pressure
+from .tile import Prices as Prices
 from .tile import cuda_traits as cuda_traits
 from .window import Pool as Pool

@@ -143,6 +143,24 @@ _LINEAR_CPU = (
 )
 
 
+class Prices(NamedTuple):
+    """What work takes, in products of a convolution's tiles.
+
+    Attributes:
+        balance: Moving one byte to memory or from it (S. Williams et al., Roofline, 2009).
+        exchange: An element's part in bringing together windows that overlap.
+        channels: An element's part in bringing together channels, beyond what it takes in a kernel
+            of its own.
+        scattered: A product whose operands have addresses of their own, as where no block divides
+            the input channels.
+    """
+
+    balance: float
+    exchange: float
+    channels: float
+    scattered: float
+
+
 @dataclass(frozen=True)
 class DeviceTraits:
     """What the choice of kernels, and the bounds on their errors, depend on: a row for each device.
@@ -159,12 +177,8 @@ class DeviceTraits:
         products_per_byte: How many products outside of tensor cores, with the reads of their
             factors, take the time of moving a byte to or from memory.
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
-        balance: Products that take as long as moving one byte to memory or from it (S. Williams
-            et al., Roofline, 2009).
-        balance_f32: The same of float32 operands.
-        exchange: Products that take as long as an element's part in bringing together windows that
-            overlap.
-        exchange_f32: The same of float32 operands.
+        prices_half: What work beside the products takes, of half-precision operands.
+        prices_f32: The same of float32 operands.
         batches: Batch sizes that have kernels of their own; others share those of the largest below
             them. Empty where each has its own.
         times: What a program of so many channels and pixels adds to each step of a convolution on
@@ -181,10 +195,8 @@ class DeviceTraits:
     weights: Literal["reduction_major", "channel_major"]
     products_per_byte: float
     programs: int
-    balance: float
-    balance_f32: float
-    exchange: float
-    exchange_f32: float
+    prices_half: Prices
+    prices_f32: Prices
     batches: tuple[int, ...] = ()
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
@@ -201,11 +213,9 @@ class DeviceTraits:
         """What a program of a convolution adds to each step likewise."""
         return self.times_f32 if dtype == "f32" else self.times
 
-    def prices(self, dtype: str) -> tuple[float, float]:
-        """Balance and exchange with operands of this dtype."""
-        if dtype == "f32":
-            return self.balance_f32, self.exchange_f32
-        return self.balance, self.exchange
+    def prices(self, dtype: str) -> Prices:
+        """What work beside the products takes with operands of this dtype."""
+        return self.prices_f32 if dtype == "f32" else self.prices_half
 
     def linear_tiles(self, dtype: str) -> tuple[LinearTile, ...]:
         """Tiles of a linear layer likewise."""
@@ -214,11 +224,12 @@ class DeviceTraits:
 
 # Tensor cores truncate where they add, which doubles the unit of float32 (Fasi et al., Numerical
 # behavior of NVIDIA tensor cores, 2021); float32 operands are two tf32 parts of 11 bits each.
-# Programs: about one wave on a large GPU. Balance: of published rates, 125e12 products and 1.75e12
-# bytes a second on an A100, 88 products a byte on an RTX 4090; three tf32 products make one of
-# float32. Exchange: 10 instructions of a thread beside the tensor cores' 8 products for each.
 # Programs: about one wave on a large GPU. Products: a third of the six that an A100 multiplies and
-# adds in the time of a byte (its data sheet), as each is loaded and converted too; not measured.
+# adds in the time of a byte (its data sheet), as each is loaded and converted too; with this price
+# MobileNetV2's groups take 0.46 to 0.97 of their parts' time on an H200.
+# Balance: of published rates, 125e12 products and 1.75e12 bytes a second on an A100, 88 products a
+# byte on an RTX 4090; three tf32 products make one of float32. Exchange: 10 instructions of a
+# thread beside the tensor cores' 8 products for each. Channels, scattered: as on an H200.
 CUDA = DeviceTraits(
     unit=2.0**-23,
     unit_f32=2.0**-21,
@@ -229,13 +240,15 @@ CUDA = DeviceTraits(
     weights="reduction_major",
     products_per_byte=2.0,
     programs=128,
-    balance=80.0,
-    balance_f32=10.0,
-    exchange=80.0,
-    exchange_f32=10.0,
+    prices_half=Prices(balance=80.0, exchange=80.0, channels=0.0, scattered=7.0),
+    prices_f32=Prices(balance=10.0, exchange=10.0, channels=490.0, scattered=4.6),
 )
+# Prices: of `bench/results/h200_fusions.json`, at 190e12 products a second of half precision and
+# 37e12 of float32.
 HOPPER = replace(
     CUDA,
+    prices_half=CUDA.prices_half._replace(balance=40.0),
+    prices_f32=CUDA.prices_f32._replace(balance=8.0),
     conv=_HOPPER_HALF,
     conv_f32=_HOPPER_F32,
     times=_HOPPER_TIMES_HALF,
@@ -246,10 +259,9 @@ HOPPER = replace(
 # spills in its loop.
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
-# to compile, so most batch sizes share kernels. Balance and exchange are measured: caches hold most
-# maps, so that a trip costs little.
 # to compile, so most batch sizes share kernels. Products: where a head is made once, MobileNetV2's
-# layers take 0.5 to 0.85 of their two kernels' time, and 1.4 where it is made twice.
+# layers take 0.5 to 0.85 of their two kernels' time, and 1.4 where it is made twice. Balance and
+# exchange are measured: caches hold most maps, so that a trip costs little.
 CPU = DeviceTraits(
     unit=2.0**-24,
     unit_f32=2.0**-24,
@@ -260,10 +272,8 @@ CPU = DeviceTraits(
     weights="channel_major",
     products_per_byte=0.5,
     programs=8,
-    balance=2.0,
-    balance_f32=2.0,
-    exchange=25.0,
-    exchange_f32=25.0,
+    prices_half=Prices(balance=2.0, exchange=25.0, channels=25.0, scattered=1.0),
+    prices_f32=Prices(balance=2.0, exchange=25.0, channels=25.0, scattered=1.0),
     batches=(1, 8),
 )
 

@@ -13,11 +13,9 @@ from graphcnn.kernels import (
     Pressure,
     SeparableProblem,
     across,
-    across_refusal,
     by_rule,
     choices,
     is_pointwise,
-    saving_refusal,
 )
 from graphcnn.kernels.launch import ceil_div
 from graphcnn.ops import Conv
@@ -70,7 +68,63 @@ def _pool_price(
         Pooled(pool, images, size),
         across(chain.tail),
     )
-    return saving_refusal(problem, prod(taps), trips, device)
+    return pool_refusal(problem, prod(taps), trips, device)
+
+
+def pool_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTraits) -> str | None:
+    """Why a pool in the kernel of a convolution would cost more than it saves, or None.
+
+    It costs products for the pixels that its tiles hold twice or beyond the windows, and saves
+    writing the convolution's output and reading it back. The tiles are those of `by_rule`.
+
+    Args:
+        problem: The convolution with its pool.
+        taps: Of its filter.
+        trips: How often the output moves less: 2, or 1 where it is stored all the same.
+        device: Prices it.
+    """
+    plain = problem._replace(pooled=None)
+    fused, unfused = (by_rule(p, choices(p, device), device).tile for p in (problem, plain))
+    prices = device.prices(problem.dtype)
+    computed, filters = problem.computed(fused), problem.filters * problem.groups
+    more = computed - plain.computed(unfused)
+    reduction = ceil_div(problem.channels * taps, fused.reduction) * fused.reduction
+    products = more * filters * reduction
+    scattered = prices.scattered if problem.channels % fused.reduction else 1.0
+    exchanged = computed * filters if problem.overlaps else 0
+    saved = trips * _bytes(problem.pixels * filters, problem.dtype)
+    cost = scattered * products + prices.exchange * exchanged
+    worth = prices.balance * saved
+    if cost <= worth:
+        return None
+    start, more_work = "", ""
+    if problem.overlaps:
+        start = "its windows overlap: "
+        more_work = f", and bring {exchanged:,} values together"
+    addresses = f" at {scattered:g} times the price, as their addresses are scattered"
+    return (
+        f"{start}tiles of {fused.pixels} pixels would compute {more:,} pixels more, {products:,} "
+        f"products{addresses if scattered > 1 else ''}{more_work}: the time of {cost:,.0f} "
+        f"products, where the {saved:,} bytes that it would not move take that of {worth:,.0f}"
+    )
+
+
+def across_refusal(values: int, dtype: str, device: DeviceTraits) -> str | None:
+    """Why bringing channels together in a convolution's kernel would cost more than it saves, or
+    None: it saves writing so many values and reading them back."""
+    prices = device.prices(dtype)
+    saved = 2 * _bytes(values, dtype)
+    cost, worth = prices.channels * values, prices.balance * saved
+    if cost <= worth:
+        return None
+    return (
+        f"bringing the channels of {values:,} values together would take the time of {cost:,.0f} "
+        f"products, where the {saved:,} bytes that it would not move take that of {worth:,.0f}"
+    )
+
+
+def _bytes(values: int, dtype: str) -> int:
+    return values * int(dtype.lstrip("bf")) // 8
 
 
 def _head_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofitable | None:

@@ -18,12 +18,10 @@ from graphcnn.kernels import (
     Pressure,
     SeparableProblem,
     Stage,
-    across_refusal,
     by_rule,
     choices,
     conv_pressure,
     depthwise_conv2d,
-    saving_refusal,
     separable_conv2d,
     stages,
 )
@@ -58,7 +56,6 @@ def test_every_tile_holds_the_window_of_a_pool(device, dtype, pool, pressure, ch
     assert all(choice.tile.pixels >= pool.pixels for choice in found)
     assert by_rule(problem, found, device) in found
     assert problem.computed(by_rule(problem, found, device).tile) >= 64
-    saving_refusal(problem, 9, 2, device)
 
 
 @given(DEVICES, TYPES, COUNTS)
@@ -170,54 +167,3 @@ def test_a_tile_holds_the_channels_that_are_brought_together(device, dtype, pres
     found = choices(problem, device)
     assert found
     assert all(choice.tile.channels == 128 for choice in found)
-
-
-def test_bringing_channels_together_pays_on_a_gpu():
-    assert across_refusal(1000, "f16", CUDA) is None
-    assert across_refusal(1000, "f32", CUDA) is None
-    assert across_refusal(1000, "f32", CPU) == (
-        "bringing the channels of 1,000 values together would take the time of 25,000 products, "
-        "where the 8,000 bytes that it would not move take that of 16,000"
-    )
-
-
-MORE_THAN_IT_SAVES = {
-    "AlexNet's second layer": (pooled(MAX3, 192, 64, 32, 27), 25, CUDA),
-    "ResNet's stem in float32": (pooled(MAX3, 64, 3, 32, 112, "f32"), 49, CUDA),
-    "SqueezeNet's stem on a CPU": (pooled(MAX3, 64, 3, 1, 111, "f32"), 9, CPU),
-    "windows of three on a CPU": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54, "f32"), 1, CPU),
-    "a 7 x 7 map on a CPU": (pooled(Pool("avg", (7, 7)), 2048, 512, 8, 7, "f32"), 1, CPU),
-}
-LESS_THAN_IT_SAVES = {
-    "ResNet's stem": (pooled(MAX3, 64, 3, 32, 112), 49, CUDA),
-    "SqueezeNet's stem": (pooled(MAX3, 64, 3, 32, 111), 9, CUDA_SMALL),
-    "windows of three": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54), 1, CUDA),
-    "a 7 x 7 map of one image on a CPU": (pooled(Pool("avg", (7, 7)), 2048, 512, 1, 7), 1, CPU),
-    "2 x 2 on a CPU": (pooled(Pool("max", (2, 2)), 64, 64, 1, 56, "f32"), 9, CPU),
-    "2 x 2 of an odd size on a CPU": (pooled(Pool("max", (2, 2)), 64, 64, 1, 55, "f32"), 9, CPU),
-}
-
-
-@pytest.mark.parametrize("name", MORE_THAN_IT_SAVES)
-def test_a_pool_is_refused_where_it_costs_more_than_it_saves(name):
-    problem, taps, device = MORE_THAN_IT_SAVES[name]
-    refusal = saving_refusal(problem, taps, 2, device)
-    assert refusal is not None
-    assert problem.overlaps == ("bring" in refusal)
-
-
-@pytest.mark.parametrize("name", LESS_THAN_IT_SAVES)
-def test_a_pool_is_taken_where_it_costs_less(name):
-    problem, taps, device = LESS_THAN_IT_SAVES[name]
-    assert saving_refusal(problem, taps, 2, device) is None
-
-
-def test_the_refusal_of_a_pool_carries_its_numbers():
-    # Tiles of 8 x 8 pixels, 3 x 3 windows: 5 x 5 of them for 13 x 13, where 27 x 27 pixels are 12.
-    problem = pooled(MAX3, 10, 32, 1, 27, "f32")
-    assert saving_refusal(problem, 9, 2, CPU) == (
-        "its windows overlap: tiles of 64 pixels would compute 832 pixels more, 2,396,160 products,"
-        " and bring 16,000 values together: the time of 2,796,160 products, where the 58,320 bytes"
-        " that it would not move take that of 116,640"
-    )
-    assert "29,160 bytes" in saving_refusal(problem, 9, 1, CPU)

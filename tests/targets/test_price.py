@@ -1,14 +1,21 @@
-"""Whether a depthwise convolution is made inside of the 1x1 one that reads it, by device."""
+"""What a group costs against its parts, by device."""
+
+import json
+from pathlib import Path
 
 import pytest
 
 import graphcnn as gx
-from graphcnn.ir import Graph
-from graphcnn.kernels import CPU, CUDA
+from graphcnn.compiler import optimize
+from graphcnn.ir import CompileLog, Fused, Graph, Node
+from graphcnn.kernels import CPU, CUDA, CUDA_SMALL, HOPPER, ConvProblem, Pool, Pooled, Pressure
 from graphcnn.report import explain
 from graphcnn.targets import resolve
 from graphcnn.targets.chain import chain_of
-from graphcnn.targets.price import unprofitable
+from graphcnn.targets.price import across_refusal, pool_refusal, unprofitable
+from tests.stand_in_gpu import stand_in_target
+
+MEASURED = Path(__file__).parents[2] / "bench/results/h200_fusions.json"
 
 
 def separable(channels: int, filters: int, size: int, dtype: str = "float32") -> Graph:
@@ -87,3 +94,95 @@ def test_the_target_and_explain_tell():
     assert [row.nodes for row in report.rows] == [("dw", "h"), ("pw",)]
     (row,) = explain(gx.compile(separable(64, 128, 56), device="cpu")).rows
     assert (row.kernel, row.nodes) == ("conv2d+relu6+conv2d", ("dw", "h", "pw"))
+
+
+MAX3 = Pool("max", (3, 3), stride=(2, 2))
+
+
+def pooled(pool, filters, channels, images, size, dtype="f16"):
+    pixels = images * size * size
+    place = Pooled(pool, images, (size, size))
+    return ConvProblem(dtype, filters, channels, 1, pixels, Pressure.LOW, place)
+
+
+def test_bringing_channels_together_pays_in_half_precision_on_a_gpu():
+    assert across_refusal(1000, "f16", CUDA) is None
+    assert across_refusal(1000, "f32", CUDA) is not None
+    assert across_refusal(1000, "f32", CPU) == (
+        "bringing the channels of 1,000 values together would take the time of 25,000 products, "
+        "where the 8,000 bytes that it would not move take that of 16,000"
+    )
+
+
+MORE_THAN_IT_SAVES = {
+    "AlexNet's second layer": (pooled(MAX3, 192, 64, 32, 27), 25, CUDA),
+    "ResNet's stem": (pooled(MAX3, 64, 3, 32, 112), 49, CUDA),
+    "ResNet's stem in float32": (pooled(MAX3, 64, 3, 32, 112, "f32"), 49, HOPPER),
+    "SqueezeNet's stem": (pooled(MAX3, 64, 3, 32, 111), 9, CUDA_SMALL),
+    "SqueezeNet's stem on a CPU": (pooled(MAX3, 64, 3, 1, 111, "f32"), 9, CPU),
+    "windows of three on a CPU": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54, "f32"), 1, CPU),
+    "a 7 x 7 map on a CPU": (pooled(Pool("avg", (7, 7)), 2048, 512, 8, 7, "f32"), 1, CPU),
+}
+LESS_THAN_IT_SAVES = {
+    "a narrow layer": (pooled(MAX3, 64, 16, 32, 112), 1, CUDA),
+    "windows of three": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54), 1, CUDA),
+    "a 7 x 7 map of one image on a CPU": (pooled(Pool("avg", (7, 7)), 2048, 512, 1, 7), 1, CPU),
+    "2 x 2 on a CPU": (pooled(Pool("max", (2, 2)), 64, 64, 1, 56, "f32"), 9, CPU),
+    "2 x 2 of an odd size on a CPU": (pooled(Pool("max", (2, 2)), 64, 64, 1, 55, "f32"), 9, CPU),
+}
+
+
+@pytest.mark.parametrize("name", MORE_THAN_IT_SAVES)
+def test_a_pool_is_refused_where_it_costs_more_than_it_saves(name):
+    problem, taps, device = MORE_THAN_IT_SAVES[name]
+    refusal = pool_refusal(problem, taps, 2, device)
+    assert refusal is not None
+    assert problem.overlaps == ("bring" in refusal)
+
+
+@pytest.mark.parametrize("name", LESS_THAN_IT_SAVES)
+def test_a_pool_is_taken_where_it_costs_less(name):
+    problem, taps, device = LESS_THAN_IT_SAVES[name]
+    assert pool_refusal(problem, taps, 2, device) is None
+
+
+def test_the_refusal_of_a_pool_carries_its_numbers():
+    # Tiles of 8 x 8 pixels, 3 x 3 windows: 5 x 5 of them for 13 x 13, where 27 x 27 pixels are 12.
+    problem = pooled(MAX3, 10, 32, 1, 27, "f32")
+    assert pool_refusal(problem, 9, 2, CPU) == (
+        "its windows overlap: tiles of 64 pixels would compute 832 pixels more, 2,396,160 products,"
+        " and bring 16,000 values together: the time of 2,796,160 products, where the 58,320 bytes"
+        " that it would not move take that of 116,640"
+    )
+    assert "29,160 bytes" in pool_refusal(problem, 9, 1, CPU)
+
+
+def test_scattered_products_have_a_price_of_their_own():
+    refusal = pool_refusal(pooled(MAX3, 64, 3, 32, 112), 49, 2, CUDA)
+    assert "products at 7 times the price, as their addresses are scattered, and bring" in refusal
+    assert "scattered" not in pool_refusal(pooled(MAX3, 192, 64, 32, 27), 25, 2, CUDA)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_prices_on_hopper_are_what_an_h200_took(dtype):
+    """Groups take at most 1.5 percent longer than if each were decided by its own time."""
+    target, _ = stand_in_target(90)
+    rows = [row for row in json.loads(MEASURED.read_text())["rows"] if row["dtype"] == dtype]
+    taken = best = together = apart = 0.0
+    for network, batch in sorted({(row["network"], row["batch"]) for row in rows}):
+        graph = optimize(getattr(gx.models, network)(batch, dtype), target, CompileLog())
+        groups = {node.name: _kernel(node) for node in graph.nodes}
+        for row in rows:
+            if (row["network"], row["batch"]) == (network, batch):
+                parts = sum(row["parts"])
+                taken += row["together"] if groups.get(row["node"]) == row["kernel"] else parts
+                best += min(row["together"], parts)
+                together += row["together"]
+                apart += parts
+    assert taken < 1.015 * best
+    assert taken < 0.98 * min(together, apart)
+
+
+def _kernel(node: Node) -> str:
+    body = node.op.body.nodes if isinstance(node.op, Fused) else (node,)
+    return "+".join(part.op.name for part in body)
