@@ -131,7 +131,10 @@ class Verification(Result):
         """Pass or fail, in a line."""
         if not self.ok:
             return f"FAIL: {'; '.join(self.problems)}"
-        return f"PASS: all {len(self.rows)} groups stay within their bounds"
+        groups = len(self.rows)
+        if groups == 1:
+            return "PASS: the only group stays within its bound"
+        return f"PASS: all {groups} groups stay within their bounds"
 
 
 def verify(model: CompiledModel, /, **inputs: Any) -> Verification:
