@@ -12,7 +12,7 @@ import torch
 from graphcnn import ops
 from graphcnn.arguments import check_array
 from graphcnn.compiler import optimize
-from graphcnn.errors import BatchError, InputKindError, InputShapeError, NotCausal
+from graphcnn.errors import BatchError, InputKindError, InputShapeError, NotCausal, counted
 from graphcnn.ir import CompileLog, Fused, Graph, Node, Op, OpKind, TensorType, Value, inline
 from graphcnn.passes import Canonicalize, Simplify, journal, run_passes
 from graphcnn.runtime.boundary import check_inputs, torch_dtype
@@ -165,7 +165,7 @@ def _check_goes_on(past: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
                 raise BatchError(
                     "a stream goes on with the sequences that it began with",
                     where=f"input '{name}'",
-                    got=f"{array.shape[0]} sequences",
+                    got=counted(array.shape[0], "sequence"),
                     wanted=before.shape[0],
                     remedy="pass a piece of each, or begin new sequences with reset()",
                 )
