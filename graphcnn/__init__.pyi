@@ -22,8 +22,6 @@ from .frontend.arithmetic import sub as sub
 from .frontend.arithmetic import where as where
 from .frontend.collect import graph as graph
 from .frontend.expr import Tensor as Tensor
-from .frontend.expr import input as input
-from .frontend.expr import param as param
 from .frontend.from_text import parse as parse
 from .frontend.functional import abs as abs
 from .frontend.functional import amax as amax
@@ -101,6 +99,8 @@ from .frontend.resampling import global_max_pool2d as global_max_pool2d
 from .frontend.resampling import interpolate as interpolate
 from .frontend.resampling import lp_pool1d as lp_pool1d
 from .frontend.resampling import lp_pool2d as lp_pool2d
+from .frontend.sources import input as input
+from .frontend.sources import param as param
 from .frontend.spatial import avg_pool1d as avg_pool1d
 from .frontend.spatial import avg_pool2d as avg_pool2d
 from .frontend.spatial import conv1d as conv1d

@@ -89,6 +89,16 @@ def shown(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
+def article(noun: str) -> str:
+    """A noun with its article, by its first letter: "an add", "a conv2d"."""
+    return f"{'an' if noun[:1] in tuple('aeio') else 'a'} {noun}"
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of what a noun names: "1 node", "2 nodes", "10,000 library calls"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _text(value: object) -> str:
     return shown(value) if isinstance(value, list | tuple) else str(value)
 

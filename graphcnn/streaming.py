@@ -12,10 +12,10 @@ import torch
 from graphcnn import ops
 from graphcnn.arguments import check_array
 from graphcnn.compiler import optimize
-from graphcnn.errors import BatchError, InputKindError, InputShapeError, NotCausal
+from graphcnn.errors import BatchError, InputKindError, InputShapeError, NotCausal, counted
 from graphcnn.ir import CompileLog, Fused, Graph, Node, Op, OpKind, TensorType, Value, inline
 from graphcnn.passes import Canonicalize, Simplify, journal, run_passes
-from graphcnn.runtime.boundary import torch_dtype
+from graphcnn.runtime.boundary import check_inputs, torch_dtype
 from graphcnn.runtime.compiled import CompiledModel, check_model
 
 
@@ -23,8 +23,8 @@ def stream(model: CompiledModel) -> Stream:
     """A stream through a causal network: its outputs, piece by piece, are those of the whole.
 
     The network reads sequences [N, C, steps] of one length. Its convolutions have stride 1 and all
-    of their padding in front; besides it has functions of each element, functions over the channels
-    and, behind the last step alone, anything.
+    of their padding in front; besides it has functions of each element, functions and reductions
+    over the channels and, behind the last step alone, anything.
 
     Args:
         model: A compiled model; the pieces are compiled for its target, fused where it is.
@@ -43,12 +43,12 @@ class Past:
 
     Attributes:
         name: The graph input that holds these steps.
-        window: The output whose last steps the next piece reads: the past and the piece.
+        kept: The output that holds the last steps of these and the piece, for the next one.
         type: Of the input, [N, C, steps].
     """
 
     name: str
-    window: str
+    kept: str
     type: TensorType
 
 
@@ -73,15 +73,25 @@ class Stream:
         """Begin a new sequence."""
         self._past = {}
 
-    def __call__(self, /, **inputs: Any) -> Any:
-        """The outputs for the next piece.
+    def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
+        """The outputs for the next piece; every array is passed by the name of its input.
 
         Raises:
             InputShapeError: for pieces of different lengths, or of no sequences.
             BatchError, InputKindError: for another batch size, or kind of array, than before.
             MissingInput, UnexpectedInput, InputDTypeError, InputDeviceError: as a model's call.
         """
-        length = _length(inputs)
+        if arrays:
+            names = ", ".join(f"{value.name}=..." for value in self._graph.inputs)
+            raise InputKindError(
+                "the pieces of a stream are passed by name",
+                where=f"graph '{self._graph.name}'",
+                got=f"{len(arrays)} without a name",
+                remedy=f"call stream({names})",
+            )
+        length = _length(self._graph, inputs)
+        # Before the model's own checks, which speak of the past as well.
+        check_inputs(Graph(self._graph.name, _pieces(self._graph, length), (), (), ()), inputs)
         if length not in self._pieces:
             self._pieces[length] = self._compiled(length)
         model, pasts = self._pieces[length]
@@ -90,11 +100,9 @@ class Stream:
         results = model(**inputs, **past)
         if len(model.source.outputs) == 1:
             results = {model.source.outputs[0]: results}
-        self._past = {
-            each.name: results[each.window][:, :, -each.type.shape[2] :] for each in pasts
-        }
-        names = zip(self._model.source.outputs, self._graph.outputs, strict=True)
-        found = {name: results[renamed] for name, renamed in names}
+        self._past = {each.name: results[each.kept] for each in pasts}
+        renamed = zip(self._model.source.outputs, self._graph.outputs, strict=True)
+        found = {name: results[value] for name, value in renamed}
         return found if len(found) > 1 else next(iter(found.values()))
 
     def _compiled(self, length: int) -> tuple[CompiledModel, tuple[Past, ...]]:
@@ -106,7 +114,13 @@ class Stream:
         return model, pasts
 
 
-def _length(inputs: Mapping[str, Any]) -> int:
+def _pieces(graph: Graph, length: int) -> tuple[Value, ...]:
+    """The inputs of a graph, of so many steps."""
+    shapes = {value.name: (*value.type.shape[:2], length) for value in graph.inputs}
+    return tuple(Value(v.name, v.type.with_shape(shapes[v.name])) for v in graph.inputs)
+
+
+def _length(graph: Graph, inputs: Mapping[str, Any]) -> int:
     lengths = set()
     for name, array in inputs.items():
         check_array(array, f"input '{name}'")
@@ -114,8 +128,10 @@ def _length(inputs: Mapping[str, Any]) -> int:
     if len(lengths) != 1 or len(next(iter(lengths))) != 1 or (0,) in lengths:
         raise InputShapeError(
             "a stream is fed pieces of sequences, all inputs as many steps",
-            got=", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items()),
-            wanted="[N, C, steps]",
+            where=f"graph '{graph.name}'",
+            got=", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
+            or "no input",
+            wanted=", ".join(f"{v.name} [N, {v.type.shape[1]}, steps]" for v in graph.inputs),
             remedy="pass a piece for every input; one step is [N, C, 1]",
         )
     return int(lengths.pop()[0])
@@ -149,7 +165,7 @@ def _check_goes_on(past: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
                 raise BatchError(
                     "a stream goes on with the sequences that it began with",
                     where=f"input '{name}'",
-                    got=f"{array.shape[0]} sequences",
+                    got=counted(array.shape[0], "sequence"),
                     wanted=before.shape[0],
                     remedy="pass a piece of each, or begin new sequences with reset()",
                 )
@@ -164,11 +180,11 @@ def _piece(graph: Graph, length: int) -> tuple[Graph, tuple[Past, ...]]:
     flat = inline(graph)
     rules = _Causality(flat)
     types = {param.name: param.type for param in flat.params}
-    types |= {
-        value.name: value.type.with_shape((*value.type.shape[:2], length)) for value in flat.inputs
-    }
+    sequences = _pieces(flat, length)
+    types |= {value.name: value.type for value in sequences}
     nodes: list[Node] = []
     pasts: dict[tuple[str, int], Past] = {}
+    windows: dict[tuple[str, int], str] = {}
 
     def append(node: Node) -> None:
         types[node.name] = node.op.infer(*(types[name] for name in node.inputs))
@@ -180,20 +196,21 @@ def _piece(graph: Graph, length: int) -> tuple[Graph, tuple[Past, ...]]:
         if steps:
             read = inputs[0]
             if (read, steps) not in pasts:
-                name, window = (_fresh(f"{read}.{role}{steps}", flat) for role in ("past", "with"))
+                roles = ("past", "with", "kept")
+                name, window, kept = (_fresh(f"{read}.{role}{steps}", flat) for role in roles)
                 types[name] = types[read].with_shape((*types[read].shape[:2], steps))
-                pasts[read, steps] = Past(name, window, types[name])
+                pasts[read, steps], windows[read, steps] = Past(name, kept, types[name]), window
                 append(Node(window, ops.Concat(2), (name, read), (), node.where))
-            inputs = (pasts[read, steps].window, *inputs[1:])
+                append(Node(kept, ops.Slice(2, -steps), (window,), (), node.where))
+            inputs = (windows[read, steps], *inputs[1:])
         append(replace(node, op=op, inputs=inputs))
     found = tuple(pasts.values())
-    sequences = tuple(Value(value.name, types[value.name]) for value in flat.inputs)
     piece = Graph(
         flat.name,
         (*sequences, *(Value(each.name, each.type) for each in found)),
         flat.params,
         tuple(nodes),
-        (*flat.outputs, *(each.window for each in found)),
+        (*flat.outputs, *(each.kept for each in found)),
     )
     return piece, found
 
@@ -205,7 +222,10 @@ def _fresh(name: str, graph: Graph) -> str:
 
 
 class _Causality:
-    """Which values of a graph have a step per step of its inputs, and which are of the last one."""
+    """Which values of a graph have a step per step of its inputs, and which are of the last one.
+
+    The steps lie along the last dimension, also where the channels are reduced away.
+    """
 
     def __init__(self, graph: Graph) -> None:
         shapes = {value.type.shape[2:] for value in graph.inputs}
@@ -216,7 +236,7 @@ class _Causality:
                 got=", ".join(map(str, graph.inputs)),
                 remedy="call the model on whole inputs",
             )
-        (self._steps,) = shapes
+        ((self._steps,),) = shapes
         self._graph = graph
         self._sequences = {value.name for value in graph.inputs}
         self._last: set[str] = set()
@@ -230,49 +250,98 @@ class _Causality:
             return node.op, 0
         if ending:
             raise _refused(node, f"it reads '{ending[0]}', which is of the last step, at all steps")
-        fixed = [self._graph.type_of(name) for name in node.inputs if name not in moving]
+        time = len(self._graph.type_of(moving[0]).shape) - 1
         match node.op:
             case ops.Conv1d() if moving == [node.inputs[0]]:
                 self._sequences.add(node.name)
                 return self._conv(node, node.op)
-            case ops.BatchNorm() | ops.LocalResponseNorm() | ops.Prelu() if len(moving) == 1:
-                pass
-            case ops.Slice(dim=2) if self._is_last(node, node.op):
+            case ops.Slice(dim=dim) if dim == time and self._is_last(node.op):
                 self._last.add(node.name)
-                return ops.Slice(2, -1), 0
-            case ops.Slice(dim=1) | ops.Concat(dim=1) | ops.Softmax(dim=1) | ops.LogSoftmax(dim=1):
-                pass
+                return ops.Slice(time, -1), 0
+            case ops.Pad():
+                raise _refused(
+                    node,
+                    "it is no part of a convolution's own padding",
+                    "give the convolutions that read it a padding (zeros in front) of their own",
+                )
             case op if op.kind in (OpKind.ELEMENTWISE, OpKind.BROADCAST):
-                for type in fixed:
-                    if type.shape[-1:] not in ((), (1,)):
-                        raise _refused(node, f"it reads {type}, perhaps a number for each step")
-            case ops.Dropout():
+                self._check_fixed(node, moving)
+            case op if _keeps_steps_apart(op, time):
                 pass
             case _:
                 raise _refused(node, "it is not known to keep the steps of a sequence apart")
-        if node.type.shape[2:] != self._steps:
-            raise _refused(node, f"it makes {node.type} of {self._steps[0]} steps")
+        shape = node.type.shape
+        if shape[-1] != self._steps or len(shape) > 3:
+            raise _refused(node, f"it makes {node.type} of {self._steps} steps")
         self._sequences.add(node.name)
         return node.op, 0
 
-    def _is_last(self, node: Node, op: ops.Slice) -> bool:
-        (steps,) = self._steps
-        return range(steps)[op.start : op.stop : op.step] == range(steps - 1, steps)
+    def _check_fixed(self, node: Node, moving: list[str]) -> None:
+        """That the other operands of a pointwise op are alike at all steps."""
+        if isinstance(node.op, ops.BatchNorm | ops.Prelu):
+            time = len(self._graph.type_of(moving[0]).shape) - 1
+            if len(moving) == 1 and time > 1:
+                return
+            raise _refused(node, "it reads a number for each step")
+        for name in node.inputs:
+            type = self._graph.type_of(name)
+            if name not in moving and type.shape[-1:] not in ((), (1,)):
+                raise _refused(
+                    node,
+                    f"it reads {type}, perhaps a number for each step",
+                    f"pass '{name}' as an input [N, C, steps], or call the model on whole "
+                    "sequences",
+                )
+
+    def _is_last(self, op: ops.Slice) -> bool:
+        steps = range(self._steps)
+        return steps[op.start : op.stop : op.step] == steps[-1:]
 
     def _conv(self, node: Node, conv: ops.Conv1d) -> tuple[Op, int]:
         (span,) = conv.window(self._graph.type_of(node.inputs[1]).shape).spans
         if conv.stride != (1,):
-            raise _refused(node, f"its stride is {conv.stride[0]}: it has no output at some steps")
+            raise _refused(
+                node,
+                f"its stride is {conv.stride[0]}: it has no output at some steps",
+                "take stride=1, or call the model on whole sequences",
+            )
         if conv.padding != (span - 1, 0):
-            raise _refused(node, f"its padding is {conv.padding}, and all in front {span - 1, 0}")
+            raise _refused(
+                node,
+                f"its padding is {conv.padding}, and all in front {span - 1, 0}",
+                f"pass padding={span - 1, 0}, or call the model on whole sequences",
+            )
         return replace(conv, padding=(0, 0)), span - 1
 
 
-def _refused(node: Node, why: str) -> NotCausal:
+def _keeps_steps_apart(op: Op, time: int) -> bool:
+    """Whether an op's value at a step, along dimension `time`, is of the operands' at this step."""
+    inner = range(1, time)
+    match op:
+        case (
+            ops.Slice()
+            | ops.Concat()
+            | ops.Softmax()
+            | ops.LogSoftmax()
+            | ops.Argmax()
+            | ops.Squeeze()
+        ):
+            return op.dim in inner
+        case ops.Unsqueeze():
+            return 1 <= op.dim <= time
+        case ops.Reduction():
+            return all(dim in inner for dim in op.dim)
+        case ops.LocalResponseNorm():
+            return time > 1
+        case _:
+            return isinstance(op, ops.Dropout)
+
+
+def _refused(node: Node, why: str, remedy: str = "call the model on whole sequences") -> NotCausal:
     return NotCausal(
         "the network cannot be streamed",
         where=node.place,
         got=f"{node.op}: {why}",
         wanted="operators whose output at a step depends on the steps up to it",
-        remedy="pad convolutions in front only, or call the model on whole sequences",
+        remedy=remedy,
     )

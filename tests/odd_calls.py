@@ -238,7 +238,7 @@ def functions(folder):
             "input": image(), "weight": np.ones((3, 2, 3, 3)), "bias": np.ones(2),
             "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1,
         },
-        gx.flatten: {"input": image(), "start_dim": 1},
+        gx.flatten: {"input": image(), "start_dim": 1, "end_dim": 2},
         gx.reshape: {"input": image(), "shape": (1, -1)},
         gx.concat: {"tensors": [image(), image()], "dim": 1},
         gx.pad: {"input": image(), "padding": 1, "mode": "constant", "value": 0.0},
@@ -293,7 +293,9 @@ def functions(folder):
     cases[gx.embedding] = {"input": whole, "weight": np.ones((5, 2))}
     cases[gx.one_hot] = {"input": whole, "num_classes": 3, "dtype": "float32"}
     cases[gx.gather] = {"input": image(), "dim": 1, "index": whole}
-    cases[gx.var] = {"input": image(), "dim": 1, "keepdim": False, "correction": 1}
+    cases[gx.var] = {
+        "input": image(), "dim": 1, "unbiased": None, "keepdim": False, "correction": 1,
+    }  # fmt: skip
     cases[gx.local_response_norm] = {"input": image(), **vars(ops.LocalResponseNorm(3))}
     for draw in (gx.random_normal, gx.random_uniform):
         cases[draw] = {"input": image(), "seed": 1, "offset": 0}

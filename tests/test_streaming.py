@@ -84,6 +84,49 @@ def test_a_pad_in_front_is_a_convolutions():
     np.testing.assert_array_equal(np.concatenate(found, 2), model(x=given))
 
 
+def test_a_pad_in_front_is_that_of_two_convolutions():
+    x = gx.input("x", (1, 2, STEPS))
+    padded = gx.pad(x, (4, 0))
+    h = gx.conv1d(padded, integers(3, 2, 3), dilation=2) * gx.conv1d(padded, integers(3, 2, 5))
+    model = gx.compile(gx.graph("g", h), device="cpu")
+    assert not any(node.op.name == "pad" for node in model.graph.nodes)
+    stream, given = gx.stream(model), integers(1, 2, STEPS)
+    found = [stream(x=given[:, :, t : t + 8]) for t in range(0, STEPS, 8)]
+    np.testing.assert_array_equal(np.concatenate(found, 2), model(x=given))
+
+
+OVER_CHANNELS = {
+    "mean": lambda h: gx.mean(h, 1, True),
+    "amax": lambda h: h - gx.amax(h, 1),
+    "var": lambda h: gx.relu(gx.mean(h, 1)),
+    "argmax": lambda h: gx.argmax(h, 1),
+    "unsqueezed": lambda h: gx.conv1d(
+        gx.unsqueeze(gx.sum(h, 1), 1), integers(2, 1, 2), padding=(1, 0)
+    ),
+}
+
+
+@pytest.mark.parametrize("over", OVER_CHANNELS)
+def test_reductions_over_the_channels_are_of_each_step(over):
+    x = gx.input("x", (1, 2, STEPS))
+    h = gx.conv1d(x, integers(4, 2, 3), padding=(2, 0))
+    model = gx.compile(gx.graph("g", OVER_CHANNELS[over](h)), device="cpu")
+    stream, given = gx.stream(model), integers(1, 2, STEPS)
+    found = [stream(x=given[:, :, t : t + 8]) for t in range(0, STEPS, 8)]
+    np.testing.assert_array_equal(np.concatenate(found, -1), model(x=given))
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_a_stream_keeps_the_steps_that_it_needs_and_no_more(kind):
+    """Not views of the pieces, however long they were."""
+    stream, x = gx.stream(gx.compile(causal(), device="cpu")), integers(2, 3, 500)
+    stream(x=x if kind == "numpy" else torch.tensor(x))
+    kept = [torch.as_tensor(array).untyped_storage().nbytes() for array in stream._past.values()]
+    assert len(kept) == 3
+    assert max(kept) == 2 * 4 * 6 * 4  # batch, channels, steps, bytes
+    assert all(getattr(array, "base", None) is None for array in stream._past.values())
+
+
 def test_tensors_and_another_batch():
     model = gx.compile(causal(), device="cpu")
     x = integers(5, 3, STEPS)
@@ -178,6 +221,13 @@ LOOKS_AHEAD = {
     "pool": (lambda: gx.max_pool1d(line(), 3, 1, 1), "not known to keep the steps"),
     "over time": (lambda: gx.softmax(line(), 2), "not known to keep the steps"),
     "mean": (lambda: gx.mean(line(), 2, True), "not known to keep the steps"),
+    "all": (lambda: gx.mean(line(), (1, 2), True), "not known to keep the steps"),
+    "over samples": (lambda: gx.softmax(line(), 0), "not known to keep the steps"),
+    "as channels": (
+        lambda: gx.batch_norm(gx.mean(line(), 1), *np.ones((4, 9), np.float32)),
+        "it reads a number for each step",
+    ),
+    "pad": (lambda: gx.pad(line(), (2, 0)), "no part of a convolution's own padding"),
     "per step": (lambda: line() * integers(9), "f32[9], perhaps a number for each step"),
     "a step": (lambda: gx.slice(line(), 2, 3, 4), "not known to keep the steps"),
     "the end": (lambda: at_the_end(line()), "which is of the last step, at all steps"),
@@ -196,12 +246,14 @@ def test_what_looks_ahead_is_refused(build):
         gx.stream(model)
     assert says in str(caught.value)
     assert "test_streaming.py" in caught.value.where or build in ("image", "vector")
+    in_front = build in ("both sides", "no padding", "too much")
+    assert ("pass padding=(2, 0)" in caught.value.remedy) is in_front
 
 
 MISTAKES = {
-    "rank": ({"x": normal(2, 3)}, errors.InputShapeError, "[N, C, steps]"),
-    "no steps": ({"x": normal(2, 3, 0)}, errors.InputShapeError, "[N, C, steps]"),
-    "nothing": ({}, errors.InputShapeError, "[N, C, steps]"),
+    "rank": ({"x": normal(2, 3)}, errors.InputShapeError, "x [N, 3, steps]"),
+    "no steps": ({"x": normal(2, 3, 0)}, errors.InputShapeError, "x [N, 3, steps]"),
+    "nothing": ({}, errors.InputShapeError, "no input"),
     "a list": ({"x": [1.0]}, errors.InputKindError, "input 'x'"),
     "a name": ({"y": normal(2, 3, 4)}, errors.UnexpectedInput, "'y'"),
     "channels": ({"x": normal(2, 4, 1)}, errors.InputShapeError, "another shape"),
@@ -220,8 +272,16 @@ def test_a_mistake_leaves_the_stream_as_it_was(mistake):
     with pytest.raises(error) as caught:
         stream(**given)
     assert says in str(caught.value)
+    assert "past" not in str(caught.value)
     found = np.concatenate([first, stream(x=x[:, :, 2:])["open"]], 2)
     np.testing.assert_array_equal(found, gx.stream(model)(x=x)["open"])
+
+
+def test_pieces_are_passed_by_name():
+    stream = gx.stream(gx.compile(causal(), target="numpy", device="cpu"))
+    with pytest.raises(errors.InputKindError, match=r"passed by name") as caught:
+        stream(normal(2, 3, 4))
+    assert "stream(x=...)" in str(caught.value)
 
 
 def test_names_of_the_past_are_nobody_elses():

@@ -100,6 +100,11 @@ MISTAKES = {
         errors.InvalidAttribute,
         "fuse is True or False",
     ),
+    "an empty batch": (
+        lambda: MODEL(x=np.ones((0, *IMAGE[1:]), np.float32)),
+        errors.InputShapeError,
+        "at least one sample",
+    ),
     "passes": (lambda: gx.compile(NETWORK, passes=5), errors.InputKindError, "passes"),
     "a class as a pass": (
         lambda: gx.compile(NETWORK, passes=[Simplify]),

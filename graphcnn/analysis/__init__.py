@@ -5,5 +5,6 @@ from graphcnn.analysis.liveness import live_ranges as live_ranges
 from graphcnn.analysis.receptive_field import Field as Field
 from graphcnn.analysis.receptive_field import ReceptiveField as ReceptiveField
 from graphcnn.analysis.receptive_field import receptive_fields as receptive_fields
+from graphcnn.analysis.traffic import copy_traffic as copy_traffic
 from graphcnn.analysis.traffic import node_traffic as node_traffic
 from graphcnn.analysis.traffic import traffic as traffic

@@ -22,3 +22,9 @@ def node_traffic(node: Node, graph: Graph) -> int:
     operands = (name for name in dict.fromkeys(node.inputs) if not graph.is_param(name))
     reads = sum(graph.type_of(name).size for name in operands)
     return reads + sum(value.type.size for value in node.outputs)
+
+
+def copy_traffic(node: Node, graph: Graph) -> int:
+    """What a node moves for which something runs: another name or a strided view is copied, so that
+    each of its elements is read and written."""
+    return node_traffic(node, graph) or 2 * node.type.size

@@ -1,6 +1,7 @@
 """Ways to get a graph: functions on symbolic tensors."""
 
 from graphcnn.frontend.collect import graph
-from graphcnn.frontend.expr import Tensor, input, param
+from graphcnn.frontend.expr import Tensor
+from graphcnn.frontend.sources import input, param
 
 __all__ = ["Tensor", "graph", "input", "param"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from graphcnn import ops
-from graphcnn.errors import RankError
+from graphcnn.errors import RankError, ShapeError
 from graphcnn.frontend.expr import Call, Tensor, Weight, WeightLike, on_the_users_line, symbolic
 from graphcnn.frontend.weights import as_array
 from graphcnn.ir.op import Op
@@ -114,8 +114,9 @@ def bmm(input: WeightLike, mat2: WeightLike, *, name: str | None = None) -> Tens
     """
     product = together(ops.Matmul(), name, input=input, other=mat2)
     shapes = [operand.shape for operand in product.operands]
-    if any(len(shape) != 3 for shape in shapes) or shapes[0][0] != shapes[1][0]:
-        raise RankError(
+    ranks = all(len(shape) == 3 for shape in shapes)
+    if not ranks or shapes[0][0] != shapes[1][0]:
+        raise (ShapeError if ranks else RankError)(
             "bmm multiplies as many matrices by as many",
             got=" and ".join(str(operand.type) for operand in product.operands),
             wanted="[B, I, K] and [B, K, J]",

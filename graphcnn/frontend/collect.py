@@ -46,7 +46,7 @@ def graph(name: str, outputs: Tensor | Sequence[Tensor]) -> Graph:
             call.op,
             tuple(names[operand] for operand in call.operands),
             (Value(names[call], call.type),),
-            call.where,
+            call.line,
         )
         for call in tensors
         if isinstance(call, Call)
@@ -81,7 +81,7 @@ def _names(tensors: list[Tensor]) -> dict[Tensor, str]:
         if tensor.name in chosen:
             raise InvalidGraph(
                 "two values have the same name",
-                where=f"{tensor.where}, and {chosen[tensor.name].where}",
+                where=f"{tensor.line}, and {chosen[tensor.name].line}",
                 got=tensor.name,
                 wanted="unique names",
                 remedy="pass another name=... to one of them",

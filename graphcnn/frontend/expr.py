@@ -3,7 +3,6 @@ collects them."""
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 import sys
@@ -11,17 +10,15 @@ from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Never, ParamSpec, TypeVar
 
 from graphcnn.errors import (
     GraphCNNError,
     InputKindError,
-    InvalidAttribute,
     Where,
-    shown,
 )
 from graphcnn.frontend.index import indexed
-from graphcnn.frontend.short_forms import integers
+from graphcnn.frontend.near import near
 from graphcnn.frontend.weights import numbers_of
 from graphcnn.ir.op import Array, Op
 from graphcnn.ir.types import DType, TensorType
@@ -48,7 +45,7 @@ class Tensor:
     Attributes:
         type: Shape and dtype.
         name: The name the user chose, or None.
-        where: The user's line.
+        line: The user's.
         order: Position among all tensors ever created; the schedule of the graph.
     """
 
@@ -70,7 +67,7 @@ class Tensor:
         if name is not None:
             check_name(name)
         self.type, self.name = type, name
-        self.where = users_line()
+        self.line = users_line()
         self.order = next(_order)
 
     @property
@@ -133,19 +130,43 @@ class Tensor:
             remedy="choose between tensors with gx.where(condition, a, b)",
         )
 
+    # Elementwise, as in torch; so `in` tells nothing of a list of tensors, but dicts and sets do.
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return NotImplemented if other is None else self.eq(other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return NotImplemented if other is None else self.ne(other)
+
+    __hash__ = object.__hash__
+
+    def __abs__(self) -> Tensor:
+        return self.abs()
+
+    def __and__(self, other: object) -> Never:
+        raise _no_truth("&", "gx.mul(a, b) of two comparisons")
+
+    def __or__(self, other: object) -> Never:
+        raise _no_truth("|", "gx.maximum(a, b) of two comparisons")
+
+    def __xor__(self, other: object) -> Never:
+        raise _no_truth("^", "gx.ne(a, b) of two comparisons")
+
+    def __invert__(self) -> Never:
+        raise _no_truth("~", "gx.eq(a, 0) of a comparison")
+
     def __getitem__(self, key: object) -> Tensor:
         return getitem(self, key)
 
     __radd__ = __add__
     __rmul__ = __mul__
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
     # Brackets alone would make Python try x[0], x[1], ... until an IndexError.
     __iter__ = None
 
     def __getattr__(self, name: str) -> Callable[..., Tensor]:
         function = _method(name)
         if function is None:
-            near = difflib.get_close_matches(name, dir(self))
-            hint = f"did you mean {' or '.join(near)}?" if near else "dir() lists what it has"
+            hint = near(name, dir(self), "dir() lists what it has")
             raise AttributeError(f"a symbolic tensor has no attribute '{name}'; {hint}")
         return partial(function, self)
 
@@ -154,6 +175,16 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self.name or 'unnamed'}: {self.type}>"
+
+
+def _no_truth(symbol: str, instead: str) -> InputKindError:
+    return InputKindError(
+        f"symbolic tensors hold numbers, which have no {symbol}",
+        where=str(users_line() or "built in"),
+        got=symbol,
+        wanted="an operator of numbers; a comparison is 1 where it is true, elsewhere 0",
+        remedy=f"write {instead}",
+    )
 
 
 def _method(name: str) -> Callable[..., Any] | None:
@@ -295,42 +326,3 @@ def getitem(input: Tensor, key: object) -> Tensor:
     for op in indexed(input.shape, key):
         input = apply(op, None, input)
     return input
-
-
-@on_the_users_line
-def input(name: str, shape: Sequence[int], dtype: object = "float32") -> Tensor:
-    """A graph input.
-
-    Args:
-        name: The keyword that a call passes it by.
-        shape: Sizes, [N, C, H, W] for images.
-        dtype: A name such as "float16" or "f16", a NumPy dtype or a torch dtype.
-
-    Raises:
-        InvalidName, InvalidAttribute, UnknownDType: for arguments out of their domain.
-    """
-    check_name(name)
-    return Input(_type(shape, dtype), name)
-
-
-@on_the_users_line
-def param(name: str, shape: Sequence[int], dtype: object = "float32") -> Tensor:
-    """A parameter without data: stands wherever a weight array does.
-
-    `ir.with_he_weights` fills it.
-
-    Raises:
-        InvalidName, InvalidAttribute, UnknownDType: for arguments out of their domain.
-    """
-    return Weight(_type(shape, dtype), name, None, object())
-
-
-def _type(shape: Sequence[int], dtype: object) -> TensorType:
-    sizes = integers(shape)
-    if not isinstance(sizes, tuple):
-        raise InvalidAttribute(
-            "a shape is a tuple of positive integers",
-            got=shown(shape),
-            remedy="for example shape=(1, 3, 224, 224)",
-        )
-    return TensorType(sizes, DType.of(dtype))

@@ -11,12 +11,14 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from graphcnn import ops
-from graphcnn.arguments import sequence
+from graphcnn.arguments import flag, sequence
+from graphcnn.errors import InvalidAttribute, RankError, counted, shown
 from graphcnn.frontend.expr import (
     Call,
     Tensor,
@@ -122,8 +124,8 @@ def _reduction(op: type[ops.Reduction]) -> Function:
     function.__name__ = function.__qualname__ = op.name
     function.__doc__ = f"""{op.__doc__}
 
-    These are one or several, may be negative, and are all of them by default. With `keepdim` they
-    stay, with size 1.
+    These are one or several, may be negative, and are all of them by default, and for (). With
+    `keepdim` they stay, with size 1.
 
     Raises:
         RankError, InvalidAttribute: with the user's line.
@@ -141,20 +143,33 @@ sum = _reduction(ops.Sum)
 def var(
     input: Tensor,
     dim: int | Sequence[int] | None = None,
+    unbiased: bool | None = None,
     keepdim: bool = False,
     *,
-    correction: int = 1,
+    correction: int | None = None,
     name: str | None = None,
 ) -> Tensor:
     """The variance along the dimensions `dim`: all of them by default.
 
     The sum of squared distances from the mean is divided by the number of elements, less the
-    correction. Dimensions are those of `sum`.
+    correction: 1 by default and where `unbiased` is true, 0 where that is false. Dimensions are
+    those of `sum`.
 
     Raises:
         RankError, ShapeError, InvalidAttribute: with the user's line.
     """
-    return apply(ops.Var(_dimensions(input, dim), keepdim, integer(correction)), name, input)
+    if unbiased is not None:
+        flag(unbiased, "unbiased")
+        if correction is not None:
+            raise InvalidAttribute(
+                "var: unbiased and correction say the same",
+                got=f"unbiased={unbiased}, correction={shown(correction)}",
+                wanted="one of both",
+                remedy=f"leave out unbiased: correction={int(unbiased)} stands for it",
+            )
+        correction = int(unbiased)
+    less = 1 if correction is None else integer(correction)
+    return apply(ops.Var(_dimensions(input, dim), keepdim, less), name, input)
 
 
 @on_the_users_line
@@ -253,13 +268,30 @@ def log_softmax(input: Tensor, dim: int = 1, *, name: str | None = None) -> Tens
 
 
 @on_the_users_line
-def flatten(input: Tensor, start_dim: int = 1, *, name: str | None = None) -> Tensor:
-    """Make one dimension of those from `start_dim` on, in row-major order.
+def flatten(
+    input: Tensor, start_dim: int = 1, end_dim: int = -1, *, name: str | None = None
+) -> Tensor:
+    """Make one dimension of those from `start_dim` to `end_dim`, in row-major order.
 
     Raises:
         RankError, InvalidAttribute: with the user's line.
     """
-    return apply(ops.Flatten(_dimension(input, start_dim)), name, input)
+    start, shape = _dimension(input, start_dim), symbolic(input).shape
+    end = _dimension(input, end_dim) if shape else -1
+    if type(end) is int and end == len(shape) - 1:
+        return apply(ops.Flatten(start), name, input)
+    for dim in (start, end):
+        ops.Flatten(dim).infer(input.type)
+    if start > end:
+        raise InvalidAttribute(
+            "flatten() has invalid args: start_dim cannot come after end_dim",
+            got=f"start_dim={start_dim}, end_dim={end_dim} of {input.type}",
+            wanted="start_dim up to end_dim",
+            remedy=f"for example start_dim={end}, end_dim={start}",
+        )
+    # The first size is not told, so that it follows another batch size.
+    joined = (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :])
+    return apply(ops.Reshape((-1, *joined[1:])), name, input)
 
 
 @on_the_users_line
@@ -290,7 +322,7 @@ def concat(tensors: Sequence[Tensor], dim: int = 1, *, name: str | None = None) 
 
 def _dimensions(input: Tensor, dim: Any) -> Any:
     """Those of some dimensions, counted from the front and in order; None stands for all."""
-    if dim is None:
+    if dim is None or (isinstance(dim, list | tuple) and not dim):
         return tuple(range(len(symbolic(input).shape)))
     if not isinstance(dim, list | tuple):
         return (_dimension(input, dim),)
@@ -302,4 +334,11 @@ def _dimension(input: Tensor, dim: int) -> int:
     """`dim` counted from the front."""
     dim = integer(dim)
     rank = len(symbolic(input).shape)
-    return dim + rank if isinstance(dim, int) and -rank <= dim < 0 else dim
+    if type(dim) is int and dim < -rank:
+        raise RankError(
+            f"dimension {shown(dim)} is out of range: the input has {counted(rank, 'dimension')}",
+            got=str(input.type),
+            wanted=f"a dimension from {-rank} to {rank - 1}" if rank else "none, of a scalar",
+            remedy="count dimensions from 0, or from -1 backwards",
+        )
+    return dim + rank if type(dim) is int and dim < 0 else dim

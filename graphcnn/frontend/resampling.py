@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from graphcnn import ops
-from graphcnn.errors import InvalidAttribute
+from graphcnn.errors import InvalidAttribute, shown
 from graphcnn.frontend.arithmetic import mul
 from graphcnn.frontend.expr import Tensor, apply, on_the_users_line, symbolic
 from graphcnn.frontend.short_forms import number, per_axis
@@ -166,6 +166,24 @@ def interpolate(
         RankError, InputTooSmall, InvalidAttribute: with the user's line.
     """
     rank = max(1, min(2, len(symbolic(input).shape) - 2))
+    if (size is None) == (scale_factor is None):
+        raise InvalidAttribute(
+            "interpolate: either size or scale_factor should be defined",
+            got="neither"
+            if size is None
+            else f"size={shown(size)}, scale_factor={shown(scale_factor)}",
+            wanted="one of both",
+            remedy="for example scale_factor=2" if size is None else "leave out one of both",
+        )
+    linear = {1: "linear", 2: "bilinear"}[rank]
+    other = isinstance(mode, str) and mode in {"linear", "bilinear"} - {linear}
+    if other and len(input.shape) in (3, 4):
+        raise InvalidAttribute(
+            f"interpolate: mode {mode!r} is for maps of another number of dimensions",
+            got=str(input.type),
+            wanted='"linear" for [N, C, L], "bilinear" for [N, C, H, W]',
+            remedy=f'pass mode="{linear}"',
+        )
     sizes = () if size is None else per_axis(size, rank)
     factors = () if scale_factor is None else _factors(scale_factor, rank)
     flags = (False if f is None else f for f in (align_corners, recompute_scale_factor))

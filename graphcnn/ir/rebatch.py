@@ -74,11 +74,22 @@ def _retyped(graph: Graph, types: Mapping[str, TensorType]) -> Graph:
     return graph.replace(inputs=all_of(graph.inputs), nodes=tuple(map(node_of, graph.nodes)))
 
 
+# What makes an operator follow the first dimension of its input.
+_REMEDIES = {
+    "expand": "use -1 for the batch in expand",
+    "permute": "leave the batch in front",
+    "reshape": "use -1 for the batch in reshape",
+    "slice": "index every dimension but the first, as in x[:, 0]",
+    "squeeze": "name the dimensions that squeeze takes, and not the first",
+}
+
+
 def _batch_error(node: Node, got: str) -> BatchError:
+    remedy = _REMEDIES.get(node.op.name, "leave the first dimension alone")
     return BatchError(
         "the graph cannot be re-planned for another batch size",
         where=node.place,
         got=got,
         wanted="operators that follow the first dimension of their input",
-        remedy="use -1 for the batch in reshape, or build the graph for this batch size",
+        remedy=f"{remedy}, or build the graph for this batch size",
     )

@@ -19,6 +19,7 @@ from graphcnn.errors import (
     InvalidGraph,
     RankError,
     ShapeError,
+    counted,
     shown,
 )
 from graphcnn.ir.op import Op
@@ -60,7 +61,7 @@ def check_integers(op: Op, field: str, length: int, least: int) -> None:
         or len(value) != length
         or not all(is_integer(item, least) for item in value)
     ):
-        wanted = f"a tuple of {length} integer{'s' * (length > 1)} of at least {least}"
+        wanted = f"a tuple of {counted(length, 'integer')} of at least {least}"
         raise _invalid(op, field, value, wanted, (least,) * length)
 
 
@@ -134,7 +135,7 @@ def check_operands(
         shown = ", ".join(names[:least]) + "".join(f"[, {name}]" for name in names[least:])
         raise InvalidGraph(
             f"{op.name} reads {shown}",
-            got=f"{len(inputs)} operands: {', '.join(map(str, inputs)) or 'none'}",
+            got=f"{counted(len(inputs), 'operand')}: {', '.join(map(str, inputs)) or 'none'}",
             wanted=f"{op.name}({shown})",
             remedy="pass the operands in this order",
         )
@@ -168,9 +169,12 @@ def check_rank(op: Op, role: str, type: TensorType, layout: str) -> None:
         remedy = "flatten or reshape the extra dimensions away"
     else:
         remedy = f"declare the input with {wanted} dimensions"
+    sibling = f"{op.name[:-2]}{got - 2}d"
+    if role == "input" and op.name.endswith(f"{wanted - 2}d") and sibling in Op.registry:
+        remedy += f"; {sibling} reads {counted(got, 'dimension')}"
     raise RankError(
-        f"the {role} of {op.name} has {wanted} dimension{'s' * (wanted > 1)}, [{layout}]",
-        got=f"{got} dimension{'s' * (got != 1)}: {type}",
+        f"the {role} of {op.name} has {counted(wanted, 'dimension')}, [{layout}]",
+        got=f"{counted(got, 'dimension')}: {type}",
         wanted=f"[{layout}]",
         remedy=remedy,
     )
@@ -198,7 +202,7 @@ def check_dim(op: Op, dim: int, type: TensorType) -> None:
     if dim >= rank:
         raise RankError(
             f"{op.name}: the input has no dimension {dim}",
-            got=f"{rank} dimensions: {type}",
-            wanted=f"more than {dim} dimensions",
+            got=f"{counted(rank, 'dimension')}: {type}",
+            wanted=f"more than {counted(dim, 'dimension')}",
             remedy=f"use a dim below {rank}" if rank else "reshape the scalar to [1, 1] first",
         )

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.errors import ShapeError
+from graphcnn.errors import ShapeError, counted
 from graphcnn.ir.op import Array, Cost, gamma
 from graphcnn.ir.types import TensorType
 from graphcnn.ops.checks import check_integer
@@ -39,10 +39,10 @@ class Var(Reduction):
         count = self._count(inputs[0].shape)
         if count <= self.correction:
             raise ShapeError(
-                f"var over {count} element{'s' * (count > 1)} with correction={self.correction} "
+                f"var over {counted(count, 'element')} with correction={self.correction} "
                 "would divide by zero",
                 got=str(inputs[0]),
-                wanted=f"more than {self.correction} elements along dim={self.dim}",
+                wanted=f"more than {counted(self.correction, 'element')} along dim={self.dim}",
                 remedy="pass correction=0" if self.correction == 1 else "lower the correction",
             )
         return result

@@ -169,10 +169,25 @@ def bias(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
 
 
 def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
-    """op(pad(x, p)) -> op(x, padding + p), for an op whose own padding has the pad's value."""
+    """op(pad(x, p)) -> op(x, padding + p), for ops whose own padding has the pad's value; of
+    several that read the pad, all or none."""
     pad = graph.producer(node.inputs[0])
     if pad is None or not isinstance(pad.op, Pad):
         return None
+    own = _padded(node, pad, graph)
+    if not isinstance(own, Node):
+        return own
+    readers = {user.name: _padded(user, pad, graph) for user in graph.users(pad.name)}
+    changes = {name: reader for name, reader in readers.items() if isinstance(reader, Node)}
+    if len(changes) < len(readers) or pad.name in graph.outputs:
+        return _read_elsewhere(node, pad.name, graph, besides=tuple(changes))
+    what = " and ".join(changes)
+    what = f"{what} pad by themselves" if changes.keys() - {node.name} else "pads by itself"
+    return Rewrite(f"{what}; '{pad.name}' goes", {**changes, pad.name: node.name})
+
+
+def _padded(node: Node, pad: Node, graph: Graph) -> Node | Refusal | None:
+    """A reader of a pad with the padding in its own, or why it has none that means the same."""
     own: float
     match node.op:
         case Conv() | AvgPool(ceil_mode=False, count_include_pad=True):
@@ -184,12 +199,11 @@ def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
             return Refusal(Canonicalize.name, node.name, because, (pad.name,))
         case _:
             return None
+    assert isinstance(pad.op, Pad)
     if pad.op.mode != "constant" or pad.op.value != own:
         other = pad.op.value if pad.op.mode == "constant" else f"mode '{pad.op.mode}'"
         because = f"it pads with {own}, and '{pad.name}' with {other}"
         return Refusal(Canonicalize.name, node.name, because, (pad.name,))
-    if not graph.sole_user(pad.name):
-        return _read_elsewhere(node, pad.name, graph)
     sides = tuple(a + b for a, b in zip(node.op.padding, pad.op.padding, strict=True))
     operands = (pad.inputs[0], *node.inputs[1:])
     try:
@@ -197,8 +211,7 @@ def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
         op.infer(*graph.types_of(operands))
     except GraphCNNError as error:
         return Refusal(Canonicalize.name, node.name, error.what, (pad.name,))
-    padded = replace(node, op=op, inputs=operands)
-    return Rewrite(f"pads by itself; '{pad.name}' goes", {node.name: padded, pad.name: node.name})
+    return replace(node, op=op, inputs=operands)
 
 
 def chomp(node: Node, graph: Graph) -> Rewrite | Refusal | None:
@@ -321,9 +334,10 @@ def linear(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | None:
     return Rewrite("its second operand is a constant", {name: weight, node.name: product})
 
 
-def _read_elsewhere(node: Node, value: str, graph: Graph) -> Refusal:
-    """The refusal to merge a value that more than `node` reads."""
-    others = tuple(user.name for user in graph.users(value) if user.name != node.name)
+def _read_elsewhere(node: Node, value: str, graph: Graph, besides: tuple[str, ...] = ()) -> Refusal:
+    """The refusal to merge a value that more than `node`, and the nodes `besides` it, read."""
+    merging = {node.name, *besides}
+    others = tuple(user.name for user in graph.users(value) if user.name not in merging)
     readers = " and ".join([*others, *["the caller"] * (value in graph.outputs)])
     because = f"'{value}' is also read by {readers}"
     return Refusal(Canonicalize.name, node.name, because, others or (value,))

@@ -20,6 +20,8 @@ from graphcnn.passes.demands import Demands
 from graphcnn.passes.gates import gate
 
 RULE = "fuse"
+# Of a second convolution, which starts a group of its own where it does not come along.
+GATE = "gate"
 Supports = Callable[[Graph], Refusal | None]
 
 
@@ -64,7 +66,10 @@ class Grower:
         if len(readers) > 1 and (diamond := self._diamond(chain)):
             return diamond
         for reader in readers:
-            if region := self._gate(reader, chain):
+            region = self._gate(reader, chain)
+            if isinstance(region, Refusal):
+                self.log.refuse(region)
+            elif region:
                 return region
         readers.sort(
             key=lambda node: (
@@ -96,20 +101,29 @@ class Grower:
             region += (node,)
         return region
 
-    def _gate(self, reader: Node, chain: tuple[Node, ...]) -> tuple[Node, ...]:
-        """A convolution beside the chain's, what follows it, and the reader in which both meet."""
+    def _gate(self, reader: Node, chain: tuple[Node, ...]) -> tuple[Node, ...] | Refusal:
+        """A convolution beside the chain's, what follows it, and the reader in which both meet;
+        empty where it meets none, and a refusal of the convolution where that cannot come along."""
         region = gate(reader, chain, self.graph)
-        others = [[inner.name for inner in group] for group in self.groups]
+        if not region:
+            return ()
+        anchor, other = chain[0].name, region[0].name
         names = {node.name for node in chain}
         for node in region:
-            if node.name in names.union(*others) or self.demands.separated(node.name, names):
-                return ()
+            it = "it" if node.name == other else f"'{node.name}'"
+            for group in self.groups:
+                if node in group:
+                    because = f"{it} is in the kernel of '{group[0].name}' already"
+                    return Refusal(GATE, other, because, (group[0].name,))
+            if rivals := self.demands.separated(node.name, names):
+                because = f"must_not_fuse keeps {it} from {', '.join(rivals)}"
+                return Refusal(GATE, other, because, rivals)
             names.add(node.name)
-        if not region or dag.obstacles(self.graph, [*names], others):
-            return ()
-        fused = outlined(self.graph, (*chain, *region)).op
-        assert isinstance(fused, Fused)
-        return () if self.supports(fused.body) else region
+        others = [[inner.name for inner in group] for group in self.groups]
+        if obstacles := dag.obstacles(self.graph, [*names], others):
+            because = f"it needs the kernel of '{anchor}', which would need it"
+            return Refusal(GATE, other, because, obstacles)
+        return self._unsupported((*chain, *region)) or region
 
     def _refusal(self, node: Node, chain: tuple[Node, ...]) -> Refusal | None:
         """Why a node cannot follow a chain, or None."""
@@ -137,10 +151,14 @@ class Grower:
             if obstacles := dag.obstacles(self.graph, grown, others):
                 because = f"'{outside[0]}' needs the kernel of '{anchor.name}', which would need it"
                 return refuse(because, *obstacles)
-        fused = outlined(self.graph, (*chain, node)).op
+        return self._unsupported((*chain, node))
+
+    def _unsupported(self, chain: tuple[Node, ...]) -> Refusal | None:
+        """Why the target does not run a chain as a kernel, or None; a demand overrides a price."""
+        fused = outlined(self.graph, chain).op
         assert isinstance(fused, Fused)
         refusal = self.supports(fused.body)
-        if isinstance(refusal, Unprofitable) and self.demands.join(anchor.name, refusal.node):
+        if isinstance(refusal, Unprofitable) and self.demands.join(chain[0].name, refusal.node):
             return None
         return refusal
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphcnn.analysis import dag
-from graphcnn.errors import InvalidAttribute, shown
+from graphcnn.errors import InvalidAttribute, article, shown
 from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal
 from graphcnn.ops import (
     Arithmetic,
@@ -206,5 +206,8 @@ def _explain_leftovers(graph: Graph, log: CompileLog) -> None:
         elif isinstance(maker.op, Fused) or maker.op.kind is OpKind.ANCHOR:
             because = f"the chain was cut behind '{value}'"
         else:
-            because = f"its operand '{value}' is the value of a {maker.op.name}, not of a kernel"
+            because = (
+                f"its operand '{value}' is that of {article(maker.op.name)}, and groups start at "
+                "convolutions and linear layers"
+            )
         log.refuse(Refusal(Fuse.name, node.name, because, (value,)))

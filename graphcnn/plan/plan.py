@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from graphcnn.errors import counted
 from graphcnn.ir import Array, Chosen, DType, Param, Refusal, TensorType
 
 
@@ -184,7 +185,7 @@ class Plan:
 
     def __str__(self) -> str:
         where = {slot.name: slot for slot in self.slots}
-        lines = [f"arena {self.arena_bytes} bytes, {len(self.steps)} steps"]
+        lines = [f"arena {self.arena_bytes} bytes, {counted(len(self.steps), 'step')}"]
         for index, step in enumerate(self.steps):
             places = ", ".join(
                 f"{name}@{where[name].offset}+{where[name].nbytes}"

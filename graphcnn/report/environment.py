@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 import triton
 
+from graphcnn.errors import counted
 from graphcnn.plan import Device
 
 
@@ -25,5 +26,5 @@ class Environment:
         return cls(device.name, torch.get_num_threads(), torch.__version__, triton.__version__)
 
     def __str__(self) -> str:
-        threads = f", {self.threads} threads" if self.device == "cpu" else ""
+        threads = f", {counted(self.threads, 'thread')}" if self.device == "cpu" else ""
         return f"{self.device}{threads}, torch {self.torch}, triton {self.triton}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphcnn.errors import counted
 from graphcnn.ir import Array
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
@@ -55,7 +56,7 @@ class Execution(Result):
 
     def tables(self) -> tuple[Table, ...]:
         """Every output, under the time it took."""
-        title = f"run {self.network} on {self.environment}: {self.kernels} kernels, "
+        title = f"run {self.network} on {self.environment}: {counted(self.kernels, 'kernel')}, "
         if self.timing is None or self.first_seconds is None:
             title += f"not timed: {self.problem}"
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphcnn.analysis import traffic
+from graphcnn.errors import counted
 from graphcnn.ir import Graph, Node, Refusal, inline
 from graphcnn.plan import Call, Step
 from graphcnn.report.result import Result
@@ -57,6 +58,7 @@ class Explanation(Result):
         target: What it was compiled for, and the device.
         source_nodes: Nodes of the network.
         kernel_count: Kernels a call launches.
+        library_count: Operators of a library that it calls.
         arena_bytes: Memory of all activations; 0 for a target that allocates results one by one.
         moved: Activation elements that a call reads and writes.
         moved_unfused: The same with one kernel per node.
@@ -69,6 +71,7 @@ class Explanation(Result):
     target: str
     source_nodes: int
     kernel_count: int
+    library_count: int
     arena_bytes: int
     moved: int
     moved_unfused: int
@@ -78,10 +81,11 @@ class Explanation(Result):
 
     def tables(self) -> tuple[Table, ...]:
         """What runs, what does not, and what was declined; tables without a row are left out."""
-        title = (
-            f"explain {self.model} on {self.target}: "
-            f"{self.source_nodes} nodes -> {self.kernel_count} kernels"
-        )
+        nodes, runs = counted(self.source_nodes, "node"), counted(self.kernel_count, "kernel")
+        if self.library_count:
+            calls = counted(self.library_count, "library call")
+            runs = f"{runs} and {calls}" if self.kernel_count else calls
+        title = f"explain {self.model} on {self.target}: {nodes} -> {runs}"
         moved = (
             f"arena {binary_size(self.arena_bytes)}; activation elements read and written: "
             f"{count(self.moved)}, with one kernel per node {count(self.moved_unfused)}"
@@ -125,11 +129,13 @@ def explain(model: CompiledModel, /) -> Explanation:
     check_model(model)
     graph = model.graph
     steps = steps_of(model.plan)
+    calls = sum(isinstance(step.work, Call) for step in model.plan.steps)
     return Explanation(
         model.source.name,
         f"{model.target.name} ({model.target.on.name})",
         len(inline(model.source).nodes),
-        len(model.plan.steps),
+        len(model.plan.steps) - calls,
+        calls,
         model.plan.arena_bytes,
         moved(graph, model.plan),
         traffic(inline(model.source)),

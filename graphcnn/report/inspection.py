@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graphcnn.analysis import ReceptiveField, receptive_fields
+from graphcnn.analysis import Field, ReceptiveField, receptive_fields
 from graphcnn.ir import Graph, inline, node_cost, verify
 from graphcnn.ops import BatchNorm
 from graphcnn.report.result import Result
@@ -102,11 +102,16 @@ def _short(op: str) -> str:
 
 
 def _sizes(field: ReceptiveField | None) -> str:
-    """A field as "5x5", "all" for the whole input, "-" for nothing of it."""
+    """A field as "5x5", "all" for the whole input, "unknown", "-" for nothing of it."""
     if field is None:
         return "-"
-    sizes = ["all" if axis is None else str(axis.size) for axis in field]
-    return "x".join(sizes) if set(sizes) - {"all"} else "all"
+    sizes = ["all" if axis is None else _size(axis) for axis in field]
+    alike = {*sizes} in ({"all"}, {"unknown"})
+    return sizes[0] if alike else "x".join(sizes) or "all"
+
+
+def _size(axis: Field | str) -> str:
+    return str(int(axis.size)) if isinstance(axis, Field) else axis
 
 
 def inspect(graph: Graph) -> Inspection:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from abc import ABC, abstractmethod
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -48,4 +49,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, Fraction):
+        return float(value) if value.denominator > 1 else int(value)
     return value

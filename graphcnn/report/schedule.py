@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from graphcnn.analysis import node_traffic
+from graphcnn.analysis import copy_traffic
 from graphcnn.ir import Graph
 from graphcnn.plan import Arithmetic, Plan, Step
 
@@ -22,7 +22,7 @@ def moved(graph: Graph, plan: Plan) -> int:
     """Activation elements that the steps of a plan read and write; weights are not counted, and a
     concat counts as a whole where a part of it is copied."""
     steps = steps_of(plan)
-    return sum(node_traffic(node, graph) for node in graph.nodes if node.name in steps)
+    return sum(copy_traffic(node, graph) for node in graph.nodes if node.name in steps)
 
 
 def kernels(steps: Iterable[Step]) -> str:

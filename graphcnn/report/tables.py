@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from io import StringIO
 
@@ -51,7 +52,7 @@ def text(table: Table) -> str:
 def _grid(table: Table) -> list[str]:
     """Numbers stay whole and are set flush right. Words share the room that these leave: a long
     cell continues on the next line, after a space, "+", "," or "("; a name longer than its share is
-    elided in the middle.
+    elided in the middle, or continues as well where another one would look like it.
     """
     words, columns = table.words, table.columns
     cells = (columns, *table.rows)
@@ -71,8 +72,9 @@ def _grid(table: Table) -> list[str]:
     drawn = Grid(box=_RULE, show_edge=False, padding=(0, 1, 0, 0))
     for index, width in enumerate((*widths, *numbers)):
         drawn.add_column(cells[0][index], justify="left" if index < words else "right", width=width)
+    alike = [_alike(column, width) for column, width in zip(by_column, widths, strict=False)]
     for row in cells[1:]:
-        drawn.add_row(*map(_fitted, row[:words], widths), *row[words:])
+        drawn.add_row(*map(_fitted, row[:words], widths, alike), *row[words:])
     printed = StringIO()
     width = sum((*widths, *numbers)) + _GAP * len(columns)
     Console(file=printed, width=width, color_system=None, markup=False, highlight=False).print(
@@ -101,17 +103,26 @@ def _largest(room: int, widths: Callable[[int], list[int]]) -> list[int]:
     return next(fitting, widths(0))
 
 
-def _fitted(cell: str, width: int) -> str:
+def _alike(column: Iterable[str], width: int) -> set[str]:
+    """What several names of a column would become where they are elided to a width."""
+    names = {part for cell in column for part in _parts(cell)}
+    times = Counter(_elided(name, width) for name in names)
+    return {short for short, count in times.items() if count > 1}
+
+
+def _fitted(cell: str, width: int, alike: Set[str]) -> str:
     """A cell whose words fit in a column: those that do not are broken or elided."""
-    return re.sub(rf"\S{{{width + 1},}}", lambda word: _broken(word[0], width), cell)
+    return re.sub(rf"\S{{{width + 1},}}", lambda word: _broken(word[0], width, alike), cell)
 
 
-def _broken(word: str, width: int) -> str:
+def _broken(word: str, width: int, alike: Set[str]) -> str:
     lines = [""]
     for part in _parts(word):
-        if lines[-1] and len(lines[-1]) + len(part) > width:
-            lines.append("")
-        lines[-1] += _elided(part, width)
+        short = _elided(part, width)
+        for piece in textwrap.wrap(part, width) if short in alike else [short]:
+            if lines[-1] and len(lines[-1]) + len(piece) > width:
+                lines.append("")
+            lines[-1] += piece
     return "\n".join(lines)
 
 

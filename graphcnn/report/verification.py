@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from graphcnn.errors import counted
 from graphcnn.ir import Array, Graph, Node, inline, weights
 from graphcnn.report.deviation import Deviation, deviation
 from graphcnn.report.end_to_end import OutputError, References, source_for
@@ -131,7 +132,10 @@ class Verification(Result):
         """Pass or fail, in a line."""
         if not self.ok:
             return f"FAIL: {'; '.join(self.problems)}"
-        return f"PASS: all {len(self.rows)} groups stay within their bounds"
+        groups = len(self.rows)
+        if groups == 1:
+            return "PASS: the only group stays within its bound"
+        return f"PASS: all {groups} groups stay within their bounds"
 
 
 def verify(model: CompiledModel, /, **inputs: Any) -> Verification:
@@ -207,19 +211,19 @@ def _warnings(rows: tuple[GroupCheck, ...], outputs: tuple[OutputError, ...]) ->
             yield f"the reference of output '{output.name}' is constant: nearly anything would pass"
         if output.unbounded:
             yield (
-                f"the reference of output '{output.name}' has {output.unbounded} elements that are "
-                "NaN or infinite"
+                f"the reference of output '{output.name}' is NaN or infinite at "
+                f"{counted(output.unbounded, 'element')}"
             )
     for row in rows:
         if row.worst.overflowed:
             yield (
-                f"{row.worst.overflowed} elements of group '{row.name}' exceed the range of their "
-                "dtype and are infinite"
+                f"group '{row.name}' exceeds the range of its dtype at "
+                f"{counted(row.worst.overflowed, 'element')}, infinite now"
             )
         if row.worst.unjudged:
             yield (
-                f"{row.worst.unjudged} elements of group '{row.name}' are not judged: they may "
-                "overflow on the way"
+                f"group '{row.name}' is not judged at {counted(row.worst.unjudged, 'element')}, "
+                "which may overflow on the way"
             )
 
 

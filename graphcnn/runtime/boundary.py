@@ -69,6 +69,14 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
                 wanted=" or ".join(dtype.long_name for dtype in accepted),
                 remedy="convert the array, or build the graph with this dtype",
             )
+        if shape[1:] == wanted[1:] and shape[:1] == (0,):
+            raise InputShapeError(
+                "a call takes at least one sample",
+                where=f"input '{value.name}'",
+                got=f"{list(shape)}, an empty batch",
+                wanted=f"{list(wanted)}, or another first dimension of at least 1",
+                remedy="do not call the model where there is nothing to compute",
+            )
         if len(shape) != len(wanted) or shape[1:] != wanted[1:] or 0 in shape:
             raise InputShapeError(
                 "an input has another shape than the model",

@@ -64,5 +64,6 @@ def check_capability(graph: Graph, device: Device) -> None:
                 where=node.place,
                 got=f"{value}: {need.because}",
                 wanted=able if least is None else f"compute capability {least / 10} or later",
-                remedy='build the graph with another dtype, or pass target="library"',
+                remedy='build the graph with another dtype; gx.compile(..., target="library") '
+                "computes in any",
             )

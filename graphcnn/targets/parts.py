@@ -150,15 +150,27 @@ def _refusal(
         return f"it is a part of '{shared[name].buffer.name}' already"
     if len(alone.strides) > 4:
         return f"kernels run over {len(alone.strides)} dimensions where they have no gaps alone"
-    readers = ", ".join(user.name for user in graph.users(name) if user is not concat)
-    if readers and _order(alone) != _order(place):
-        return f"{readers} read it in another order than '{place.buffer.name}' lies in"
-    if readers and _unit(alone) >= VECTOR_BYTES > _unit(place):
+    found = _readers(name, concat, graph, own)
+    readers = f"{' and '.join(found)} read{'s' * (len(found) == 1)}"
+    if found and _order(alone) != _order(place):
+        return f"{readers} it in another order than '{place.buffer.name}' lies in"
+    if found and _unit(alone) >= VECTOR_BYTES > _unit(place):
         return (
-            f"{readers} read it {VECTOR_BYTES} bytes at a time, and in '{place.buffer.name}' its "
+            f"{readers} it {VECTOR_BYTES} bytes at a time, and in '{place.buffer.name}' its "
             f"rows start at multiples of {_unit(place)} only"
         )
     return None
+
+
+def _readers(name: str, concat: Node, graph: Graph, own: Mapping[str, Location]) -> tuple[str, ...]:
+    """The nodes besides a concat that read a value's memory, also through strided views of it."""
+    found: list[str] = []
+    for user in graph.users(name):
+        if user is concat:
+            continue
+        viewed = own[user.name].buffer.name == own[name].buffer.name
+        found += _readers(user.name, concat, graph, own) if viewed else (user.name,)
+    return tuple(dict.fromkeys(found))
 
 
 def _order(location: Location) -> list[int]:

@@ -107,7 +107,7 @@ def test_negative_dimensions():
     assert only_op(gx.softmax(image(), -1)) == ops.Softmax(3)
     assert only_op(gx.flatten(image(), -2)) == ops.Flatten(2)
     assert only_op(gx.concat([image(), image()][:1] * 2, -3)) == ops.Concat(1)
-    with pytest.raises(errors.InvalidAttribute):
+    with pytest.raises(errors.RankError, match="dimension -5 is out of range"):
         gx.softmax(image(), -5)
 
 
@@ -324,6 +324,9 @@ def test_sizes_of_a_reshape_are_a_tuple_or_arguments():
         ("rleu", "did you mean relu"),
         ("leakyrelu", "did you mean leaky_relu"),
         ("shap", "did you mean shape"),
+        ("view", r"did you mean reshape\?"),
+        ("size", r"did you mean shape\?"),
+        ("where", r"did you mean graphcnn\.where\(condition, a, b\)\?"),
         ("concat", "no attribute 'concat'"),
         ("stack", "no attribute 'stack'"),
         ("fused", "no attribute 'fused'"),
@@ -336,6 +339,106 @@ def test_other_methods_are_none(name, says):
     assert not hasattr(image(), name)
     with pytest.raises(AttributeError, match=says):
         getattr(image(), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("cat", "concat"), ("upsample", "interpolate"), ("relu7", "relu or relu6"), ("max", "amax")],
+)
+def test_a_function_of_another_name_is_hinted_at(name, says):
+    assert not hasattr(gx, name)
+    with pytest.raises(AttributeError, match=rf"'{name}'; did you mean {says}\b"):
+        getattr(gx, name)
+
+
+def test_equality_is_of_each_element():
+    """As in torch: 1 where it holds. Tensors stay keys of dicts, and nothing equals None."""
+    x, y = image(), image()
+    assert only_op(x == 0) == only_op(np.float32(0) == x) == ops.Eq()
+    assert only_op(x != 2 * x) == ops.Ne()
+    assert (x == None, x != None) == (False, True)  # noqa: E711 -- what is asked
+    assert {x: 1, y: 2}[y] == 2
+    with pytest.raises(errors.InputKindError, match=r"gx\.where"):
+        bool(x == y)
+    assert only_op(abs(x)) == Op.registry["abs"]()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda x: (x > 0) & (x < 1), "gx.mul(a, b)"),
+        (lambda x: True | (x < 1), "gx.maximum(a, b)"),
+        (lambda x: x ^ x, "gx.ne(a, b)"),
+        (lambda x: ~(x > 0), "gx.eq(a, 0)"),
+    ],
+)
+def test_there_are_no_truth_values(call, says):
+    with pytest.raises(errors.InputKindError) as caught:
+        call(image())
+    assert says in caught.value.remedy
+    assert __file__ in caught.value.where
+
+
+def test_a_flatten_may_end_before_the_last_dimension():
+    x = gx.input("x", (2, 3, 4, 5))
+    for start, end, shape in ((0, 1, (6, 4, 5)), (1, 2, (2, 12, 5)), (-3, -2, (2, 12, 5))):
+        assert x.flatten(start, end).shape == shape
+        torch_shape = tuple(torch.zeros(2, 3, 4, 5).flatten(start, end).shape)
+        assert torch_shape == shape
+    assert only_op(x.flatten(1, 3)) == only_op(x.flatten(1, -1)) == ops.Flatten(1)
+    assert rebatch(gx.graph("g", x.flatten(1, 2)), 7).nodes[0].type.shape == (7, 12, 5)
+    with pytest.raises(errors.InvalidAttribute, match="cannot come after"):
+        x.flatten(2, 1)
+    for wrong in ((1, 4), (1, -5), (-5, 2)):
+        with pytest.raises(errors.RankError):
+            x.flatten(*wrong)
+
+
+def test_var_takes_unbiased_where_torch_does():
+    x = image()
+    assert only_op(x.var(1, False)) == only_op(x.var(1, correction=0))
+    assert only_op(x.var(1, True, True)) == only_op(x.var(1, keepdim=True))
+    assert only_op(x.var(1)).correction == 1
+    with pytest.raises(errors.InvalidAttribute, match="say the same"):
+        x.var(1, False, correction=1)
+    assert only_op(x.mean(())) == only_op(x.mean())
+
+
+REMEDIES = {
+    "no size": (lambda: gx.input("x", (-1, 3, 8, 8)), errors.InvalidAttribute, "write 1 for the"),
+    "none": (lambda: gx.input("x", (None, 3)), errors.InvalidAttribute, "write 1 for the batch"),
+    "bmm": (
+        lambda: gx.bmm(gx.input("a", (1, 3, 4)), gx.input("b", (3, 4, 5))),
+        errors.ShapeError,
+        "use matmul",
+    ),
+    "gather": (
+        lambda: gx.gather(image(), -9, gx.input("i", (1, 1, 1, 1), "int64")),
+        errors.RankError,
+        "dimension from -4 to 3",
+    ),
+    "a sequence": (
+        lambda: gx.conv2d(gx.input("x", (1, 3, 8)), weight(4, 3, 3, 3)),
+        errors.RankError,
+        "conv1d reads 3 dimensions",
+    ),
+    "an image": (lambda: gx.max_pool1d(image(), 2), errors.RankError, "max_pool2d reads 4 dim"),
+    "no scale": (lambda: gx.interpolate(image()), errors.InvalidAttribute, "neither"),
+    "both": (lambda: gx.interpolate(image(), 4, 2), errors.InvalidAttribute, "leave out one"),
+    "linear": (
+        lambda: gx.interpolate(image(), 4, mode="linear"),
+        errors.InvalidAttribute,
+        'pass mode="bilinear"',
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "says"), REMEDIES.values(), ids=REMEDIES)
+def test_remedies_are_of_the_mistake(call, error, says):
+    with pytest.raises(error) as caught:
+        call()
+    assert says in str(caught.value)
+    assert __file__ in caught.value.where
 
 
 def test_errors_of_methods_name_the_users_line():
@@ -526,7 +629,8 @@ def test_dimensions_of_a_reduction():
 def test_bmm_is_matmul_of_as_many_matrices():
     x = image(2, 3, 4)
     assert gx.bmm(x, weight(2, 4, 5)).shape == (2, 3, 5)
-    for other in (weight(4, 5), weight(1, 4, 5)):
+    for other, error in ((weight(4, 5), errors.RankError), (weight(1, 4, 5), errors.ShapeError)):
         assert gx.matmul(x, other).shape == (2, 3, 5)
-        with pytest.raises(errors.RankError, match="use matmul"):
+        with pytest.raises(errors.ShapeError, match="use matmul") as caught:
             gx.bmm(x, other)
+        assert type(caught.value) is error

@@ -47,25 +47,40 @@ def test_a_flatten_of_everything_follows():
 
 
 REFUSED = {
-    "a reshape to a fixed batch": lambda: gx.reshape(image(2, 3, 4, 4), (2, 48)),
-    "a reshape that mixes samples": lambda: gx.reshape(image(2, 3, 4, 4), (2, -1)),
-    "a param for each sample": lambda: gx.add(image(2, 3), np.ones((2, 3), np.float32)),
-    "samples as features": lambda: gx.linear(
-        gx.reshape(image(2, 3), (1, 6)), np.ones((4, 6), np.float32)
+    "a reshape to a fixed batch": (
+        lambda: gx.reshape(image(2, 3, 4, 4), (2, 48)),
+        "use -1 for the batch in reshape",
     ),
+    "a reshape that mixes samples": (
+        lambda: gx.reshape(image(2, 3, 4, 4), (2, -1)),
+        "use -1 for the batch in reshape",
+    ),
+    "a param for each sample": (
+        lambda: gx.add(image(2, 3), np.ones((2, 3), np.float32)),
+        "leave the first dimension alone",
+    ),
+    "samples as features": (
+        lambda: gx.linear(gx.reshape(image(2, 3), (1, 6)), np.ones((4, 6), np.float32)),
+        "use -1 for the batch in reshape",
+    ),
+    "an expand to a fixed batch": (
+        lambda: gx.expand(image(2, 3, 1), (2, 3, 4)),
+        "use -1 for the batch in expand",
+    ),
+    "an index of a sample": (lambda: image(2, 3)[:1], "index every dimension but the first"),
 }
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
-def test_what_fixes_the_batch_is_named(make, batch):
+@pytest.mark.parametrize(("make", "remedy"), REFUSED.values(), ids=REFUSED)
+def test_what_fixes_the_batch_is_named(make, remedy, batch):
     graph = gx.graph("g", make())
     assert rebatch(graph, 2) == graph
     with pytest.raises(BatchError) as caught:
         rebatch(graph, batch)
     assert f"node '{graph.nodes[0].name}'" in caught.value.where
     assert __file__ in caught.value.where
-    assert "-1" in caught.value.remedy
+    assert remedy in caught.value.remedy
     assert isinstance(caught.value, ShapeError)
 
 

@@ -235,6 +235,28 @@ def test_a_pad_that_means_something_else_stays(value: str, line: str, reason: st
     assert declines(Canonicalize(), body) == [f"canonicalize: y: {reason}"]
 
 
+def test_a_pad_goes_into_the_padding_of_all_that_read_it() -> None:
+    pad = "p: f64[1,4,10,10] = pad(x, padding=(1, 1, 1, 1))\n"
+    log = becomes(
+        Canonicalize(),
+        f"{pad}y: f64[1,4,8,8] = conv2d(p, w)\nz: f64[1,4,6,6] = conv2d(p, w, dilation=(2, 2))\n"
+        "return y, z",
+        "y: f64[1,4,8,8] = conv2d(x, w, padding=(1, 1, 1, 1))\n"
+        "z: f64[1,4,6,6] = conv2d(x, w, padding=(1, 1, 1, 1), dilation=(2, 2))\nreturn y, z",
+    )
+    assert [did.what for did in log.rewrites] == ["y and z pad by themselves; 'p' goes"]
+
+
+def test_a_pad_stays_for_all_where_one_reader_cannot_do_without_it() -> None:
+    body = (
+        "p: f64[1,4,10,10] = pad(x, padding=(1, 1, 1, 1))\ny: f64[1,4,8,8] = conv2d(p, w)\n"
+        "z: f64[1,4,8,8] = conv2d(p, w)\na: f64[1,4,10,10] = relu(p)\nreturn y, z, a"
+    )
+    assert declines(Canonicalize(), body) == [
+        f"canonicalize: {name}: 'p' is also read by a [a]" for name in "yz"
+    ]
+
+
 def test_a_pad_by_reflection_stays() -> None:
     body = (
         "p: f64[1,4,11,12] = pad(x, padding=(1, 2, 2, 2), mode='reflect')\n"

@@ -268,7 +268,8 @@ def test_a_second_pool_is_refused() -> None:
         (f"y: {IMAGE} = relu(x)\nreturn y", "its operand 'x' is an input of the graph [x]"),
         (
             f"h: f64[1,8,8,8] = concat(x, r)\ny: f64[1,8,4,4] = max_pool2d(h, {POOL})\nreturn y",
-            "its operand 'h' is the value of a concat, not of a kernel [h]",
+            "its operand 'h' is that of a concat, and groups start at convolutions and linear "
+            "layers [h]",
         ),
     ],
 )
@@ -359,7 +360,8 @@ def test_the_chain_is_cut_until_the_target_agrees() -> None:
     assert groups == ["h+a>a"]
     assert reasons(log) == [
         "target: e: has no tanh",
-        "fuse: y: its operand 'e' is the value of a tanh, not of a kernel [e]",
+        "fuse: y: its operand 'e' is that of a tanh, and groups start at convolutions and "
+        "linear layers [e]",
     ]
     assert fused(body, Without("conv2d"))[0] == []
 
@@ -555,6 +557,32 @@ GATE_SOURCES = f"""
   param w3: f64[4,4,3,3]
   param b1: f64[4]
 """
+
+
+@pytest.mark.parametrize(
+    ("demands", "reason"),
+    [
+        ({"must_not_fuse": (("f", "g"),)}, "gate: g: must_not_fuse keeps it from f [f]"),
+        ({"must_not_fuse": (("a", "b"),)}, "gate: g: must_not_fuse keeps 'b' from a [a]"),
+    ],
+)
+def test_a_gate_that_is_not_fused_is_told(
+    demands: dict[str, tuple[tuple[str, ...], ...]], reason: str
+) -> None:
+    log = fused(graph(f"{GATED}\nreturn y", GATE_SOURCES), **demands)[1]
+    assert reason in reasons(log)
+
+
+def test_a_gate_that_a_target_does_not_compute_is_told() -> None:
+    body = f"{GATED}\nreturn y"
+
+    def no_gates(body: Graph) -> Refusal | None:
+        gated = sum(node.op.name == "conv2d" for node in body.nodes) > 1
+        return Refusal("target", "g", "it has no gates", ("f",)) if gated else supports(body)
+
+    groups, log = fused(graph(body, GATE_SOURCES), no_gates)
+    assert groups == ["f+a>a", "g+b+y>y"]
+    assert "target: g: it has no gates [f]" in reasons(log)
 
 
 def test_demands_keep_a_gate_apart() -> None:

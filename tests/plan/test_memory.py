@@ -181,6 +181,6 @@ def test_a_plan_prints_its_steps_and_addresses():
         Lowered(steps, location, {"x": 16, "y": 16, "not planned": 0}, ()), ("x",), ("y",)
     )
     first, second = str(made).splitlines()
-    assert first == f"arena {made.arena_bytes} bytes, 1 steps"
+    assert first == f"arena {made.arena_bytes} bytes, 1 step"
     assert re.match(r" +0 y +relu +x@\d+\+16, y@\d+\+16", second)
     assert str(place(made, "y").offset) in second

@@ -62,9 +62,18 @@ def test_rows_and_totals(net):
     assert all(word in text for word in ("declined", "pool2", "no kernel runs for", "norm1"))
 
 
+def test_a_copy_of_a_strided_value_is_moved():
+    """A step that runs for another name or a view reads and writes its elements."""
+    x = gx.input("x", (2, 3, 8, 8))
+    told = explain(gx.compile(gx.graph("g", x.permute(0, 2, 3, 1)), device="cpu"))
+    assert (told.source_nodes, told.kernel_count, told.moved) == (1, 1, 2 * 384)
+    assert "1 node -> 1 kernel\n" in str(told)
+
+
 def test_a_library_has_no_tiles(net):
     told = explain(gx.compile(net, target="library", device="cpu"))
-    assert told.kernel_count == len(told.rows)
+    assert (told.kernel_count, told.library_count) == (0, len(told.rows))
+    assert "8 nodes -> 6 library calls" in str(told)
     assert all(row.tile == row.grid == () for row in told.rows)
     assert told.arena_bytes == 0
 

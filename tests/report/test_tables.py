@@ -70,6 +70,15 @@ def test_attributes_continue_on_the_next_line():
     assert all(len(line) <= WIDTH for line in printed.splitlines())
 
 
+def test_names_that_would_look_alike_are_not_elided():
+    names = [f"a_network.a_stack{i}.of_layers{i}.a_convolution" for i in range(3)]
+    rows = tuple((name, "x" * 8, f"{10**50}") for name in (*names, "a.single_long_convolution.b"))
+    table = Table("title", ("node", "op", "count"), rows, words=2)
+    first = [line.split("x" * 8)[0].strip() for line in text(table).splitlines()[3:]]
+    assert sum(".." in part for part in first) == 1
+    assert all(name in "".join(first) for name in names)
+
+
 def test_a_name_is_whole_where_there_is_room():
     name = "encoder.layer1.blocks.0.convolution_1"
     assert name in text(Table("t", ("node", "because"), ((name, "word " * 40),), words=2))

@@ -119,7 +119,16 @@ REFUSED = {
     "another order": (
         ["c: f32[2,8,6,4] = tanh(a)", "y: f32[2,16,6,4] = concat(a, c)"],
         "a",
-        "c read it in another order than 'y' lies in",
+        "c reads it in another order than 'y' lies in",
+    ),
+    "another order, through a view": (
+        [
+            "s: f32[2,4,6,4] = slice(a, dim=1, start=4)",
+            "c: f32[2,4,6,4] = tanh(s)",
+            "y: f32[2,12,6,4] = concat(a, c)",
+        ],
+        "a",
+        "c reads it in another order than 'y' lies in",
     ),
     "no vectors": (
         [
@@ -129,7 +138,7 @@ REFUSED = {
             "y: f32[2,9,6,4] = tanh(c)",
         ],
         "a",
-        "m, t read it 16 bytes at a time, and in 'c' its rows start at multiples of 4 only",
+        "m and t read it 16 bytes at a time, and in 'c' its rows start at multiples of 4 only",
     ),
 }
 
