@@ -25,5 +25,6 @@ class Environment:
         return cls(device.name, torch.get_num_threads(), torch.__version__, triton.__version__)
 
     def __str__(self) -> str:
-        threads = f", {self.threads} threads" if self.device == "cpu" else ""
+        count = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        threads = f", {count}" if self.device == "cpu" else ""
         return f"{self.device}{threads}, torch {self.torch}, triton {self.triton}"
