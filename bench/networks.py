@@ -64,11 +64,11 @@ def main() -> int:
         result = gx.compare(models, seconds=options.seconds)
         print(line(result), flush=True)
         report.append(result.to_json())
+        if options.json:
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
         ratio = result.rows[-1].to_unfused
         if not result.ok or ratio is None or ratio.low > 1:
             slower.append(name)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
     print(f"wrong, or slower fused: {', '.join(slower)}" if slower else "every fusion pays")
     return int(bool(slower))
 

@@ -9,7 +9,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -213,9 +214,39 @@ def _report(options: argparse.Namespace) -> int:
     if options.emit is not None:
         print(_stage(options, graph))
         return 0
-    result = _result(options.word, options, graph)
+    with _telling_progress(f"{options.word} {Path(options.network).name}"):
+        result = _result(options.word, options, graph)
     print(json.dumps(result.to_json(), indent=2) if options.json else result)
     return 0 if getattr(result, "ok", True) else 1
+
+
+@contextmanager
+def _telling_progress(command: str) -> Iterator[None]:
+    """Within, a line on stderr says what the command is doing, where that is a terminal; it is gone
+    at the end.
+
+    It is drawn when it changes, and not from time to time by a thread, which would disturb what is
+    timed.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from graphcnn.report.progress import told_to
+
+    console = Console(stderr=True)
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as line:
+
+        def show(text: str) -> None:
+            shown = Text(f"{command}: {text}", no_wrap=True, overflow="ellipsis")
+            line.update(shown, refresh=True)
+
+        show("compiling")
+        with told_to(show):
+            yield
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Verify, explain, compare and profile work on the built-in networks.
+"""Verify, explain, compare and profile work on the built-in networks, in every dtype.
 
 One network of each family at a small size: the others have more of the same layers.
 """
@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-import graphcnn as gx
 from graphcnn import models
+from graphcnn.cli import main
+from graphcnn.report.tables import WIDTH
 from graphcnn.runtime.timing import LEAST_ROUNDS
 
 SMALL = {
@@ -51,15 +52,14 @@ def quickly(monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("name", SMALL)
-def test_reports(name, dtype):
-    """All are verified and explained in each dtype; timed in one of half precision each."""
+def test_reports(name, dtype, monkeypatch, capsys):
+    """Every word of the command line that judges or times a compiled network."""
     graph = models.build(name, 1, dtype, **SMALL[name])
-    model = gx.compile(graph, device="cpu")
-    told = gx.verify(model)
-    assert told.ok, str(told)
-    assert all(node in str(gx.explain(model)) for node in graph.outputs)
-    if dtype == "float16":
-        assert gx.profile(model, seconds=0).ok
-    if dtype == "bfloat16":
-        library = gx.compile(graph, device="cpu", target="library")
-        assert gx.compare({"torch": library, "fused": model}, seconds=0).ok
+    monkeypatch.setattr("graphcnn.cli.build", lambda *_: graph)
+    for word in ("verify", "explain", "compare", "profile"):
+        status = main([word, name, "--dtype", dtype, "--device", "cpu"])
+        out, err = capsys.readouterr()
+        assert (status, err) == (0, ""), out
+        assert name in out
+        assert "warning" not in out
+        assert max(map(len, out.splitlines())) <= WIDTH

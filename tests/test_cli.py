@@ -52,6 +52,23 @@ def test_inspect_prints_a_table(capsys, saved):
     assert f"{4 * 2 * 9 * 64:,}" in out
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stderr", [Terminal(), io.StringIO()], ids=["terminal", "file"])
+def test_a_terminal_is_told_what_takes_time(capsys, monkeypatch, saved, stderr):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", stderr)
+    status, out, _ = run(capsys, "verify", saved[1])
+    assert status == 0
+    assert "checking" not in out
+    telling = isinstance(stderr, Terminal)
+    assert ("checking group 1 of 1: pool" in stderr.getvalue()) is telling
+    assert bool(stderr.getvalue()) is telling
+
+
 def test_run_prints_the_outputs(capsys, saved):
     status, out, _ = run(capsys, "run", saved[1], "--json")
     (output,) = json.loads(out)["outputs"]

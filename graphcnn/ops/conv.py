@@ -22,8 +22,9 @@ from graphcnn.ops.checks import (
 )
 from graphcnn.ops.window import Window, layout
 
-# Elements of the unrolled input that the reference holds at a time (128 MB of float64).
-_CHUNK = 2**24
+# Elements of the unrolled input that the reference holds at a time: 16 MB of float64, which caches
+# may hold, and enough pixels for a product to be worth reading its weights.
+_CHUNK = 2**21
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from graphcnn import arguments
 from graphcnn.errors import DeviceUnavailable, InvalidAttribute, shown
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
+from graphcnn.report.progress import doing
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import moved
 from graphcnn.report.tables import Table, binary_size, scientific
@@ -193,6 +194,7 @@ def _time(
         runs = {name: executor.run for name, executor in executors.items()}
         # Loaded anew each time: a step may have put its result where the input was.
         loads = {name: partial(each.load, tensors) for name, each in executors.items()}
+        doing(f"timing {', '.join(models)}")
         with torch.inference_mode():
             once = interleave(runs, device, rounds=1, warmup=1, before=loads)
             per_round = sum(taken[0] for taken in once.values())

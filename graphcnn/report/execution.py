@@ -10,12 +10,13 @@ from graphcnn.errors import counted
 from graphcnn.ir import Array
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
+from graphcnn.report.progress import doing
 from graphcnn.report.result import Result
 from graphcnn.report.tables import Table, dimensions
 from graphcnn.report.verification import checked
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
-from graphcnn.runtime.timing import LEAST_ROUNDS, Timing, milliseconds, timed
+from graphcnn.runtime.timing import LEAST_ROUNDS, Timing, duration, timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Execution(Result):
         if self.timing is None or self.first_seconds is None:
             title += f"not timed: {self.problem}"
         else:
-            title += f"{self.timing} a call; the first, cold, {milliseconds(self.first_seconds)}"
+            title += f"{self.timing} a call; the first, cold, {duration(self.first_seconds)}"
         rows = tuple(
             (
                 output.name,
@@ -83,6 +84,7 @@ def run_once(model: CompiledModel, seed: int = 0) -> Execution:
     """
     check_model(model)
     inputs, device = example_inputs(model.graph, seed), model.target.on
+    doing("running")
     first, *later = (timed(lambda: model(**inputs), device) for _ in range(1 + LEAST_ROUNDS))
     results = model(**inputs)
     found = checked(model, References(inputs))

@@ -15,6 +15,7 @@ from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import CompileLog, Node, inline, node_cost
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
+from graphcnn.report.progress import doing
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, steps_of
 from graphcnn.report.tables import Table
@@ -183,6 +184,7 @@ def _rounds(
     models: Sequence[CompiledModel], arrays: Mapping[str, Any], seconds: float
 ) -> list[dict[str, list[float]]]:
     """Seconds of every node that runs, by node and round, of models that take turns."""
+    doing("timing every kernel")
     samples: list[dict[str, list[float]]] = [defaultdict(list) for _ in models]
     rounds, spent = 0, 0.0
     while rounds < WARMUP + LEAST_ROUNDS or (spent < seconds and rounds < WARMUP + MOST_ROUNDS):

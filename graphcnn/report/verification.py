@@ -22,6 +22,7 @@ from graphcnn.ir import Array, Graph, Node, inline, weights
 from graphcnn.report.deviation import Deviation, deviation
 from graphcnn.report.end_to_end import OutputError, References, source_for
 from graphcnn.report.equivalence import ValueCheck, equivalence
+from graphcnn.report.progress import doing
 from graphcnn.report.replay import first_bad_member, read
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import arithmetic, kernels, steps_of
@@ -174,7 +175,9 @@ def checked(
     with model.loaded(references.arrays, poison=True) as executor:
         given = references.given(executor.graph)
         rows, bad, overwritten = _check_groups(model, executor, given)
+        doing("checking what the passes did")
         values = equivalence(source_for(model, executor), inline(executor.graph), given)
+        doing("checking the outputs")
         outputs = references.errors(model, executor)
     changed = next((_changed(value) for value in values if value.problem), None)
     nodes = tuple(node for node in (changed, bad) if node)
@@ -237,7 +240,8 @@ def _check_groups(
     stored = {name: _checksum(array) for name, array in given.items()}
     rows: list[GroupCheck] = []
     bad: BadNode | None = None
-    for node in graph.nodes:
+    for number, node in enumerate(graph.nodes, 1):
+        doing(f"checking group {number} of {len(graph.nodes)}: {node.name}")
         operands = {
             name: weights(graph.param_by_name[name])
             if graph.is_param(name)

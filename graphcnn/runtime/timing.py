@@ -40,8 +40,9 @@ class Timing(Spread):
     """Seconds of repeated runs. Prints as "12.3 ms (12.1 .. 12.9)"."""
 
     def __str__(self) -> str:
-        low, high = three_digits(1e3 * self.low), three_digits(1e3 * self.high)
-        return f"{milliseconds(self.median)} ({low} .. {high})"
+        scale, _ = _unit(self.median)
+        low, high = three_digits(scale * self.low), three_digits(scale * self.high)
+        return f"{duration(self.median)} ({low} .. {high})"
 
 
 class Ratio(Spread):
@@ -58,15 +59,20 @@ class Ratio(Spread):
         )
 
 
-def milliseconds(seconds: float) -> str:
-    """A figure in milliseconds: "0.0123 ms", "12.3 ms", "1,234 ms"."""
-    return f"{three_digits(1e3 * seconds)} ms"
+def duration(seconds: float) -> str:
+    """A time in micro- or milliseconds: "12.3 us", "0.12 ms", "12.3 ms", "1,234 ms"."""
+    scale, unit = _unit(seconds)
+    return f"{three_digits(scale * seconds)} {unit}"
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    return (1e6, "us") if seconds < 1e-4 else (1e3, "ms")
 
 
 def three_digits(number: float) -> str:
-    """About three digits, and all before the point: "0.0123", "0.97", "12.3", "1,234"."""
+    """About three digits, and all before the point: "0.012", "0.97", "12.3", "1,234"."""
     decimals = next((d for limit, d in ((10, 2), (100, 1)) if number < limit), 0)
-    return f"{number:,.{4 if 0 < number < 0.1 else decimals}f}"
+    return f"{number:,.{3 if 0 < number < 0.1 else decimals}f}"
 
 
 def interleave(

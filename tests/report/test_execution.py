@@ -5,7 +5,7 @@ import numpy as np
 import graphcnn as gx
 from graphcnn.report import run_once
 from graphcnn.runtime.boundary import example_inputs
-from graphcnn.runtime.timing import LEAST_ROUNDS, milliseconds
+from graphcnn.runtime.timing import LEAST_ROUNDS, duration
 from tests.runtime.small_networks import small
 
 
@@ -15,7 +15,7 @@ def test_a_run_has_its_outputs_and_the_spread_of_its_calls():
     assert found.ok
     assert found.timing.samples == LEAST_ROUNDS
     assert f"{found.timing} a call" in " ".join(str(found).split())
-    assert f"the first, cold, {milliseconds(found.first_seconds)}" in " ".join(str(found).split())
+    assert f"the first, cold, {duration(found.first_seconds)}" in " ".join(str(found).split())
     wanted = model(**example_inputs(model.graph, 3))
     (output,) = found.outputs
     assert (output.low, output.high) == (wanted.min(), wanted.max())

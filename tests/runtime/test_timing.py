@@ -2,19 +2,22 @@
 
 import pytest
 
-from graphcnn.runtime.timing import Ratio, Timing, interleave, milliseconds
+from graphcnn.runtime.timing import Ratio, Timing, duration, interleave
 from graphcnn.targets.device import resolve_device
 
 
 @pytest.mark.parametrize(
     ("spelled", "wanted"),
     [
-        (milliseconds(1.2345e-5), "0.0123 ms"),
-        (milliseconds(1.2345e-2), "12.3 ms"),
-        (milliseconds(1.2345), "1,234 ms"),
+        (duration(1.2345e-5), "12.3 us"),
+        (duration(1.2345e-4), "0.12 ms"),
+        (duration(1.2345e-2), "12.3 ms"),
+        (duration(1.2345), "1,234 ms"),
+        (str(Timing.of([9.5e-5, 9.9e-5, 1.23e-4])), "99.0 us (97.0 .. 111)"),
         (str(Timing.of([0.0121, 0.0123, 0.0129])), "12.3 ms (12.2 .. 12.6)"),
         (str(Timing.of([1.0, 2.0])), "1,500 ms (1,250 .. 1,750)"),
         (str(Ratio.of([0.5, 1.0, 20.0])), "1.00 (0.75 .. 10.5)"),
+        (str(Ratio.of([0.0001, 0.02, 0.3])), "0.020 (0.010 .. 0.16)"),
     ],
 )
 def test_figures(spelled, wanted):
