@@ -3,7 +3,8 @@
 A chain is an anchor, then pointwise ops with params, scalars or other activations (residuals) as
 second operands, and pools. It follows one reader of each value; a value with other readers is
 exported. Where a value's paths meet again after pointwise ops only (a diamond such as x * tanh(x)),
-the chain takes the whole diamond. What is decided here is what the graph allows; what a kernel can
+the chain takes the whole diamond. In front of it may be an interpolation that its kernel reads
+through. What is decided here is what the graph allows; what a kernel can
 do is the target's to say, of every chain as it grows.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 from graphcnn.analysis import dag
@@ -19,6 +21,7 @@ from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, outline
 from graphcnn.ops import AdaptivePool, Arithmetic, Conv, GlobalAvgPool2d, Pooling
 from graphcnn.passes.base import Pass
 from graphcnn.passes.demands import Demands, Names, groups
+from graphcnn.passes.heads import with_heads
 
 Supports = Callable[[Graph], Refusal | None]
 
@@ -93,6 +96,7 @@ class Fuse(Pass):
         """The graph with chains outlined into fused nodes."""
         demands = Demands.of(self.must_fuse, self.must_not_fuse, graph, log)
         chains, tried = self._chains(graph, demands)
+        chains = with_heads(chains, graph, partial(self._refused, graph), demands, tried)
         fused = _contract(graph, chains) if chains else graph
         _explain_leftovers(fused, tried)
         demands.check(fused, tried)
@@ -104,6 +108,11 @@ class Fuse(Pass):
             if maker is not None and not isinstance(maker.op, Fused):
                 log.refuse(refusal)
         return fused
+
+    def _refused(self, graph: Graph, chain: tuple[Node, ...]) -> Refusal | None:
+        fused = _outlined(graph, chain).op
+        assert isinstance(fused, Fused)
+        return self.supports(fused.body)
 
     def _chains(self, graph: Graph, demands: Demands) -> tuple[list[tuple[Node, ...]], CompileLog]:
         """Disjoint chains that the target agrees to run as one kernel each, and the log of it."""

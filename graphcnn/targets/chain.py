@@ -22,7 +22,9 @@ from graphcnn.ops import (
     Anchor,
     Arithmetic,
     BatchNorm,
+    Conv,
     ConvTranspose,
+    Interpolate,
     Linear,
     MaxPool,
     Pooling,
@@ -32,6 +34,8 @@ from graphcnn.targets.lowering import Lowering, image_size
 from graphcnn.targets.pack import scale_and_shift
 
 RULE = "triton"
+# A convolution of repeated elements looks so many channels up at once.
+REPEATED_CHANNELS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,15 @@ class Chain:
         tail: A step for each of them. An operand in memory is a function from a `Lowering` to its
             view: where it lies is known for a whole graph only.
         exports: For each stored value, its index: 0 is the anchor's.
+        head: An interpolation that repeats the elements of its operand, which the anchor reads in
+            place of its value.
     """
 
     anchor: Node
     links: tuple[Node, ...] = ()
     tail: Tail = ()
     exports: tuple[int, ...] = (0,)
+    head: Node | None = None
 
 
 def placed(
@@ -67,7 +74,10 @@ def supports(body: Graph) -> Refusal | None:
 
 def chain_of(body: Graph) -> Chain | Refusal:
     """What a body is to a kernel, or why none computes it. Types decide, not places in memory."""
-    anchor, *links = body.nodes
+    heads = body.nodes[:1] if isinstance(body.nodes[0].op, Interpolate) else ()
+    if heads and (refusal := _head_refusal(body)):
+        return refusal
+    anchor, *links = body.nodes[len(heads) :]
     if not isinstance(anchor.op, Anchor):
         because = f"a group starts with a convolution or linear layer, not {anchor.op}"
         return Refusal(RULE, anchor.name, because)
@@ -90,7 +100,29 @@ def chain_of(body: Graph) -> Chain | Refusal:
     if refused := tail_refusal(tuple(tail), size):
         link = links[refused.step or 0]
         return Refusal(RULE, link.name, refused.because, link.inputs)
-    return Chain(anchor, tuple(links), tuple(tail), tuple(values[name] for name in body.outputs))
+    exports = tuple(values[name] for name in body.outputs)
+    return Chain(anchor, tuple(links), tuple(tail), exports, *heads)
+
+
+def _head_refusal(body: Graph) -> Refusal | None:
+    """Why no kernel of a convolution reads through the interpolation before it, or None."""
+    head, *nodes = body.nodes
+    assert isinstance(head.op, Interpolate)
+    x, anchor = body.type_of(head.inputs[0]), nodes[0] if nodes else head
+    if not isinstance(anchor.op, Conv) or anchor.inputs[0] != head.name:
+        because = "only a convolution's kernel repeats the elements of its input"
+    elif head.name in body.outputs or body.users(head.name) != (anchor,):
+        because = f"the kernel of '{anchor.name}' would not store it"
+    elif head.op.repeats(x) is None:
+        because = f"from {x} to {head.type} it does not repeat each element equally often"
+    elif rest := (channels := x.shape[1] // anchor.op.groups) % REPEATED_CHANNELS:
+        because = (
+            f"a filter of '{anchor.name}' reads {channels} channels, {rest} beyond a multiple of "
+            f"{REPEATED_CHANNELS}: each of its elements would be looked up alone"
+        )
+    else:
+        return None
+    return Refusal(RULE, head.name, because, (anchor.name,))
 
 
 def _check_shape(link: Node, values: Mapping[str, int], body: Graph) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from graphcnn.ir import Node
+from graphcnn.ir import Graph, Node
 from graphcnn.kernels import ConvProblem, Launch, LinearProblem, Refused, View, conv_pressure
-from graphcnn.ops import Conv, ConvTranspose, Linear
+from graphcnn.ops import Conv, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
 from graphcnn.targets.chain import Chain, placed
@@ -23,13 +23,14 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
         Refused: for what no kernel can do.
     """
     members = (chain.anchor, *chain.links)
+    heads = () if chain.head is None else (chain.head,)
     outputs = [lowering.view(members[index].name) for index in chain.exports]
     lower = chain.anchor.op.row(TABLE)
     if lower is None:
         raise Refused(f"there is no kernel of {chain.anchor.op.name}")
     launches = lower(lowering, chain, outputs)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
-    label = "+".join(member.op.name for member in members)
+    label = "+".join(member.op.name for member in (*heads, *members))
     for launch in launches:
         lowering.emit(node, label, launch, reads, tuple(outputs))
 
@@ -85,7 +86,8 @@ def _implicit_gemm(
     """A convolution to `size` outputs, which lie in a part of the chain's values."""
     op = chain.anchor.op
     assert isinstance(op, Conv | ConvTranspose)
-    image, _, *bias = chain.anchor.inputs
+    _, _, *bias = chain.anchor.inputs
+    image = (chain.head or chain.anchor).inputs[0]
     x, device = as_image(lowering.view(image)), lowering.device.traits
 
     def form(view: View) -> View:
@@ -118,7 +120,18 @@ def _implicit_gemm(
         tail=tail,
         exports=chain.exports,
         tile=choice.tile,
+        **_repeats(chain, lowering.graph),
     )
+
+
+def _repeats(chain: Chain, graph: Graph) -> dict[str, tuple[int, int]]:
+    """How often a head repeats each pixel, as a kernel's argument."""
+    if chain.head is None:
+        return {}
+    assert isinstance(chain.head.op, Interpolate)
+    counts = chain.head.op.repeats(graph.type_of(chain.head.inputs[0]))
+    assert counts is not None
+    return {"repeats": image_size((1, 1, *counts))}
 
 
 # How an anchor, or a family of them, becomes launches with its tail.

@@ -73,7 +73,9 @@ def compiled(launch, capability):
     return binary
 
 
-def convolution(tile, dtype, tail, exports, *, channels, kernel, layout, stored=None):
+def convolution(
+    tile, dtype, tail, exports, *, channels, kernel, layout, stored=None, repeats=(1, 1)
+):
     """3x3 or 7x7, padded, 256 output channels, batch 32, odd enough to need partial windows."""
     size, out_channels = 57, 256
     shapes = [(32, out_channels, size, size)]
@@ -81,7 +83,7 @@ def convolution(tile, dtype, tail, exports, *, channels, kernel, layout, stored=
         n, c, h, w = shapes[-1]
         shapes.append((n, c, *step.size(h, w)) if isinstance(step, Pool) else shapes[-1])
     taps = kernel * kernel
-    x = view((32, channels, size, size), dtype, layout)
+    x = view((32, channels, size // repeats[0], size // repeats[1]), dtype, layout)
     outputs = [view(shapes[e], dtype, stored or layout) for e in exports]
     launch = conv2d(
         x,
@@ -97,6 +99,7 @@ def convolution(tile, dtype, tail, exports, *, channels, kernel, layout, stored=
         tail=tail,
         exports=exports,
         tile=tile,
+        repeats=repeats,
     )
     return launch, conv_pressure(x, outputs, tail, (kernel, kernel))
 
@@ -155,6 +158,27 @@ def test_conv2d(capability, dtype, tile):
             stored=stored,
         )
         assert pressure == bears
+        compiled(launch, capability)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "tile"), CONV_CASES, ids=lambda v: str(v).removeprefix("ConvTile")
+)
+def test_conv2d_of_repeated_pixels(capability, dtype, tile):
+    for tail, exports, layout, stored, channels, kernel in hardest(
+        cuda_traits(capability).conv_tiles(dtype)[tile], dtype
+    ):
+        launch, _ = convolution(
+            tile,
+            dtype,
+            tail,
+            exports,
+            channels=max(channels, 32),
+            kernel=kernel,
+            layout=layout,
+            stored=stored,
+            repeats=(3, 2),
+        )
         compiled(launch, capability)
 
 
