@@ -4,8 +4,8 @@ A chain is an anchor, then pointwise ops with params, scalars or other activatio
 second operands, and pools. It follows one reader of each value; a value with other readers is
 exported. Where a value's paths meet again after pointwise ops only (a diamond such as x * tanh(x)),
 the chain takes the whole diamond. In front of it may be an interpolation that its kernel reads
-through. What is decided here is what the graph allows; what a kernel can
-do is the target's to say, of every chain as it grows.
+through. What is decided here is what the graph allows; what a kernel can do is the target's to say,
+of every chain as it grows.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ class Fuse(Pass):
         return fused
 
     def _refused(self, graph: Graph, chain: tuple[Node, ...]) -> Refusal | None:
+        """Why the target does not run a chain, or None."""
         fused = _outlined(graph, chain).op
         assert isinstance(fused, Fused)
         return self.supports(fused.body)

@@ -165,21 +165,11 @@ def test_conv2d(capability, dtype, tile):
     ("capability", "dtype", "tile"), CONV_CASES, ids=lambda v: str(v).removeprefix("ConvTile")
 )
 def test_conv2d_of_repeated_pixels(capability, dtype, tile):
-    for tail, exports, layout, stored, channels, kernel in hardest(
-        cuda_traits(capability).conv_tiles(dtype)[tile], dtype
-    ):
-        launch, _ = convolution(
-            tile,
-            dtype,
-            tail,
-            exports,
-            channels=max(channels, 32),
-            kernel=kernel,
-            layout=layout,
-            stored=stored,
-            repeats=(3, 2),
-        )
-        compiled(launch, capability)
+    bears = cuda_traits(capability).conv_tiles(dtype)[tile]
+    tail, exports, layout, _, channels, kernel = hardest(bears, dtype)[0]
+    options = {"channels": channels, "kernel": kernel, "layout": layout}
+    launch, _ = convolution(tile, dtype, tail, exports, repeats=(3, 2), **options)
+    compiled(launch, capability)
 
 
 DIAMOND_CASES = [
