@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import ClassVar
 
 from graphcnn.analysis import dag
@@ -96,7 +95,6 @@ class Fuse(Pass):
         """The graph with chains outlined into fused nodes."""
         demands = Demands.of(self.must_fuse, self.must_not_fuse, graph, log)
         chains, tried = self._chains(graph, demands)
-        chains = with_heads(chains, graph, partial(self._refused, graph), demands, tried)
         fused = _contract(graph, chains) if chains else graph
         _explain_leftovers(fused, tried)
         demands.check(fused, tried)
@@ -108,12 +106,6 @@ class Fuse(Pass):
             if maker is not None and not isinstance(maker.op, Fused):
                 log.refuse(refusal)
         return fused
-
-    def _refused(self, graph: Graph, chain: tuple[Node, ...]) -> Refusal | None:
-        """Why the target does not run a chain, or None."""
-        fused = _outlined(graph, chain).op
-        assert isinstance(fused, Fused)
-        return self.supports(fused.body)
 
     def _chains(self, graph: Graph, demands: Demands) -> tuple[list[tuple[Node, ...]], CompileLog]:
         """Disjoint chains that the target agrees to run as one kernel each, and the log of it."""
@@ -134,7 +126,7 @@ class Fuse(Pass):
             # An anchor that was kept from its residual leaves it to another one.
             taken = {(node.name, chain[0].name) for chain in grower.groups for node in chain}
             if owners.items() <= taken:
-                return grower.groups, log
+                return with_heads(grower.groups, graph, self.supports, _outlined, demands, log), log
             missed.update(owners.items() - taken)
 
 

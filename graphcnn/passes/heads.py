@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphcnn.ir import CompileLog, Graph, Node, OpKind, Refusal
+from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal
 from graphcnn.ops import Interpolate
 from graphcnn.passes.demands import Demands
 
@@ -14,12 +14,14 @@ Chain = tuple[Node, ...]
 def with_heads(
     chains: list[Chain],
     graph: Graph,
-    refused: Callable[[Chain], Refusal | None],
+    supports: Callable[[Graph], Refusal | None],
+    outlined: Callable[[Graph, Chain], Node],
     demands: Demands,
     log: CompileLog,
 ) -> list[Chain]:
     """The chains, and anchors that had none, with an interpolation in front where their kernels do
-    without its value; `refused` is the target's answer."""
+    without its value; `supports` is the target's answer to a body, `outlined` makes the node that
+    has it."""
     found = {node.name: chain for chain in chains for node in chain}
     for head in graph.nodes:
         if not isinstance(head.op, Interpolate):
@@ -33,10 +35,12 @@ def with_heads(
             continue
         chain = found.get(reader.name, (reader,))
         names = {node.name for node in chain}
+        fused = outlined(graph, (head, *chain)).op
+        assert isinstance(fused, Fused)
         if rivals := demands.separated(head.name, names):
             because = f"must_not_fuse keeps it from {', '.join(rivals)}"
             log.refuse(Refusal("fuse", head.name, because, tuple(rivals)))
-        elif refusal := refused((head, *chain)):
+        elif refusal := supports(fused.body):
             log.refuse(refusal)
         else:
             log.did("fuse", head.name, f"is read through by the kernel of '{reader.name}'")
