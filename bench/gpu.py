@@ -33,6 +33,7 @@ NETWORKS = {
     "vgg16": gx.models.vgg16,
     "resnet18": gx.models.resnet18,
     "resnet50": gx.models.resnet50,
+    "mobilenet_v2": gx.models.mobilenet_v2,
 }
 # Largest difference to torch's output that passes, over its range.
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
@@ -210,7 +211,7 @@ def vars_of(spread: Timing) -> dict[str, float]:
 def line(row: dict[str, Any]) -> str:
     """A row of the printed table."""
     figures = (str(row.get(name, "-")) for name in ("replay", "to_torch", "to_unfused", "call"))
-    head = f"{row['network']:<9} {row['dtype']:<8} {row['batch']:>3} {row['model']:<13}"
+    head = f"{row['network']:<12} {row['dtype']:<8} {row['batch']:>3} {row['model']:<13}"
     return head + " {:<26} {:<22} {:<22} {:<26}".format(*figures) + f" {row['error']:.1e}"
 
 

@@ -213,6 +213,10 @@ class InputKindError(GraphCNNError):
     """A call passes something that is neither a NumPy array nor a torch tensor, or mixes them."""
 
 
+class IndexOutOfRange(GraphCNNError):
+    """A call passes a whole number that names no element."""
+
+
 class FileProblem(GraphCNNError):
     """A file cannot be read or written."""
 

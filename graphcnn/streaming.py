@@ -235,7 +235,7 @@ class _Causality:
             case ops.Conv1d() if moving == [node.inputs[0]]:
                 self._sequences.add(node.name)
                 return self._conv(node, node.op)
-            case ops.BatchNorm() | ops.LocalResponseNorm() if len(moving) == 1:
+            case ops.BatchNorm() | ops.LocalResponseNorm() | ops.Prelu() if len(moving) == 1:
                 pass
             case ops.Slice(dim=2) if self._is_last(node, node.op):
                 self._last.add(node.name)
@@ -243,8 +243,9 @@ class _Causality:
             case ops.Slice(dim=1) | ops.Concat(dim=1) | ops.Softmax(dim=1) | ops.LogSoftmax(dim=1):
                 pass
             case op if op.kind in (OpKind.ELEMENTWISE, OpKind.BROADCAST):
-                if any(type.shape[-1:] not in ((), (1,)) for type in fixed):
-                    raise _refused(node, f"it reads {fixed[0]}, a number for each step")
+                for type in fixed:
+                    if type.shape[-1:] not in ((), (1,)):
+                        raise _refused(node, f"it reads {type}, perhaps a number for each step")
             case ops.Dropout():
                 pass
             case _:

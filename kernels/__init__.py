@@ -5,12 +5,14 @@ reason where no kernel can serve them, and returns a `Launch`.
 
     launch     View and Launch, the data types; what 32-bit offsets and grids can hold
     stages     the pointwise functions of a tail
-    epilogue   the tail of a convolution: Stage, Pool, what it may hold, how it becomes an argument
+    epilogue   the tail of a convolution: Stage, what it may hold, how it becomes an argument
+    window     the pool of a tail: Pool, and how its windows lie in tiles
     finish     device code of the tail
     tile       the tiles of each device
     choices    every kernel that can serve a layer, and the rule that picks one
+    rows       views as rows, for kernels that reduce whole dimensions
     adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
-    softmax     one file for each family of kernels
+    reduction, separable, softmax, standardize    one file for each family of kernels
 """
 
 from . import stages as stages
@@ -19,18 +21,25 @@ from .choices import Choice as Choice
 from .choices import ConvProblem as ConvProblem
 from .choices import LinearProblem as LinearProblem
 from .choices import Policy as Policy
+from .choices import Pooled as Pooled
 from .choices import Problem as Problem
+from .choices import SeparableProblem as SeparableProblem
+from .choices import across_refusal as across_refusal
 from .choices import by_rule as by_rule
 from .choices import choices as choices
 from .choices import conv_pressure as conv_pressure
+from .choices import saving_refusal as saving_refusal
 from .conv2d import conv2d as conv2d
 from .depthwise import depthwise_conv2d as depthwise_conv2d
-from .epilogue import Pool as Pool
+from .epilogue import TURN as TURN
+from .epilogue import Half as Half
+from .epilogue import Head as Head
 from .epilogue import Stage as Stage
 from .epilogue import Tail as Tail
+from .epilogue import across as across
 from .epilogue import commute_pool as commute_pool
+from .epilogue import is_pointwise as is_pointwise
 from .epilogue import map_operands as map_operands
-from .epilogue import pool_refusal as pool_refusal
 from .epilogue import tail_refusal as tail_refusal
 from .interpolate import Places as Places
 from .interpolate import interpolate as interpolate
@@ -39,6 +48,7 @@ from .launch import Refused as Refused
 from .launch import View as View
 from .linear import linear as linear
 from .lrn import local_response_norm as local_response_norm
+from .lrn import normalize_channels as normalize_channels
 from .movement import copy as copy
 from .movement import pad as pad
 from .movement import roll as roll
@@ -48,14 +58,19 @@ from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
 from .random import random_normal as random_normal
 from .random import random_uniform as random_uniform
+from .reduction import reduction as reduction
+from .separable import separable_conv2d as separable_conv2d
 from .softmax import softmax as softmax
+from .standardize import standardize as standardize
 from .tile import CPU as CPU
 from .tile import CUDA as CUDA
 from .tile import CUDA_SMALL as CUDA_SMALL
 from .tile import DEPTHWISE as DEPTHWISE
 from .tile import HOPPER as HOPPER
+from .tile import SEPARABLE as SEPARABLE
 from .tile import ConvTile as ConvTile
 from .tile import DeviceTraits as DeviceTraits
 from .tile import LinearTile as LinearTile
 from .tile import Pressure as Pressure
 from .tile import cuda_traits as cuda_traits
+from .window import Pool as Pool

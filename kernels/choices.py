@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 from .conv2d import MASK_TAPS, conv2d
 from .depthwise import depthwise_conv2d
-from .epilogue import Pool, Tail, operands
+from .epilogue import Tail, across, operands
 from .launch import Launch, View, ceil_div
 from .linear import linear
-from .tile import DEPTHWISE, ConvTile, DeviceTraits, Pressure
+from .separable import separable_conv2d
+from .tile import DEPTHWISE, SEPARABLE, ConvTile, DeviceTraits, Pressure
+from .window import Pool
 
 
 class Choice(NamedTuple):
@@ -16,6 +18,14 @@ class Choice(NamedTuple):
 
     launch: Callable[..., Launch]
     tile: Any
+
+
+class Pooled(NamedTuple):
+    """The pool of a tail, how many images it pools, and their height and width before."""
+
+    pool: Pool
+    images: int
+    size: tuple[int, int]
 
 
 class ConvProblem(NamedTuple):
@@ -28,6 +38,8 @@ class ConvProblem(NamedTuple):
         groups: How many there are.
         pixels: Output pixels of all images before pooling.
         pressure: On registers.
+        pooled: The pool of its tail, if there is one.
+        across: Whether its tail wants all channels in one tile.
     """
 
     dtype: str
@@ -36,11 +48,25 @@ class ConvProblem(NamedTuple):
     groups: int
     pixels: int
     pressure: Pressure
+    pooled: Pooled | None = None
+    across: bool = False
 
     @property
     def depthwise(self) -> bool:
         """Whether every group reads one channel."""
         return self.channels == 1 and self.groups > 1
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the windows of its pool overlap."""
+        return self.pooled is not None and any(self.pooled.pool.halo)
+
+    def computed(self, tile: ConvTile) -> int:
+        """Pixels that tiles of a kernel compute, some twice, and some beyond the images."""
+        if self.pooled is None:
+            return ceil_div(self.pixels, tile.pixels) * tile.pixels
+        pool, images, size = self.pooled
+        return pool.tiling(images, *pool.size(*size), tile.pixels).tiles * tile.pixels
 
 
 class LinearProblem(NamedTuple):
@@ -50,7 +76,21 @@ class LinearProblem(NamedTuple):
     rows: int
 
 
-Problem = ConvProblem | LinearProblem
+class SeparableProblem(NamedTuple):
+    """A depthwise convolution and the 1x1 one that reads it likewise.
+
+    Attributes:
+        filters: Output channels.
+        pixels: Output pixels of all images before pooling.
+        window: Pixels of a window of its pool, if there is one.
+    """
+
+    filters: int
+    pixels: int
+    window: int = 1
+
+
+Problem = ConvProblem | LinearProblem | SeparableProblem
 # Picks one of the choices for a problem on a device.
 Policy = Callable[[Problem, Sequence[Choice], DeviceTraits], Choice]
 
@@ -69,6 +109,7 @@ def conv_pressure(
     light = (
         len(outputs) == 1
         and (outputs[0].shape[1] == 1 or outputs[0].strides[1] == 1)
+        and not across(tail)
         and (pooled or not full_size)
         and kernel[0] * kernel[1] <= MASK_TAPS.value
         and all(read in (-1, at) for at, read in values)
@@ -81,11 +122,21 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
     if isinstance(problem, LinearProblem):
         rows = device.linear_tiles(problem.dtype)
         return tuple(Choice(linear, t) for t in rows if (t.rows == 1) == (problem.rows == 1))
-    direct = (Choice(depthwise_conv2d, tile) for tile in DEPTHWISE if problem.depthwise)
+    if isinstance(problem, SeparableProblem):
+        holding = (tile for tile in SEPARABLE if tile.pixels >= problem.window)
+        return tuple(Choice(separable_conv2d, tile) for tile in holding)
+    window = problem.pooled.pool.pixels if problem.pooled else 1
+    direct = (
+        Choice(depthwise_conv2d, tile)
+        for tile in DEPTHWISE
+        if problem.depthwise and tile.pixels >= window
+    )
 
     def bears(tile: ConvTile, most: Pressure) -> bool:
         # A reduction that runs on from tap to tap has scattered addresses.
         divides = problem.channels % tile.reduction == 0
+        if tile.pixels < window or (problem.across and tile.channels < problem.filters):
+            return False
         return most >= (problem.pressure if divides else Pressure.HIGH)
 
     tiles = device.conv_tiles(problem.dtype).items()
@@ -96,17 +147,29 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     """The default policy.
 
     A linear layer takes the tile with the most rows that it fills, or the one with the fewest. A
+    separable convolution has its depthwise one made as seldom as can be, by tiles no wider than
+    they have to be, with the most pixels of which there still are enough to fill the device. A
     depthwise convolution the direct kernel, the widest below twice its output channels. Any other
     takes the largest reduction block that divides the input channels (the smallest of at least 32,
     if there is one, where none does). Among its tiles that one is picked which is done first on the
     multiprocessor with the most programs, where the times of a step are known. Elsewhere the rules
-    are, in order: less than twice the channels there are; the largest tile whose grid still fills
-    the device, else the tile with the most programs.
+    are, in order: less than twice the channels there are; the fewest pixels computed, where windows
+    overlap; the largest tile whose grid still fills the device, else the tile with the most
+    programs.
     """
     if isinstance(problem, LinearProblem):
         least = min(choice.tile.rows for choice in found)
         filled = (c for c in found if c.tile.rows <= max(problem.rows, least))
         return max(filled, key=lambda choice: choice.tile.rows)
+    if isinstance(problem, SeparableProblem):
+
+        def merit_separable(choice: Choice) -> tuple[int, int, bool, int]:
+            channels, pixels = choice.tile.channels, choice.tile.pixels
+            across, along = ceil_div(problem.filters, channels), ceil_div(problem.pixels, pixels)
+            fills = across * along >= device.programs
+            return -across, -channels, fills, pixels if fills else -pixels
+
+        return max(found, key=merit_separable)
     if problem.depthwise:
         direct = [choice for choice in found if choice.launch is depthwise_conv2d]
         width = 2 * problem.filters * problem.groups
@@ -119,7 +182,7 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     narrowest = min(choice.tile.channels for choice in fitting)
 
     def programs_of(tile: ConvTile) -> int:
-        tiles = ceil_div(problem.filters, tile.channels) * ceil_div(problem.pixels, tile.pixels)
+        tiles = ceil_div(problem.filters, tile.channels) * problem.computed(tile) // tile.pixels
         return tiles * problem.groups
 
     def time(choice: Choice) -> float:
@@ -127,11 +190,61 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
         busiest = ceil_div(programs_of(tile), device.programs)
         return 1 + busiest * times[tile.channels, tile.pixels]
 
-    def merit(choice: Choice) -> tuple[bool, bool, int, int]:
+    def merit(choice: Choice) -> tuple[bool, int, bool, int, int]:
         channels, pixels = choice.tile.channels, choice.tile.pixels
         programs = programs_of(choice.tile)
         fills = programs >= device.programs
         narrow = channels < 2 * problem.filters or channels == narrowest
-        return narrow, fills, channels * pixels if fills else programs, channels
+        computed = problem.computed(choice.tile) if problem.overlaps else 0
+        return narrow, -computed, fills, channels * pixels if fills else programs, channels
 
     return min(fitting, key=time) if times else max(fitting, key=merit)
+
+
+def saving_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTraits) -> str | None:
+    """Why a pool in the kernel of a convolution would cost more than it saves, or None.
+
+    It costs products for the pixels that its tiles hold twice or beyond the windows, and saves
+    writing the convolution's output and reading it back. The tiles are those of `by_rule`.
+
+    Args:
+        problem: The convolution with its pool.
+        taps: Of its filter.
+        trips: How often the output moves less: 2, or 1 where it is stored all the same.
+        device: Prices a byte.
+    """
+    plain = problem._replace(pooled=None)
+    fused, unfused = (by_rule(p, choices(p, device), device).tile for p in (problem, plain))
+    balance, exchange = device.prices(problem.dtype)
+    computed, filters = problem.computed(fused), problem.filters * problem.groups
+    more = computed - plain.computed(unfused)
+    reduction = ceil_div(problem.channels * taps, fused.reduction) * fused.reduction
+    products = more * filters * reduction
+    exchanged = computed * filters if problem.overlaps else 0
+    saved = trips * problem.pixels * filters * int(problem.dtype.lstrip("bf")) // 8
+    cost, worth = products + exchange * exchanged, balance * saved
+    if cost <= worth:
+        return None
+    start, more_work = "", ""
+    if problem.overlaps:
+        start = "its windows overlap: "
+        more_work = f", and bring {exchanged:,} values together"
+    return (
+        f"{start}tiles of {fused.pixels} pixels would compute {more:,} pixels more, {products:,} "
+        f"products{more_work}: the time of {cost:,.0f} products, where the {saved:,} bytes that it "
+        f"would not move take that of {worth:,.0f}"
+    )
+
+
+def across_refusal(values: int, dtype: str, device: DeviceTraits) -> str | None:
+    """Why bringing channels together in a convolution's kernel would cost more than it saves, or
+    None: it saves writing so many values and reading them back."""
+    balance, exchange = device.prices(dtype)
+    saved = 2 * values * int(dtype.lstrip("bf")) // 8
+    cost, worth = exchange * values, balance * saved
+    if cost <= worth:
+        return None
+    return (
+        f"bringing the channels of {values:,} values together would take the time of {cost:,.0f} "
+        f"products, where the {saved:,} bytes that it would not move take that of {worth:,.0f}"
+    )

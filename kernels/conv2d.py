@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from .epilogue import Epilogue, Tail, epilogue
-from .finish import finish, load_bias, tile_pixels
+from .finish import finish, finish_gated, load_bias, tile_pixels
 from .launch import (
     BATCH,
     Launch,
@@ -35,10 +35,7 @@ class Sizes(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """A filter as constexprs: channels and filters of one group, R x S taps, and their steps.
-
-    It slides over an input whose pixels stand UP_H x UP_W times side by side.
-    """
+    """A filter as constexprs: channels and filters of one group, R x S taps, and their steps."""
 
     C: Any
     K: Any
@@ -50,8 +47,20 @@ class Geometry(NamedTuple):
     PAD_LEFT: Any
     DILATION_H: Any
     DILATION_W: Any
-    UP_H: Any = 1
-    UP_W: Any = 1
+
+
+@triton.jit
+def taps_inside(ih, iw, live, H, W, geometry):
+    """For pixels whose first taps are at (ih, iw), a bit for each tap: whether it is in H x W."""
+    inside = tl.zeros(live.shape, dtype=tl.int32)
+    for i in tl.static_range(geometry.R):
+        row = ih + i * geometry.DILATION_H
+        row_inside = live & (row >= 0) & (row < H)
+        for j in tl.static_range(geometry.S):
+            column = iw + j * geometry.DILATION_W
+            column_inside = (column >= 0) & (column < W)
+            inside |= (row_inside & column_inside).to(tl.int32) << (i * geometry.S + j)
+    return inside
 
 
 @triton.jit(do_not_specialize=BATCH)
@@ -67,6 +76,9 @@ def conv2d_kernel(
     BLOCK_CH: tl.constexpr,
     BLOCK_PIX: tl.constexpr,
     BLOCK_RED: tl.constexpr,
+    HALF: tl.constexpr = 0,
+    UP_H: tl.constexpr = 1,
+    UP_W: tl.constexpr = 1,
 ):
     """Compute BLOCK_CH output channels of one group at BLOCK_PIX output pixels.
 
@@ -76,16 +88,18 @@ def conv2d_kernel(
     BLOCK_RED channels of one tap, taps innermost: neighbouring taps read mostly the same input,
     which then still is in L1. Otherwise the reduction index (r * S + s) * C + c is cut into blocks.
     Which taps of a pixel lie inside the image is one bit mask, computed once, up to 32 taps.
-    Programs with the same pixels follow one another, so their input is in L2.
+    Programs with the same pixels follow one another, so their input is in L2. The channels are
+    those of two convolutions in turns where HALF, the channels of each, is not 0. The map that is
+    convolved has every pixel of x UP_H x UP_W times side by side.
     """
     C: tl.constexpr = geometry.C
     K: tl.constexpr = geometry.K
     S: tl.constexpr = geometry.S
     TAPS: tl.constexpr = geometry.R * S
     CHANNEL_TILES: tl.constexpr = (K + BLOCK_CH - 1) // BLOCK_CH
-    REPEATS: tl.constexpr = geometry.UP_H * geometry.UP_W > 1
-    H = sizes.H * geometry.UP_H
-    W = sizes.W * geometry.UP_W
+    REPEATS: tl.constexpr = UP_H * UP_W > 1
+    H = sizes.H * UP_H
+    W = sizes.W * UP_W
     pid = tl.program_id(0)
     group = tl.program_id(1)
     tile = pid // CHANNEL_TILES
@@ -101,14 +115,7 @@ def conv2d_kernel(
         x_pixel += group * C * x.strides[1]
     w_channel = (group * K + channel) * w.strides[0]
     if TAPS <= MASK_TAPS:
-        inside = tl.zeros((BLOCK_PIX,), dtype=tl.int32)
-        for i in tl.static_range(geometry.R):
-            row = ih + i * geometry.DILATION_H
-            row_inside = live & (row >= 0) & (row < H)
-            for j in tl.static_range(S):
-                column = iw + j * geometry.DILATION_W
-                column_inside = (column >= 0) & (column < W)
-                inside |= (row_inside & column_inside).to(tl.int32) << (i * S + j)
+        inside = taps_inside(ih, iw, live, H, W, geometry)
     acc = tl.zeros((BLOCK_CH, BLOCK_PIX), dtype=tl.float32)
     block = tl.arange(0, BLOCK_RED)
     if C % BLOCK_RED == 0:
@@ -124,8 +131,8 @@ def conv2d_kernel(
             else:
                 valid = live & (ih + r >= 0) & (ih + r < H) & (iw + s >= 0) & (iw + s < W)
             if REPEATS:
-                x_row = (ih + r) // geometry.UP_H * x.strides[2]
-                x_column = (iw + s) // geometry.UP_W * x.strides[3]
+                x_row = (ih + r) // UP_H * x.strides[2]
+                x_column = (iw + s) // UP_W * x.strides[3]
                 x_tap = (x_pixel + x_row + x_column)[:, None]
                 x_step = x.ptr + (x_tap + ((c + block) * x.strides[1])[None, :])
             else:
@@ -156,8 +163,8 @@ def conv2d_kernel(
                 column = iw[:, None] + s[None, :]
                 valid = live[:, None] & (row >= 0) & (row < H) & (column >= 0) & (column < W)
             if REPEATS:
-                x_row = (ih[:, None] + r[None, :]) // geometry.UP_H * x.strides[2]
-                x_column = (iw[:, None] + s[None, :]) // geometry.UP_W * x.strides[3]
+                x_row = (ih[:, None] + r[None, :]) // UP_H * x.strides[2]
+                x_column = (iw[:, None] + s[None, :]) // UP_W * x.strides[3]
                 x_step = x_row + x_column + ((k % C) * x.strides[1])[None, :]
             else:
                 x_step = (r * x.strides[2] + s * x.strides[3] + (k % C) * x.strides[1])[None, :]
@@ -174,7 +181,11 @@ def conv2d_kernel(
             acc = tl.dot(filters, tl.trans(pixels), acc, input_precision=PRECISION)
     channel += group * K
     bias_tile = load_bias(bias, channel, channel_live)
-    finish(tl.trans(acc), bias_tile, tile, N, sizes.OH, sizes.OW, channel, channel_live, tail)
+    value = tl.trans(acc)
+    if HALF > 0:
+        finish_gated(value, bias_tile, tile, N, sizes.OH, sizes.OW, channel, tail, HALF)
+    else:
+        finish(value, bias_tile, tile, N, sizes.OH, sizes.OW, channel, channel_live, tail)
 
 
 def conv_arguments(
@@ -241,10 +252,9 @@ def conv2d(
     reduction = kernel[0] * kernel[1] * channels // groups
     if w.shape != (out_channels, reduction):
         raise ValueError(f"packed weight {w.shape}, wanted {(out_channels, reduction)}")
-    end = epilogue((images, out_channels, *out_size), tail, exports, outputs)
+    end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
     geometry = Geometry(channels // groups, group_channels, *kernel, *stride, *padding, *dilation)
-    geometry = geometry._replace(UP_H=repeats[0], UP_W=repeats[1])
     args = conv_arguments(x, w, bias, end, geometry, out_size)
     past = [
         max(0, (out - 1) * step + (taps - 1) * spread - before - (size * up - 1))
@@ -255,8 +265,7 @@ def conv2d(
     for rows, columns in (padding, past):
         require(reach_refusal(x, rows * x.strides[2] + columns * x.strides[3]))
     require(reach_refusal(w, -group_channels % tile.channels * w.strides[0]))
-    tiles = ceil_div(end.windows, tile.pixels // (end.window[0] * end.window[1]))
-    grid = (tiles * ceil_div(group_channels, tile.channels), groups, 1)
+    grid = (end.tiles * ceil_div(group_channels, tile.channels), groups, 1)
     require(grid_refusal(grid))
     meta = {
         "PRECISION": "tf32x3" if x.dtype == "f32" else "ieee",
@@ -266,4 +275,8 @@ def conv2d(
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
     }
+    if end.half:
+        meta["HALF"] = end.half
+    if repeats != (1, 1):
+        meta["UP_H"], meta["UP_W"] = repeats
     return Launch(conv2d_kernel, grid, args, meta)

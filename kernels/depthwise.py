@@ -76,11 +76,10 @@ def depthwise_conv2d(
         raise ValueError(f"{groups} groups over {channels} and {out_channels} channels")
     if w.shape[1] != kernel[0] * kernel[1]:
         raise ValueError(f"packed weight {w.shape} does not hold {kernel} taps")
-    end = epilogue((images, out_channels, *out_size), tail, exports, outputs)
+    end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     geometry = Geometry(channels, out_channels, *kernel, *stride, *padding, *dilation)
     args = conv_arguments(x, w, bias, end, geometry, out_size)
-    tiles = ceil_div(end.windows, tile.pixels // (end.window[0] * end.window[1]))
-    grid = (tiles * ceil_div(out_channels, tile.channels), 1, 1)
+    grid = (end.tiles * ceil_div(out_channels, tile.channels), 1, 1)
     require(grid_refusal(grid))
     meta = {
         "BLOCK_CH": tile.channels,

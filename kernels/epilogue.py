@@ -8,12 +8,12 @@ read on as it was stored: rounded to its output's type, and infinite where it ov
 """
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from .launch import Refused, Strided, Strides, View, ceil_div, constants, offset_refusal, require
+from .window import Pool, Window, window_of
 
 
 @dataclass(frozen=True)
@@ -26,33 +26,63 @@ class Stage:
             or operands in memory, views that broadcast to the value at this point.
         params: Numbers, known when the kernel is compiled.
         non_decreasing: Whether the result never falls where the first read value rises.
+        across: Whether it brings channels of a pixel together, and so wants all in one tile.
     """
 
     fn: Any
     reads: tuple[int | Any, ...] = (-1,)
     params: tuple[float, ...] = ()
     non_decreasing: bool = False
+    across: bool = False
 
 
 @dataclass(frozen=True)
-class Pool:
-    """A pool whose windows tile the image: stride equals kernel, no padding, floor mode."""
+class Half:
+    """One half of the product's channels; the tail of a gated convolution begins with both.
 
-    kind: Literal["max", "avg"]
-    kernel: tuple[int, ...]
-    reads: tuple[int | Any, ...] = (-1,)
+    Two convolutions of one input are one whose filters alternate: `TURN` of the first, then as many
+    of the second, so that a tile holds both halves of a channel.
+    """
 
-    def size(self, height: int, width: int) -> tuple[int, int]:
-        """Pooled height and width."""
-        return height // self.kernel[0], width // self.kernel[1]
+    which: Literal[0, 1]
+    reads: tuple[int | Any, ...] = (0,)
 
 
-Tail = tuple[Stage | Pool, ...]
+# So apart, two rows of an accumulator lie in one thread of a tensor core.
+TURN = 8
+Tail = tuple[Stage | Pool | Half, ...]
+# Channels that a tile of a convolution can have on every device.
+TILE_CHANNELS = 128
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a kernel makes of its input before its product: a depthwise convolution and steps.
+
+    Attributes:
+        w: Its filter, packed to [C, taps]; here and below, what stands for a view in memory.
+        bias: Its bias [C], or None.
+        steps: Stages of its values, none of which leaves the kernel.
+    """
+
+    w: Any
+    bias: Any | None = None
+    steps: Tail = ()
 
 
 def operands(tail: Tail) -> list[Any]:
     """What the steps read from memory, in order."""
     return [read for step in tail for read in step.reads if not isinstance(read, int)]
+
+
+def across(tail: Tail) -> bool:
+    """Whether some step brings channels together."""
+    return any(isinstance(step, Stage) and step.across for step in tail)
+
+
+def is_pointwise(step: Stage | Pool | Half) -> bool:
+    """Whether a step makes each element of elements at its own place, or of their other half."""
+    return isinstance(step, Half) or (isinstance(step, Stage) and not step.across)
 
 
 def map_operands(tail: Tail, change: Callable[[Any], Any]) -> Tail:
@@ -63,45 +93,13 @@ def map_operands(tail: Tail, change: Callable[[Any], Any]) -> Tail:
     )
 
 
-def pool_refusal(
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...] = (0, 0),
-    dilation: tuple[int, ...] = (1, 1),
-    *,
-    ceil_mode: bool = False,
-    size: tuple[int, ...] | None = None,
-) -> str | None:
-    """Why a pool cannot be the tail of a convolution whose output has `size`, or None.
-
-    The rule: windows must tile the output (stride equals kernel, no padding, no dilation), be
-    powers of two, of 2 to 16 elements, and lie inside the output (floor mode, or sizes that
-    divide).
-    """
-    if stride != kernel:
-        how = "overlap" if any(s < k for s, k in zip(stride, kernel, strict=True)) else "leave gaps"
-        return f"its windows {how}: kernel {_by(kernel)}, stride {_by(stride)}"
-    if any(padding):
-        return f"its windows reach into the padding {padding}"
-    if any(d != 1 for d in dilation):
-        return f"its windows are dilated by {dilation}"
-    if any(k < 1 or k & (k - 1) for k in kernel):
-        return f"its window {_by(kernel)} is not made of powers of two"
-    if not 2 <= math.prod(kernel) <= 16:
-        return f"its window {_by(kernel)} does not have 2 to 16 elements"
-    if size is not None:
-        if any(s < k for s, k in zip(size, kernel, strict=True)):
-            return f"no whole window {_by(kernel)} fits in an output of {_by(size)}"
-        if ceil_mode and any(s % k for s, k in zip(size, kernel, strict=True)):
-            return f"ceil mode needs partial windows: {_by(size)} is no multiple of {_by(kernel)}"
-    return None
-
-
-def _by(sizes: tuple[int, ...]) -> str:
-    return "x".join(map(str, sizes))
-
-
-def tail_refusal(tail: Tail, size: tuple[int, int] | None) -> Refused | None:
+def tail_refusal(
+    tail: Tail,
+    size: tuple[int, int] | None,
+    exports: Sequence[int] = (),
+    channels: int = 1,
+    groups: int = 1,
+) -> Refused | None:
     """Why no kernel can end in a tail, or None: the one statement of what a tail may hold.
 
     It depends on types only, not on where values lie.
@@ -109,16 +107,31 @@ def tail_refusal(tail: Tail, size: tuple[int, int] | None) -> Refused | None:
     Args:
         tail: The steps.
         size: Height and width of value 0; None for a linear layer, whose values have no pixels.
+        exports: The stored values.
+        channels: Of value 0.
+        groups: Of the convolution.
     """
     first_pooled = 0
     for index, step in enumerate(_counted_from_the_front(tail)):
+        if isinstance(tail[0], Half) and not is_pointwise(step):
+            return Refused("a kernel that computes a gate brings nothing else together", index)
+        if isinstance(step, Stage) and step.across:
+            if size is None:
+                return Refused("it brings channels together, and a linear layer has none", index)
+            held = min(channels // groups, TILE_CHANNELS)
+            if held < channels:
+                because = f"it brings channels together, and a tile holds {held} of the {channels}"
+                return Refused(because, index)
         if isinstance(step, Pool):
             if size is None:
                 return Refused("a linear layer has no pixels to pool", index)
             if first_pooled:
                 return Refused("a kernel holds at most one pool", index)
-            if refusal := pool_refusal(step.kernel, step.kernel, size=size):
+            if refusal := step.refusal(*size):
                 return Refused(refusal, index)
+            if any(step.halo) and any(value <= index for value in exports):
+                because = "its windows overlap, and what tiles compute twice is stored before them"
+                return Refused(because, index)
         if any(isinstance(read, int) and read < first_pooled for read in step.reads):
             return Refused("it reads a value from before the kernel's pool", index)
         first_pooled = index + 1 if isinstance(step, Pool) else first_pooled
@@ -200,17 +213,6 @@ class Step(NamedTuple):
     STORE: Any
 
 
-class Window(NamedTuple):
-    """The pool of a tail: AT its step (-1: there is none), its window H x W, and whether windows
-    that reach beyond the output are visited too, because their pixels are stored."""
-
-    AT: Any = -1
-    MAX: Any = False
-    H: Any = 1
-    W: Any = 1
-    PARTIAL: Any = False
-
-
 class TailArgument(NamedTuple):
     """A tail as an argument of a kernel; STORE is the output that takes value 0, or -1."""
 
@@ -219,6 +221,14 @@ class TailArgument(NamedTuple):
     operands: tuple[Operand, ...]
     pool: Window
     STORE: Any
+
+
+class HeadArgument(NamedTuple):
+    """A head as an argument of a kernel."""
+
+    w: Strided
+    bias: Strided | None
+    steps: TailArgument
 
 
 def tail_argument(
@@ -250,12 +260,27 @@ def tail_argument(
     )
 
 
+def head_argument(head: Head, shape: tuple[int, ...]) -> HeadArgument:
+    """Check a head against the shape [N, C, H, W] of its values, and prepare it for a kernel.
+
+    Raises:
+        ValueError: when an operand has the wrong shape.
+        Refused: where 32-bit offsets cannot address a view.
+    """
+    views = [view.expand(shape) for view in operands(head.steps)]
+    require(offset_refusal(head.w, *views))
+    placed = [view.permuted(0, 2, 3, 1).argument for view in views]
+    steps = tail_argument(head.steps, (), (), placed, Window())
+    return HeadArgument(head.w.argument, head.bias and head.bias.argument, steps)
+
+
 class Epilogue(NamedTuple):
-    """How a kernel ends: its argument, the pool's window, and how many windows it visits in all."""
+    """How a kernel ends: its argument, how many tiles of pixels it takes in all, and the channels
+    of a half where the tail begins with halves, else 0."""
 
     argument: TailArgument
-    window: tuple[int, ...]
-    windows: int
+    tiles: int
+    half: int
 
 
 def epilogue(
@@ -263,6 +288,8 @@ def epilogue(
     tail: Tail,
     exports: Sequence[int] | None,
     outputs: Sequence[View],
+    pixels: int,
+    groups: int = 1,
 ) -> Epilogue:
     """Check a tail against the shape [N, C, H, W] of its value 0, and prepare it for a kernel.
 
@@ -271,9 +298,12 @@ def epilogue(
         tail: The steps; a max pool is moved ahead where that changes nothing.
         exports: The stored values, one output each; None is the last one.
         outputs: Views of the shapes of these values.
+        pixels: Of a tile.
+        groups: Of the convolution.
 
     Raises:
-        ValueError: when an export has no such value, or an output or operand has the wrong shape.
+        ValueError: when an export has no such value, an output or operand has the wrong shape, or a
+            tile does not hold a window.
         Refused: where `tail_refusal` speaks, or 32-bit offsets cannot address a view.
     """
     exports = (len(tail),) if exports is None else exports
@@ -282,29 +312,35 @@ def epilogue(
     if not all(0 <= e <= len(tail) for e in exports):
         raise ValueError(f"exports {tuple(exports)} name no value of a tail of {len(tail)} steps")
     n, c, *size = shape
-    if refused := tail_refusal(tail, (size[0], size[1])):
+    if refused := tail_refusal(tail, (size[0], size[1]), exports, c, groups):
         raise refused
+    half = 0
+    if isinstance(tail[0] if tail else None, Half):
+        half = outputs[0].shape[1]
+        turns = ceil_div(half, TURN)
+        if tail[:2] != (Half(0), Half(1)) or min(exports) < 3 or c != 2 * TURN * turns:
+            raise ValueError(f"{c} channels, exports {exports} and tail {tail} are no two halves")
+        c, shape = half, (n, half, *size)
     tail = commute_pool(tail, exports)
-    pool = next((step for step in tail if isinstance(step, Pool)), None)
-    at = tail.index(pool) if pool else len(tail)
-    window = pool.kernel if pool else (1, 1)
-    small = (n, c, size[0] // window[0], size[1] // window[1])
-    divides = size[0] % window[0] == size[1] % window[1] == 0
-    partial = min(exports) <= at < len(tail) and not divides
+    pool = next((step for step in tail if isinstance(step, Pool)), Pool("avg", (1, 1)))
+    at = tail.index(pool) if pool in tail else -1
+    small = (n, c, *pool.size(*size))
+    first_pooled = at + 1 if at >= 0 else len(tail) + 1
     for view, index in zip(outputs, exports, strict=True):
-        if view.shape != (shape if index <= at else small):
+        if view.shape != (shape if index < first_pooled else small):
             raise ValueError(f"value {index} of {shape} has another shape than output {view.shape}")
-    views = [v.expand(shape) for v in operands(tail[:at])]
-    views += [v.expand(small) for v in operands(tail[at:])]
+    views = [v.expand(shape) for v in operands(tail[: first_pooled - 1])]
+    views += [v.expand(small) for v in operands(tail[first_pooled - 1 :])]
     require(offset_refusal(*outputs, *views))
+    if pool.pixels > pixels:
+        raise ValueError(f"a window takes {pool.pixels} pixels, and a tile has {pixels}")
+    stored = at >= 0 and min(exports) <= at
+    window, tiles = window_of(pool, at, n, (size[0], size[1]), pixels, stored=stored)
     argument = tail_argument(
         tail,
         exports,
         [view.permuted(0, 2, 3, 1).argument for view in outputs],
         [view.permuted(0, 2, 3, 1).argument for view in views],
-        Window(at, pool.kind == "max", window[0], window[1], partial) if pool else Window(),
+        window,
     )
-    rows, cols = small[2:]
-    if partial:
-        rows, cols = ceil_div(size[0], window[0]), ceil_div(size[1], window[1])
-    return Epilogue(argument, window, n * rows * cols)
+    return Epilogue(argument, tiles, half)

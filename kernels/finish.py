@@ -1,9 +1,10 @@
 """Device code shared by the kernels that end in a tail: which pixels a tile holds, how it ends.
 
-Column order. A tile of BLOCK_PIX output pixels holds BLOCK_PIX / (H * W) windows of the tail's
-pool; pixel j of the tile is j = (dy * windows + p) * W + dx for element (dy, dx) of window p. So
-pooling is a reshape and two reductions, and in the accumulator layouts of the tensor cores both
-reduced axes lie inside one thread.
+Column order. A tile of BLOCK_PIX output pixels holds BLOCK_PIX / (H * W) blocks of the tail's pool
+(see `window`); pixel j of the tile is j = (dy * blocks + p) * W + dx for element (dy, dx) of block
+p. So pooling is a reshape and two reductions, and in the accumulator layouts of the tensor cores
+both reduced axes lie inside one thread. Where windows overlap, the partial results of neighbouring
+blocks are gathered after each reduction: of half the tile, and then of a quarter.
 
 A place is where a tile [ROW, COL] lies: three coordinates of its rows (image, row and column of a
 pixel), one of its columns (the channel), and which rows and columns exist.
@@ -11,6 +12,10 @@ pixel), one of its columns (the channel), and which rows and columns exist.
 
 import triton
 import triton.language as tl
+
+from . import epilogue
+
+TURN = tl.constexpr(epilogue.TURN)
 
 
 @triton.jit
@@ -21,15 +26,47 @@ def split_index(index, H, W):
 
 
 @triton.jit
-def pool_grid(OH, OW, pool):
-    """Rows and columns of pool windows; partial ones are counted if their pixels are stored."""
-    if pool.PARTIAL:
-        rows = tl.cdiv(OH, pool.H)
-        cols = tl.cdiv(OW, pool.W)
-    else:
-        rows = OH // pool.H
-        cols = OW // pool.W
+def pool_size(OH, OW, pool):
+    """Rows and columns of windows."""
+    rows = (OH + (pool.TOP + pool.BOTTOM - pool.KERNEL_H)) // pool.STRIDE_H + 1
+    cols = (OW + (pool.LEFT + pool.RIGHT - pool.KERNEL_W)) // pool.STRIDE_W + 1
     return rows, cols
+
+
+@triton.jit
+def tile_blocks(tile, N, OH, OW, pool, block, BLOCKS: tl.constexpr):
+    """Image, row and column of blocks of a tile; which exist, and which begin a window to store.
+
+    Windows that overlap are tiled in two dimensions. The last rows and columns of a tile's blocks
+    are halo: its own windows reach into them, and the next tile holds them again.
+    """
+    DOWN: tl.constexpr = (pool.KERNEL_H - 1) // pool.STRIDE_H
+    RIGHT: tl.constexpr = (pool.KERNEL_W - 1) // pool.STRIDE_W
+    rows, cols = pool_size(OH, OW, pool)
+    if DOWN + RIGHT > 0:
+        n, down, right = split_index(
+            tile, tl.cdiv(rows, pool.ROWS - DOWN), tl.cdiv(cols, pool.COLS - RIGHT)
+        )
+        i = block // pool.COLS
+        j = block % pool.COLS
+        n = n + block * 0
+        row = down * (pool.ROWS - DOWN) + i
+        col = right * (pool.COLS - RIGHT) + j
+        live = (row < rows + DOWN) & (col < cols + RIGHT)
+        begins = (row < rows) & (col < cols) & (i < pool.ROWS - DOWN) & (j < pool.COLS - RIGHT)
+    else:
+        visited_rows = rows
+        visited_cols = cols
+        if pool.PARTIAL:
+            visited_rows = tl.cdiv(OH, pool.STRIDE_H)
+            visited_cols = tl.cdiv(OW, pool.STRIDE_W)
+        index = tile * BLOCKS + block
+        n, row, col = split_index(index, visited_rows, visited_cols)
+        live = index < N * visited_rows * visited_cols
+        begins = live
+        if pool.PARTIAL:
+            begins = live & (row < rows) & (col < cols)
+    return n, row, col, live, begins
 
 
 @triton.jit
@@ -38,16 +75,19 @@ def tile_pixels(tile, N, OH, OW, pool, BLOCK_PIX: tl.constexpr):
 
     Dead pixels get the coordinates of pixel 0: the address of a masked load stays valid.
     """
-    BLOCK_WIN: tl.constexpr = BLOCK_PIX // (pool.H * pool.W)
-    rows, cols = pool_grid(OH, OW, pool)
+    BLOCKS: tl.constexpr = BLOCK_PIX // (pool.H * pool.W)
     j = tl.arange(0, BLOCK_PIX)
-    window = tile * BLOCK_WIN + (j // pool.W) % BLOCK_WIN
-    n, row, col = split_index(window, rows, cols)
-    oh = row * pool.H + j // (pool.W * BLOCK_WIN)
-    ow = col * pool.W + j % pool.W
-    live = window < N * rows * cols
-    if pool.PARTIAL:
-        live = live & (oh < OH) & (ow < OW)
+    n, row, col, live, _ = tile_blocks(tile, N, OH, OW, pool, (j // pool.W) % BLOCKS, BLOCKS)
+    dy = j // (pool.W * BLOCKS)
+    dx = j % pool.W
+    oh = row * pool.STRIDE_H - pool.TOP + dy
+    ow = col * pool.STRIDE_W - pool.LEFT + dx
+    if pool.H > pool.STRIDE_H:
+        live = live & (dy < pool.STRIDE_H)
+    if pool.W > pool.STRIDE_W:
+        live = live & (dx < pool.STRIDE_W)
+    if pool.EDGES:
+        live = live & (oh >= 0) & (ow >= 0) & (oh < OH) & (ow < OW)
     return tl.where(live, n, 0), tl.where(live, oh, 0), tl.where(live, ow, 0), live
 
 
@@ -116,16 +156,87 @@ def larger(a, b):
 
 
 @triton.jit
+def fold_blocks(
+    value, AXIS: tl.constexpr, STEP: tl.constexpr, KERNEL: tl.constexpr, STRIDE: tl.constexpr, pool
+):
+    """Reduce a spatial axis of blocks to the part of a window that begins STEP blocks before."""
+    SIZE: tl.constexpr = value.shape[AXIS]
+    LEFT: tl.constexpr = KERNEL - STEP * STRIDE
+    COUNT: tl.constexpr = LEFT if LEFT < STRIDE else STRIDE
+    if COUNT < SIZE:
+        element = tl.arange(0, SIZE)
+        if AXIS == 2:
+            taken = (element < COUNT)[None, None, :, None]
+        else:
+            taken = (element < COUNT)[:, None, None]
+        value = tl.where(taken, value, pool.NOTHING)
+    return tl.reduce(value, AXIS, larger) if pool.MAX else tl.sum(value, axis=AXIS)
+
+
+@triton.jit
+def of_later_blocks(value, STEPS: tl.constexpr):
+    """For every block of value [ROWS, BLOCKS, CH] the value of the one so many STEPS behind it."""
+    ROWS: tl.constexpr = value.shape[0]
+    BLOCKS: tl.constexpr = value.shape[1]
+    CH: tl.constexpr = value.shape[2]
+    # In the last blocks of a row, which are halo, the result means nothing.
+    source = tl.minimum(tl.arange(0, ROWS * BLOCKS) + STEPS, ROWS * BLOCKS - 1)
+    index = tl.broadcast_to(source[:, None], (ROWS * BLOCKS, CH))
+    moved = tl.gather(tl.reshape(value, (ROWS * BLOCKS, CH)), index, 0)
+    return tl.reshape(moved, (ROWS, BLOCKS, CH))
+
+
+@triton.jit
 def pool_tile(value, pool):
-    """Pool value [PIX, CH], pixels in the column order above, to [PIX / (H * W), CH]."""
+    """Pool value [PIX, CH], pixels in the column order above, to [PIX / (H * W), CH].
+
+    An average is a sum here.
+    """
     PIX: tl.constexpr = value.shape[0]
     CH: tl.constexpr = value.shape[1]
-    windows = tl.reshape(value, (pool.H, PIX // (pool.H * pool.W), pool.W, CH))
-    if pool.MAX:
-        pooled = tl.reduce(tl.reduce(windows, 2, larger), 0, larger)
-    else:
-        pooled = tl.sum(tl.sum(windows, axis=2), axis=0) * (1.0 / (pool.H * pool.W))
+    BLOCKS: tl.constexpr = PIX // (pool.H * pool.W)
+    blocks = tl.reshape(value, (pool.H, BLOCKS, pool.W, CH))
+    rows = fold_blocks(blocks, 2, 0, pool.KERNEL_W, pool.STRIDE_W, pool)
+    for step in tl.static_range(1, (pool.KERNEL_W - 1) // pool.STRIDE_W + 1):
+        part = fold_blocks(blocks, 2, step, pool.KERNEL_W, pool.STRIDE_W, pool)
+        part = of_later_blocks(part, step)
+        rows = larger(rows, part) if pool.MAX else rows + part
+    pooled = fold_blocks(rows, 0, 0, pool.KERNEL_H, pool.STRIDE_H, pool)
+    for step in tl.static_range(1, (pool.KERNEL_H - 1) // pool.STRIDE_H + 1):
+        part = fold_blocks(rows, 0, step, pool.KERNEL_H, pool.STRIDE_H, pool)[None, :, :]
+        part = tl.reshape(of_later_blocks(part, step * pool.COLS), (BLOCKS, CH))
+        pooled = larger(pooled, part) if pool.MAX else pooled + part
     return pooled
+
+
+@triton.jit
+def inside(start, TAPS: tl.constexpr, SIZE):
+    """How many of TAPS elements from a start on lie in an output of so many."""
+    return tl.minimum(start + TAPS, SIZE) - tl.maximum(start, 0)
+
+
+@triton.jit
+def halves(value):
+    """Both halves [ROW, CH / 2] of value [ROW, CH], whose columns alternate in turns of TURN."""
+    ROW: tl.constexpr = value.shape[0]
+    TURNS: tl.constexpr = value.shape[1] // (2 * TURN)
+    turns = tl.reshape(value, (ROW, TURNS, 2, TURN))
+    first, second = tl.split(tl.permute(turns, (0, 1, 3, 2)))
+    return tl.reshape(first, (ROW, TURNS * TURN)), tl.reshape(second, (ROW, TURNS * TURN))
+
+
+@triton.jit
+def finish_gated(value, bias, tile, N, OH, OW, channel, tail, HALF: tl.constexpr):
+    """Add bias [CH] to value [PIX, CH], take it apart in its halves of HALF channels, run the rest
+    of the tail on these, store every export."""
+    n, oh, ow, live = tile_pixels(tile, N, OH, OW, tail.pool, value.shape[0])
+    value += bias[None, :]
+    first, second = halves(value)
+    column, _ = halves(channel[None, :])
+    column = tl.reshape(column, (value.shape[1] // 2,))
+    column = column // (2 * TURN) * TURN + column % TURN
+    place = (n, oh, ow, column, live, column < HALF)
+    run_steps((value, first, second), place, tail, 2, len(tail.steps))
 
 
 @triton.jit
@@ -139,7 +250,7 @@ def finish(value, bias, tile, N, OH, OW, channel, channel_live, tail):
     AT: tl.constexpr = tail.pool.AT
     BIAS_LAST: tl.constexpr = AT == 0 and tail.STORE < 0
     BLOCK_PIX: tl.constexpr = value.shape[0]
-    BLOCK_WIN: tl.constexpr = BLOCK_PIX // (tail.pool.H * tail.pool.W)
+    BLOCKS: tl.constexpr = BLOCK_PIX // (tail.pool.H * tail.pool.W)
     values = (value,)
     if not BIAS_LAST:
         n, oh, ow, live = tile_pixels(tile, N, OH, OW, tail.pool, BLOCK_PIX)
@@ -149,15 +260,21 @@ def finish(value, bias, tile, N, OH, OW, channel, channel_live, tail):
             value = store_tile(tail.outputs[tail.STORE], value, place)
         values = run_steps((value,), place, tail, 0, AT if AT >= 0 else COUNT)
     if AT >= 0:
-        pooled = pool_tile(values[tail.steps[AT].READS[0]], tail.pool)
+        before = values[tail.steps[AT].READS[0]]
+        if tail.pool.PADDED:
+            _, _, _, live = tile_pixels(tile, N, OH, OW, tail.pool, BLOCK_PIX)
+            before = tl.where(live[:, None], before, tail.pool.NOTHING)
+        pooled = pool_tile(before, tail.pool)
+        n, row, col, _, live = tile_blocks(tile, N, OH, OW, tail.pool, tl.arange(0, BLOCKS), BLOCKS)
+        if not tail.pool.MAX:
+            if tail.pool.PADDED:
+                rows = inside(row * tail.pool.STRIDE_H - tail.pool.TOP, tail.pool.KERNEL_H, OH)
+                cols = inside(col * tail.pool.STRIDE_W - tail.pool.LEFT, tail.pool.KERNEL_W, OW)
+                pooled = pooled / tl.where(live, rows * cols, 1).to(tl.float32)[:, None]
+            else:
+                pooled = pooled * (1.0 / (tail.pool.KERNEL_H * tail.pool.KERNEL_W))
         if BIAS_LAST:
             pooled += bias[None, :]
-        rows, cols = pool_grid(OH, OW, tail.pool)
-        window = tile * BLOCK_WIN + tl.arange(0, BLOCK_WIN)
-        n, row, col = split_index(window, rows, cols)
-        live = window < N * rows * cols
-        if tail.pool.PARTIAL:
-            live = live & (row < OH // tail.pool.H) & (col < OW // tail.pool.W)
         place = (n, row, col, channel, live, channel_live)
         if tail.steps[AT].STORE >= 0:
             pooled = store_tile(tail.outputs[tail.steps[AT].STORE], pooled, place)

@@ -97,7 +97,7 @@ def linear(
         raise ValueError(f"a matrix-vector tile cannot serve {x.shape}")
     if bias is not None and bias.shape != (features,):
         raise ValueError(f"bias {bias.shape}, wanted {(features,)}")
-    end = epilogue((1, features, 1, 1), tail, exports, outputs)
+    end = epilogue((1, features, 1, 1), tail, exports, outputs, 1)
     require(offset_refusal(x, w))
     grid = (ceil_div(features, tile.features), 1, 1)
     require(grid_refusal(grid))

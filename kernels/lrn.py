@@ -58,6 +58,31 @@ def local_response_norm_kernel(
     tl.store(y_pixel + (c * y.strides[1])[None, :], value.to(y.ptr.dtype.element_ty), mask=mask)
 
 
+@triton.jit
+def normalize_channels(
+    value,
+    SIZE: tl.constexpr,
+    ALPHA: tl.constexpr,
+    BETA: tl.constexpr,
+    K: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """Normalise a tile [PIX, CH] whose first columns are all CHANNELS: a stage of a tail."""
+    PIX: tl.constexpr = value.shape[0]
+    CH: tl.constexpr = value.shape[1]
+    BEFORE: tl.constexpr = SIZE // 2
+    column = tl.arange(0, CH)
+    squares = tl.where((column < CHANNELS)[None, :], value * value, 0.0)
+    total = squares
+    for tap in tl.static_range(SIZE):
+        if tap != BEFORE:
+            near = column + (tap - BEFORE)
+            there = (near >= 0) & (near < CHANNELS)
+            index = tl.broadcast_to(tl.where(there, near, 0)[None, :], (PIX, CH))
+            total += tl.where(there[None, :], tl.gather(squares, index, 1), 0.0)
+    return value * tl.exp2(-BETA * tl.log2(K + (ALPHA / SIZE) * total))
+
+
 def local_response_norm(
     x: View, y: View, *, size: int, alpha: float, beta: float, k: float
 ) -> Launch:

@@ -6,7 +6,17 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from .launch import BATCH, Launch, Strided, View, constants, offset_refusal, require
+from .launch import (
+    BATCH,
+    MAX_OFFSET,
+    Launch,
+    Refused,
+    Strided,
+    View,
+    constants,
+    offset_refusal,
+    require,
+)
 from .pointwise import iteration_space
 
 DIMENSIONS = 6
@@ -92,6 +102,9 @@ def move_kernel(
 def _move(x: View, y: View, axes: Mapping[int, Axis], value: float | None = None) -> Launch:
     """Launch y = the elements of x that come by some axes; along the other dimensions, the same."""
     require(offset_refusal(x, y))
+    for dim, axis in axes.items():
+        if max(y.shape[dim] + axis.shift, 2 * axis.length) > MAX_OFFSET:
+            raise Refused(f"kernels count to {MAX_OFFSET}, and dimension {dim} is of {axis.length}")
     strides = [y.strides, x.strides]
     space = iteration_space(y.shape, strides, most=DIMENSIONS, apart=axes)
     y_strides, x_strides = space.strides

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from .epilogue import Stage, Window, operands, tail_argument
+from .epilogue import Stage, operands, tail_argument
 from .finish import run_steps, tile_offset
 from .launch import (
     BATCH,
@@ -22,6 +22,7 @@ from .launch import (
     offset_refusal,
     require,
 )
+from .window import Window
 
 BLOCK_ELEMENTS = 1024
 _WORDS = {4: "four", 6: "six"}

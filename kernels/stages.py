@@ -232,6 +232,12 @@ def pow(value, EXPONENT: tl.constexpr):
 
 
 @triton.jit
+def prelu(value, slope):
+    """Value where positive, slope * value elsewhere."""
+    return tl.where(value > 0.0, value, value * slope)
+
+
+@triton.jit
 def batch_norm(value, scale, shift):
     """Value * scale + shift, the affine form of a batch norm at inference."""
     return value * scale + shift
@@ -272,3 +278,45 @@ def minimum(value, other):
 def maximum(value, other):
     """The larger of two values; NaN if either is."""
     return tl.maximum(value, other, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def eq(value, other):
+    """1 where value equals other, else 0."""
+    return tl.where(value == other, 1.0, 0.0)
+
+
+@triton.jit
+def ne(value, other):
+    """1 where value does not equal other, else 0."""
+    return tl.where(value != other, 1.0, 0.0)
+
+
+@triton.jit
+def lt(value, other):
+    """1 where value is below other, else 0."""
+    return tl.where(value < other, 1.0, 0.0)
+
+
+@triton.jit
+def le(value, other):
+    """1 where value is at most other, else 0."""
+    return tl.where(value <= other, 1.0, 0.0)
+
+
+@triton.jit
+def gt(value, other):
+    """1 where value is above other, else 0."""
+    return tl.where(value > other, 1.0, 0.0)
+
+
+@triton.jit
+def ge(value, other):
+    """1 where value is at least other, else 0."""
+    return tl.where(value >= other, 1.0, 0.0)
+
+
+@triton.jit
+def where(condition, value, other):
+    """Value where the condition is not 0, else other."""
+    return tl.where(condition != 0.0, value, other)

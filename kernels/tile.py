@@ -53,6 +53,7 @@ _CUDA_HALF = {
     ConvTile(32, 128, 64, 4, 3): Pressure.NORMAL,
     ConvTile(128, 128, 32, 8, 3): Pressure.NORMAL,
     ConvTile(64, 128, 32, 4, 3): Pressure.NORMAL,
+    ConvTile(128, 64, 32, 8, 3): Pressure.HIGH,
     ConvTile(64, 64, 32, 4, 3): Pressure.HIGH,
     ConvTile(32, 64, 32, 4, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
@@ -66,6 +67,7 @@ _HOPPER_HALF = {
     ConvTile(64, 32, 64, 4, 5): Pressure.NORMAL,
     ConvTile(128, 128, 32, 8, 3): Pressure.NORMAL,
     ConvTile(64, 128, 32, 4, 3): Pressure.NORMAL,
+    ConvTile(128, 64, 32, 8, 3): Pressure.HIGH,
     ConvTile(64, 64, 32, 4, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
 }
@@ -80,6 +82,7 @@ _HOPPER_F32 = {
     ConvTile(64, 128, 32, 4, 3): Pressure.NORMAL,
     ConvTile(64, 64, 32, 4, 3): Pressure.NORMAL,
     ConvTile(64, 32, 32, 4, 4): Pressure.NORMAL,
+    ConvTile(128, 64, 16, 8, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
 }
 # Fitted to every layer of VGG-16 and ResNet-50 at batch 1, 8 and 32 on an H200 (driver 580.159,
@@ -107,6 +110,18 @@ DEPTHWISE = (
     ConvTile(64, 32, 1),
     ConvTile(32, 64, 1),
     ConvTile(16, 128, 1),
+)
+# For every width a tile for many pixels and one for few; loads are not pipelined. In half precision
+# channels that no block divides park up to 16 bytes on some GPUs, on 12.0 some in the loop.
+SEPARABLE = (
+    ConvTile(128, 64, 32, 8, 1),
+    ConvTile(128, 16, 32, 4, 1),
+    ConvTile(64, 64, 32, 8, 1),
+    ConvTile(64, 16, 32, 4, 1),
+    ConvTile(32, 64, 32, 4, 1),
+    ConvTile(32, 16, 32, 4, 1),
+    ConvTile(16, 64, 32, 8, 1),
+    ConvTile(16, 16, 32, 4, 1),
 )
 _LINEAR_CUDA_HALF = (
     LinearTile(64, 128, 32, 8, 3),
@@ -141,7 +156,15 @@ class DeviceTraits:
         linear_f32: Those of float32.
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
             contiguous; the vectors of a CPU lie along the output channels.
+        products_per_byte: How many products outside of tensor cores, with the reads of their
+            factors, take the time of moving a byte to or from memory.
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
+        balance: Products that take as long as moving one byte to memory or from it (S. Williams
+            et al., Roofline, 2009).
+        balance_f32: The same of float32 operands.
+        exchange: Products that take as long as an element's part in bringing together windows that
+            overlap.
+        exchange_f32: The same of float32 operands.
         batches: Batch sizes that have kernels of their own; others share those of the largest below
             them. Empty where each has its own.
         times: What a program of so many channels and pixels adds to each step of a convolution on
@@ -156,7 +179,12 @@ class DeviceTraits:
     linear: tuple[LinearTile, ...]
     linear_f32: tuple[LinearTile, ...]
     weights: Literal["reduction_major", "channel_major"]
+    products_per_byte: float
     programs: int
+    balance: float
+    balance_f32: float
+    exchange: float
+    exchange_f32: float
     batches: tuple[int, ...] = ()
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
@@ -173,6 +201,12 @@ class DeviceTraits:
         """What a program of a convolution adds to each step likewise."""
         return self.times_f32 if dtype == "f32" else self.times
 
+    def prices(self, dtype: str) -> tuple[float, float]:
+        """Balance and exchange with operands of this dtype."""
+        if dtype == "f32":
+            return self.balance_f32, self.exchange_f32
+        return self.balance, self.exchange
+
     def linear_tiles(self, dtype: str) -> tuple[LinearTile, ...]:
         """Tiles of a linear layer likewise."""
         return self.linear_f32 if dtype == "f32" else self.linear
@@ -180,7 +214,11 @@ class DeviceTraits:
 
 # Tensor cores truncate where they add, which doubles the unit of float32 (Fasi et al., Numerical
 # behavior of NVIDIA tensor cores, 2021); float32 operands are two tf32 parts of 11 bits each.
-# Programs: about one wave on a large GPU.
+# Programs: about one wave on a large GPU. Balance: of published rates, 125e12 products and 1.75e12
+# bytes a second on an A100, 88 products a byte on an RTX 4090; three tf32 products make one of
+# float32. Exchange: 10 instructions of a thread beside the tensor cores' 8 products for each.
+# Programs: about one wave on a large GPU. Products: a third of the six that an A100 multiplies and
+# adds in the time of a byte (its data sheet), as each is loaded and converted too; not measured.
 CUDA = DeviceTraits(
     unit=2.0**-23,
     unit_f32=2.0**-21,
@@ -189,7 +227,12 @@ CUDA = DeviceTraits(
     linear=_LINEAR_CUDA_HALF,
     linear_f32=_LINEAR_CUDA_F32,
     weights="reduction_major",
+    products_per_byte=2.0,
     programs=128,
+    balance=80.0,
+    balance_f32=10.0,
+    exchange=80.0,
+    exchange_f32=10.0,
 )
 HOPPER = replace(
     CUDA,
@@ -203,7 +246,10 @@ HOPPER = replace(
 # spills in its loop.
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
-# to compile, so most batch sizes share kernels.
+# to compile, so most batch sizes share kernels. Balance and exchange are measured: caches hold most
+# maps, so that a trip costs little.
+# to compile, so most batch sizes share kernels. Products: where a head is made once, MobileNetV2's
+# layers take 0.5 to 0.85 of their two kernels' time, and 1.4 where it is made twice.
 CPU = DeviceTraits(
     unit=2.0**-24,
     unit_f32=2.0**-24,
@@ -212,7 +258,12 @@ CPU = DeviceTraits(
     linear=_LINEAR_CPU,
     linear_f32=_LINEAR_CPU,
     weights="channel_major",
+    products_per_byte=0.5,
     programs=8,
+    balance=2.0,
+    balance_f32=2.0,
+    exchange=25.0,
+    exchange_f32=25.0,
     batches=(1, 8),
 )
 

@@ -30,6 +30,7 @@ LANES = {
         "targets/test_chain.py",
         "targets/test_layout.py",
         "targets/test_lowering.py",
+        "targets/test_parts.py",
         "test_architecture.py",
         "test_disk.py",
         "test_docs.py",

@@ -171,6 +171,7 @@ def functions(folder):
     saved = folder / "saved.gcn"
     gx.save(NETWORK, saved)
     window = {"kernel_size": 2, "stride": 2, "padding": 0, "ceil_mode": False}
+    affine = {"weight": vector, "bias": vector, "eps": 1e-5}
     lp_window = {"kernel_size": 2, "stride": 2, "ceil_mode": False}
     given = {"target": "numpy", "device": "cpu", "fuse": True, "passes": None}
     cases = {
@@ -207,13 +208,28 @@ def functions(folder):
             "input": image(), "running_mean": vector, "running_var": vector,
             "weight": vector, "bias": vector, "eps": 1e-5,
         },
+        gx.group_norm: {"input": image(), "num_groups": 3, **affine},
+        gx.instance_norm: {
+            "input": image(), "running_mean": vector, "running_var": vector,
+            "use_input_stats": True, **affine,
+        },
+        gx.layer_norm: {
+            "input": image(), "normalized_shape": (4,), "weight": np.ones(4), "bias": np.ones(4),
+            "eps": 1e-5,
+        },
         gx.dropout: {"input": image(), "p": 0.1},
         gx.softmax: {"input": image(), "dim": 1},
         gx.log_softmax: {"input": image(), "dim": 1},
         **{
             function: {"input": image(), "other": vector[0]}
-            for function in (gx.add, gx.sub, gx.mul, gx.div, gx.minimum, gx.maximum)
+            for function in (
+                gx.add, gx.sub, gx.mul, gx.div, gx.minimum, gx.maximum,
+                gx.eq, gx.ne, gx.lt, gx.le, gx.gt, gx.ge,
+            )
         },
+        gx.where: {"condition": image(), "input": image(), "other": vector[0]},
+        gx.matmul: {"input": image(), "other": np.ones((4, 5))},
+        gx.prelu: {"input": image(), "weight": vector},
         gx.conv_transpose1d: {
             "input": line(), "weight": np.ones((3, 2, 3)), "bias": np.ones(2),
             "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1,
@@ -271,6 +287,13 @@ def functions(folder):
     unaries = (op for op in ir.Op.registry.values() if issubclass(op, ops.Unary))
     for reduce in (gx.amax, gx.amin, gx.mean, gx.sum):
         cases[reduce] = {"input": image(), "dim": (2, 3), "keepdim": True}
+    cases[gx.bmm] = {"input": line(), "mat2": np.ones((1, 4, 2))}
+    cases[gx.argmax] = {"input": image(), "dim": 1, "keepdim": False}
+    whole = gx.input("i", (1, 3, 4, 4), "int64")
+    cases[gx.embedding] = {"input": whole, "weight": np.ones((5, 2))}
+    cases[gx.one_hot] = {"input": whole, "num_classes": 3, "dtype": "float32"}
+    cases[gx.gather] = {"input": image(), "dim": 1, "index": whole}
+    cases[gx.var] = {"input": image(), "dim": 1, "keepdim": False, "correction": 1}
     cases[gx.local_response_norm] = {"input": image(), **vars(ops.LocalResponseNorm(3))}
     for draw in (gx.random_normal, gx.random_uniform):
         cases[draw] = {"input": image(), "seed": 1, "offset": 0}

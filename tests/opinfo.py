@@ -6,7 +6,7 @@ part of its text.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,12 +31,17 @@ class Sample:
     op: Op
     shapes: tuple[tuple[int, ...], ...]
     macs: int = 0
+    # Of operands of whole numbers, by position: how many each is one of. The others hold floats.
+    choices: dict[int, int] = field(default_factory=dict, hash=False)
 
     def __str__(self):
         return f"{self.op}-{'-'.join('x'.join(map(str, shape)) for shape in self.shapes)}"
 
     def types(self, dtype=DType.F32):
-        return tuple(TensorType(shape, dtype) for shape in self.shapes)
+        return tuple(
+            TensorType(shape, DType.I64 if place in self.choices else dtype)
+            for place, shape in enumerate(self.shapes)
+        )
 
     def output(self, dtype=DType.F32):
         return self.op.infer(*self.types(dtype))
@@ -47,9 +52,19 @@ class Sample:
         drawn = [2 * rng.standard_normal(shape) for shape in self.shapes]
         if self.op.name == "batch_norm":
             drawn[2] = rng.uniform(0.5, 1.5, self.shapes[2])
+        if isinstance(self.op, ops.Comparison):  # so that some are equal
+            drawn = [np.sign(np.round(array)) * (array.size > 3) for array in drawn]
+        if isinstance(self.op, ops.Where):
+            drawn[0] = np.round(drawn[0] / 2)
         if self.op in _ON_POSITIVES:
             drawn = [0.5 + np.abs(array) for array in drawn]
-        return [dtype.round(array).astype(np.float64) for array in drawn]
+        for place, count in self.choices.items():
+            drawn[place] = rng.integers(0, count, self.shapes[place])
+        types = self.types(dtype)
+        return [
+            type.dtype.round(array).astype(np.float64)
+            for type, array in zip(types, drawn, strict=True)
+        ]
 
     def graph(self, dtype=DType.F32):
         """A graph of this op alone; the first operand is an input and the others are params."""
@@ -313,6 +328,71 @@ INFO: dict[str, OpInfo] = {
             ops.AdaptiveMaxPool2d,
         )
     },
+    "group_norm": OpInfo(
+        lambda op, x, w=None, b=None: torch.group_norm(x, op.num_groups, w, b, op.eps),
+        (
+            Sample(ops.GroupNorm(2), ((2, 6, 4, 5), (6,), (6,))),
+            Sample(ops.GroupNorm(3, 0.1), ((1, 6, 7), (6,))),
+            Sample(ops.GroupNorm(1), ((2, 3, 5, 3),)),
+            Sample(ops.GroupNorm(4), ((3, 4, 2, 3, 2), (4,), (4,))),
+            Sample(ops.GroupNorm(2), ((4, 10),)),
+        ),
+        (
+            Bad(lambda: ops.GroupNorm(4), ((2, 6, 4),), errors.ChannelMismatch, "1, 2, 3, 6"),
+            Bad(lambda: ops.GroupNorm(1), ((6,),), errors.RankError, "[6, 1]"),
+            Bad(lambda: ops.GroupNorm(2), ((2, 6, 4), (5,)), errors.ChannelMismatch, "weight[6]"),
+            Bad(
+                lambda: ops.GroupNorm(2),
+                ((2, 6, 4), (6,), (6, 1)),
+                errors.ChannelMismatch,
+                "bias[6]",
+            ),
+            Bad(lambda: ops.GroupNorm(0), (), errors.InvalidAttribute, "num_groups=0"),
+            Bad(lambda: ops.GroupNorm(2, 0.0), (), errors.InvalidAttribute, "eps=0.0"),
+            Bad(lambda: ops.GroupNorm(2), ((2, 6, 4),), *_NO_FLOATS),
+        ),
+    ),
+    "instance_norm": OpInfo(
+        lambda op, x, w=None, b=None: F.instance_norm(x, weight=w, bias=b, eps=op.eps),
+        (
+            Sample(ops.InstanceNorm(), ((2, 3, 4, 5), (3,), (3,))),
+            Sample(ops.InstanceNorm(0.1), ((3, 2, 11), (2,))),
+            Sample(ops.InstanceNorm(), ((1, 5, 2, 3, 2),)),
+        ),
+        (
+            Bad(ops.InstanceNorm, ((2, 6),), errors.RankError, "[2, 6, 1]"),
+            Bad(ops.InstanceNorm, ((2, 6, 4), (4,)), errors.ChannelMismatch, "weight[6]"),
+            Bad(lambda: ops.InstanceNorm(-1.0), (), errors.InvalidAttribute, "eps=-1.0"),
+            Bad(
+                lambda: ops.InstanceNorm(1e39),
+                ((2, 3, 4),),
+                errors.InvalidAttribute,
+                "f32 can hold",
+            ),
+            Bad(ops.InstanceNorm, ((2, 6, 4),), *_NO_FLOATS),
+        ),
+    ),
+    "layer_norm": OpInfo(
+        lambda op, x, w=None, b=None: F.layer_norm(x, op.normalized_shape, w, b, op.eps),
+        (
+            Sample(ops.LayerNorm((5,)), ((2, 6, 4, 5), (5,), (5,))),
+            Sample(ops.LayerNorm((3, 4, 2), 0.1), ((2, 3, 4, 2), (3, 4, 2))),
+            Sample(ops.LayerNorm((17,)), ((4, 17),)),
+            Sample(ops.LayerNorm((2,), 1.0), ((3, 5, 2), (2,))),
+            Sample(ops.LayerNorm((3,), 0.5), ((2, 4, 5, 3), (3,), (3,))),
+            Sample(ops.LayerNorm((7,), 0.5), ((2, 7), (7,))),
+            Sample(ops.LayerNorm((4, 3)), ((4, 3), (4, 3), (4, 3))),
+        ),
+        (
+            Bad(lambda: ops.LayerNorm((4,)), ((2, 6),), errors.ShapeError, "an input [..., 4]"),
+            Bad(lambda: ops.LayerNorm((2, 3)), ((3,),), errors.ShapeError, "(2, 3)"),
+            Bad(lambda: ops.LayerNorm((6,)), ((2, 6), (1, 6)), errors.ChannelMismatch, "weight[6]"),
+            Bad(lambda: ops.LayerNorm(()), (), errors.InvalidAttribute, "at least one"),
+            Bad(lambda: ops.LayerNorm(6), (), errors.InvalidAttribute, "normalized_shape=6"),
+            Bad(lambda: ops.LayerNorm((0,)), (), errors.InvalidAttribute, "(0,)"),
+            Bad(lambda: ops.LayerNorm((6,)), ((2, 6),), *_NO_FLOATS),
+        ),
+    ),
     "interpolate": OpInfo(
         _interpolate,
         (
@@ -396,6 +476,25 @@ INFO: dict[str, OpInfo] = {
     "amin": _reduction(ops.Amin),
     "mean": _reduction(ops.Mean),
     "sum": _reduction(ops.Sum),
+    "var": OpInfo(
+        lambda op, x: torch.var(x, op.dim, correction=op.correction, keepdim=op.keepdim),
+        (
+            Sample(ops.Var((1,)), ((2, 7, 4, 5),)),
+            Sample(ops.Var((2, 3), True, 0), ((2, 3, 6, 5),)),
+            Sample(ops.Var((0, 2), correction=2), ((3, 4, 6),)),
+            Sample(ops.Var((1,), correction=0), ((9, 2),)),
+            Sample(ops.Var((0,)), ((9,),)),
+        ),
+        (
+            Bad(lambda: ops.Var((1,)), ((2, 1),), errors.ShapeError, "divide by zero"),
+            Bad(lambda: ops.Var((0, 1), False, 6), ((2, 3),), errors.ShapeError, "lower the"),
+            Bad(lambda: ops.Var((1,), False, -1), (), errors.InvalidAttribute, "correction=-1"),
+            Bad(lambda: ops.Var((1,), False, True), (), errors.InvalidAttribute, "correction"),
+            Bad(lambda: ops.Var((1, 0)), (), errors.InvalidAttribute, "ascending"),
+            Bad(lambda: ops.Var((2,)), ((2, 3),), errors.RankError, "no dimension 2"),
+            _only_floats(lambda: ops.Var((1,))),
+        ),
+    ),
     "conv1d": OpInfo(
         _conv,
         (
@@ -916,6 +1015,73 @@ INFO: dict[str, OpInfo] = {
             _only_floats(elementary.Pow),
         ),
     ),
+    "argmax": OpInfo(
+        lambda op, x: torch.argmax(x, op.dim, op.keepdim),
+        (
+            Sample(ops.Argmax(1), ((2, 7, 4, 5),)),
+            Sample(ops.Argmax(2, True), ((2, 3, 6),)),
+            Sample(ops.Argmax(0), ((9, 4),)),
+            Sample(ops.Argmax(0), ((5,),)),
+        ),
+        (
+            Bad(lambda: ops.Argmax(-1), (), errors.InvalidAttribute, "dim=-1"),
+            Bad(lambda: ops.Argmax(1, 1), (), errors.InvalidAttribute, "True or False"),
+            Bad(lambda: ops.Argmax(2), ((2, 3),), errors.RankError, "no dimension 2"),
+            _only_floats(lambda: ops.Argmax(1)),
+        ),
+    ),
+    "embedding": OpInfo(
+        lambda op, x, weight: F.embedding(x, weight),
+        (
+            Sample(ops.Embedding(), ((3, 4), (7, 5)), choices={0: 7}),
+            Sample(ops.Embedding(), ((6,), (1, 2)), choices={0: 1}),
+            Sample(ops.Embedding(), ((), (4, 3)), choices={0: 4}),
+        ),
+        (
+            Bad(ops.Embedding, ((3,), (7, 5)), errors.DTypeMismatch, "its input in whole numbers"),
+            Bad(
+                ops.Embedding,
+                ((3,), (7, 5)),
+                errors.DTypeMismatch,
+                "its weight in floating point",
+                (DType.I64, DType.I64),
+            ),
+            Bad(ops.Embedding, ((3,), (7,)), errors.RankError, "[V, D]", (DType.I64, DType.F32)),
+        ),
+    ),
+    "one_hot": OpInfo(
+        lambda op, x: F.one_hot(x, op.num_classes).to(getattr(torch, DType(op.dtype).long_name)),
+        (
+            Sample(ops.OneHot(5), ((3, 4),), choices={0: 5}),
+            Sample(ops.OneHot(3, "f16"), ((6,),), choices={0: 3}),
+            Sample(ops.OneHot(2, "f32"), ((),), choices={0: 2}),
+        ),
+        (
+            Bad(lambda: ops.OneHot(0), (), errors.InvalidAttribute, "num_classes=0"),
+            Bad(lambda: ops.OneHot(3, "i64"), (), errors.InvalidAttribute, "dtype='i64'"),
+            Bad(lambda: ops.OneHot(3), ((2,),), errors.DTypeMismatch, "whole numbers"),
+        ),
+    ),
+    "gather": OpInfo(
+        lambda op, x, index: torch.gather(x, op.dim, index),
+        (
+            Sample(ops.Gather(1), ((3, 7, 2), (3, 4, 2)), choices={1: 7}),
+            Sample(ops.Gather(0), ((4, 6), (9, 3)), choices={1: 4}),
+            Sample(ops.Gather(0), ((5,), (2,)), choices={1: 5}),
+        ),
+        (
+            Bad(lambda: ops.Gather(-1), (), errors.InvalidAttribute, "dim=-1"),
+            Bad(lambda: ops.Gather(1), ((2, 3), (2, 3)), errors.DTypeMismatch, "index in whole"),
+            *(
+                Bad(lambda: ops.Gather(1), shapes, error, says, (DType.F32, DType.I64))
+                for shapes, error, says in (
+                    (((2, 3), (2,)), errors.RankError, "2 dimensions"),
+                    (((2, 3), (3, 3)), errors.ShapeError, "3 above 2 in dimension 0"),
+                    (((2,), (2,)), errors.RankError, "no dimension 1"),
+                )
+            ),
+        ),
+    ),
     "dropout": OpInfo(
         _unary(torch.clone),
         _pointwise(ops.Dropout(), ops.Dropout(0.1)),
@@ -938,6 +1104,82 @@ INFO: dict[str, OpInfo] = {
         )
         for op in (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Minimum, ops.Maximum)
     },
+    **{
+        op.name: OpInfo(
+            lambda op, a, b: getattr(torch, op.name)(a, b).to(a.dtype),
+            _arithmetic(op()),
+            _bad_arithmetic(op),
+        )
+        for op in (ops.Eq, ops.Ne, ops.Lt, ops.Le, ops.Gt, ops.Ge)
+    },
+    "where": OpInfo(
+        lambda op, condition, a, b: torch.where(condition != 0, a, b),
+        (
+            Sample(ops.Where(), ((2, 3, 4, 5),) * 3),
+            Sample(ops.Where(), ((2, 1, 4, 5), (3, 1, 1), (2, 3, 4, 5))),
+            Sample(ops.Where(), ((4, 5), (2, 3, 1, 5), ())),
+            Sample(ops.Where(), ((7,), (), (1,))),
+            Sample(ops.Where(), ((3, 1), (1, 4), (3, 4))),
+        ),
+        (
+            Bad(ops.Where, ((2,), (2,)), errors.InvalidGraph, "condition, input, other"),
+            Bad(ops.Where, ((2,), (2,), (3,)), errors.ShapeError, "2 against 3"),
+            Bad(ops.Where, ((2,), (3,), (3,)), errors.ShapeError, "2 against 3"),
+            Bad(ops.Where, ((2, 3), (3,), (2,)), errors.ShapeError, "[C, 1, 1]"),
+            Bad(
+                ops.Where,
+                ((2,),) * 3,
+                errors.DTypeMismatch,
+                "its condition in floating point",
+                (DType.I32, DType.F32, DType.F32),
+            ),
+            Bad(
+                ops.Where,
+                ((2,),) * 3,
+                errors.DTypeMismatch,
+                "different",
+                (DType.F32, DType.F16, DType.F16),
+            ),
+        ),
+    ),
+    "prelu": OpInfo(
+        lambda op, x, weight: F.prelu(x, weight),
+        (
+            Sample(ops.Prelu(), ((2, 3, 4, 5), (3,))),
+            Sample(ops.Prelu(), ((2, 3, 4, 5), (1,))),
+            Sample(ops.Prelu(), ((2, 5, 7), (5,))),
+            Sample(ops.Prelu(), ((3, 6), (6,))),
+            Sample(ops.Prelu(), ((6,), (1,))),
+            Sample(ops.Prelu(), ((), (1,))),
+        ),
+        (
+            Bad(ops.Prelu, ((2, 3, 4, 4), (4,)), errors.ChannelMismatch, "3 channels"),
+            Bad(ops.Prelu, ((2, 3, 4, 4), (3, 1, 1)), errors.RankError, "[C]"),
+            Bad(ops.Prelu, ((3,), (3,)), errors.RankError, "takes one slope"),
+            Bad(ops.Prelu, ((3,),), errors.InvalidGraph, "input, weight"),
+            Bad(
+                ops.Prelu, ((2, 3), (3,)), errors.DTypeMismatch, "different", (DType.F32, DType.F16)
+            ),
+        ),
+    ),
+    "matmul": OpInfo(
+        lambda op, a, b: torch.matmul(a, b),
+        (
+            Sample(ops.Matmul(), ((3, 10), (10, 4)), 120),
+            Sample(ops.Matmul(), ((2, 3, 5), (2, 5, 4)), 120),
+            Sample(ops.Matmul(), ((2, 1, 3, 5), (4, 5, 2)), 240),
+            Sample(ops.Matmul(), ((1, 1), (1, 1)), 1),
+        ),
+        (
+            Bad(ops.Matmul, ((3,), (3, 4)), errors.RankError, "[1, 3] or [3, 1]"),
+            Bad(ops.Matmul, ((2, 3), (3,)), errors.RankError, "the second operand"),
+            Bad(ops.Matmul, ((2, 3), (4, 3)), errors.ShapeError, "exchange the last two"),
+            Bad(ops.Matmul, ((2, 3), (5, 6)), errors.ShapeError, "3 against 5"),
+            Bad(ops.Matmul, ((2, 2, 3), (5, 3, 6)), errors.ShapeError, "in dimension -3"),
+            Bad(ops.Matmul, ((2, 3),), errors.InvalidGraph, "input, other"),
+            Bad(ops.Matmul, ((2, 3), (3, 4)), errors.DTypeMismatch, "", (DType.F32, DType.F64)),
+        ),
+    ),
     "flatten": OpInfo(
         lambda op, x: torch.flatten(x, op.start_dim),
         (

@@ -53,8 +53,10 @@ def fitted(sample: Sample, type: TensorType) -> Sample | None:
 
 @cache
 def is_tame(sample: Sample) -> bool:
-    """Finite numbers stay finite in float32: negative ones, zero and positive ones, in all operands
-    of the first one's shape, and large ones in the first."""
+    """Floats stay floats, and finite ones finite in float32: negative ones, zero and positive ones,
+    in all operands of the first one's shape, and large ones in the first."""
+    if sample.choices or not sample.output().dtype.is_float:
+        return False
     first, *others = sample.operands()
     with np.errstate(all="ignore"):
         made = [sample.op.reference(np.full(first.shape, n), *others) for n in (-1e30, 1e30)]
@@ -113,6 +115,7 @@ class Drawing:
         """Some layer that accepts x."""
         steps = [self.sampled] * 6
         steps += [self.activation, self.arithmetic, self.concat, self.flatten, self.part]
+        steps += [self.layer_norm] if x.shape else []
         if len(x.shape) == 2:
             steps += [self.linear, self.linear, self.linear, self.to_maps]
         if len(x.shape) == 3:
@@ -169,7 +172,7 @@ class Drawing:
     def sampled(self, x: Tensor, kind: OpKind | None = None) -> Tensor:
         """Some operator of the table, or of one kind of them, applied to x."""
         kinds = [*dict.fromkeys(info.samples[0].op.kind for info in opinfo.INFO.values())]
-        kinds += [OpKind.ELEMENTWISE] * 3  # which most operators are of
+        kinds += [OpKind.ELEMENTWISE] * 3 + [OpKind.BROADCAST]  # which most operators are of
         for _ in range(8):
             chosen = self.pick(kinds) if kind is None else kind
             table = [i for i in opinfo.INFO.values() if i.samples[0].op.kind is chosen]
@@ -301,6 +304,10 @@ class Drawing:
         size = x.shape[1]
         affine = (self.vector(size), self.vector(size) - 1) if self.chance() else ()
         return gx.batch_norm(x, self.vector(size) - 1, self.vector(size), *affine)
+
+    def layer_norm(self, x: Tensor) -> Tensor:
+        """Over some of the last dimensions, of sizes that no sample may have."""
+        return gx.layer_norm(x, x.shape[-self.integer(1, len(x.shape)) :], eps=0.1)
 
     def gate(self, x: Tensor) -> Tensor:
         """Squeeze and excite: x times a number in [0, 1] per channel."""

@@ -1,7 +1,9 @@
-"""Verify, explain, compare and profile work on the built-in networks, in every dtype.
+"""Verify, explain, compare and profile work on the built-in networks.
 
 One network of each family at a small size: the others have more of the same layers.
 """
+
+import sys
 
 import pytest
 
@@ -13,7 +15,6 @@ SMALL = {
     "lenet": {},
     "vgg11_bn": {"size": 32, "classes": 10},
     "resnet18": {"size": 32, "classes": 10},
-    "resnet50": {"size": 32, "classes": 10},
     "alexnet_2012": {"size": 67, "classes": 10},
     "squeezenet1_1": {"size": 40, "classes": 10},
     "densenet121": {"size": 32, "classes": 10},
@@ -43,7 +44,7 @@ def test_every_family_is_here():
 def quickly(monkeypatch):
     """Layers of 4096 features take seconds to verify, and what is timed needs no precision."""
     for module in ("vgg", "alexnet"):
-        monkeypatch.setattr(f"graphcnn.models.{module}._FEATURES", 64)
+        monkeypatch.setattr(sys.modules[f"graphcnn.models.{module}"], "_FEATURES", 64)
     for module in ("comparison", "profiling"):
         monkeypatch.setattr(f"graphcnn.report.{module}.MOST_ROUNDS", LEAST_ROUNDS)
 
@@ -51,11 +52,14 @@ def quickly(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("name", SMALL)
 def test_reports(name, dtype):
+    """All are verified and explained in each dtype; timed in one of half precision each."""
     graph = models.build(name, 1, dtype, **SMALL[name])
     model = gx.compile(graph, device="cpu")
     told = gx.verify(model)
     assert told.ok, str(told)
     assert all(node in str(gx.explain(model)) for node in graph.outputs)
-    assert gx.profile(model, seconds=0).ok
-    library = gx.compile(graph, device="cpu", target="library")
-    assert gx.compare({"torch": library, "fused": model}, seconds=0).ok
+    if dtype == "float16":
+        assert gx.profile(model, seconds=0).ok
+    if dtype == "bfloat16":
+        library = gx.compile(graph, device="cpu", target="library")
+        assert gx.compare({"torch": library, "fused": model}, seconds=0).ok

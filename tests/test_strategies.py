@@ -33,11 +33,10 @@ def test_drawn_graphs_are_valid_and_finite(graph):
 
 
 def test_drawn_graphs_cover_everything():
+    """All choices as likely: hypothesis prefers the first ones of a list."""
     seen: Counter[str] = Counter()
-
-    @settings(max_examples=1500, deadline=None, derandomize=True, database=None)
-    @given(graphs())
-    def draw(graph):
+    for seed in range(1500):
+        graph = Drawing(random.Random(seed).randint, ("float32",)).graph(8)
         seen.update(node.op.name for node in graph.nodes)
         seen["several outputs"] += len(graph.outputs) > 1
         seen["output read inside"] += any(graph.users(name) for name in graph.outputs)
@@ -50,10 +49,10 @@ def test_drawn_graphs_cover_everything():
             node.op.name == "add" and all(graph.producer(name) for name in node.inputs)
             for node in graph.nodes
         )
-
-    draw()
     tame = {name for name, info in opinfo.INFO.items() if any(map(is_tame, info.samples))}
-    assert set(opinfo.INFO) - tame == {"exp", "log", "pow", "rsqrt", "sqrt"}
+    steep = {"exp", "log", "pow", "rsqrt", "sqrt"}
+    whole = {"argmax", "embedding", "gather", "one_hot"}
+    assert set(opinfo.INFO) - tame == steep | whole
     wanted = tame | {
         "several outputs",
         "output read inside",

@@ -34,7 +34,7 @@ def causal(steps=STEPS, batch=2):
         z = gx.conv1d(h, integers(4, 2, 3), padding=(2 * dilation, 0), dilation=dilation, groups=2)
         h = gx.add(gx.relu(y) * z, h, name=f"sum{dilation}")
     h = gx.concat([h[:, 1:], gx.conv1d(h, integers(1, 4, 1))]) + integers(4, 1)
-    return gx.graph("causal", [h, gx.relu(h, name="open")])
+    return gx.graph("causal", [h.prelu(integers(4)), gx.relu(h, name="open")])
 
 
 def streamed(stream: Stream, array, pieces):
@@ -72,6 +72,16 @@ def test_a_sequence_may_go_on_for_longer_than_the_model(model):
     assert {array.shape[2] for array in found.values()} == {3 * STEPS}
     for name, array in streamed(gx.stream(model), x, [3 * STEPS]).items():
         np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_pad_in_front_is_a_convolutions():
+    """As a user of torch writes it; the passes fold it before the network is streamed."""
+    x = gx.input("x", (1, 2, STEPS))
+    h = gx.relu(gx.conv1d(gx.pad(x, (4, 0)), integers(3, 2, 3), dilation=2))
+    model = gx.compile(gx.graph("g", h), device="cpu")
+    stream, given = gx.stream(model), integers(1, 2, STEPS)
+    found = [stream(x=given[:, :, t : t + 8]) for t in range(0, STEPS, 8)]
+    np.testing.assert_array_equal(np.concatenate(found, 2), model(x=given))
 
 
 def test_tensors_and_another_batch():
@@ -168,7 +178,7 @@ LOOKS_AHEAD = {
     "pool": (lambda: gx.max_pool1d(line(), 3, 1, 1), "not known to keep the steps"),
     "over time": (lambda: gx.softmax(line(), 2), "not known to keep the steps"),
     "mean": (lambda: gx.mean(line(), 2, True), "not known to keep the steps"),
-    "per step": (lambda: line() * integers(9), "a number for each step"),
+    "per step": (lambda: line() * integers(9), "f32[9], perhaps a number for each step"),
     "a step": (lambda: gx.slice(line(), 2, 3, 4), "not known to keep the steps"),
     "the end": (lambda: at_the_end(line()), "which is of the last step, at all steps"),
     "reshape": (lambda: gx.reshape(line(), (1, 9, 2)), "not known to keep the steps"),

@@ -5,7 +5,8 @@ import numpy as np
 from graphcnn.ir import DType, bounded, evaluate, inline, weights
 
 F32, F64 = 2.0**-24, 2.0**-53
-# Half of the smallest number: results that small may come out as the next one, or as zero.
+# By dtype in floating point: half of the smallest number. Results that small may come out as the
+# next one, or as zero.
 _TINY = {DType.F16: 2.0**-25, DType.BF16: 2.0**-126, DType.F32: 2.0**-126, DType.F64: 0.0}
 # Values beyond these may overflow.
 _LARGEST = {DType.F16: 65504.0, DType.BF16: 3e38, DType.F32: 3e38, DType.F64: 1e300}
@@ -13,7 +14,7 @@ _LARGEST = {DType.F16: 65504.0, DType.BF16: 3e38, DType.F32: 3e38, DType.F64: 1e
 
 def stored(exact, error, dtype):
     """The bound of a value that is computed with an error and then rounded to a dtype."""
-    return error + dtype.unit_roundoff * (np.abs(exact) + error) + _TINY[dtype]
+    return error + dtype.unit_roundoff * (np.abs(exact) + error) + _TINY.get(dtype, 0.0)
 
 
 def tf32(weight):
@@ -102,7 +103,7 @@ def _with_rounding(graph, inputs):
         dtype = node.type.dtype
         error = node.op.error(operands, slack, value, dtype.unit_roundoff)
         error = stored(value, error, dtype)
-        error = np.where(np.abs(value) + error <= _LARGEST[dtype], error, np.inf)
+        error = np.where(np.abs(value) + error <= _LARGEST.get(dtype, np.inf), error, np.inf)
         if all(np.isfinite(array).all() for array in slack):
             # Not an overflow: an operand is infinite or NaN, and nothing else is uncertain.
             error[~np.isfinite(value)] = 0.0

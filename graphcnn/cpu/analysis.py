@@ -280,6 +280,9 @@ def _stored_dimension(value: Value, flows: dict[Value, list[Value]]) -> int | No
                 axis = user.integer("axis")
                 if dimension != axis and reaches(user.result, dimension - (dimension > axis)):
                     return True
+            elif user.name == "tt.gather":
+                if user.operands[0] is value and reaches(user.result, dimension):
+                    return True
             elif user.name in VIEWS:
                 target = target_dimension(user, dimension)
                 if target is not None and reaches(user.result, target):

@@ -101,6 +101,8 @@ class Emission:
             return None
         if operation.name == "tt.dot":
             return analysis.vector_dimension(operation, self.flows)
+        if operation.name == "tt.gather":
+            return self._inner(operation.operands[0], seen)
         if operation.name in analysis.VIEWS:
             source = self._inner(operation.operands[0], seen)
             return None if source is None else analysis.target_dimension(operation, source)

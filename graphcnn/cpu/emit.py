@@ -158,6 +158,11 @@ def _store(emission: Emission, operation: Operation) -> None:
     emission.nest(body, operation.operands)
 
 
+def _gather(emission: Emission, operation: Operation) -> None:
+    """Its elements may be any of the source, which therefore has to be in memory."""
+    emission.materialize(operation.operands[0])
+
+
 def _assert(emission: Emission, operation: Operation) -> None:
     if not emission.checked:
         return
@@ -187,6 +192,7 @@ _STATEMENTS: dict[str, Callable[[Emission, Operation], None]] = {
     "tt.atomic_cas": emit_atomic,
     "tt.assert": _assert,
     "tt.dot": emit_dot,
+    "tt.gather": _gather,
     "tt.scan": emit_scan,
     "tt.reduce": emit_reduce,
     "scf.for": emit_for,

@@ -212,6 +212,8 @@ class Nest:
                 return self._cat(operands, index)
             case "tt.reduce":
                 return self._unrolled(operation, value, index)
+            case "tt.gather":
+                return self._gather(operation, index)
             case "tt.load":
                 return self._load(operation, index)
         return self._elementwise(operation, value, index)
@@ -294,6 +296,20 @@ class Nest:
                     text = f"({text}) % {shape[dimension]}"
                 source[dimension] = flat if text.isalnum() else self.bind("int", text, flat.depth)
         return tuple(source)
+
+    def _gather(self, operation: Operation, index: Index) -> Term:
+        source, places = operation.operands
+        axis, kind = operation.integer("axis"), source.type
+        place = self.value(places, index)
+        position = (*index[:axis], place, *index[axis + 1 :])
+        element = self.element(self.scope.arrays[source], position)
+        text = element.text
+        if self.scope.checked:
+            there = f"{place.text} >= 0 && {place.text} < {kind.shape[axis]}"
+            site = self.scope.site(f"{operation.where}: gather from beyond its operand")
+            fault = f"(assertion_failed({site}), {rounded('0', kind)})"
+            text = f"{there} ? {text} : {fault}"
+        return self.bind(c_type(kind), text, max(element.depth, place.depth))
 
     def _join(self, operands: list[Value], index: Index) -> Term:
         first, second = (self.value(operand, index[:-1]) for operand in operands)

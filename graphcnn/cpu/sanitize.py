@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,19 +57,17 @@ class Shadow:
             self._places[name] = _places[storage.data_ptr()] = place
             weakref.finalize(tensor, _places.pop, storage.data_ptr(), None)
 
-    def begin(self, filled: Collection[str]) -> None:
-        """From now on these buffers hold data, and no others."""
+    def begin(self) -> None:
+        """From now on no buffer holds data."""
         self.holders.fill(0)
         for place in self._places.values():
             place.stored.fill(0)
-        for name in filled:
-            self.fill(name)
 
-    def fill(self, name: str) -> None:
-        """A buffer has been written by other means than kernels, as far as it reaches."""
-        place = self._places[name]
-        place.holder.fill(place.number)
-        place.stored.fill(1)
+    def fill(self, tensor: torch.Tensor) -> None:
+        """A tensor inside one of the buffers has been written by other means than kernels."""
+        place = _place_of(tensor)
+        _bytes(place.holder, tensor)[...] = place.number
+        _bytes(place.stored, tensor)[...] = 1
 
     def check(self, name: str, tensor: torch.Tensor) -> None:
         """Check that a tensor inside one of the buffers holds what kernels stored there.
@@ -78,13 +76,14 @@ class Shadow:
             SanitizerFault: naming it, and what overwrote it.
         """
         place = _place_of(tensor)
-        missing = _elements(place.holder != place.number, tensor)
+        holders = _bytes(place.holder, tensor)[..., 0]
+        missing = holders != place.number
         if not missing.any():
             return
-        at = tuple(missing.nonzero()[0].tolist())
+        at = tuple(np.argwhere(missing)[0].tolist())
         what, remedy = f"'{name}' holds elements that no kernel stored", "store every element"
-        if _elements(place.stored, tensor)[at]:
-            other = self.names[int(_elements(place.holder.astype(np.int64), tensor)[at])]
+        if _bytes(place.stored, tensor)[..., 0][at]:
+            other = self.names[int(holders[at])]
             what = f"'{name}' was overwritten: it shares memory with '{other}' while both live"
             remedy = _KINDS[7][1]
         raise SanitizerFault(
@@ -112,10 +111,12 @@ def _place_of(tensor: torch.Tensor) -> _Place:
     return _places[tensor.untyped_storage().data_ptr()]
 
 
-def _elements(of_bytes: Any, tensor: torch.Tensor) -> torch.Tensor:
-    """What stands for the first byte of each element of a tensor, from one per byte of storage."""
-    elements = torch.from_numpy(of_bytes).view(-1, tensor.element_size())[:, 0].contiguous()
-    return elements.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+def _bytes(of_storage: Any, tensor: torch.Tensor) -> Any:
+    """What stands for the bytes of each element of a tensor, from one per byte of its storage."""
+    size = tensor.element_size()
+    first, step = tensor.storage_offset() * size, of_storage.itemsize
+    strides = (*(size * step * stride for stride in tensor.stride()), step)
+    return np.lib.stride_tricks.as_strided(of_storage[first:], (*tensor.shape, size), strides)
 
 
 class _Region(ctypes.Structure):

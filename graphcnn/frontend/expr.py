@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from graphcnn.errors import (
     GraphCNNError,
@@ -22,17 +22,18 @@ from graphcnn.errors import (
 )
 from graphcnn.frontend.index import indexed
 from graphcnn.frontend.short_forms import integers
-from graphcnn.frontend.weights import as_array, numbers_of
+from graphcnn.frontend.weights import numbers_of
 from graphcnn.ir.op import Array, Op
 from graphcnn.ir.types import DType, TensorType
 from graphcnn.ir.verify import check_name
-from graphcnn.ops import Add, Arithmetic, Div, Maximum, Minimum, Mul, Sub
-from graphcnn.ops.elementary import Neg
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _order = itertools.count()
 # Methods of tensors that are made of other operators.
-_COMPOSED = ("chunk", "narrow", "split", "transpose")
+_COMPOSED = (
+    *("bmm", "chunk", "global_avg_pool1d", "global_max_pool1d", "global_max_pool2d"),
+    *("lp_pool1d", "lp_pool2d", "narrow", "split", "transpose"),
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 # A NumPy array, a torch tensor or a Tensor. torch is not imported, so mypy cannot name its class.
@@ -83,25 +84,54 @@ class Tensor:
         return self.type.dtype
 
     def __add__(self, other: object) -> Tensor:
-        return add(self, other)
+        return self.add(other)
 
     def __sub__(self, other: object) -> Tensor:
-        return sub(self, other)
+        return self.sub(other)
 
     def __rsub__(self, other: object) -> Tensor:
-        return sub(other, self)
+        return _reflected("sub", self, other)
 
     def __mul__(self, other: object) -> Tensor:
-        return mul(self, other)
+        return self.mul(other)
 
     def __truediv__(self, other: object) -> Tensor:
-        return div(self, other)
+        return self.div(other)
 
     def __rtruediv__(self, other: object) -> Tensor:
-        return div(other, self)
+        return _reflected("div", self, other)
 
     def __neg__(self) -> Tensor:
-        return apply(Neg(), None, self)
+        return self.neg()
+
+    def __lt__(self, other: object) -> Tensor:
+        return self.lt(other)
+
+    def __le__(self, other: object) -> Tensor:
+        return self.le(other)
+
+    def __gt__(self, other: object) -> Tensor:
+        return self.gt(other)
+
+    def __ge__(self, other: object) -> Tensor:
+        return self.ge(other)
+
+    def __pow__(self, exponent: object) -> Tensor:
+        return self.pow(exponent)
+
+    def __matmul__(self, other: object) -> Tensor:
+        return self.matmul(other)
+
+    def __rmatmul__(self, other: object) -> Tensor:
+        return _reflected("matmul", self, other)
+
+    def __bool__(self) -> bool:
+        raise InputKindError(
+            "a symbolic tensor is not true or false: it has no numbers yet",
+            got=repr(self),
+            wanted="a Python condition, or an operator",
+            remedy="choose between tensors with gx.where(condition, a, b)",
+        )
 
     def __getitem__(self, key: object) -> Tensor:
         return getitem(self, key)
@@ -130,11 +160,26 @@ def _method(name: str) -> Callable[..., Any] | None:
     """The public function of an operator or several, if its first parameter is `input`."""
     if name not in Op.registry and name not in _COMPOSED:
         return None
-    # The package loads it by its name: an import would be a circle, as functions import this file.
-    public = sys.modules[__name__.partition(".")[0]]
-    function: Callable[..., Any] | None = getattr(public, name, None)
+    function = _public(name)
     takes_input = function is not None and next(iter(signature(function).parameters)) == "input"
     return function if takes_input else None
+
+
+def _public(name: str) -> Callable[..., Tensor] | None:
+    """The public function of a name, or None.
+
+    The package loads it by its name: an import would be a circle, as functions import this file.
+    """
+    public = sys.modules[__name__.partition(".")[0]]
+    function: Callable[..., Tensor] | None = getattr(public, name, None)
+    return function
+
+
+def _reflected(name: str, tensor: Tensor, first: object) -> Tensor:
+    """A function of two operands, of which the tensor is the second."""
+    function = _public(name)
+    assert function is not None
+    return function(first, tensor)
 
 
 class Input(Tensor):
@@ -250,59 +295,6 @@ def getitem(input: Tensor, key: object) -> Tensor:
     for op in indexed(input.shape, key):
         input = apply(op, None, input)
     return input
-
-
-class Binary(Protocol):
-    """A function of two operands."""
-
-    def __call__(self, input: WeightLike, other: WeightLike, *, name: str | None = None) -> Tensor:
-        """The op applied to both."""
-
-
-def binary(op: type[Arithmetic]) -> Binary:
-    """The function that applies an op to two operands, under the op's name."""
-
-    def function(input: WeightLike, other: WeightLike, *, name: str | None = None) -> Tensor:
-        dtype = (input if isinstance(input, Tensor) else symbolic(other)).dtype
-        roles = ("input", "other")
-        return Call(
-            op(),
-            [
-                _operand(value, dtype, f"{name or op.name}.{role}")
-                for value, role in zip((input, other), roles, strict=True)
-            ],
-            roles,
-            name,
-        )
-
-    function.__name__ = function.__qualname__ = op.name
-    function.__doc__ = f"""{op.__doc__}
-
-    With NumPy's broadcasting; one of both may be an array or a number. A number keeps float32's
-    precision beside half-precision tensors, as in PyTorch.
-
-    Raises:
-        InputKindError, ShapeError, DTypeMismatch, NonFiniteWeights: with the user's line.
-    """
-    return on_the_users_line(function)
-
-
-def _operand(value: WeightLike, dtype: DType, name: str) -> Tensor:
-    """A tensor, or the weight made from an array or a number beside one of `dtype`."""
-    if isinstance(value, Tensor):
-        return value
-    value = as_array(value)
-    # A number is as wide as its arithmetic.
-    wide = getattr(value, "ndim", 0) == 0
-    return Weight.of(value, dtype.arithmetic if wide else dtype, name)
-
-
-add = binary(Add)
-sub = binary(Sub)
-mul = binary(Mul)
-div = binary(Div)
-minimum = binary(Minimum)
-maximum = binary(Maximum)
 
 
 @on_the_users_line

@@ -17,7 +17,14 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.arguments import sequence
-from graphcnn.frontend.expr import Call, Tensor, WeightLike, apply, on_the_users_line, symbolic
+from graphcnn.frontend.expr import (
+    Call,
+    Tensor,
+    WeightLike,
+    apply,
+    on_the_users_line,
+    symbolic,
+)
 from graphcnn.frontend.short_forms import integer, number, per_axis
 from graphcnn.ir.op import Op
 from graphcnn.ir.types import DType
@@ -131,6 +138,26 @@ sum = _reduction(ops.Sum)
 
 
 @on_the_users_line
+def var(
+    input: Tensor,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    correction: int = 1,
+    name: str | None = None,
+) -> Tensor:
+    """The variance along the dimensions `dim`: all of them by default.
+
+    The sum of squared distances from the mean is divided by the number of elements, less the
+    correction. Dimensions are those of `sum`.
+
+    Raises:
+        RankError, ShapeError, InvalidAttribute: with the user's line.
+    """
+    return apply(ops.Var(_dimensions(input, dim), keepdim, integer(correction)), name, input)
+
+
+@on_the_users_line
 def linear(
     input: Tensor, weight: WeightLike, bias: WeightLike | None = None, *, name: str | None = None
 ) -> Tensor:
@@ -140,6 +167,41 @@ def linear(
         RankError, ChannelMismatch, ShapeError, NonFiniteWeights: with the user's line.
     """
     return apply(ops.Linear(), name, input, weight=weight, bias=bias)
+
+
+@on_the_users_line
+def prelu(input: Tensor, weight: WeightLike, *, name: str | None = None) -> Tensor:
+    """x where x > 0, else weight * x. The weight is [1], or [C], a slope for each channel of
+    input[N, C, ...].
+
+    Raises:
+        RankError, ChannelMismatch, DTypeMismatch, NonFiniteWeights: with the user's line.
+    """
+    return apply(ops.Prelu(), name, input, weight=weight)
+
+
+@on_the_users_line
+def argmax(input: Tensor, dim: int, keepdim: bool = False, *, name: str | None = None) -> Tensor:
+    """Where the largest element along `dim` is, in int64: the first of several, and that of a NaN.
+
+    Raises:
+        RankError, InvalidAttribute: with the user's line.
+    """
+    return apply(ops.Argmax(_dimension(input, dim), keepdim), name, input)
+
+
+@on_the_users_line
+def gather(input: Tensor, dim: int, index: Tensor, *, name: str | None = None) -> Tensor:
+    """Elements by their numbers along `dim`: y[i, j] = input[i, index[i, j]] for dim=1.
+
+    The index is an input of whole numbers, or computed. A call with one that is not along the
+    input's dimension raises IndexOutOfRange.
+
+    Raises:
+        RankError, ShapeError, DTypeMismatch, InvalidAttribute: with the user's line.
+    """
+    operands = [symbolic(input), symbolic(index)]
+    return Call(ops.Gather(_dimension(input, dim)), operands, ("input", "index"), name)
 
 
 @on_the_users_line

@@ -52,7 +52,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int, *, name: str | None
         start += size
     if type(start) is not int or not 0 <= start <= size - length:
         raise ShapeError(
-            f"start ({shown(start)}) + length ({length}) exceeds dimension size ({size})",
+            f"start ({shown(start)}) + length ({shown(length)}) exceeds dimension size ({size})",
             got=f"{input.type}, dim={axis}",
             wanted=f"start from {-size} on, and start + length of at most {size}",
             remedy="a slice in brackets stops at the end by itself",
@@ -83,7 +83,7 @@ def split(
             raise ShapeError(
                 f"split expects split_sizes to sum exactly to {size} (input tensor's size at "
                 f"dimension {axis})",
-                got=f"{given}, which sum to {sum(sections)}",
+                got=f"{shown(given)}, which sum to {shown(sum(sections))}",
                 wanted=str(size),
                 remedy="give one size for each part, all elements in some part",
             )

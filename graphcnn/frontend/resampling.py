@@ -12,7 +12,8 @@ from typing import Any
 
 from graphcnn import ops
 from graphcnn.errors import InvalidAttribute
-from graphcnn.frontend.expr import Tensor, apply, mul, on_the_users_line, symbolic
+from graphcnn.frontend.arithmetic import mul
+from graphcnn.frontend.expr import Tensor, apply, on_the_users_line, symbolic
 from graphcnn.frontend.short_forms import number, per_axis
 from graphcnn.frontend.spatial import Pair, Single, pool
 from graphcnn.ops.elementary import Pow
@@ -62,7 +63,7 @@ def lp_pool2d(
 
 @on_the_users_line
 def adaptive_avg_pool1d(input: Tensor, output_size: Single, *, name: str | None = None) -> Tensor:
-    """Mean of each window, of `output_size` that cover input[N, C, L].
+    """Mean of each of the `output_size` windows that cover input[N, C, L].
 
     Raises:
         RankError, InvalidAttribute: with the user's line.
@@ -74,7 +75,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Single, *, name: str | None 
 def adaptive_avg_pool2d(
     input: Tensor, output_size: int | tuple[int | None, int | None], *, name: str | None = None
 ) -> Tensor:
-    """Mean of each window, of `output_size` that cover input[N, C, H, W].
+    """Mean of each of the `output_size` windows that cover input[N, C, H, W].
 
     None for one of both sizes keeps the input's.
 
@@ -86,7 +87,7 @@ def adaptive_avg_pool2d(
 
 @on_the_users_line
 def adaptive_max_pool1d(input: Tensor, output_size: Single, *, name: str | None = None) -> Tensor:
-    """Largest element of each window, of `output_size` that cover input[N, C, L].
+    """Largest element of each of the `output_size` windows that cover input[N, C, L].
 
     Raises:
         RankError, InvalidAttribute: with the user's line.
@@ -98,7 +99,7 @@ def adaptive_max_pool1d(input: Tensor, output_size: Single, *, name: str | None 
 def adaptive_max_pool2d(
     input: Tensor, output_size: int | tuple[int | None, int | None], *, name: str | None = None
 ) -> Tensor:
-    """Largest element of each window, of `output_size` that cover input[N, C, H, W].
+    """Largest element of each of the `output_size` windows that cover input[N, C, H, W].
 
     None for one of both sizes keeps the input's.
 

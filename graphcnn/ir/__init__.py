@@ -22,6 +22,7 @@ from graphcnn.ir.log import Refusal as Refusal
 from graphcnn.ir.log import Rewritten as Rewritten
 from graphcnn.ir.log import Skipped as Skipped
 from graphcnn.ir.log import Started as Started
+from graphcnn.ir.log import Unprofitable as Unprofitable
 from graphcnn.ir.op import Array as Array
 from graphcnn.ir.op import Cost as Cost
 from graphcnn.ir.op import Op as Op

@@ -10,7 +10,7 @@ import numpy as np
 from graphcnn.ir.fused import inline
 from graphcnn.ir.graph import Graph, Node, Param
 from graphcnn.ir.interpret import interpret
-from graphcnn.ir.op import Array, Op
+from graphcnn.ir.op import Array, Op, OpKind
 from graphcnn.ir.types import DType
 
 
@@ -71,6 +71,9 @@ def bounded(
         stored: Values of the nodes that leave the kernel, as they are in memory: later nodes read
             these, rounded to their dtype and infinite where they overflowed it.
 
+    A product takes its operand in that operand's dtype: a half-precision value that is computed
+    beside it is rounded before.
+
     Returns:
         By name: float64 values; absolute error bounds that are proven (`Op.error`), of computing a
         value, before it is stored; and what rounding stays within in practice (`Op.noise`). A bound
@@ -84,15 +87,19 @@ def bounded(
         return np.asarray(values[name], np.float64), (none, none)
 
     def apply(node: Node, operands: tuple[_Read, ...]) -> _Read:
-        op, name, arrays = node.op, node.name, tuple(array for array, _ in operands)
+        op, name = node.op, node.name
+        if op.kind is OpKind.ANCHOR and node.inputs[0] in exact.keys() - stored.keys():
+            operands = (_rounded(operands[0], node.type.dtype), *operands[1:])
+        arrays = tuple(array for array, _ in operands)
         value = exact[name] = op.reference(*arrays)
         for number, rule in enumerate((op.error, op.noise)):
             errors = tuple(np.broadcast_to(slacks[number], x.shape) for x, slacks in operands)
             bounds[number][name] = bound_by(rule, op, arrays, errors, value, unit)
         if name in stored:
             return stored[name], (none, none)
-        proven, in_practice = (_slack(value, made[name], unit) for made in bounds)
-        return _held(value, unit), (proven, in_practice)
+        largest = _largest(unit)
+        proven, in_practice = (_slack(value, made[name], largest) for made in bounds)
+        return _held(value, largest), (proven, in_practice)
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         deque(interpret(nodes, source, apply), maxlen=0)
@@ -129,14 +136,35 @@ def bound_by(
     return np.where(np.isfinite(output), bound, known)
 
 
-def _held(value: Array, unit: float) -> Array:
-    """A value as the arithmetic holds it: infinite beyond its range."""
-    return np.where(np.abs(value) > _largest(unit), np.copysign(np.inf, value), value)
+# Of half-precision dtypes: the largest number, and the distance of the smallest ones.
+_RANGE = {DType.F16: (65504.0, 2.0**-24), DType.BF16: (float.fromhex("0x1.fep127"), 2.0**-133)}
+# In practice a product adds up the squares of its operands' errors. The typical size of a rounding
+# error is its largest over the root of 3; four times the largest are seven typical ones.
+_SPREAD = 4.0
 
 
-def _slack(value: Array, bound: Array, unit: float) -> Array:
+def _rounded(read: _Read, dtype: DType) -> _Read:
+    """A value as it is read after rounding to a dtype; float32 is what kernels hold already."""
+    if dtype not in _RANGE:
+        return read
+    value, bounds = read
+    largest, step = _RANGE[dtype]
+    size = np.where(np.isfinite(value), np.abs(value), 0.0)
+    proven, in_practice = (
+        _slack(value, bound + spread * (dtype.unit_roundoff * (size + bound) + step), largest)
+        for bound, spread in zip(bounds, (1.0, _SPREAD), strict=True)
+    )
+    return _held(value, largest), (proven, in_practice)
+
+
+def _held(value: Array, largest: float) -> Array:
+    """A value as numbers up to the largest hold it: infinite beyond their range."""
+    return np.where(np.abs(value) > largest, np.copysign(np.inf, value), value)
+
+
+def _slack(value: Array, bound: Array, largest: float) -> Array:
     """The bound on a value as it is held; nothing is known at the edge of the range."""
-    size, largest = np.abs(value), _largest(unit)
+    size = np.abs(value)
     outside = np.where(size - bound > largest, 0.0, np.inf)
     return np.where(size + bound > largest, outside, bound)
 

@@ -31,6 +31,11 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Unprofitable(Refusal):
+    """A fusion that a kernel can do, and that costs more than it saves; a demand overrides it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rewritten:
     """What a pass did to a node, in words."""
 

@@ -81,6 +81,10 @@ class Op(ABC):
             InvalidAttribute: for numbers that the op is not defined for.
         """
 
+    def choices(self, *inputs: TensorType) -> int:
+        """How many numbers, from 0 on, an operand of whole numbers is one of."""
+        return 1
+
     @abstractmethod
     def reference(self, *inputs: Array) -> Array:
         """The op's meaning in NumPy: float64 in, float64 out."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from graphcnn.arguments import count
 from graphcnn.frontend import Tensor
 from graphcnn.frontend import functional as gx
-from graphcnn.frontend.expr import add
+from graphcnn.frontend.arithmetic import add
 from graphcnn.frontend.spatial import max_pool2d
 from graphcnn.ir.graph import Graph
 from graphcnn.models.layers import classifier, conv, image, linear, norm

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphcnn.errors import ShapeError
 from graphcnn.ir.op import Array, Op, OpKind
-from graphcnn.ir.types import TensorType
+from graphcnn.ir.types import DType, TensorType
 from graphcnn.ops.checks import FLOAT, check_operands
 from graphcnn.ops.rounding import UNDERFLOW
 
@@ -26,41 +26,52 @@ class Arithmetic(Op):
     Attributes:
         commutative: Whether the operands may be exchanged.
         monotone: Whether the result never falls where the first operand rises and the second is
-            a finite number: it then commutes with the maximum.
-        neutral: What changes nothing as the second operand.
+            a finite number, and is NaN where the first is: it then commutes with the maximum.
+        neutral: What changes nothing as the second operand, if there is such a number.
     """
 
     kind: ClassVar[OpKind] = OpKind.BROADCAST
     commutative: ClassVar[bool] = True
     monotone: ClassVar[bool] = True
-    neutral: ClassVar[float]
+    neutral: ClassVar[float | None] = None
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """The broadcast type; raises ShapeError when the shapes do not broadcast."""
-        if len(inputs) == 2:
-            a, b = inputs
-            inputs = _demoted(a, b), _demoted(b, a)
+        inputs = demoted(inputs)
         check_operands(self, inputs, input=FLOAT, other=FLOAT)
-        a, b = inputs
-        pairs = list(zip_longest(reversed(a.shape), reversed(b.shape), fillvalue=1))
-        for back, (size, other) in enumerate(pairs, 1):
-            if size != other and 1 not in (size, other):
+        return broadcast(self, *inputs)
+
+
+def demoted(types: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+    """The types of operands, where a float32 number beside half precision is half precision."""
+    halves = [t.dtype for t in types if t.dtype.is_float and t.dtype is not t.dtype.arithmetic]
+    return tuple(
+        TensorType((), halves[0]) if halves and t == TensorType((), DType.F32) else t for t in types
+    )
+
+
+def broadcast(op: Op, *types: TensorType) -> TensorType:
+    """The type that operands have when they are broadcast against each other.
+
+    Raises:
+        ShapeError: when they are not.
+    """
+    result = types[0]
+    for other in types[1:]:
+        pairs = list(zip_longest(reversed(result.shape), reversed(other.shape), fillvalue=1))
+        for back, (size, beside) in enumerate(pairs, 1):
+            if size != beside and 1 not in (size, beside):
                 raise ShapeError(
-                    f"the operands of {self.name} broadcast: aligned at the right, sizes are "
+                    f"the operands of {op.name} broadcast: aligned at the right, sizes are "
                     "equal or 1",
-                    got=f"{a} and {b}: {size} against {other} in dimension -{back}",
+                    got=f"{result} and {other}: {size} against {beside} in dimension -{back}",
                     wanted=f"{size} or 1",
                     remedy="reshape a vector per channel to [C, 1, 1]"
-                    if 1 in (len(a.shape), len(b.shape))
+                    if 1 in (len(result.shape), len(other.shape))
                     else "make the branches agree: check stride, padding and filter counts",
                 )
-        return a.with_shape(tuple(max(pair) for pair in reversed(pairs)))
-
-
-def _demoted(type: TensorType, other: TensorType) -> TensorType:
-    """A number's type beside an operand of half precision; any other type as it is."""
-    number = not type.shape and type.dtype is other.dtype.arithmetic
-    return TensorType((), other.dtype) if number else type
+        result = result.with_shape(tuple(max(pair) for pair in reversed(pairs)))
+    return result
 
 
 class Additive(Arithmetic):

@@ -53,6 +53,10 @@ class Conv(Anchor):
         begins, ends = self.padding[: self.rank], self.padding[self.rank :]
         return Window(weight[2:], self.stride, begins, ends, self.dilation)
 
+    def is_depthwise(self, x: TensorType) -> bool:
+        """Whether each of several groups reads one channel of the input x."""
+        return 1 < self.groups == x.shape[1]
+
     def infer(self, *inputs: TensorType) -> TensorType:
         """[N, K, sizes]; raises RankError, ChannelMismatch, InputTooSmall or ShapeError."""
         check_operands(self, inputs, 2, input=FLOAT, weight=FLOAT, bias=FLOAT)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from math import inf
 from typing import ClassVar
+
+import numpy as np
 
 from graphcnn.errors import GraphCNNError
 from graphcnn.ir import CompileLog, Graph, Node, Param, Refusal
@@ -25,9 +28,12 @@ from graphcnn.ops import (
     AvgPool,
     AvgPool1d,
     AvgPool2d,
+    Concat,
     Conv,
     Flatten,
     GlobalAvgPool2d,
+    Linear,
+    Matmul,
     MaxPool,
     MaxPool1d,
     MaxPool2d,
@@ -35,6 +41,7 @@ from graphcnn.ops import (
     Mul,
     Pad,
     Reshape,
+    Slice,
 )
 from graphcnn.ops.activation import Sigmoid, Silu
 from graphcnn.passes.base import Pass
@@ -52,9 +59,10 @@ PLAIN: dict[type[Op], Callable[[tuple[int, ...], tuple[int, ...]], Op]] = {
 @dataclass(frozen=True)
 class Canonicalize(Pass):
     """x * sigmoid(x) -> silu(x); constant operands on the right; conv + constant per channel ->
-    bias; pad + conv or pool -> padding; an adaptive pool -> a pool where its windows are alike; the
-    mean of a whole map -> global_avg_pool2d; a reshape that flattens -> flatten; `ceil_mode` only
-    where it adds a window.
+    bias; pad + conv or pool -> padding; conv + slice -> less padding; an adaptive pool -> a pool
+    where its windows are alike; the mean of a whole map -> global_avg_pool2d; a reshape that
+    flattens -> flatten; `ceil_mode` only where it adds a window; a concat of what another concat
+    holds already -> a concat of that one; matmul with a constant matrix -> linear.
 
     Given:
         graph g {
@@ -92,10 +100,13 @@ class Canonicalize(Pass):
             param_on_the_right,
             partial(bias, taken=log.names),
             padding,
+            chomp,
             plain_pool,
             global_average,
             flatten,
             floor_mode,
+            nested_concat,
+            partial(linear, taken=log.names),
         )
         return apply_rules(graph, rules, log, self.name)
 
@@ -190,6 +201,31 @@ def padding(node: Node, graph: Graph) -> Rewrite | Refusal | None:
     return Rewrite(f"pads by itself; '{pad.name}' goes", {node.name: padded, pad.name: node.name})
 
 
+def chomp(node: Node, graph: Graph) -> Rewrite | Refusal | None:
+    """slice(conv(x, padding)) -> conv(x, less padding), as in a causal convolution that pads both
+    sides and drops what looks ahead."""
+    conv = graph.producer(node.inputs[0]) if isinstance(node.op, Slice) else None
+    if conv is None or not isinstance(conv.op, Conv) or not isinstance(node.op, Slice):
+        return None
+    axis = node.op.dim - 2
+    if axis < 0 or node.op.step > 1:
+        return None
+    if not graph.sole_user(conv.name):
+        return _read_elsewhere(node, conv.name, graph)
+    size, stride = conv.type.shape[node.op.dim], conv.op.stride[axis]
+    kept = range(size)[node.op.start : node.op.stop]
+    sides = [*conv.op.padding]
+    sides[axis] -= kept.start * stride
+    sides[axis + conv.op.rank] -= (size - kept.stop) * stride
+    if min(sides) < 0:
+        because = f"it drops more of '{conv.name}' than padding makes"
+        return Refusal(Canonicalize.name, node.name, because, (conv.name,))
+    op = replace(conv.op, padding=tuple(sides))
+    less = replace(node, op=op, inputs=conv.inputs)
+    what = f"'{conv.name}' makes no more than it keeps"
+    return Rewrite(what, {node.name: less, conv.name: node.name})
+
+
 def plain_pool(node: Node, graph: Graph) -> Rewrite | None:
     """adaptive_pool(x) -> pool(x) where the output's sizes divide the input's; of a whole map, its
     largest element or its mean."""
@@ -244,6 +280,45 @@ def floor_mode(node: Node, graph: Graph) -> Rewrite | None:
     except GraphCNNError:
         return None
     return Rewrite("ceil_mode adds no window", {node.name: replace(node, op=floored)})
+
+
+def nested_concat(node: Node, graph: Graph) -> Rewrite | None:
+    """concat(a, b, c) -> concat(ab, c), where ab = concat(a, b) stands before it.
+
+    So a DenseNet that lists all its features for each layer becomes one whose features grow.
+    """
+    if not isinstance(node.op, Concat):
+        return None
+    runs = {}  # the operands side by side that a concat before it holds
+    for other in takewhile(lambda other: other is not node, graph.nodes):
+        if other.op == node.op and 1 < len(other.inputs) < len(node.inputs):
+            runs[other.inputs] = other.name
+    for length in range(len(node.inputs) - 1, 1, -1) if runs else ():
+        for at in range(len(node.inputs) - length + 1):
+            end = at + length
+            if (held := runs.get(node.inputs[at:end])) is not None:
+                inputs = (*node.inputs[:at], held, *node.inputs[end:])
+                what = f"reads '{held}', which holds {length} of its operands side by side"
+                return Rewrite(what, {node.name: replace(node, inputs=inputs)})
+    return None
+
+
+def linear(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | None:
+    """matmul(x, p[I, O]) -> linear(x, p transposed), which has kernels.
+
+    The weight gets a name that is not `taken`.
+    """
+    if not isinstance(node.op, Matmul):
+        return None
+    x, matrix = node.inputs
+    param = graph.param_by_name.get(matrix)
+    if param is None or len(param.type.shape) != 2:
+        return None
+    data = None if param.data is None else np.ascontiguousarray(param.data.T)
+    name = new_name(f"{node.name}.weight", taken)
+    weight = Param(name, param.type.with_shape(param.type.shape[::-1]), data)
+    product = replace(node, op=Linear(), inputs=(x, name))
+    return Rewrite("its second operand is a constant", {name: weight, node.name: product})
 
 
 def _read_elsewhere(node: Node, value: str, graph: Graph) -> Refusal:

@@ -119,7 +119,7 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
         if not np.isfinite(data).all():
             return refuse(f"the folded {role} is not finite in {dtype}", value)
         # A bias below the normal range is off by less than storing the result is.
-        if role == "weight" and (lost := _loss(exact, data, axis)) > dtype.unit_roundoff:
+        if role == "weight" and (lost := rounding_loss(exact, data, axis)) > dtype.unit_roundoff:
             because = (
                 f"the folded weight falls below the normal range of {dtype}: rounding takes "
                 f"{lost:.2g} of a filter's norm, and {dtype.unit_roundoff:.2g} of normal numbers"
@@ -133,7 +133,7 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
     )
 
 
-def _loss(exact: Array, rounded: Array, axis: int) -> float:
+def rounding_loss(exact: Array, rounded: Array, axis: int) -> float:
     """How much of an output channel's weights rounding takes, by Euclidean norm, at most.
 
     Of normal numbers it takes at most the unit roundoff: it moves each by no more than that.

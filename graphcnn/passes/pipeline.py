@@ -11,9 +11,11 @@ from graphcnn.errors import FusionRefused, GraphCNNError, PassError
 from graphcnn.ir import CompileLog, Failed, Finished, Graph, Started, verify
 from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
+from graphcnn.passes.chains import Supports
 from graphcnn.passes.demands import groups
+from graphcnn.passes.fold_average_pool import FoldAveragePool
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
-from graphcnn.passes.fuse import Fuse, Supports, accept_every_body
+from graphcnn.passes.fuse import Fuse, accept_every_body
 from graphcnn.passes.narrow import Narrow
 from graphcnn.passes.simplify import Simplify
 
@@ -60,6 +62,8 @@ def default_pipeline(
         Canonicalize(),
         # Before fuse: a batch norm that folds must not become a step of a kernel's tail.
         FoldBatchNorm(),
+        # After fold-batch-norm, which may leave a convolution right before a pool.
+        FoldAveragePool(),
         # After the rules above, which know a value by the op that makes it, and not its parts.
         Narrow(),
         # Last: no pass looks into a group's body.

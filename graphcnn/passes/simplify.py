@@ -125,7 +125,7 @@ def _operand_beside(node: Node, graph: Graph, op: Arithmetic) -> str | None:
             continue
         if len(param.type.shape) == len(node.type.shape) and param.type.shape[:1] > (1,):
             continue  # a number for each sample, which fixes the batch size
-        if np.all(param.data == op.neutral):
+        if op.neutral is not None and np.all(param.data == op.neutral):
             return kept
     return None
 

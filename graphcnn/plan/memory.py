@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import product
 
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
 from graphcnn.analysis import LiveRange, live_ranges
 from graphcnn.errors import SanitizerFault
 from graphcnn.plan.plan import Location, Lowered, Plan, Slot
@@ -78,14 +81,16 @@ def _share_in_place(lowered: Lowered, ranges: dict[str, LiveRange]) -> dict[str,
 
 
 def check_sharing(plan: Plan) -> None:
-    """Check that no step writes over what it reads, except in place.
+    """Check that no step writes over what it reads, except in place, and that of two values that
+    steps write to one buffer one is a part of the other where they share elements.
 
     What a step overwrites for later steps shows when they read it; this may not, where few
     programs happen to read first.
 
     Raises:
-        SanitizerFault: naming the step and both buffers.
+        SanitizerFault: naming the step and both buffers, or both values.
     """
+    _check_parts(plan)
     slots = {slot.name: slot for slot in plan.slots}
     for step in plan.steps:
         names = (buffers_of(side, plan.locations) for side in (step.reads, step.writes))
@@ -104,6 +109,33 @@ def check_sharing(plan: Plan) -> None:
                     f"and {x.offset} to {x.offset + x.nbytes}",
                     remedy="plan each its own bytes while both live",
                 )
+
+
+def _check_parts(plan: Plan) -> None:
+    """The second half of `check_sharing`. Each element knows the last value that was laid on it."""
+    ends: dict[str, int] = {}
+    for at in plan.locations.values():
+        end = at.buffer.offset + at.reach
+        ends[at.buffer.name] = max(end, ends.get(at.buffer.name, 0))
+    holders = {buffer: np.full(end, -1) for buffer, end in ends.items()}
+    written = {step.node for step in plan.steps} & plan.locations.keys()
+    places = [(name, plan.locations[name]) for name in written]
+    places.sort(key=lambda item: (item[1].type.size, item[0]))
+    names, sizes = [*dict(places)], [at.type.size for _, at in places]
+    for number, (name, at) in enumerate(places):
+        holder = holders[at.buffer.name]
+        strides = [stride * holder.itemsize for stride in at.strides]
+        elements = as_strided(holder[at.buffer.offset :], at.type.shape, strides)
+        for other, count in zip(*np.unique(elements, return_counts=True), strict=True):
+            if other >= 0 and count < sizes[other]:
+                raise SanitizerFault(
+                    f"'{name}' and '{names[other]}' lie across each other in one buffer",
+                    where=f"buffer '{at.buffer.name}'",
+                    got=f"{count} elements of both",
+                    wanted="one inside the other, or no element of both",
+                    remedy="place one of them elsewhere",
+                )
+        elements[...] = number
 
 
 def _lowest_gap(placed: list[tuple[LiveRange, int, int]], nbytes: int, span: LiveRange) -> int:

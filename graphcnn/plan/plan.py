@@ -24,11 +24,19 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a value lives: strides in elements, in the order of the logical shape."""
+    """Where a value lives: strides in elements, in the order of the logical shape.
+
+    Several values may live in one buffer: other names for one memory, and parts of one of them.
+    """
 
     buffer: Buffer
     type: TensorType
     strides: tuple[int, ...]
+
+    @property
+    def reach(self) -> int:
+        """Elements from the first one to the last, both included."""
+        return 1 + sum((d - 1) * s for d, s in zip(self.type.shape, self.strides, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +160,7 @@ class Lowered:
         buffers: Bytes of each buffer that the arena has to hold.
         weights: What the launches read beside these.
         refusals: Groups that were taken apart, so that steps bear their members' names, nodes that
-            are a library's calls between kernels, and why.
+            are a library's calls between kernels, concats that copy, and why.
         choices: What was taken for a node where several kernels would do.
     """
 

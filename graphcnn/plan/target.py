@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -13,11 +13,11 @@ from graphcnn.plan.plan import Buffer, Launch, Lowered
 class Shadow(Protocol):
     """Which buffer's data each byte of an arena holds, as the sanitizer sees kernels store."""
 
-    def begin(self, filled: Collection[str]) -> None:
-        """From now on these buffers hold data, and no others."""
+    def begin(self) -> None:
+        """From now on no buffer holds data."""
 
-    def fill(self, name: str) -> None:
-        """A buffer has been written by other means than kernels."""
+    def fill(self, tensor: Any) -> None:
+        """A tensor inside one of the buffers has been written by other means than kernels."""
 
     def check(self, name: str, tensor: Any) -> None:
         """Check that a tensor inside one of the buffers holds what kernels stored there.

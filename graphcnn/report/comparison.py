@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from graphcnn import arguments
-from graphcnn.analysis import traffic
 from graphcnn.errors import DeviceUnavailable, InvalidAttribute, shown
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
 from graphcnn.report.result import Result
+from graphcnn.report.schedule import moved
 from graphcnn.report.tables import Table, binary_size, scientific
 from graphcnn.report.verification import Verification, checked
 from graphcnn.runtime.boundary import given_inputs, to_tensor
@@ -223,7 +223,7 @@ def _row(
         Timing.of(samples[name]) if name in samples else None,
         ratio(baseline),
         ratio(UNFUSED),
-        traffic(graph) * itemsize + sum(param.type.nbytes for param in graph.params),
+        moved(graph, plan) * itemsize + sum(param.type.nbytes for param in graph.params),
         plan.arena_bytes,
         max(output.relative for output in check.outputs),
         None if check.ok else check.verdict,

@@ -88,8 +88,9 @@ def _worst(
     proof, noise = (when_stored(exact, bound, dtype) for bound in (proof, noise))
     bound = np.minimum(proof, noise)
     # What lies beyond the dtype's range is rightly stored as infinity of its sign.
+    largest_number = torch.finfo(torch_dtype(dtype)).max if dtype.is_float else np.inf
     with np.errstate(invalid="ignore"):
-        beyond = np.isfinite(exact) & (np.abs(exact) + bound > torch.finfo(torch_dtype(dtype)).max)
+        beyond = np.isfinite(exact) & (np.abs(exact) + bound > largest_number)
         overflowed = beyond & np.isinf(computed) & (computed * exact > 0)
     error, share = share_of(np.where(overflowed, exact, computed), exact, bound)
     largest = np.unravel_index(np.argmax(error), error.shape)
@@ -108,6 +109,8 @@ def _worst(
 
 def when_stored(exact: Array, bound: Array, dtype: DType) -> Array:
     """A bound that allows for rounding the result to its dtype, denormal numbers included."""
+    if not dtype.is_float:
+        return bound
     stored = torch.finfo(torch_dtype(dtype))
     smallest = stored.smallest_normal * stored.eps
     size = np.where(np.isfinite(exact), np.abs(exact), 0.0)

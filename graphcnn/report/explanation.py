@@ -8,7 +8,7 @@ from graphcnn.analysis import traffic
 from graphcnn.ir import Graph, Node, Refusal, inline
 from graphcnn.plan import Call, Step
 from graphcnn.report.result import Result
-from graphcnn.report.schedule import kernels, steps_of
+from graphcnn.report.schedule import kernels, moved, steps_of
 from graphcnn.report.tables import Table, binary_size, count, dimensions
 from graphcnn.runtime.compiled import CompiledModel, check_model
 
@@ -131,7 +131,7 @@ def explain(model: CompiledModel, /) -> Explanation:
         len(inline(model.source).nodes),
         len(model.plan.steps),
         model.plan.arena_bytes,
-        traffic(graph),
+        moved(graph, model.plan),
         traffic(inline(model.source)),
         tuple(_row(node, graph, steps[node.name]) for node in graph.nodes if node.name in steps),
         _vanished(model),
@@ -167,7 +167,8 @@ def _vanished(model: CompiledModel) -> tuple[Vanished, ...]:
         if node.name not in left:
             found.append(Vanished(node.name, node.op.name, _reason(node.name, model)))
         elif model.graph.producer(node.name) == node and node.name not in steps:
-            because = f"another name for the memory of '{node.inputs[0]}'"
+            operands = " and ".join(f"'{name}'" for name in node.inputs)
+            because = f"another name for the memory of {operands}"
             found.append(Vanished(node.name, node.op.name, because))
     return tuple(found)
 

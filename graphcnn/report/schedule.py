@@ -1,10 +1,12 @@
-"""Which steps of a plan belong to which node of a compiled graph, and what they launch."""
+"""Which steps of a plan belong to which node of a compiled graph, what they launch and move."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from graphcnn.analysis import node_traffic
+from graphcnn.ir import Graph
 from graphcnn.plan import Arithmetic, Plan, Step
 
 
@@ -14,6 +16,13 @@ def steps_of(plan: Plan) -> dict[str, tuple[Step, ...]]:
     for step in plan.steps:
         found[step.node] = (*found.get(step.node, ()), step)
     return found
+
+
+def moved(graph: Graph, plan: Plan) -> int:
+    """Activation elements that the steps of a plan read and write; weights are not counted, and a
+    concat counts as a whole where a part of it is copied."""
+    steps = steps_of(plan)
+    return sum(node_traffic(node, graph) for node in graph.nodes if node.name in steps)
 
 
 def kernels(steps: Iterable[Step]) -> str:

@@ -142,7 +142,8 @@ def given_inputs(
 
 
 def example_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    """Seeded standard normal arrays for every input of a graph, as a call takes them.
+    """Seeded standard normal arrays for every input of a graph, as a call takes them; whole numbers
+    are any that all their readers take, as likely.
 
     Raises:
         InvalidGraph, InvalidAttribute: for what is not a graph, or a negative seed.
@@ -153,9 +154,18 @@ def example_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray[Any, np.
     arrays = {}
     for value in graph.inputs:
         with fitting(value):
-            drawn = generator.standard_normal(value.type.shape)
-            arrays[value.name] = value.type.dtype.round(drawn)
+            arrays[value.name] = value.type.dtype.round(
+                generator.standard_normal(value.type.shape)
+                if value.type.dtype.is_float
+                else generator.integers(0, _choices(graph, value.name), value.type.shape)
+            )
     return arrays
+
+
+def _choices(graph: Graph, name: str) -> int:
+    """How many numbers an input of whole numbers may be, by its readers."""
+    readers = graph.users(name)
+    return min((n.op.choices(*graph.types_of(n.inputs)) for n in readers), default=1)
 
 
 def to_tensor(array: Any) -> torch.Tensor:

@@ -133,13 +133,17 @@ class Executor:
         result = step.work.function(*map(self.value, step.reads))
         (written,) = step.writes
         if written in self.plan.locations:
-            self._device.copy(to_tensor(result), self.value(written))
-            if self._shadow is not None:
-                self._shadow.fill(self.plan.locations[written].buffer.name)
+            self._store(written, to_tensor(result))
         else:
             self._values[written] = result
         for name in freed:
             del self._values[name]
+
+    def _store(self, name: str, tensor: torch.Tensor) -> None:
+        """Copy a tensor to a value's place in the arena."""
+        self._device.copy(tensor, self.value(name))
+        if self._shadow is not None:
+            self._shadow.fill(self.value(name))
 
     def _finish(self, run: Callable[[], None]) -> None:
         """The last step under the sanitizer, which then looks at the outputs."""
@@ -164,13 +168,13 @@ class Executor:
         self._device.hold(self._arena)
         self._weights.hold()
         if self._shadow is not None:
-            self._shadow.begin([name for name in inputs if name in self._slots])
+            self._shadow.begin()
         for slot in self._slots.values() if poison else ():
             slot.fill_(-1)  # all bits set: NaN in every floating-point format
         self._values = dict(self._weights.params)
         for name, tensor in inputs.items():
             if name in self._slots:
-                self._device.copy(tensor, self.value(name))
+                self._store(name, tensor)
             else:
                 dtype = torch_dtype(self.graph.type_of(name).dtype)
                 self._values[name] = tensor.to(self._device.memory, dtype)

@@ -30,26 +30,30 @@ class Capability:
 
 
 _NO_KERNEL = "kernels compute in float32"
+_INDICES = "calls of the library read and make indices"
 # Of every operator: what an operator does not take, its own shape rule refuses beforehand.
 CAPABILITIES: dict[DType, Capability] = {
     DType.F32: Capability(True, 80, "a product is three products of tf32, which is new in 8.0"),
     DType.F16: Capability(True, 80, "the kernels are compiled and checked for 8.0 and later"),
     DType.BF16: Capability(True, 80, "bfloat16 products are new in 8.0"),
     DType.F64: Capability(False, None, _NO_KERNEL),
-    DType.I8: Capability(False, None, _NO_KERNEL),
-    DType.I32: Capability(False, None, _NO_KERNEL),
-    DType.I64: Capability(False, None, _NO_KERNEL),
+    DType.I8: Capability(False, None, _INDICES),
+    DType.I32: Capability(False, None, _INDICES),
+    DType.I64: Capability(False, None, _INDICES),
 }
 
 
 def check_capability(graph: Graph, device: Device) -> None:
-    """Check that a device computes every node in its dtype.
+    """Check that a device computes every node in its dtype. Whole numbers are left to the library:
+    no kernel reads or makes them.
 
     Raises:
         UnsupportedOp: naming the first node, and what would compute it.
     """
     for node in graph.nodes:
         for value in node.outputs:
+            if not value.type.dtype.is_float:
+                continue
             need = CAPABILITIES[value.type.dtype]
             least = need.least(device)
             if least is not None and (device.capability or 0) >= least:

@@ -1,4 +1,4 @@
-"""Lowering a convolution or linear layer and its tail: one launch, or one per phase."""
+"""Lowering a convolution or linear layer, its head and its tail: one launch, or one per phase."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ from collections.abc import Callable
 from functools import partial
 
 from graphcnn.ir import Graph, Node
-from graphcnn.kernels import ConvProblem, Launch, LinearProblem, Refused, View, conv_pressure
+from graphcnn.kernels import (
+    ConvProblem,
+    Head,
+    Launch,
+    LinearProblem,
+    Pool,
+    Pooled,
+    Refused,
+    View,
+    across,
+    conv_pressure,
+)
 from graphcnn.ops import Conv, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
 from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
-from graphcnn.targets.pack import filters, plain
+from graphcnn.targets.pack import filters, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
+from graphcnn.targets.price import separable_problem
 
 
 def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
@@ -22,15 +34,14 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     Raises:
         Refused: for what no kernel can do.
     """
-    members = (chain.anchor, *chain.links)
-    heads = () if chain.head is None else (chain.head,)
-    outputs = [lowering.view(members[index].name) for index in chain.exports]
+    values = (chain.anchor, *chain.links)
+    outputs = [lowering.view(value.name) for value in node.outputs]
     lower = chain.anchor.op.row(TABLE)
     if lower is None:
         raise Refused(f"there is no kernel of {chain.anchor.op.name}")
     launches = lower(lowering, chain, outputs)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
-    label = "+".join(member.op.name for member in (*heads, *members))
+    label = "+".join(member.op.name for member in (*chain.head, *values))
     for launch in launches:
         lowering.emit(node, label, launch, reads, tuple(outputs))
 
@@ -54,12 +65,49 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launc
 
 
 def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
+    if chain.separable:
+        return [_separable(lowering, chain, outputs)]
     op, weight = chain.anchor.op, chain.anchor.inputs[1]
     assert isinstance(op, Conv)
     window = op.window(lowering.graph.type_of(weight).shape)
-    packing = filters(lowering.param(weight), lowering.device.traits.weights)
+    order = lowering.device.traits.weights
+    packing = filters(lowering.param(weight), order)
+    if chain.gate:
+        packing = in_turns(packing, filters(lowering.param(chain.gate.inputs[1]), order))
     size = chain.anchor.type.shape[2:]
     return [_implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)]
+
+
+def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
+    first = chain.head[0]
+    assert isinstance(first.op, Conv)
+    image, depthwise, *shift = first.inputs
+    _, weight, *bias = chain.anchor.inputs
+    window = first.op.window(lowering.param(depthwise).type.shape).lifted(2)
+    x, device = as_image(lowering.view(image)), lowering.device.traits
+    size = image_size(chain.anchor.type.shape)
+    problem = separable_problem(chain, device)
+    choice = lowering.choose(chain.anchor, problem)
+    return choice.launch(
+        x,
+        lowering.weight(filters(lowering.param(weight), device.weights)),
+        lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
+        [as_image(view) for view in outputs],
+        head=Head(
+            # A tap's weights lie along the channels, as what they are multiplied with.
+            lowering.weight(filters(lowering.param(depthwise), "channel_major")),
+            lowering.weight(plain(lowering.param(shift[0]))) if shift else None,
+            placed(chain.steps, lowering, as_image),
+        ),
+        kernel=window.kernel,
+        stride=window.stride,
+        padding=window.begins,
+        dilation=window.dilation,
+        out_size=size,
+        tail=placed(chain.tail, lowering, as_image),
+        exports=chain.exports,
+        tile=choice.tile,
+    )
 
 
 def _conv_transpose(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
@@ -87,8 +135,11 @@ def _implicit_gemm(
     op = chain.anchor.op
     assert isinstance(op, Conv | ConvTranspose)
     _, _, *bias = chain.anchor.inputs
-    image = (chain.head or chain.anchor).inputs[0]
+    image, *_ = (*chain.head, chain.anchor)[0].inputs
     x, device = as_image(lowering.view(image)), lowering.device.traits
+    vectors = [plain(lowering.param(name)) for name in bias]
+    if chain.gate and bias:
+        vectors = [in_turns(vectors[0], plain(lowering.param(chain.gate.inputs[2])))]
 
     def form(view: View) -> View:
         return as_image(part(view))
@@ -97,19 +148,23 @@ def _implicit_gemm(
     tail = placed(chain.tail, lowering, form)
     window = window.lifted(2)
     height, width = image_size((*x.shape[:2], *size))
+    images = device.images(x.shape[0])
+    pool = next((step for step in tail if isinstance(step, Pool)), None)
     problem = ConvProblem(
         x.dtype,
         packing.shape[0] // op.groups,
         x.shape[1] // op.groups,
         op.groups,
-        device.images(x.shape[0]) * height * width,
+        images * height * width,
         conv_pressure(x, outputs, tail, window.kernel),
+        None if pool is None else Pooled(pool, images, (height, width)),
+        across(tail),
     )
     choice = lowering.choose(chain.anchor, problem)
     return choice.launch(
         x,
         lowering.weight(packing),
-        lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
+        lowering.weight(vectors[0]) if vectors else None,
         outputs,
         kernel=window.kernel,
         stride=window.stride,
@@ -125,11 +180,12 @@ def _implicit_gemm(
 
 
 def _repeats(chain: Chain, graph: Graph) -> dict[str, tuple[int, int]]:
-    """How often a head repeats each pixel, as a kernel's argument."""
-    if chain.head is None:
+    """How often a head repeats each pixel, as the argument of a kernel that has one."""
+    if not chain.head:
         return {}
-    assert isinstance(chain.head.op, Interpolate)
-    counts = chain.head.op.repeats(graph.type_of(chain.head.inputs[0]))
+    head = chain.head[0]
+    assert isinstance(head.op, Interpolate)
+    counts = head.op.repeats(graph.type_of(head.inputs[0]))
     assert counts is not None
     return {"repeats": image_size((1, 1, *counts))}
 

@@ -46,7 +46,7 @@ def locate(graph: Graph) -> dict[str, Location]:
         locations[value.name] = _own(value, row_major=True)
     for node in graph.nodes:
         for value in node.outputs:
-            placed = _within(node, value, locations)
+            placed = within(node, locations)
             wanted = value.name in row_major
             if placed is None or (wanted and not _is_row_major(value.type.shape, placed.strides)):
                 placed = _own(value, row_major=wanted)
@@ -54,17 +54,17 @@ def locate(graph: Graph) -> dict[str, Location]:
     return locations
 
 
-def _within(node: Node, value: Value, locations: Mapping[str, Location]) -> Location | None:
-    """Where a value lies in its operand's memory, or None where it does not."""
+def within(node: Node, locations: Mapping[str, Location]) -> Location | None:
+    """Where a view's value lies in its operand's memory; None where it does not."""
     source = locations.get(node.inputs[0]) if node.inputs else None
     if source is None:
         return None
     if isinstance(node.op, Strided):
         skipped, strides = node.op.place(source.type.shape, source.strides)
         buffer = Buffer(source.buffer.name, source.buffer.offset + skipped)
-        return Location(buffer, value.type, strides)
+        return Location(buffer, node.type, strides)
     if node.op.kind is OpKind.VIEW:
-        return Location(source.buffer, value.type, contiguous(value.type.shape))
+        return Location(source.buffer, node.type, contiguous(node.type.shape))
     return None
 
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import inf
-from typing import Any
-
-import numpy as np
 import torch
-from torch.nn import functional as F
 
 from graphcnn import ops
-from graphcnn.errors import UnsupportedOp
+from graphcnn.errors import IndexOutOfRange, UnsupportedOp
 from graphcnn.ir import DType, Graph, Node
 from graphcnn.plan import Arithmetic, Call, Lowered, Step
 from graphcnn.targets.device import Device
-
-Torch = Callable[..., torch.Tensor]
+from graphcnn.targets.torch_ops import TABLE, Torch
 
 
 class LibraryTarget:
@@ -57,7 +50,8 @@ class LibraryTarget:
                 isinstance(node.op, ops.Conv | ops.ConvTranspose)
                 and torch.backends.cudnn.allow_tf32
             )
-            matrices = isinstance(node.op, ops.Linear) and torch.backends.cuda.matmul.allow_tf32
+            products = isinstance(node.op, ops.Linear | ops.Matmul)
+            matrices = products and torch.backends.cuda.matmul.allow_tf32
             if images or matrices:
                 return Arithmetic(2.0**-11)
         return Arithmetic((DType.F64 if dtype is DType.F64 else DType.F32).unit_roundoff)
@@ -79,210 +73,12 @@ def _function(node: Node) -> Torch:
 
     def run(*operands: torch.Tensor) -> torch.Tensor:
         device = operands[0].device.type
-        if not torch.is_autocast_enabled(device):
-            return call(*operands)
-        with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
-            return call(*operands)
+        try:
+            if not torch.is_autocast_enabled(device):
+                return call(*operands)
+            with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
+                return call(*operands)
+        except IndexOutOfRange as error:
+            raise error.at(node.place) from None
 
     return run
-
-
-def _sides(padding: tuple[int, ...]) -> tuple[int, ...]:
-    """A padding in torch's order: both sides of the last dimension first."""
-    rank = len(padding) // 2
-    pairs = zip(padding[:rank], padding[rank:], strict=True)
-    return tuple(side for pair in reversed([*pairs]) for side in pair)
-
-
-def _unary(op: ops.Unary) -> Torch:
-    """torch's function of the op's name."""
-    function = getattr(torch, op.name, None) or getattr(F, op.name)
-    return lambda x: function(x, **vars(op))
-
-
-def _unary_in_float32(op: ops.Unary) -> Torch:
-    """Where torch composes its function, it would round to half precision on the way."""
-    function = _unary(op)
-
-    def call(x: torch.Tensor) -> torch.Tensor:
-        wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-        return function(x.to(wide)).to(x.dtype)
-
-    return call
-
-
-def _conv(op: ops.Conv) -> Torch:
-    function = getattr(F, op.name)
-    begins, ends = op.padding[: op.rank], op.padding[op.rank :]
-
-    def call(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
-        if begins != ends:
-            x = F.pad(x, _sides(op.padding))
-        padding = begins if begins == ends else 0
-        result: torch.Tensor = function(x, w, b, op.stride, padding, op.dilation, op.groups)
-        return result
-
-    return call
-
-
-def _conv_transpose(op: ops.ConvTranspose) -> Torch:
-    function: Torch = getattr(F, op.name)
-    options = (op.stride, op.padding, op.output_padding, op.groups, op.dilation)
-
-    def call(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
-        # On a CPU torch adds up the taps in half precision.
-        wide = torch.float32 if x.device.type == "cpu" and x.dtype.itemsize == 2 else x.dtype
-        y = function(x.to(wide), w.to(wide), None if b is None else b.to(wide), *options)
-        return y.to(x.dtype)
-
-    return call
-
-
-def _padded(op: ops.Pooling, fill: float, pads_alike: bool) -> tuple[Torch, Any]:
-    """What pads a pool's input, and the padding that is left to torch's pool.
-
-    Args:
-        op: The pool.
-        fill: What its padding counts as.
-        pads_alike: Whether padding the input first gives the same windows and divisors.
-
-    Raises:
-        UnsupportedOp: for a padding that torch's pools do not take, where that is not so.
-    """
-    begins, ends = op.window.begins, op.window.ends
-    if begins == ends and all(2 * n <= k for n, k in zip(begins, op.kernel_size, strict=True)):
-        return lambda x: x, begins
-    if not pads_alike:
-        raise UnsupportedOp(
-            f"torch's {op.name} pads both sides alike, by at most half its window",
-            got=op,
-            wanted="padding equal on both sides and at most kernel_size / 2; or no ceil_mode, and "
-            "count_include_pad",
-            remedy='use target="triton" or "numpy" for this graph',
-        )
-    return lambda x: F.pad(x, _sides(op.padding), value=fill), 0
-
-
-def _max_pool(op: ops.MaxPool) -> Torch:
-    function = getattr(F, op.name)
-    pad, left = _padded(op, -inf, not op.ceil_mode)
-    options = (op.kernel_size, op.stride, left, op.dilation, op.ceil_mode)
-    return lambda x: function(pad(x), *options)
-
-
-def _avg_pool(op: ops.AvgPool) -> Torch:
-    function = getattr(F, op.name)
-    pad, left = _padded(op, 0.0, not op.ceil_mode and op.count_include_pad)
-    options = (op.kernel_size, op.stride, left, op.ceil_mode, op.count_include_pad)
-    return lambda x: function(pad(x), *options)
-
-
-def _adaptive_pool(op: ops.AdaptivePool) -> Torch:
-    function = getattr(F, op.name)
-    return lambda x: function(x, op.output_size)
-
-
-def _interpolate(op: ops.Interpolate) -> Torch:
-    options: dict[str, Any] = {
-        "size": op.size or None,
-        "scale_factor": op.scale_factor or None,
-        "mode": op.mode,
-        "align_corners": op.align_corners if op.linear else None,
-        "recompute_scale_factor": op.recompute_scale_factor or None,
-    }
-
-    def call(x: torch.Tensor) -> torch.Tensor:
-        # On a CPU torch takes the means of a line in half precision.
-        wide = torch.float32 if x.device.type == "cpu" and x.dtype.itemsize == 2 else x.dtype
-        return F.interpolate(x.to(wide), **options).to(x.dtype)
-
-    return call
-
-
-def _softmax(function: Torch) -> Callable[[Any], Torch]:
-    """torch rounds to half precision on the way unless it is asked for float32."""
-
-    def make(op: ops.Softmax | ops.LogSoftmax) -> Torch:
-        def call(x: torch.Tensor) -> torch.Tensor:
-            wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-            return function(x, op.dim, dtype=wide).to(x.dtype)
-
-        return call
-
-    return make
-
-
-def _local_response_norm(op: ops.LocalResponseNorm) -> Torch:
-    """In float32 for half precision, whose squares torch would round."""
-
-    def call(x: torch.Tensor) -> torch.Tensor:
-        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        size = min(op.size, 2 * x.shape[1] - 1)  # torch pads for what reaches beyond all channels
-        alpha = op.alpha / op.size * size
-        return F.local_response_norm(wide, size, alpha, op.beta, op.k).to(x.dtype)
-
-    return call
-
-
-def _pad(op: ops.Pad) -> Torch:
-    value = op.value if op.mode == "constant" else None
-    return lambda x: F.pad(x, _sides(op.padding), op.mode, value)
-
-
-def _random(op: ops.Random) -> Torch:
-    """By the reference: torch has no generator of these numbers on every device."""
-    return lambda x: torch.from_numpy(op.reference(np.broadcast_to(0.0, x.shape))).to(x)
-
-
-def _slice(op: ops.Slice) -> Torch:
-    kept = (slice(None),) * op.dim + (slice(op.start, op.stop, op.step),)
-    return lambda x: x[kept]
-
-
-def _arithmetic(op: ops.Arithmetic) -> Torch:
-    """torch's function of the op's name, in float32 where a number beside half precision is."""
-    function: Torch = getattr(torch, op.name)
-
-    def call(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        if x.dtype == y.dtype:
-            return function(x, y)
-        half = min(x.dtype, y.dtype, key=lambda dtype: dtype.itemsize)
-        return function(x.float(), y.float()).to(half)
-
-    return call
-
-
-TABLE: dict[type, Callable[[Any], Torch]] = {
-    ops.AdaptivePool: _adaptive_pool,
-    ops.Unary: _unary,
-    ops.activation.Softsign: _unary_in_float32,
-    ops.elementary.Pow: _unary_in_float32,
-    ops.elementary.Rsqrt: _unary_in_float32,
-    ops.Arithmetic: _arithmetic,
-    ops.AvgPool: _avg_pool,
-    ops.BatchNorm: lambda op: lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, eps=op.eps),
-    ops.Concat: lambda op: lambda *parts: torch.cat(parts, op.dim),
-    ops.Conv: _conv,
-    ops.ConvTranspose: _conv_transpose,
-    ops.Dropout: lambda op: lambda x: x,
-    ops.Expand: lambda op: lambda x: x.expand(op.shape),
-    ops.Flatten: lambda op: lambda x: torch.flatten(x, op.start_dim),
-    ops.GlobalAvgPool2d: lambda op: lambda x: x.mean((2, 3), keepdim=True),
-    ops.Interpolate: _interpolate,
-    ops.Linear: lambda op: F.linear,
-    ops.LocalResponseNorm: _local_response_norm,
-    ops.LogSoftmax: _softmax(F.log_softmax),
-    ops.MaxPool: _max_pool,
-    ops.Pad: _pad,
-    ops.Permute: lambda op: lambda x: x.permute(op.dims),
-    ops.PixelShuffle: lambda op: lambda x: F.pixel_shuffle(x, op.upscale_factor),
-    ops.PixelUnshuffle: lambda op: lambda x: F.pixel_unshuffle(x, op.downscale_factor),
-    ops.Random: _random,
-    ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),
-    ops.Reshape: lambda op: lambda x: x.reshape(op.shape),
-    ops.Roll: lambda op: lambda x: torch.roll(x, op.shifts, op.dims),
-    ops.Slice: _slice,
-    ops.Softmax: _softmax(F.softmax),
-    ops.Squeeze: lambda op: lambda x: x.squeeze(op.dim),
-    ops.Unsqueeze: lambda op: lambda x: x.unsqueeze(op.dim),
-}

@@ -11,8 +11,9 @@ from graphcnn.kernels import Choice, Launch, Policy, Problem, Refused, View, cho
 from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.plan import Buffer, Location, Lowered, Packing, Step
 from graphcnn.targets.device import Device
-from graphcnn.targets.layout import broadcast_strides, locate
+from graphcnn.targets.layout import broadcast_strides, locate, within
 from graphcnn.targets.pack import plain
+from graphcnn.targets.parts import share
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Lowering:
         device: Where the steps are to run.
         policy: Picks the kernel and the tile of every convolution and linear layer.
         locations: Where its values live.
+        copied: Operands of concats that do not live where the concat needs them, and why.
         steps: Those of the nodes so far.
         weights: What they read beside the graph's values, by name.
         choices: What the policy has picked.
@@ -33,6 +35,7 @@ class Lowering:
     device: Device
     policy: Policy
     locations: Mapping[str, Location]
+    copied: tuple[Refusal, ...] = ()
     steps: list[Step] = field(default_factory=list)
     weights: dict[str, Packing] = field(default_factory=dict)
     choices: list[Chosen] = field(default_factory=list)
@@ -40,7 +43,7 @@ class Lowering:
     @classmethod
     def of(cls, graph: Graph, device: Device, policy: Policy) -> Lowering:
         """Start with every value located and no step."""
-        return cls(graph, device, policy, locate(graph))
+        return cls(graph, device, policy, *share(graph, locate(graph)))
 
     def check_sizes(self) -> None:
         """Check that kernels can address every value.
@@ -61,14 +64,11 @@ class Lowering:
         """A value, or a param as it is, as kernels see it."""
         if name not in self.locations:
             return self.weight(plain(self.graph.param_by_name[name]))
-        location = self.locations[name]
-        return View(
-            location.buffer, location.type.shape, location.strides, location.type.dtype.value
-        )
+        return view_of(self.locations[name])
 
     def is_alias(self, node: Node) -> bool:
         """Whether a node only names its operand's memory anew, so that no kernel runs."""
-        return all(self.locations[v.name].buffer.name != v.name for v in node.outputs)
+        return self.locations.get(node.name) == within(node, self.locations)
 
     def operand(self, name: str, result: TensorType) -> View:
         """A value broadcast against `result`: stride 0 where it repeats.
@@ -136,22 +136,25 @@ class Lowering:
 
     def lowered(self, refusals: tuple[Refusal, ...]) -> Lowered:
         """The finished product, with the size of every buffer that holds activations."""
-        owners = {location.buffer.name for location in self.locations.values()}
+        buffers: dict[str, int] = {}
+        for location in self.locations.values():
+            buffer = location.buffer
+            end = (buffer.offset + location.reach) * location.type.dtype.itemsize
+            buffers[buffer.name] = max(buffers.get(buffer.name, 0), end)
         return Lowered(
             tuple(self.steps),
             dict(self.locations),
-            {name: self.locations[name].type.nbytes for name in owners},
+            buffers,
             tuple(self.weights.values()),
-            refusals,
+            (*refusals, *self.copied),
             tuple(self.choices),
         )
 
 
-def window(view: View, starts: tuple[int, ...], shape: tuple[int, ...]) -> View:
-    """A rectangular part of a view."""
-    skipped = sum(start * stride for start, stride in zip(starts, view.strides, strict=True))
-    buffer = Buffer(view.buffer.name, view.buffer.offset + skipped)
-    return View(buffer, shape, view.strides, view.dtype)
+def view_of(location: Location) -> View:
+    """What is at a place, as kernels see it."""
+    type = location.type
+    return View(location.buffer, type.shape, location.strides, type.dtype.value)
 
 
 def image_size(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from math import prod
 
 import numpy as np
 
-from graphcnn.ir import Array, DType, Node, Param
+from graphcnn.ir import Array, DType, Node, Param, TensorType
+from graphcnn.kernels import TURN
 from graphcnn.ops import BatchNorm
 from graphcnn.plan import Packing
 from graphcnn.targets.layout import contiguous
@@ -19,6 +20,14 @@ def plain(param: Param, shape: tuple[int, ...] | None = None) -> Packing:
     shape = param.type.shape if shape is None else shape
     name = f"{param.name}@plain"
     return Packing(name, (param.name,), shape, contiguous(shape), param.type.dtype, np.asarray)
+
+
+def along_channels(param: Param, type: TensorType) -> Packing:
+    """A vector [C], or [1], that broadcasts to maps [N, C, ...]."""
+    step = 1 if param.type.size > 1 else 0
+    strides = tuple(step if axis == 1 else 0 for axis in range(len(type.shape)))
+    name = f"{param.name}@channels"
+    return Packing(name, (param.name,), type.shape, strides, param.type.dtype, np.asarray)
 
 
 def filters(param: Param, order: str) -> Packing:
@@ -50,6 +59,29 @@ def reduction_major(weight: Array) -> Array:
 def channel_major(weight: Array) -> Array:
     """[K, C, taps] to [taps * C, K]: the output channels of one tap and channel are contiguous."""
     return reduction_major(weight).T
+
+
+def in_turns(first: Packing, second: Packing) -> Packing:
+    """The rows [K] of two packings in turns of `TURN`, with rows of zeros up to whole turns."""
+    turns = -(-first.shape[0] // TURN)
+    shape = (2 * TURN * turns, *first.shape[1:])
+    by_row = first.strides == contiguous(first.shape)
+    return Packing(
+        f"{first.name}&{second.name}",
+        (*first.sources, *second.sources),
+        shape,
+        contiguous(shape) if by_row else (1, shape[0]),
+        first.dtype,
+        partial(_alternate, arrange=first.arrange, by_row=by_row),
+    )
+
+
+def _alternate(*weights: Array, arrange: Callable[..., Array], by_row: bool) -> Array:
+    halves = [arrange(weight) if by_row else arrange(weight).T for weight in weights]
+    rest = [(0, -len(halves[0]) % TURN), *[(0, 0)] * (halves[0].ndim - 1)]
+    rows = [np.pad(half, rest).reshape(-1, TURN, *half.shape[1:]) for half in halves]
+    both: Array = np.stack(rows, axis=1).reshape(-1, *halves[0].shape[1:])
+    return both if by_row else both.T
 
 
 def scale_and_shift(norm: Node) -> tuple[Packing, Packing]:

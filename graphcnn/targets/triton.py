@@ -27,6 +27,8 @@ from graphcnn.kernels import (
 )
 from graphcnn.ops import (
     AdaptivePool,
+    Amax,
+    Amin,
     Anchor,
     AvgPool,
     Concat,
@@ -46,17 +48,22 @@ from graphcnn.ops import (
     Reshape,
     Roll,
     Softmax,
+    Standardize,
     Strided,
+    Sum,
 )
 from graphcnn.plan import Buffer, Lowered
 from graphcnn.targets.capability import check_capability
-from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of, supports
+from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of
 from graphcnn.targets.device import Device
 from graphcnn.targets.groups import lower_group
 from graphcnn.targets.library import LibraryTarget
-from graphcnn.targets.lowering import Lowering, as_image, window
+from graphcnn.targets.lowering import Lowering, as_image, view_of
 from graphcnn.targets.maps import adaptive_pool, resize
 from graphcnn.targets.pack import plain
+from graphcnn.targets.parts import parts
+from graphcnn.targets.price import unprofitable
+from graphcnn.targets.statistics import norm, reduce
 
 
 class TritonTarget:
@@ -72,8 +79,11 @@ class TritonTarget:
         self.on, self.policy = device, policy
 
     def supports(self, body: Graph) -> Refusal | None:
-        """Why no kernel computes a group, or None."""
-        return supports(body)
+        """Why no kernel computes a group, or why it had better not, or None."""
+        chain = chain_of(body)
+        if isinstance(chain, Refusal):
+            return chain
+        return unprofitable(chain, body, self.on.traits)
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order. Refusals tell which groups are taken apart, because no
@@ -141,7 +151,8 @@ def _pointwise(lowering: Lowering, node: Node) -> None:
     views = dict.fromkeys(lowering.view(n) for n in node.inputs if n in lowering.locations)
     # The memory of x counts once where all read it alike, which is when y may overwrite it.
     reads = (x, *(view for view in views if view != lowering.view(before)))
-    same = x.strides == y.strides and before in lowering.locations
+    same = (x.strides, x.buffer.offset) == (y.strides, y.buffer.offset)
+    same = same and before in lowering.locations
     lowering.emit(node, node.op.name, pointwise(x, y, (stage,)), reads, (y,), in_place=same)
 
 
@@ -200,15 +211,11 @@ def _random(lowering: Lowering, node: Node) -> None:
 
 
 def _concat(lowering: Lowering, node: Node) -> None:
-    assert isinstance(node.op, Concat)
-    y = lowering.view(node.name)
-    start = 0
-    for name in node.inputs:
-        x = lowering.view(name)
-        starts = tuple(start if dim == node.op.dim else 0 for dim in range(len(y.shape)))
-        part = window(y, starts, x.shape)
-        lowering.emit(node, "copy", copy(x, part), (x,), (y,))
-        start += x.shape[node.op.dim]
+    """Copies of what is not there already."""
+    for name, place in parts(node, lowering.graph, lowering.locations[node.name]):
+        if lowering.locations.get(name) != place:
+            x, y = lowering.view(name), view_of(place)
+            lowering.emit(node, "copy", copy(x, y), (x,), (y,))
 
 
 def _pad(lowering: Lowering, node: Node) -> None:
@@ -278,6 +285,10 @@ TABLE: dict[type, Callable[[Lowering, Node], None]] = {
     GlobalAvgPool2d: _global_pool,
     Interpolate: resize,
     LocalResponseNorm: _local_response_norm,
+    Amax: reduce,
+    Amin: reduce,
+    Sum: reduce,
+    Standardize: norm,
     Softmax: _softmax,
     LogSoftmax: _softmax,
     RandomNormal: _random,

@@ -60,3 +60,11 @@ def failing_assertion(x, y, n, BLOCK: tl.constexpr):
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.device_assert(i < n, "index within the tensor")
     tl.store(y + i, tl.load(x + i, mask=i < n), mask=i < n)
+
+
+@triton.jit
+def gather_beyond(x, y, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    value = tl.load(x + i, mask=i < n, other=0.0)
+    moved = tl.gather(value, tl.arange(0, BLOCK) + 1, 0)  # the last one is not there
+    tl.store(y + i, moved, mask=i < n)

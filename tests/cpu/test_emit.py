@@ -287,6 +287,25 @@ def test_reshapes_and_a_store_over_its_own_load():
 
 
 @triton.jit
+def turned(x, y, R: tl.constexpr, C: tl.constexpr, AXIS: tl.constexpr):
+    i = tl.arange(0, R)[:, None]
+    j = tl.arange(0, C)[None, :]
+    value = tl.load(x + i * C + j) * 2.0
+    place = (i * 3 + j) % R if AXIS == 0 else (i + j * 5) % C
+    tl.store(y + i * C + j, tl.gather(value, place, AXIS) + value)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_gather_takes_any_element_along_its_axis(axis, dtype):
+    x, y = torch.randn(8, 16).to(dtype), nan(8, 16, dtype=dtype)
+    run(turned, (1,), x, y, R=8, C=16, AXIS=axis)
+    i, j = torch.meshgrid(torch.arange(8), torch.arange(16), indexing="ij")
+    place = (i * 3 + j) % 8 if axis == 0 else (i + j * 5) % 16
+    assert torch.equal(y, (x * 2).gather(axis, place) + x * 2)
+
+
+@triton.jit
 def tuples(inputs, outputs, n, STAGES: tl.constexpr, BLOCK: tl.constexpr):
     i = tl.arange(0, BLOCK)
     for k in tl.static_range(len(inputs)):

@@ -43,6 +43,7 @@ def test_atomic_sum_is_no_race():
         (planted.sum_without_atomics, 2, ["reads what another writes", "`y`", "byte 0 "]),
         (planted.offset_overflow, 4, ["assertion failed", "overflow", "program (3, 0, 0)"]),
         (planted.failing_assertion, 2, ["assertion failed", "index within the tensor"]),
+        (planted.gather_beyond, 2, ["assertion failed", "gather from beyond"]),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -95,7 +96,7 @@ def sharing(n, shift):
     """Two buffers of `n` floats, the second `shift` bytes after the first, which is full."""
     first, second = torch.randn(n), guarded(n)
     shadow = Shadow(4 * n + shift, {"first": (first, 0), "second": (second, shift)})
-    shadow.begin(["first"])
+    shadow.fill(first)
     return first, second, shadow
 
 
@@ -115,7 +116,8 @@ def test_a_buffer_loses_what_another_overwrites():
     ) as caught:
         shadow.check("first", first)
     assert caught.value.got == "1 of 100 elements, the first at [99]"
-    shadow.begin(["first"])
+    shadow.begin()
+    shadow.fill(first)
     launch(planted.clean, first, y, 100, 2)
     assert torch.equal(y, first.relu())
 

@@ -1,6 +1,7 @@
 """The front end: names, short forms, weights of every kind, and errors on the user's line."""
 
 import inspect
+from inspect import isfunction, signature
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from torch.nn import functional as F
 
 import graphcnn as gx
 from graphcnn import errors, ops
-from graphcnn.ir import DType, Op, TensorType, rebatch, verify
+from graphcnn.ir import DType, Op, TensorType, evaluate, rebatch, verify
 from tests.opinfo import INFO
 from tests.tolerance import assert_within_bounds
 
@@ -225,7 +226,10 @@ def test_operators_whose_operands_have_an_order():
     assert list(gx.graph("g", gx.sub(1.0, x, name="y")).param_by_name) == ["y.input"]
 
 
-@pytest.mark.parametrize("name", ["add", "sub", "mul", "div", "minimum", "maximum"])
+BINARY = sorted(n for n, op in Op.registry.items() if issubclass(op, ops.Arithmetic))
+
+
+@pytest.mark.parametrize("name", BINARY)
 def test_functions_of_two_operands_take_one_tensor_at_least(name):
     function, x, number = getattr(gx, name), image(), np.float32(0.5)
     for pair in ((x, x), (x, number), (number, x), (x, weight(4, 1, 1)), (weight(4, 1, 1), x)):
@@ -241,11 +245,55 @@ def test_functions_of_two_operands_take_one_tensor_at_least(name):
     assert f"y = {Op.registry[name].__doc__[4:]}" in function.__doc__
 
 
-METHODS = sorted({*INFO, "chunk", "narrow", "split", "transpose"} - {"concat"})
+def test_comparisons_and_other_operators():
+    x, w, value = image(1, 2, 3, 4), weight(4, 5), RNG.integers(-2, 3, (1, 2, 3, 4)) / 2
+    outputs = [x < 0.5, x > 0.5, x <= 0.5, x >= 0.5, x > x + 1, x**2, x**-1.0, x @ w]
+    outputs += [np.ones((2, 3)) @ x, x.eq(0.5), x.ne(x), gx.where(x > 0, x, -1.0)]
+    net = gx.graph("g", outputs)
+    ordered = [value < 0.5, value > 0.5, value <= 0.5, value >= 0.5, value < -9]
+    with np.errstate(divide="ignore"):
+        wanted = [*ordered, value**2, 1 / value, value @ w, np.ones((2, 3)) @ value]
+    wanted += [value == 0.5, value < -9, np.where(value > 0, value, -1)]
+    with np.errstate(all="ignore"):
+        got = evaluate(net, {"image": value})
+    for name, array in zip(net.outputs, wanted, strict=True):
+        np.testing.assert_allclose(got[name], array, 1e-6, err_msg=name)
+
+
+def test_a_tensor_is_neither_true_nor_false():
+    """A condition on one, as `0 < x < 1` is, would always hold."""
+    x = image()
+    for condition in (lambda: not x, lambda: 0 < x < 1, lambda: x or 1):
+        with pytest.raises(errors.InputKindError, match=r"gx\.where"):
+            condition()
+
+
+def test_where_takes_one_tensor_at_least():
+    x = image()
+    for operands in ((x, 1.0, 2.0), (weight(4, 1, 1), x, 1.0), (1.0, 2.0, x), (x > 0, x, x)):
+        assert only_op(gx.where(*operands)) == ops.Where()
+    with pytest.raises(errors.InputKindError, match="symbolic tensors"):
+        gx.where(1.0, 2.0, 3.0)
+    with pytest.raises(errors.InputKindError, match="floating-point"):
+        gx.where(np.ones(9, bool), x, 0.0)
+
+
+def test_a_slope_per_channel_or_one():
+    x = image(2, 3, 4, 4)
+    assert only_op(x.prelu(weight(3))) == ops.Prelu()
+    assert gx.graph("g", gx.prelu(x, weight(1), name="act")).params[0].name == "act.weight"
+
+
+METHODS = [
+    name
+    for name in dir(gx)
+    if isfunction(function := getattr(gx, name))
+    and [*signature(function).parameters][:1] == ["input"]
+]
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_operators_are_methods(name):
+def test_what_takes_a_tensor_first_is_its_method(name):
     x = image()
     assert name in dir(x)
     method = getattr(x, name)
@@ -280,7 +328,7 @@ def test_sizes_of_a_reshape_are_a_tuple_or_arguments():
         ("stack", "no attribute 'stack'"),
         ("fused", "no attribute 'fused'"),
         ("compile", "no attribute 'compile'"),
-        ("__bool__", "no attribute '__bool__'"),
+        ("__len__", "no attribute '__len__'"),
         ("xyzzy", r"'xyzzy'; dir\(\) lists"),
     ],
 )
@@ -473,3 +521,12 @@ def test_dimensions_of_a_reduction():
     ):
         with pytest.raises(kind):
             gx.sum(x, wrong)
+
+
+def test_bmm_is_matmul_of_as_many_matrices():
+    x = image(2, 3, 4)
+    assert gx.bmm(x, weight(2, 4, 5)).shape == (2, 3, 5)
+    for other in (weight(4, 5), weight(1, 4, 5)):
+        assert gx.matmul(x, other).shape == (2, 3, 5)
+        with pytest.raises(errors.RankError, match="use matmul"):
+            gx.bmm(x, other)

@@ -131,7 +131,7 @@ class Wild(Drawing):
         return gx.batch_norm(x, mean, variance, gamma, beta, self.pick((1e-5, 1e-3, 0.1, 5.0)))
 
     def accepts(self, sample: Sample) -> bool:
-        return True
+        return not sample.choices and sample.output().dtype.is_float
 
     def applied(self, sample: Sample, x: Tensor) -> Tensor:
         """With other numbers for attributes, now and then."""

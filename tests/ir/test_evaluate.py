@@ -133,3 +133,28 @@ def test_what_rounding_does_in_practice_is_less_than_the_proof_for_long_sums():
     values = {"x": x, net.params[0].name: weight.astype(np.float64)}
     _, errors, noises = bounded(net.nodes, values, 2.0**-24)
     assert (50 * noises["y"] < errors["y"]).all()
+
+
+def test_a_product_reads_half_precision_that_is_computed_beside_it():
+    """90000 is infinite in float16, 1/9 is rounded and 1e-8 is lost; nothing is in float32."""
+    numbers = np.array([[300.0, 1.0], [1 / 3, 1e-4]])
+
+    def net(dtype):
+        x = gx.input("x", (2, 2), dtype)
+        square = gx.mul(x, x, name="square")
+        return gx.graph("net", gx.linear(square, gx.param("w", (2, 2), dtype), name="fc")).nodes
+
+    values = {"x": numbers, "w": np.eye(2)}
+    exact, errors, noises = bounded(net("float16"), values, 2.0**-24)
+    rounded = DType.F16.round(exact["square"]).astype(np.float64)
+    assert np.isinf(exact["fc"][0, 0])
+    assert (np.abs(rounded[1] - exact["fc"][1]) <= errors["fc"][1]).all()
+    assert (errors["fc"][1] <= noises["fc"][1]).all()
+    assert errors["fc"][1, 0] < 1.1 * 2.0**-11 / 9
+    wide, tight, _ = bounded(net("float32"), values, 2.0**-24)
+    assert wide["fc"][0, 0] == 90000
+    assert (np.abs(rounded[1] - wide["fc"][1]) > tight["fc"][1]).all()
+    # What is stored is rounded already.
+    kept = {"square": rounded}
+    _, own, _ = bounded(net("float16"), values, 2.0**-24, kept)
+    assert (own["fc"][1] < 2.0**-20).all()

@@ -76,6 +76,14 @@ def _stage(step, reads, bounds):
         (other,) = others
         result = value * other
         bound = bounds[0] * (other.abs() + bounds[1]) + value.abs() * bounds[1]
+    elif name == "normalize_channels":
+        size, alpha, beta, k, _ = step.params
+        result = F.local_response_norm(value, size, alpha, beta, k)
+        # The value's error and that of every square in the window, of a divisor of at least 1.
+        wide = F.pad(bounds[0] * value.abs(), (0, 0, 0, 0, size // 2, (size - 1) // 2))
+        spread = F.avg_pool3d(wide[:, None], (size, 1, 1), 1)[:, 0]
+        bound = bounds[0] + 2 * alpha * beta * spread * value.abs() + 8 * F32 * value.abs()
+        return result, bound + 4 * F32 * size * value.abs()
     elif name == "add":
         result, bound = value + others[0], bounds[0] + bounds[1]
     else:
@@ -94,6 +102,17 @@ def _stage(step, reads, bounds):
     return result, bound + 4 * F32 * (result.abs() + value.abs() + 1)
 
 
+def pooled(value, pool):
+    """A pool of a tail in float64."""
+    top, left, bottom, right = pool.padding
+    sides = (left, right, top, bottom)
+    if pool.kind == "max":
+        return F.max_pool2d(F.pad(value, sides, value=-torch.inf), pool.kernel, pool.steps)
+    parts = (F.pad(part, sides) for part in (value, torch.ones_like(value)))
+    total, inside = (F.avg_pool2d(part, pool.kernel, pool.steps) for part in parts)
+    return total / inside
+
+
 def chain(value, bound, tail, exports=(), dtype="f32"):
     """Every value of a chain in float64, each with its bound before it is stored.
 
@@ -109,8 +128,7 @@ def chain(value, bound, tail, exports=(), dtype="f32"):
     for index, step in enumerate(tail, 1):
         reads = [(r.buffer.double(), 0.0) if isinstance(r, View) else values[r] for r in step.reads]
         if isinstance(step, Pool):
-            pool = F.max_pool2d if step.kind == "max" else F.avg_pool2d
-            value, bound = (pool(part, step.kernel) for part in reads[0])
+            value, bound = (pooled(part, step) for part in reads[0])
             bound = bound + 16 * F32 * value.abs()
         else:
             value, bound = _stage(step, *zip(*reads, strict=True))

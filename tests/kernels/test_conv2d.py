@@ -4,13 +4,16 @@ import torch
 import torch.nn.functional as F
 
 from graphcnn.kernels import (
+    TURN,
     ConvTile,
+    Half,
     Pool,
     Refused,
     Stage,
     View,
     conv2d,
     depthwise_conv2d,
+    normalize_channels,
     stages,
 )
 from tests.kernels.buffers import RELU, Output, chain, product_bound, randn, stage, view_of
@@ -191,6 +194,49 @@ TAILS = {
 }
 
 
+SAME = (1, 1, 1, 1)
+POOLS = {
+    "3x3/3": (Pool("max", (3, 3)), (9, 7)),
+    "3x2/3x2 average, and what is pooled": (Pool("avg", (3, 2)), (9, 7)),
+    "a remainder": (Pool("max", (2, 3), padding=(0, 0, 1, 2)), (9, 7)),
+    "an average of a remainder": (Pool("avg", (2, 3), padding=(0, 0, 1, 2)), (9, 7)),
+    "the whole image": (Pool("avg", (7, 7)), (7, 7)),
+    "3x3/2": (Pool("max", (3, 3), stride=(2, 2)), (23, 19)),
+    "3x3/2 of one tile": (Pool("max", (3, 3), stride=(2, 2)), (5, 7)),
+    "3x3/2, padded": (Pool("max", (3, 3), stride=(2, 2), padding=SAME), (24, 19)),
+    "3x3/2 with a remainder": (Pool("max", (3, 3), stride=(2, 2), padding=(0, 0, 1, 1)), (24, 18)),
+    "3x3/1, padded": (Pool("max", (3, 3), stride=(1, 1), padding=SAME), (9, 7)),
+    "5x3/3x2 average": (Pool("avg", (5, 3), stride=(3, 2)), (23, 20)),
+    "1x3/1x2": (Pool("max", (1, 3), stride=(1, 2)), (1, 31)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("name", POOLS)
+def test_pool(run, name, dtype):
+    pool, size = POOLS[name]
+    exports = (1, 3) if "and what is pooled" in name else (3,)
+    options = {"padding": SAME, "dtype": dtype, "channel_major": dtype != "f16"}
+    check(run, (2, 16, *size), WEIGHT, tail=(SILU, pool, RELU), exports=exports, **options)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("size", [1, 2, 5, 20])
+def test_normalisation_across_channels(run, dtype, size):
+    """Behind a sigmoid, which makes 0.5 of what a tile holds beyond the last channel."""
+    norm = Stage(normalize_channels, (-1,), (size, 0.5, 0.75, 2.0, 20), across=True)
+    tail = (stage("sigmoid"), norm, MAX2)
+    check(run, SHAPE, WEIGHT, padding=SAME, tail=tail, exports=(2, 3), dtype=dtype)
+
+
+@pytest.mark.parametrize("stride", [(), (2, 2)])
+def test_a_pool_before_its_relu(run, stride):
+    """It is moved ahead of the relu and of the bias: what lies beyond the output is not the 0 that
+    a relu makes of it."""
+    pool = Pool("max", (3, 3), stride=stride, padding=SAME)
+    check(run, (2, 16, 9, 8), WEIGHT, padding=SAME, tail=(stage("leaky_relu", param=0.5), pool))
+
+
 @pytest.mark.parametrize("name", TAILS)
 def test_tail(run, name):
     tail, exports = TAILS[name]
@@ -253,7 +299,7 @@ def test_shapes_that_disagree(options, message):
 
 @pytest.mark.parametrize(
     ("tail", "message"),
-    [((MAX2, MAX2), "at most one pool"), ((Pool("max", (3, 3)),), "powers of two")],
+    [((MAX2, MAX2), "at most one pool"), ((Pool("max", (2, 2), stride=(3, 3)),), "leave gaps")],
 )
 def test_refuses_tails_that_no_kernel_takes(tail, message):
     x, w = view_of(randn(1, 16, 8, 8)), view_of(randn(16, 144))
@@ -312,3 +358,70 @@ def test_what_follows_an_export_reads_it_as_it_was_stored(run, dtype):
     factor = shrink.reads[1].buffer[0, 0]
     want = F.max_pool2d(stored.float() * factor, 2) * factor
     np.testing.assert_array_equal(result.float(), want.to(result.dtype).float())
+
+
+def in_turns(first, second):
+    """The rows of two matrices [K, ...] in turns of eight, with rows of zeros up to whole turns."""
+    zeros = first.new_zeros(-len(first) % TURN, *first.shape[1:])
+    padded = (torch.cat([half, zeros]) for half in (first, second))
+    rows = torch.stack([half.reshape(-1, TURN, *half.shape[1:]) for half in padded], 1)
+    return rows.reshape(-1, *first.shape[1:])
+
+
+@pytest.mark.parametrize("tile", [ConvTile(16, 64, 16), ConvTile(64, 64, 32)])
+@pytest.mark.parametrize("filters", [4, 8, 20, 32])
+@pytest.mark.parametrize("dtype", ["f32", "f16"])
+def test_gated(run, filters, tile, dtype):
+    """tanh of one convolution times sigmoid of another, and the product stored halfway."""
+    x = randn(2, 16, 5, 7, dtype=dtype, seed=1)
+    w = [randn(filters, 16, 3, 1, dtype=dtype, layout="nchw", seed=seed) for seed in (2, 3)]
+    b = [randn(filters, dtype=dtype, seed=seed) for seed in (4, 5)]
+    scale = randn(2, filters, 5, 7, dtype=dtype, seed=6)
+    tail = (
+        Half(0),
+        Half(1),
+        Stage(stages.tanh, (1,)),
+        Stage(stages.sigmoid, (2,)),
+        Stage(stages.mul, (3, 4)),
+        Stage(stages.add, (5, view_of(scale))),
+    )
+    both = list(zip(w, b, strict=True))
+    geometry = (1, (2, 0), (2, 1))
+    products = [F.conv2d(x.double(), *(p.double() for p in pair), *geometry) for pair in both]
+    sizes = [
+        F.conv2d(x.double().abs(), *(p.double().abs() for p in pair), *geometry) for pair in both
+    ]
+    bound = sum(product_bound(48, size) for size in sizes) + 16 * 2.0**-24
+    gated = products[0].tanh() * products[1].sigmoid()
+    stored = Output(gated.shape, dtype), Output(gated.shape, dtype)
+    launch = conv2d(
+        view_of(x),
+        view_of(in_turns(*(packed(wi, False) for wi in w))),
+        view_of(in_turns(*b)),
+        [output.view for output in stored],
+        kernel=(3, 1),
+        stride=(1, 1),
+        padding=(2, 0),
+        dilation=(2, 1),
+        groups=1,
+        out_size=(5, 7),
+        tail=tail,
+        exports=(5, 6),
+        tile=tile,
+    )
+    run(launch)
+    stored[0].check(gated, bound)
+    rounded = 0.0 if dtype == "f32" else 2.0**-11
+    stored[1].check(gated + scale.double(), bound + 2.0**-23 * (1 + scale.double().abs()) + rounded)
+
+
+def test_halves_need_whole_turns_and_no_pool():
+    options = {"kernel": (1, 1), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+    options |= {"groups": 1, "out_size": (4, 4), "tile": TILE}
+    x, w = view_of(randn(1, 16, 4, 4)), view_of(randn(24, 16, layout="nchw"))
+    output = Output((1, 12, 4, 4)).view
+    mul = Stage(stages.mul, (1, 2))
+    with pytest.raises(ValueError, match="no two halves"):
+        conv2d(x, w, None, [output], tail=(Half(0), Half(1), mul), **options)
+    with pytest.raises(Refused, match="brings nothing else together"):
+        conv2d(x, w, None, [output], tail=(Half(0), Half(1), mul, MAX2), **options)

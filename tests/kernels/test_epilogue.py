@@ -1,6 +1,6 @@
 import pytest
 
-from graphcnn.kernels import Pool, Stage, commute_pool, pool_refusal, stages, tail_refusal
+from graphcnn.kernels import Pool, Stage, commute_pool, normalize_channels, stages, tail_refusal
 from tests.kernels.buffers import RELU, randn, stage, view_of
 
 MAX2 = Pool("max", (2, 2))
@@ -38,27 +38,6 @@ def test_commute_pool(tail, exports, order):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "reason"),
-    [
-        (((3, 3), (2, 2)), {}, "overlap"),
-        (((2, 2), (2, 2)), {"padding": (1, 0)}, "into the padding"),
-        (((2, 2), (2, 2)), {"dilation": (2, 1)}, "dilated"),
-        (((3, 3), (3, 3)), {}, "powers of two"),
-        (((8, 4), (8, 4)), {}, "2 to 16"),
-        (((2, 2), (2, 2)), {"ceil_mode": True, "size": (7, 8)}, "partial windows"),
-        (((4, 4), (4, 4)), {"size": (3, 8)}, "no whole window"),
-    ],
-)
-def test_pool_refusal(arguments, options, reason):
-    assert reason in pool_refusal(*arguments, **options)
-
-
-def test_pool_refusal_accepts_whole_windows():
-    assert pool_refusal((2, 2), (2, 2), size=(7, 9)) is None
-    assert pool_refusal((2, 4), (2, 4), ceil_mode=True, size=(8, 8)) is None
-
-
-@pytest.mark.parametrize(
     ("tail", "size", "step", "reason"),
     [
         ((RELU, MAX2), None, 1, "no pixels to pool"),
@@ -71,6 +50,30 @@ def test_tail_refusal(tail, size, step, reason):
     refused = tail_refusal(tail, size)
     assert reason in refused.because
     assert refused.step == step
+
+
+def test_what_tiles_compute_twice_is_not_stored():
+    tail = (RELU, Pool("max", (3, 3), stride=(2, 2)), RELU)
+    assert tail_refusal(tail, (8, 8), (2, 3)) is None
+    refused = tail_refusal(tail, (8, 8), (1, 3))
+    assert "stored before them" in refused.because
+    assert refused.step == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "groups", "reason"),
+    [
+        ((8, 8), 96, 1, None),
+        ((8, 8), 256, 1, "a tile holds 128 of the 256"),
+        ((8, 8), 256, 2, "a tile holds 128 of the 256"),
+        ((8, 8), 96, 4, "a tile holds 24 of the 96"),
+        (None, 96, 1, "a linear layer has none"),
+    ],
+)
+def test_a_tile_holds_the_channels_that_are_brought_together(size, channels, groups, reason):
+    norm = Stage(normalize_channels, across=True)
+    refused = tail_refusal((RELU, norm), size, (2,), channels, groups)
+    assert (refused is None) if reason is None else (reason in refused.because)
 
 
 def test_any_tail_without_a_pool_is_taken():

@@ -12,6 +12,10 @@ import torch
 from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
+    SEPARABLE,
+    ConvTile,
+    Half,
+    Head,
     Places,
     Pool,
     Pressure,
@@ -29,13 +33,17 @@ from graphcnn.kernels import (
     linear,
     local_response_norm,
     max_pool2d,
+    normalize_channels,
     pad,
     pointwise,
     random_normal,
     random_uniform,
+    reduction,
     roll,
+    separable_conv2d,
     softmax,
     stages,
+    standardize,
 )
 from tests.gpu_compiler import compile_for_gpu_like
 from tests.kernels.buffers import DTYPES, RELU, stage
@@ -47,6 +55,8 @@ CAPABILITIES = (80, 90, 100)
 # an exponential that is accurate everywhere, and a relu that keeps the sign of zero, cost there.
 PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16}
 MAX2 = Pool("max", (2, 2))
+MAX3 = Pool("max", (3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
+AVG7 = Pool("avg", (7, 7))
 SILU = stage("silu")
 
 
@@ -74,14 +84,26 @@ def compiled(launch, capability):
 
 
 def convolution(
-    tile, dtype, tail, exports, *, channels, kernel, layout, stored=None, repeats=(1, 1)
+    tile,
+    dtype,
+    tail,
+    exports,
+    *,
+    channels,
+    kernel,
+    layout,
+    stored=None,
+    out_channels=256,
+    repeats=(1, 1),
 ):
-    """3x3 or 7x7, padded, 256 output channels, batch 32, odd enough to need partial windows."""
-    size, out_channels = 57, 256
+    """3x3 or 7x7, padded, batch 32, of a size odd enough to need partial windows."""
+    size = 57
     shapes = [(32, out_channels, size, size)]
     for step in tail:
         n, c, h, w = shapes[-1]
         shapes.append((n, c, *step.size(h, w)) if isinstance(step, Pool) else shapes[-1])
+    if tail[:1] == (Half(0),):
+        shapes[-1] = (32, out_channels // 2, size, size)
     taps = kernel * kernel
     x = view((32, channels, size // repeats[0], size // repeats[1]), dtype, layout)
     outputs = [view(shapes[e], dtype, stored or layout) for e in exports]
@@ -199,6 +221,36 @@ def test_conv2d_with_three_values_alive(capability, dtype, tile):
     compiled(launch, capability)
 
 
+@pytest.mark.parametrize(("capability", "dtype", "tile"), DIAMOND_CASES, ids=str)
+def test_a_gate_stays_in_registers(capability, dtype, tile):
+    """tanh of a filter times sigmoid of a gate: both halves of a channel lie in one thread."""
+    bears = cuda_traits(capability).conv_tiles(dtype)[tile]
+    layout = "nchw" if bears == Pressure.HIGH else "nhwc"
+    gate = Stage(stages.tanh, (1,)), Stage(stages.sigmoid, (2,)), Stage(stages.mul, (3, 4))
+    tail = (Half(0), Half(1), *gate)
+    launch, pressure = convolution(tile, dtype, tail, (5,), channels=128, kernel=3, layout=layout)
+    assert pressure == (Pressure.HIGH if layout == "nchw" else Pressure.NORMAL)
+    code = compiled(launch, capability).sass()
+    assert len(re.findall(r"\bSHFL\b", code)) == 0
+
+
+@pytest.mark.parametrize(("capability", "dtype", "tile"), DIAMOND_CASES, ids=str)
+def test_conv2d_with_a_slope_per_channel_and_a_choice(capability, dtype, tile):
+    """where(h > number, h, number) of h = prelu(product)."""
+    bears = cuda_traits(capability).conv_tiles(dtype)[tile]
+    shape, memory = (32, 256, 57, 57), torch.empty(256)
+    slope, number = View(memory, shape, (0, 1, 0, 0), "f32"), View(memory, shape, (0,) * 4, "f32")
+    tail = (
+        Stage(stages.prelu, (0, slope)),
+        Stage(stages.gt, (1, number)),
+        Stage(stages.where, (2, 1, number)),
+    )
+    layout = "nchw" if bears == Pressure.HIGH else "nhwc"
+    launch, pressure = convolution(tile, dtype, tail, (3,), channels=128, kernel=3, layout=layout)
+    assert pressure == bears
+    compiled(launch, capability)
+
+
 POOLED_CASES = [case for case in CONV_CASES if case[0] in (80, 90)]
 
 
@@ -212,17 +264,46 @@ def test_pooled_epilogue_stays_in_registers(capability, dtype, tile):
     assert all(("TF32" in product) == (dtype == "f32") for product in products)
 
 
+@pytest.mark.parametrize(("capability", "dtype", "tile"), CONV_CASES, ids=str)
+def test_pools_of_large_windows(capability, dtype, tile):
+    """Windows that overlap, behind a residual, and the sum of a map."""
+    add = residual(dtype)
+    scattered = cuda_traits(capability).conv_tiles(dtype)[tile] == Pressure.HIGH
+    channels, kernel = (3, 7) if scattered else (128, 3)
+    for pool in (MAX3, AVG7):
+        options = {"channels": channels, "kernel": kernel, "layout": "nhwc"}
+        if pool.pixels > tile.pixels:
+            with pytest.raises(ValueError, match="a tile has 32"):
+                convolution(tile, dtype, (add, RELU, pool), (3,), **options)
+            continue
+        launch, _ = convolution(tile, dtype, (add, RELU, pool), (3,), **options)
+        compiled(launch, capability)
+
+
+ACROSS_CASES = [("f16", ConvTile(128, 64, 32, 8, 3)), ("f32", ConvTile(128, 64, 16, 8, 3))]
+
+
+@pytest.mark.parametrize(("dtype", "tile"), ACROSS_CASES, ids=str)
+def test_channels_brought_together(dtype, tile):
+    """AlexNet's first layer: a normalisation across channels, and windows that overlap."""
+    norm = Stage(normalize_channels, (-1,), (5, 5e-4, 0.75, 2.0, 96), across=True)
+    options = {"channels": 3, "kernel": 11, "layout": "nchw", "out_channels": 96}
+    launch, pressure = convolution(tile, dtype, (RELU, norm, MAX3), (3,), **options)
+    assert pressure == Pressure.HIGH
+    compiled(launch, 90)
+
+
 LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.linear_tiles(dtype)]
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize(("dtype", "tile"), LINEAR_CASES, ids=str)
 def test_linear(dtype, tile, capability):
-    for reduction in (4096, 1001):
+    for length in (4096, 1001):
         tail = (stage("add", view((tile.rows, 1000), dtype)), SILU)
         launch = linear(
-            view((tile.rows, reduction), dtype),
-            view((1000, reduction), dtype),
+            view((tile.rows, length), dtype),
+            view((1000, length), dtype),
             view((1000,), dtype),
             [view((tile.rows, 1000), dtype)] * 2,
             tail=tail,
@@ -254,11 +335,47 @@ def test_depthwise_conv2d(tile, capability):
         compiled(launch, capability)
 
 
+@pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
+@pytest.mark.parametrize("tile", SEPARABLE, ids=str)
+def test_separable_conv2d(tile, capability):
+    """A step of the head with operands per channel, a residual, channels that do not divide."""
+    for dtype, layout, channels in (
+        ("f32", "nhwc", 144),
+        ("f16", "nhwc", 96),
+        ("f16", "nchw", 96),
+    ):
+        shape = (32, 256, 57, 57)
+        scale = view((1, channels, 1, 1), "f32")
+        launch = separable_conv2d(
+            view((32, channels, 114, 114), dtype, layout),
+            view((256, channels), dtype),
+            view((256,), dtype),
+            [view(shape, dtype, layout)],
+            head=Head(
+                view((channels, 9), dtype),
+                view((channels,), dtype),
+                (Stage(stages.batch_norm, (-1, scale, scale)), stage("silu")),
+            ),
+            kernel=(3, 3),
+            stride=(2, 2),
+            padding=(1, 1),
+            dilation=(1, 1),
+            out_size=(57, 57),
+            tail=(residual(dtype, layout), RELU),
+            tile=tile,
+        )
+        compiled(launch, capability)
+
+
 def others(dtype, layout):
     x = view((8, 96, 57, 57), dtype, layout)
     half = view((8, 96, 28, 28), dtype, layout)
     scale = stage("mul", view((1, 96, 1, 1), dtype))
     window = {"kernel": (3, 3), "stride": (2, 2)}
+    vector, width = view((1, 96, 1, 1), dtype), view((1, 1, 1, 57), dtype)
+    (images, _, *size), (first, step, *rest) = x.shape, x.strides
+    shape, strides = (images, 32, 3, *size), (first, 3 * step, step, *rest)
+    grouped = View(x.buffer, shape, strides, dtype)
     half_way, taken = Places(0.5, 0.5, LINEAR=True), Places(0.5, 0.0, LINEAR=False)
     return {
         "max_pool2d": max_pool2d(x, half, **window),
@@ -267,12 +384,22 @@ def others(dtype, layout):
         "adaptive_avg_pool2d": adaptive_pool2d(x, view((8, 96, 7, 5), dtype), pool_max=False),
         "nearest": interpolate(half, x, rows=taken, columns=taken),
         "bilinear": interpolate(half, x, rows=half_way, columns=half_way),
+        **{
+            kind: reduction(x, view((8, 96, 1, 1), dtype), kind=kind, axes=(2, 3))
+            for kind in ("sum", "mean", "amax", "amin")
+        },
+        "mean_of_channels": reduction(x, view((8, 1, 57, 57), dtype), kind="mean", axes=(1,)),
+        "instance_norm": standardize(x, x, vector, vector, axes=(2, 3), eps=1e-5),
+        "group_norm": standardize(grouped, grouped, axes=(2, 3, 4), eps=1e-5),
+        "layer_norm": standardize(x, x, width, width, axes=(3,), eps=1e-5),
         "global_avg_pool2d": global_avg_pool2d(x, view((8, 96, 1, 1), dtype)),
         "local_response_norm": local_response_norm(x, x, size=5, alpha=5e-4, beta=0.75, k=2.0),
         "softmax": softmax(x, x, axis=1),
         "log_softmax": softmax(view((8, 1000), dtype), view((8, 1000), dtype), axis=1, log=True),
         "pointwise": pointwise(x, x, (scale, stage("tanh"), stage("add", x))),
         "arithmetic": pointwise(x, x, tuple(stage(n, x) for n in ("div", "sub", "maximum"))),
+        "comparisons": pointwise(x, x, tuple(stage(n, x) for n in ("eq", "gt", "le", "prelu"))),
+        "where": pointwise(x, x, (Stage(stages.where, (0, x, x)),)),
         "copy": copy(x, view(x.shape, dtype, "nchw")),
         "pixel_shuffle": copy(six(x, 28), six(view(x.shape, dtype, "nchw"), 28)),
         "roll": roll(x, x, shifts={1: 3, 2: 5, 3: -1}),

@@ -29,7 +29,10 @@ WEIGHTED = of_class(ops.Anchor | ops.BatchNorm)
 
 
 def in_torch(sample, operands, dtype):
-    tensors = [torch.tensor(array, dtype=dtype) for array in operands]
+    tensors = [
+        torch.tensor(array, dtype=torch.int64 if place in sample.choices else dtype)
+        for place, array in enumerate(operands)
+    ]
     return INFO[sample.op.name].torch(sample.op, *tensors).numpy().astype(np.float64)
 
 
@@ -73,8 +76,10 @@ def test_reference_leaves_its_operands_alone(sample):
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
 def test_infer_keeps_the_dtype(sample):
+    own = {"argmax": DType.I64, "one_hot": DType(getattr(sample.op, "dtype", "f32"))}
     for dtype in FLOATS:
-        assert sample.output(dtype) == TensorType(sample.output().shape, dtype)
+        wanted = own.get(sample.op.name, dtype)
+        assert sample.output(dtype) == TensorType(sample.output().shape, wanted)
 
 
 @pytest.mark.parametrize(("name", "bad"), BAD, ids=lambda value: getattr(value, "says", value))
@@ -425,13 +430,15 @@ def test_axes_of_anchors(sample):
 @pytest.mark.parametrize("sample", of_class(ops.Arithmetic), ids=str)
 def test_traits_of_arithmetic(sample):
     a, b = sample.operands()
-    np.testing.assert_array_equal(sample.op.reference(a, sample.op.neutral), a)
+    if sample.op.neutral is not None:
+        np.testing.assert_array_equal(sample.op.reference(a, sample.op.neutral), a)
     assert sample.op.commutative == bool(
         (sample.op.reference(a, b) == sample.op.reference(b, a)).all()
     )
     rising = np.linspace(-9, 9, 100)[:, None]
     steps = np.diff(sample.op.reference(rising, np.array([-3.0, -0.5, 0.5, 3.0])), axis=0)
-    assert sample.op.monotone == bool((steps >= 0).all())
+    keeps_nan = np.isnan(sample.op.reference(np.array(np.nan), np.array(0.5)))
+    assert sample.op.monotone == bool((steps >= 0).all() and keeps_nan)
 
 
 def test_bound_of_a_quotient_whose_divisor_may_be_zero():
@@ -624,3 +631,25 @@ def test_odd_arguments_raise_only_our_errors(data):
     except GraphCNNError as refused:
         result = str(refused)
     assert isinstance(result, TensorType) or "remedy" in result
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 1000.0])
+@pytest.mark.parametrize("correction", [0, 1])
+def test_bound_of_a_variance_by_other_algorithms(offset, correction):
+    """In one pass (B. P. Welford) and in two, in float32, near to and far from zero."""
+    x = (offset + np.random.default_rng(0).standard_normal((40, 500))).astype(np.float32)
+    op, wide = ops.Var((1,), correction=correction), x.astype(np.float64)
+    exact, allowed = bound(Sample(op, (x.shape,)), [wide])
+    mean, total = np.zeros(40, np.float32), np.zeros(40, np.float32)
+    for count, column in enumerate(x.T, 1):
+        off = column - mean
+        mean = mean + off / np.float32(count)
+        total = total + off * (column - mean)
+    centred = x - np.cumsum(x, axis=1)[:, -1:] / np.float32(500)
+    for squares in (total, np.cumsum(centred * centred, axis=1)[:, -1]):
+        assert squares.dtype == np.float32
+        off = np.abs(squares / np.float32(500 - correction) - exact)
+        assert (off <= allowed).all()
+    # Without one of the elements it is another variance, which shows where it is well conditioned.
+    short = np.var(wide[:, 1:], axis=1, ddof=correction)
+    assert (np.abs(short - exact) > allowed).any() or offset == 1000

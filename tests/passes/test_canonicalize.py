@@ -341,3 +341,116 @@ def test_ceil_mode_without_effect_is_dropped() -> None:
     )
     pool = "avg_pool2d(x, kernel_size=(3, 3), stride=(3, 3), ceil_mode=True)"
     assert declines(Canonicalize(), f"y: f64[1,4,3,3] = {pool}\nreturn y") == []
+
+
+def test_a_list_of_all_features_is_a_concat_that_grows() -> None:
+    lists = (["h", "x"], ["h", "x", "g"], ["k", "h", "x", "g"])
+    grown = (["h", "x"], ["two", "g"], ["k", "three"])
+    before, after = (
+        "\n".join(
+            (
+                f"h: {IMAGE} = relu(x)",
+                f"g: {IMAGE} = sigmoid(x)",
+                f"k: {IMAGE} = tanh(x)",
+                f"two: f64[1,8,8,8] = concat({', '.join(made[0])})",
+                f"three: f64[1,12,8,8] = concat({', '.join(made[1])})",
+                f"four: f64[1,16,8,8] = concat({', '.join(made[2])})",
+                "return two, three, four",
+            )
+        )
+        for made in (lists, grown)
+    )
+    log = becomes(Canonicalize(), before, after)
+    assert [rewrite.what for rewrite in log.rewrites] == [
+        "reads 'two', which holds 2 of its operands side by side",
+        "reads 'three', which holds 3 of its operands side by side",
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "two: f64[1,8,8,8] = concat(x, h)\ny: f64[1,12,8,8] = concat(h, x, x)",
+        "two: f64[1,4,16,8] = concat(h, x, dim=2)\ny: f64[1,12,8,8] = concat(h, x, x)",
+        "y: f64[1,12,8,8] = concat(h, x, x)\ntwo: f64[1,8,8,8] = concat(h, x)",
+        "two: f64[1,8,8,8] = concat(h, x)\ny: f64[1,12,8,8] = concat(h, g, x)",
+    ],
+    ids=["another order", "another dimension", "a later one", "not side by side"],
+)
+def test_other_concats_stay(lines: str) -> None:
+    body = f"h: {IMAGE} = relu(x)\ng: {IMAGE} = sigmoid(x)\n{lines}\nreturn y, two, g"
+    assert declines(Canonicalize(), body) == []
+
+
+SEQUENCE = """
+  input x: f64[1,4,12]
+  param w: f64[4,4,3]
+"""
+BOTH = "h: f64[1,4,16] = conv1d(x, w, padding=(4, 4), dilation=(2,))"
+
+
+@pytest.mark.parametrize(
+    ("conv", "cut", "result"),
+    [
+        (
+            BOTH,
+            "y: f64[1,4,12] = slice(h, dim=2, stop=-4)",
+            "y: f64[1,4,12] = conv1d(x, w, padding=(4, 0), dilation=(2,))",
+        ),
+        (
+            BOTH,
+            "y: f64[1,4,11] = slice(h, dim=2, start=3, stop=14)",
+            "y: f64[1,4,11] = conv1d(x, w, padding=(1, 2), dilation=(2,))",
+        ),
+        (
+            "h: f64[1,4,8] = conv1d(x, w, stride=(2,), padding=(2, 3))",
+            "y: f64[1,4,6] = slice(h, dim=2, start=1, stop=7)",
+            "y: f64[1,4,6] = conv1d(x, w, stride=(2,), padding=(0, 1))",
+        ),
+    ],
+    ids=["causal", "both sides", "strided"],
+)
+def test_what_is_chomped_is_not_padded(conv: str, cut: str, result: str) -> None:
+    before = f"{conv}\n{cut}\nreturn y"
+    log = becomes(Canonicalize(), before, f"{result}\nreturn y", SEQUENCE)
+    assert log.survivor("h") == "y"
+
+
+@pytest.mark.parametrize(
+    ("lines", "result", "reasons"),
+    [
+        (
+            "y: f64[1,4,11] = slice(h, dim=2, stop=-5)",
+            "y",
+            ["it drops more of 'h' than padding makes"],
+        ),
+        ("y: f64[1,4,12] = slice(h, dim=2, stop=-4)", "y, h", ["'h' is also read by the caller"]),
+        ("y: f64[1,4,8] = slice(h, dim=2, step=2)", "y", []),
+        ("y: f64[1,2,16] = slice(h, dim=1, stop=2)", "y", []),
+    ],
+    ids=["too much", "read elsewhere", "steps", "channels"],
+)
+def test_other_slices_stay(lines: str, result: str, reasons: list[str]) -> None:
+    found = declines(Canonicalize(), f"{BOTH}\n{lines}\nreturn {result}", SEQUENCE)
+    assert found == [f"canonicalize: y: {reason} [h]" for reason in reasons]
+
+
+def test_a_product_with_a_constant_matrix_is_a_linear_layer() -> None:
+    becomes(
+        Canonicalize(),
+        "y: f64[2,3,5] = matmul(x, p)\nreturn y",
+        "y: f64[2,3,5] = linear(x, y.weight)\nreturn y",
+        sources="  input x: f64[2,3,4]\n  param p: f64[4,5]",
+        more="  param y.weight: f64[5,4]",
+    )
+
+
+@pytest.mark.parametrize("line", ["matmul(x, r)", "matmul(c, x)", "matmul(x, b)"])
+def test_other_products_stay(line: str) -> None:
+    sources = """
+  input x: f64[2,4,4]
+  input r: f64[2,4,4]
+  param c: f64[4,4]
+  param b: f64[2,4,4]
+"""
+    assert declines(Canonicalize(), f"y: f64[2,4,4] = {line}\nreturn y", sources) == []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from graphcnn.errors import FusionRefused, InvalidAttribute, UnknownNode
-from graphcnn.ir import CompileLog, Fused, Graph, Refusal, inline, verify
+from graphcnn.ir import CompileLog, Fused, Graph, OpKind, Refusal, Unprofitable, inline, verify
 from graphcnn.passes import Fuse, Supports, default_pipeline, run_passes
-from graphcnn.targets.chain import supports
 from tests.passes.before_after import becomes, declines, graph
+from tests.targets.chains import supports
 
 IMAGE = "f64[1,4,8,8]"
 HALF = "f64[1,4,4,4]"
@@ -186,32 +186,27 @@ REFUSED = {
     "overlapping pool": (
         "max_pool2d(h, kernel_size=(3, 3), stride=(2, 2))",
         "f64[1,4,3,3]",
-        "its windows overlap: kernel 3x3, stride 2x2 [h]",
+        "its windows overlap, and what tiles compute twice is stored before them [h]",
     ),
     "overlapping in one dimension": (
         "avg_pool2d(h, kernel_size=(2, 3), stride=(2, 2))",
         "f64[1,4,4,3]",
-        "its windows overlap: kernel 2x3, stride 2x2 [h]",
+        "its windows overlap, and what tiles compute twice is stored before them [h]",
     ),
     "windows with gaps": (
         "max_pool2d(h, kernel_size=(2, 2), stride=(3, 3))",
         "f64[1,4,3,3]",
         "its windows leave gaps: kernel 2x2, stride 3x3 [h]",
     ),
-    "padded pool": (
-        "max_pool2d(h, kernel_size=(2, 2), stride=(2, 2), padding=(1, 1, 1, 1))",
+    "average that counts padding": (
+        "avg_pool2d(h, kernel_size=(2, 2), stride=(2, 2), padding=(1, 1, 1, 1))",
         "f64[1,4,5,5]",
-        "its windows reach into the padding (1, 1, 1, 1) [h]",
+        "its averages count the padding (1, 1, 1, 1) [h]",
     ),
     "dilated pool": (
         "max_pool2d(h, kernel_size=(2, 2), stride=(2, 2), dilation=(2, 2))",
         "f64[1,4,3,3]",
         "its windows are dilated by (2, 2) [h]",
-    ),
-    "global pool": (
-        "global_avg_pool2d(h)",
-        "f64[1,4,1,1]",
-        "it reduces whole dimensions, and a kernel's program holds a tile [h]",
     ),
     "broadcast that grows": (
         "add(h, k)",
@@ -393,8 +388,8 @@ def test_must_fuse_decides_which_reader_continues() -> None:
 
 
 def test_must_fuse_fails_with_the_reason() -> None:
-    body = f"{CONV}\ny: f64[1,4,3,3] = max_pool2d(h, kernel_size=(3, 3), stride=(2, 2))\nreturn y"
-    with pytest.raises(FusionRefused, match="kernel 3x3, stride 2x2") as caught:
+    body = f"{CONV}\ny: f64[1,4,3,3] = max_pool2d(h, kernel_size=(2, 2), stride=(3, 3))\nreturn y"
+    with pytest.raises(FusionRefused, match="kernel 2x2, stride 3x3") as caught:
         fused(body, must_fuse=(("h", "y"),))
     assert caught.value.where == "must_fuse: h, y"
 
@@ -403,6 +398,22 @@ def test_must_fuse_names_the_target_s_reason() -> None:
     body = f"{CONV}\ny: {IMAGE} = tanh(h)\nreturn y"
     with pytest.raises(FusionRefused, match="target: y: has no tanh"):
         fused(body, Without("tanh"), must_fuse=(("h", "y"),))
+
+
+class Dear:
+    """A target that had better not pool."""
+
+    def __call__(self, body: Graph) -> Refusal | None:
+        pools = [node.name for node in body.nodes if node.op.kind is OpKind.WINDOW]
+        return Unprofitable("target", pools[0], "is dear") if pools else None
+
+
+def test_a_demand_overrides_a_price() -> None:
+    body = f"{CONV}\np: {HALF} = max_pool2d(h, {POOL})\ny: {HALF} = relu(p)\nreturn y"
+    groups, log = fused(body, Dear())
+    assert groups == []
+    assert "target: p: is dear" in [str(refusal) for refusal in log.refusals]
+    assert fused(body, Dear(), must_fuse=(("h", "p"),))[0] == ["h+p+y>y"]
 
 
 def test_must_fuse_of_nodes_that_no_chain_joins() -> None:
@@ -492,3 +503,131 @@ def test_demands_hold_for_a_graph_that_is_fused_already() -> None:
     assert Fuse(must_fuse=(("h", "y"),)).run(once, CompileLog()) == once
     with pytest.raises(FusionRefused, match="in one group already"):
         Fuse(must_not_fuse=(("h", "y"),)).run(once, CompileLog())
+
+
+GATED = (
+    f"f: {IMAGE} = conv2d(x, v)\ng: {IMAGE} = conv2d(x, u)\na: {IMAGE} = tanh(f)\n"
+    f"b: {IMAGE} = sigmoid(g)\ny: {IMAGE} = mul(a, b)"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "groups"),
+    [
+        ({}, ["f+g+a+b+y>y"]),
+        ({"tanh(f)": "tanh(g)", "sigmoid(g)": "sigmoid(f)"}, ["f+g+a+b+y>y"]),
+        ({f"a: {IMAGE} = tanh(f)\n": "", "mul(a, b)": "mul(f, b)"}, ["f+g+b+y>y"]),
+        ({"mul(a, b)": "sub(b, a)"}, ["f+g+a+b+y>y"]),
+        ({"return y": "return y, a"}, ["f+g+a+b+y>a,y"]),
+        ({"return y": f"z: {IMAGE} = add(y, r)\nreturn z"}, ["f+g+a+b+y+z>z"]),
+        ({"return y": "return y, f"}, ["f+a>f,a", "g+b+y>y"]),
+        ({"conv2d(x, u)": "conv2d(r, u)"}, ["f+a>a", "g+b+y>y"]),
+        ({"conv2d(x, u)": "conv2d(x, u, b1)"}, ["f+a>a", "g+b+y>y"]),
+        ({"conv2d(x, u)": "conv2d(x, w3, padding=(1, 1, 1, 1))"}, ["f+a>a", "g+b+y>y"]),
+        ({"conv2d(x, v)": "conv2d(a0, v)", "conv2d(x, u)": "conv2d(a0, u)"}, ["f+g+a+b+y>y"]),
+    ],
+    ids=[
+        "tanh and sigmoid",
+        "the other way round",
+        "a linear unit",
+        "another join",
+        "a half that is exported",
+        "a residual behind it",
+        "a convolution that is exported",
+        "another input",
+        "one bias",
+        "other filters",
+        "of a computed input",
+    ],
+)
+def test_a_gate_is_one_group(changes: dict[str, str], groups: list[str]) -> None:
+    body = f"r: {IMAGE} = relu(x)\na0: {IMAGE} = exp(x)\n{GATED}\nreturn y"
+    for old, new in changes.items():
+        assert old in body
+        body = body.replace(old, new)
+    assert fused(graph(body, GATE_SOURCES))[0] == groups
+
+
+GATE_SOURCES = f"""
+  input x: {IMAGE}
+  param v: f64[4,4,1,1]
+  param u: f64[4,4,1,1]
+  param w3: f64[4,4,3,3]
+  param b1: f64[4]
+"""
+
+
+def test_demands_keep_a_gate_apart() -> None:
+    given = graph(f"{GATED}\nreturn y", GATE_SOURCES)
+    assert fused(given, must_not_fuse=(("f", "g"),))[0] == ["f+a>a", "g+b+y>y"]
+    assert fused(given, must_not_fuse=(("a", "b"),))[0] == ["f+a>a", "g+b+y>y"]
+    assert fused(given, must_fuse=(("f", "g", "y"),))[0] == ["f+g+a+b+y>y"]
+
+
+SEPARABLE = """
+  input x: f64[1,4,8,8]
+  input r: f64[1,4,8,8]
+  param d: f64[4,1,3,3]
+  param v: f64[4,4,1,1]
+  param c: f64[4,1,1]
+"""
+DEPTHWISE = f"d1: {IMAGE} = conv2d(x, d, padding=(1, 1, 1, 1), groups=4)\nh: {IMAGE} = relu(d1)"
+
+
+def separable(rest: str, supports: Supports = supports) -> tuple[list[str], list[str]]:
+    groups, log = fused(graph(f"{DEPTHWISE}\n{rest}", SEPARABLE), supports)
+    return groups, reasons(log)
+
+
+def test_a_depthwise_convolution_is_the_head_of_a_chain() -> None:
+    body = f"p: {IMAGE} = conv2d(h, v)\na: {IMAGE} = add(p, x)\ny: {IMAGE} = relu(a)\nreturn y"
+    assert separable(body) == (["d1+h+p+a+y>y"], [])
+    becomes(
+        Fuse(supports),
+        f"{DEPTHWISE}\np: {IMAGE} = conv2d(h, v)\nreturn p",
+        f"p: {IMAGE} = fused(x, d, v) {{\n{DEPTHWISE}\np: {IMAGE} = conv2d(h, v)\nreturn p\n}}\n"
+        "return p",
+        SEPARABLE,
+    )
+
+
+def test_a_chain_has_one_head() -> None:
+    body = f"""p: {IMAGE} = conv2d(h, v)
+        d2: {IMAGE} = conv2d(p, d, padding=(1, 1, 1, 1), groups=4)
+        q: {IMAGE} = conv2d(d2, v)
+        z: {IMAGE} = conv2d(q, v)
+        return z"""
+    assert separable(body) == (["d1+h+p>p", "d2+q>q"], [])
+
+
+def test_a_convolution_inside_a_chain_is_no_rival_for_a_residual() -> None:
+    body = f"""p: {IMAGE} = conv2d(h, v)
+        q: {IMAGE} = conv2d(r, v)
+        y: {IMAGE} = add(p, q)
+        return y, q"""
+    assert separable(body) == (["d1+h+p+y>y"], [])
+
+
+@pytest.mark.parametrize("rest", ["return p, h", f"z: {IMAGE} = softmax(h)\nreturn p, z"])
+def test_a_head_that_is_read_elsewhere_stays_alone(rest: str) -> None:
+    groups, told = separable(f"p: {IMAGE} = conv2d(h, v)\nq: {IMAGE} = relu(p)\n{rest}")
+    assert groups[0] == "d1+h>h"
+    assert told == ["triton: p: 'h' is read elsewhere too, and would stay in the kernel [d1, h]"]
+
+
+def test_what_the_target_says_of_an_anchor_is_told_though_it_has_a_kernel() -> None:
+    def dear(body: Graph) -> Refusal | None:
+        joined = any(node.name == "d1" for node in body.nodes) and body.defines("p")
+        return Refusal("target", "p", "is dear") if joined else None
+
+    body = f"p: {IMAGE} = conv2d(h, v)\ny: {IMAGE} = relu(p)\nreturn y"
+    assert separable(body, dear) == (["d1+h>h", "p+y>y"], ["target: p: is dear"])
+
+
+def test_must_fuse_joins_a_head_to_its_anchor() -> None:
+    body = f"{DEPTHWISE}\np: {IMAGE} = conv2d(h, v)\ny: {IMAGE} = tanh(h)\nreturn p, y"
+    with pytest.raises(FusionRefused, match="'h' is read elsewhere too"):
+        fused(graph(body, SEPARABLE), must_fuse=(("d1", "p"),))
+    apart = f"{DEPTHWISE}\np: {IMAGE} = conv2d(h, v)\nreturn p"
+    groups, _ = fused(graph(apart, SEPARABLE), must_not_fuse=(("d1", "p"),))
+    assert groups == ["d1+h>h"]

@@ -23,8 +23,9 @@ def test_dumps_are_numbered_and_parse_back(tmp_path: Path, monkeypatch: pytest.M
         "01-simplify.gcn",
         "02-canonicalize.gcn",
         "03-fold-batch-norm.gcn",
-        "04-narrow.gcn",
-        "05-fuse.gcn",
+        "04-fold-average-pool.gcn",
+        "05-narrow.gcn",
+        "06-fuse.gcn",
     ]
     assert parse(files[0].read_text()) == given
     assert parse(files[-1].read_text()) == result

@@ -12,6 +12,7 @@ from graphcnn.ir import CompileLog, Failed, Finished, Graph, Rewritten, Started,
 from graphcnn.passes import (
     PASSES,
     Canonicalize,
+    FoldAveragePool,
     FoldBatchNorm,
     Fuse,
     Narrow,
@@ -53,6 +54,14 @@ ORDERS = {
         f"y: {IMAGE} = batch_norm(a, m, q.var, s.weight, t)\nreturn y",
         ["conv2d"],
     ),
+    "fold-batch-norm before fold-average-pool": (
+        FoldBatchNorm,
+        FoldAveragePool,
+        "h: f64[1,4,6,6] = conv2d(x, w)\n"
+        "y: f64[1,4,6,6] = batch_norm(h, m, q.var, s.weight, t)\n"
+        "z: f64[1,4,3,3] = avg_pool2d(y, kernel_size=(2, 2), stride=(2, 2))\nreturn z",
+        ["conv2d"],
+    ),
     "fold-batch-norm before fuse": (
         FoldBatchNorm,
         Fuse,
@@ -72,7 +81,14 @@ def test_the_order_matters(case: str) -> None:
 
 def test_every_pass_of_the_pipeline_is_reachable_by_name() -> None:
     assert [step.name for step in default_pipeline()] == list(PASSES)
-    assert list(PASSES.values()) == [Simplify, Canonicalize, FoldBatchNorm, Narrow, Fuse]
+    assert list(PASSES.values()) == [
+        Simplify,
+        Canonicalize,
+        FoldBatchNorm,
+        FoldAveragePool,
+        Narrow,
+        Fuse,
+    ]
 
 
 def test_fusion_can_be_left_out() -> None:
@@ -94,7 +110,7 @@ def test_stages_are_logged() -> None:
     log = CompileLog()
     run_passes(graph(BODY), default_pipeline(), log)
     assert [stage.name for stage in log.of(Finished)] == list(PASSES)
-    assert [len(graph.nodes) for graph in log.graphs.values()] == [3, 2, 2, 2, 2, 1]
+    assert [len(graph.nodes) for graph in log.graphs.values()] == [3, 2, 2, 2, 2, 2, 1]
     assert [stage.before for stage in log.of(Finished)] == [*log.graphs.values()][:-1]
     assert all(stage.seconds > 0 for stage in log.of(Finished))
 

@@ -9,7 +9,7 @@ from graphcnn.ops import Conv
 from graphcnn.ops.activation import Relu
 from graphcnn.report import profile, profiling
 from graphcnn.runtime.timing import Ratio, Timing
-from graphcnn.targets import library
+from graphcnn.targets import torch_ops
 from tests.tolerance import assert_equal_but_for_roundings
 
 DRAW = np.random.default_rng(3)
@@ -71,7 +71,7 @@ def test_torch_beside_a_group_runs_the_nodes_of_the_group():
 def test_without_an_operator_of_torch_there_is_no_figure_beside(monkeypatch):
     x = gx.input("image", (1, 4, 8, 8))
     net = gx.graph("net", gx.conv2d(x, DRAW.standard_normal((4, 4, 1, 1), np.float32), name="conv"))
-    monkeypatch.delitem(library.TABLE, Conv)
+    monkeypatch.delitem(torch_ops.TABLE, Conv)
     found = profile(gx.compile(net, device="cpu"), seconds=0.05)
     assert found.ok
     assert found.total.torch is found.rows[0].torch is found.rows[0].to_torch is None
@@ -81,7 +81,7 @@ def test_without_an_operator_of_torch_there_is_no_figure_beside(monkeypatch):
 def test_figures_of_a_wrong_torch_are_not_shown(monkeypatch):
     x = gx.input("image", (1, 4, 8, 8))
     net = gx.graph("net", gx.relu(x, name="act"))
-    monkeypatch.setitem(library.TABLE, Relu, lambda op: torch.neg)
+    monkeypatch.setitem(torch_ops.TABLE, Relu, lambda op: torch.neg)
     found = profile(gx.compile(net, device="cpu"), seconds=0.05)
     assert not found.ok
     assert found.rows == ()

@@ -64,7 +64,7 @@ def test_a_part_of_an_output_that_no_kernel_wrote_is_named():
     y = gx.concat([gx.relu(x), gx.sigmoid(x)], dim=1, name="y")
     model = gx.compile(gx.graph("g", y), device="cpu", fuse=False)
     steps = model.plan.steps
-    assert [step.label for step in steps].count("copy") == 2
+    assert [step.label for step in steps] == ["relu", "sigmoid"]
     run(model)
     with pytest.raises(SanitizerFault, match="'y' holds elements that no kernel") as caught:
         run(spoilt(model, steps=steps[:-1]))

@@ -1,4 +1,4 @@
-"""Drawn groups: an anchor of any kind, then any steps of its values, any of them exported."""
+"""Drawn groups: an anchor, perhaps with a head, then any steps, any of their values exported."""
 
 import random
 
@@ -7,18 +7,32 @@ import numpy as np
 import graphcnn as gx
 from graphcnn.errors import GraphCNNError
 from graphcnn.frontend.expr import Tensor
-from graphcnn.ir import Graph, outline
+from graphcnn.ir import Graph, Refusal, outline
+from graphcnn.targets.chain import chain_of
 from tests.strategies import Drawing
+
+
+def supports(body: Graph) -> Refusal | None:
+    """Why no kernel computes a group, whatever it would cost, or None."""
+    chain = chain_of(body)
+    return chain if isinstance(chain, Refusal) else None
 
 
 def drawn_group(seed: int, dtype: str, batch: int) -> Graph:
     """A graph of one group, which no target has been asked about, and of what it reads."""
-    return _Group(random.Random(seed).randint, (dtype,)).group(batch)
+    group = _Group(random.Random(seed).randint, (dtype,))
+    return group.graph(group.anchor(batch))
+
+
+def drawn_separable(seed: int, dtype: str, batch: int) -> Graph:
+    """The same with a depthwise convolution, and steps, in front of a 1x1 one."""
+    group = _Group(random.Random(seed).randint, (dtype,))
+    return group.graph(group.separable(batch))
 
 
 class _Group(Drawing):
-    def group(self, batch: int) -> Graph:
-        anchor = self.anchor(batch)
+    def graph(self, anchor: Tensor) -> Graph:
+        """What reads an anchor; the group starts at the node of that name."""
         chain = [anchor]
         for _ in range(self.one_of(0, 1, 2, 3, 4, 6, 12)):
             x = chain[-1] if self.one_of(0, 1, 1) else self.pick(chain)
@@ -55,6 +69,23 @@ class _Group(Drawing):
             return (gx.conv1d, gx.conv2d)[kind - 1](x, weight, self.bias(weight), **options)
         except GraphCNNError:
             return self.anchor(batch)
+
+    def separable(self, batch: int) -> Tensor:
+        channels, sizes = self.one_of(3, 8, 40), self.pair(4, 7, 8)
+        kind = self.one_of(1, 2, 2)
+        taps = tuple(self.one_of(1, 2, 3) for _ in range(kind))
+        x, depthwise = (
+            self.source((batch, channels, *sizes[:kind])),
+            self.weight(channels, 1, *taps),
+        )
+        options = {"padding": self.one_of(1, 2), "groups": channels, "name": "anchor"}
+        options |= {"stride": self.one_of(1, 1, 2), "dilation": self.one_of(1, 1, 2)}
+        conv = (gx.conv1d, gx.conv2d)[kind - 1]
+        head = [conv(x, depthwise, self.bias(depthwise), **options)]
+        for _ in range(self.one_of(0, 1, 1, 2, 3)):
+            head.append(self.step(head[-1], head))
+        weight = self.weight(self.one_of(5, 16, 40), channels, *(1,) * kind)
+        return conv(head[-1], weight, self.bias(weight))
 
     def bias(self, weight: np.ndarray) -> np.ndarray | None:
         return self.vector(weight.shape[0]) if self.chance() else None

@@ -24,11 +24,14 @@ class Compiled(NamedTuple):
 
 
 def compiled_launches(
-    graph: Graph, batches: tuple[int, ...], capability: int
+    graph: Graph,
+    batches: tuple[int, ...],
+    capability: int,
+    must_fuse: tuple[tuple[str, ...], ...] = (),
 ) -> Iterator[Compiled]:
     """Fuse a network, lower it at each batch size, and compile every launch."""
     target, _ = stand_in_target(capability)
-    fused = optimize(graph, target, journal())
+    fused = optimize(graph, target, journal(), must_fuse=must_fuse)
     for batch in batches:
         lowered = target.lower(rebatch(fused, batch))
         dtypes = {place.buffer.name: place.type.dtype for place in lowered.locations.values()}

@@ -26,11 +26,11 @@ def model_of(sample, dtype, target, device):
     graph = sample.graph(dtype)
     operands = sample.operands(dtype=dtype)
     params = tuple(
-        replace(param, data=dtype.round(array))
+        replace(param, data=param.type.dtype.round(array))
         for param, array in zip(graph.params, operands[1:], strict=True)
     )
     model = gx.compile(graph.replace(params=params), target=target, device=device, passes=())
-    return model, {"v0": dtype.round(operands[0])}
+    return model, {"v0": graph.inputs[0].type.dtype.round(operands[0])}
 
 
 def check_sample(sample, dtype, target, device):

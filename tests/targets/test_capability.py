@@ -9,9 +9,10 @@ import graphcnn as gx
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import DType, OpKind
 from graphcnn.kernels import stages
-from graphcnn.ops import Strided
-from graphcnn.targets import groups, library, resolve, triton
+from graphcnn.ops import LocalResponseNorm, Strided
+from graphcnn.targets import groups, resolve, torch_ops, triton
 from graphcnn.targets.capability import CAPABILITIES
+from graphcnn.targets.chain import POOLS
 from tests.opinfo import INFO
 from tests.stand_in_gpu import stand_in_target
 
@@ -34,8 +35,6 @@ PyTorch's operator between its kernels, `library` by PyTorch's operators, in flo
 | operator | triton | in a fused tail | library |
 |---|---|---|---|"""
 
-TAILS = {OpKind.WINDOW: "windows side by side", OpKind.ANCHOR: "starts one"}
-
 
 def page():
     rows = [HEAD]
@@ -46,14 +45,18 @@ def page():
     rows.append(OPERATORS)
     for name, info in sorted(INFO.items()):
         op = info.samples[0].op
-        own, tail = "a kernel", TAILS.get(op.kind, "no")
+        own, tail = "a kernel", "starts one" if op.kind is OpKind.ANCHOR else "no"
+        if isinstance(op, POOLS):
+            tail = "windows that a tile holds"
+        if isinstance(op, LocalResponseNorm):
+            tail = "channels that a tile holds"
         if hasattr(stages, name):
             own, tail = "a stage", "yes"
         elif op.kind is OpKind.VIEW or isinstance(op, Strided):
             own = "another name"
         elif not (op.row(triton.TABLE) or op.row(groups.TABLE)):
             own, tail = "a library call", "no"
-        rows.append(f"| `{name}` | {own} | {tail} | {'yes' if op.row(library.TABLE) else 'no'} |")
+        rows.append(f"| `{name}` | {own} | {tail} | {'yes' if op.row(torch_ops.TABLE) else 'no'} |")
     return "\n".join(rows)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 import graphcnn as gx
-from graphcnn.ir import Graph, Refusal, outline
+from graphcnn.ir import Graph, Refusal, Unprofitable, outline
 from graphcnn.kernels import by_rule, stages
 from graphcnn.targets import resolve
 from graphcnn.targets.chain import chain_of
@@ -46,30 +46,30 @@ def interpolated(how, channels=32, groups=1, size="8,6", result="conv"):
 REFUSALS = {
     "an interpolation between elements": (
         interpolated("size=(8, 6), mode='bilinear'"),
-        "up",
-        "from f32[1,32,4,3] to f32[1,32,8,6] it does not repeat each element equally often",
+        "conv",
+        "'up' does not repeat each pixel equally often, from f32[1,32,4,3] to f32[1,32,8,6]",
     ),
     "elements that are repeated unevenly": (
         interpolated("size=(8, 5)", size="8,5"),
-        "up",
-        "from f32[1,32,4,3] to f32[1,32,8,5] it does not repeat each element equally often",
+        "conv",
+        "'up' does not repeat each pixel equally often, from f32[1,32,4,3] to f32[1,32,8,5]",
     ),
     "filters over few channels of repeated elements": (
         interpolated("scale_factor=(2.0, 2.0)", channels=40),
-        "up",
-        "a filter of 'conv' reads 40 channels, 8 beyond a multiple of 32: each of its elements "
-        "would be looked up alone",
+        "conv",
+        "its filters read 40 channels, 8 beyond a multiple of 32: each element of 'up' would be "
+        "looked up alone",
     ),
     "a depthwise convolution of repeated elements": (
         interpolated("scale_factor=(2.0, 2.0)", channels=4, groups=4),
-        "up",
-        "a filter of 'conv' reads 1 channels, 1 beyond a multiple of 32: each of its elements "
-        "would be looked up alone",
+        "conv",
+        "its filters read 1 channels, 1 beyond a multiple of 32: each element of 'up' would be "
+        "looked up alone",
     ),
     "repeated elements that are stored": (
         interpolated("scale_factor=(2.0, 2.0)", result="up, conv"),
-        "up",
-        "the kernel of 'conv' would not store it",
+        "conv",
+        "'up' is read elsewhere too, and would stay in the kernel",
     ),
     "repeated elements that no convolution reads": (
         gx.parse("""graph g {
@@ -78,8 +78,8 @@ REFUSALS = {
           a: f32[1,32,8,6] = relu(up)
           return a
         }"""),
-        "up",
-        "only a convolution's kernel repeats the elements of its input",
+        "a",
+        "a group starts with a convolution or linear layer, not relu()",
     ),
     "a group without an anchor": (
         gx.parse("""graph g {
@@ -124,23 +124,63 @@ REFUSALS = {
         "b",
         "it reads a value from before the kernel's pool",
     ),
-    "overlapping windows": (
-        body("a: f32[1,4,3,2] = max_pool2d(conv, kernel_size=(3, 3), stride=(2, 2))"),
-        "a",
-        "its windows overlap: kernel 3x3, stride 2x2",
-    ),
-    "windows of three": (
-        body("a: f32[1,4,2,2] = max_pool2d(conv, kernel_size=(3, 3), stride=(3, 3))"),
-        "a",
-        "its window 3x3 is not made of powers of two",
-    ),
-    "a padded pool": (
+    "overlapping windows of what is stored": (
         body(
-            "a: f32[1,4,5,3] = max_pool2d(conv, kernel_size=(2, 2), stride=(2, 2), "
+            "a: f32[1,4,3,2] = max_pool2d(conv, kernel_size=(3, 3), stride=(2, 2))",
+            "return conv, a",
+        ),
+        "a",
+        "its windows overlap, and what tiles compute twice is stored before them",
+    ),
+    "windows with gaps": (
+        body("a: f32[1,4,3,2] = max_pool2d(conv, kernel_size=(2, 2), stride=(3, 3))"),
+        "a",
+        "its windows leave gaps: kernel 2x2, stride 3x3",
+    ),
+    "a window that no tile holds": (
+        body("a: f32[1,4,1,1] = max_pool2d(conv, kernel_size=(8, 6), stride=(3, 5))"),
+        "a",
+        "its window 8x6 takes 256 pixels; a tile may have 64",
+    ),
+    "an image that no tile holds": (
+        gx.parse("""graph g {
+          input x: f32[1,3,8,9]
+          param w: f32[4,3,1,1]
+          conv: f32[1,4,8,9] = conv2d(x, w)
+          a: f32[1,4,1,1] = global_avg_pool2d(conv)
+          return a
+        }"""),
+        "a",
+        "its window 8x9 takes 128 pixels; a tile may have 64",
+    ),
+    "channels of another group": (
+        gx.parse("""graph g {
+          input x: f32[1,4,8,6]
+          param w: f32[4,2,1,1]
+          conv: f32[1,4,8,6] = conv2d(x, w, groups=2)
+          a: f32[1,4,8,6] = local_response_norm(conv, size=3)
+          return a
+        }"""),
+        "a",
+        "it brings channels together, and a tile holds 2 of the 4",
+    ),
+    "a power of 0": (
+        body("a: f32[1,4,8,6] = local_response_norm(conv, size=3, beta=0.0)"),
+        "a",
+        "its power is 0, which makes even NaN a factor of 1",
+    ),
+    "channels that are not there": (
+        body("a: f32[1,4,8,6] = local_response_norm(conv, size=5)"),
+        "a",
+        "its windows of 5 are longer than the 4 channels",
+    ),
+    "an average that counts padding": (
+        body(
+            "a: f32[1,4,5,3] = avg_pool2d(conv, kernel_size=(2, 2), stride=(2, 2), "
             "padding=(1, 0, 1, 0))"
         ),
         "a",
-        "its windows reach into the padding (1, 0, 1, 0)",
+        "its averages count the padding (1, 0, 1, 0)",
     ),
     "a dilated pool": (
         body(
@@ -148,13 +188,6 @@ REFUSALS = {
         ),
         "a",
         "its windows are dilated by (2, 2)",
-    ),
-    "partial windows": (
-        body(
-            "a: f32[1,4,2,2] = max_pool2d(conv, kernel_size=(4, 4), stride=(4, 4), ceil_mode=True)"
-        ),
-        "a",
-        "ceil mode needs partial windows: 8x6 is no multiple of 4x4",
     ),
     "two pools": (
         body(
@@ -189,12 +222,122 @@ REFUSALS = {
 }
 
 
+HEAD = """graph g {{
+  input x: f32[1,4,8,6]
+  input u: f32[6,4,1,1]
+  param d: f32[4,1,3,3]
+  param w: f32[6,4,1,1]
+  param w3: f32[6,4,3,3]
+  param wg: f32[6,2,1,1]
+  dw: f32[1,4,8,6] = conv2d(x, d, padding=(1, 1, 1, 1), groups=4)
+{}
+}}"""
+RELU = "h: f32[1,4,8,6] = relu(dw)"
+PW = "a: f32[1,6,8,6] = conv2d(h, w)"
+
+
+def headed(*lines: str) -> Graph:
+    """A body whose head is a depthwise convolution."""
+    return body(*lines, text=HEAD)
+
+
+REFUSALS |= {
+    "a head with several filters for each channel": (
+        gx.parse("""graph g {
+          input x: f32[1,4,8,6]
+          param d: f32[8,1,1,1]
+          param w: f32[6,8,1,1]
+          dw: f32[1,8,8,6] = conv2d(x, d, groups=4)
+          a: f32[1,6,8,6] = conv2d(dw, w)
+          return a
+        }"""),
+        "a",
+        "'dw' has several filters for each channel",
+    ),
+    "a head of a stride": (
+        headed(RELU, "a: f32[1,6,4,3] = conv2d(h, w, stride=(2, 2))"),
+        "a",
+        "its pixels are not those of 'dw': its stride or padding skips some",
+    ),
+    "a head of a padded product": (
+        headed(RELU, "a: f32[1,6,9,6] = conv2d(h, w, padding=(1, 0, 0, 0))"),
+        "a",
+        "its pixels are not those of 'dw': its stride or padding skips some",
+    ),
+    "a head of a 3x3 convolution": (
+        headed(RELU, "a: f32[1,6,6,4] = conv2d(h, w3)"),
+        "a",
+        "'dw' is made inside of a product with 1x1 filters of all channels",
+    ),
+    "a head of groups": (
+        headed(RELU, "a: f32[1,6,8,6] = conv2d(h, wg, groups=2)"),
+        "a",
+        "'dw' is made inside of a product with 1x1 filters of all channels",
+    ),
+    "a head with a pool": (
+        headed(
+            "h: f32[1,4,4,3] = max_pool2d(dw, kernel_size=(2, 2), stride=(2, 2))",
+            "a: f32[1,6,4,3] = conv2d(h, w)",
+        ),
+        "a",
+        "the pool 'h' lies between it and 'dw'",
+    ),
+    "a head with what is no step": (
+        headed("h: f32[1,4,8,6] = softmax(dw)", PW),
+        "a",
+        "it reduces whole dimensions, and a kernel's program holds a tile",
+    ),
+    "a head that is stored": (
+        headed(RELU, PW, "return a, dw"),
+        "a",
+        "'dw' is read elsewhere too, and would stay in the kernel",
+    ),
+    "a head that the tail reads": (
+        gx.parse("""graph g {
+          input x: f32[1,4,8,6]
+          param d: f32[4,1,1,1]
+          param w: f32[4,4,1,1]
+          dw: f32[1,4,8,6] = conv2d(x, d, groups=4)
+          a: f32[1,4,8,6] = conv2d(dw, w)
+          b: f32[1,4,8,6] = add(a, dw)
+          return b
+        }"""),
+        "a",
+        "'dw' is read elsewhere too, and would stay in the kernel",
+    ),
+    "a head that the anchor does not read": (
+        headed(RELU, "a: f32[1,6,8,6] = conv2d(x, w)"),
+        "a",
+        "it reads 'x', not 'h'",
+    ),
+    "a weight behind a head that the graph computes": (
+        headed(RELU, "a: f32[1,6,8,6] = conv2d(h, u)"),
+        "a",
+        "'u' is computed in the graph; it must be a param",
+    ),
+}
+
+
 @pytest.mark.parametrize(("body", "node", "because"), REFUSALS.values(), ids=REFUSALS)
 def test_refusals_name_the_node_and_the_reason(body, node, because):
     refusal = chain_of(body)
     assert isinstance(refusal, Refusal)
     assert (refusal.rule, refusal.node, refusal.because) == ("triton", node, because)
     assert resolve("triton", "cpu").supports(body) == refusal
+
+
+def test_what_costs_more_than_it_saves_is_refused_with_the_numbers():
+    refusal = resolve("triton", "cpu").supports(
+        body(
+            "a: f32[1,4,8,6] = relu(conv)",
+            "b: f32[1,4,3,2] = max_pool2d(a, kernel_size=(3, 3), stride=(2, 2))",
+            "c: f32[1,4,3,2] = tanh(b)",
+        )
+    )
+    assert isinstance(refusal, Unprofitable)
+    assert (refusal.node, refusal.blame) == ("b", ("a",))
+    assert "bring 256 values together" in refusal.because
+    assert "the 1,536 bytes that it would not move" in refusal.because
 
 
 def test_a_linear_layer_is_not_pooled():
@@ -238,6 +381,15 @@ def test_a_chain_lists_its_tail_and_exports():
     assert [node.name for node in chain.links] == list("abcd")
     assert [step.reads[-1] for step in chain.tail] == [0, 1, 2, 3]
     assert chain.exports == (1, 0, 4)
+
+
+def test_a_chain_lists_its_head():
+    lines = (RELU, "i: f32[1,4,8,6] = mul(h, dw)", "a: f32[1,6,8,6] = conv2d(i, w)")
+    chain = chain_of(headed(*lines, "b: f32[1,6,8,6] = relu(a)"))
+    assert [node.name for node in chain.head] == ["dw", "h", "i"]
+    assert [step.reads for step in chain.steps] == [(0,), (1, 0)]
+    assert (chain.anchor.name, [node.name for node in chain.links]) == ("a", ["b"])
+    assert chain.exports == (1,)
 
 
 DIAMONDS = {
@@ -373,3 +525,19 @@ def test_a_group_that_memory_keeps_apart_is_lowered_node_by_node():
     (refusal,) = lowered.refusals
     assert (refusal.node, refusal.blame) == ("relu", ("fc", "sum", "relu"))
     assert "do not follow one another in memory" in refusal.because
+
+
+def test_slopes_comparisons_and_choices_are_steps():
+    """Of values and numbers; a slope has to be known, and a choice between computed values."""
+    x = gx.input("x", (2, 3, 8, 8))
+    h = gx.conv2d(x, gx.param("w", (5, 3, 3, 3)), name="conv")
+    h = h.prelu(gx.param("slope", (5,)))
+    model = resolve("triton", "cpu")
+    graph = gx.graph("g", gx.where(h > 0.5, h, 0.5))
+    group = outline(graph.nodes, graph.outputs, graph)
+    assert model.supports(group.op.body) is None
+    computed = gx.prelu(h, gx.relu(gx.input("s", (5,))), name="act")
+    graph = gx.graph("g", computed)
+    nodes = tuple(node for node in graph.nodes if node.name != "relu")
+    refused = model.supports(outline(nodes, graph.outputs, graph).op.body)
+    assert refused.because == "'relu' is computed in the graph; it must be a param"

@@ -1,10 +1,11 @@
-"""Every launch of real networks, compiled for a GPU that is not here: nothing spills.
+"""Every launch of real networks and layers, compiled for GPUs that are not here: nothing spills.
 
 `python -m bench.spills` does the same for all architectures, and takes longer.
 """
 
 import pytest
 
+import graphcnn as gx
 from graphcnn.models.lenet import lenet
 from graphcnn.models.resnet import resnet18
 from graphcnn.models.vgg import vgg16
@@ -28,3 +29,41 @@ def test_no_launch_spills(name):
         assert binary.spills == 0, f"{where}: {binary.spills} bytes"
         assert binary.registers <= 255, where
         assert binary.shared_bytes <= SHARED_BYTES[CAPABILITY], where
+
+
+def convolved(shape, size, function, dtype, **options):
+    x, bias = gx.input("x", shape, dtype), gx.param("bias", (64,), dtype)
+    return gx.relu(function(x, gx.param("w", size, dtype), bias, name="conv", **options), name="y")
+
+
+IMAGE = (2, 64, 56, 56)
+LAYERS = {
+    "causal 7 taps": lambda dtype: convolved(
+        (2, 64, 256), (64, 64, 7), gx.conv1d, dtype, padding=(24, 0), dilation=4
+    ),
+    "transposed 4x4": lambda dtype: convolved(
+        IMAGE, (64, 64, 4, 4), gx.conv_transpose2d, dtype, stride=2, padding=1
+    ),
+    "depthwise": lambda dtype: convolved(
+        IMAGE, (64, 1, 3, 3), gx.conv2d, dtype, padding=1, groups=64
+    ),
+    "grouped": lambda dtype: convolved(
+        IMAGE, (64, 16, 3, 3), gx.conv2d, dtype, padding=1, groups=4
+    ),
+    "pooled": lambda dtype: gx.max_pool2d(
+        convolved(IMAGE, (64, 64, 3, 3), gx.conv2d, dtype, padding=1), 3, 2, name="pool"
+    ),
+    "bilinear": lambda dtype: gx.interpolate(gx.input("x", IMAGE, dtype), None, 2, "bilinear"),
+}
+
+
+@pytest.mark.parametrize("capability", [80, 90, 100, 120])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_kernels_that_do_not_spill(name, dtype, capability):
+    """One node, hence no call of the library; the pool in the kernel of its convolution."""
+    together = (("conv", "y", "pool"),) if name == "pooled" else ()
+    found = list(compiled_launches(gx.graph("g", LAYERS[name](dtype)), (2,), capability, together))
+    assert len({launch.node for launch in found}) == 1
+    assert [launch.binary.spills for launch in found] == [0] * len(found)
+    assert all(launch.binary.shared_bytes <= SHARED_BYTES[capability] for launch in found)

@@ -21,7 +21,7 @@ from graphcnn.targets.triton import TritonTarget
 from tests.runtime.small_networks import small
 from tests.stand_in_gpu import stand_in_target
 from tests.stepwise import check_model
-from tests.targets.chains import drawn_group
+from tests.targets.chains import drawn_group, drawn_separable, supports
 
 TARGETS = {"cpu": lambda: resolve("triton", "cpu"), "sm_80": lambda: stand_in_target(80)[0]}
 
@@ -47,14 +47,15 @@ def anyhow(choice):
 @pytest.mark.parametrize("anywhere", [False, True], ids=["own layout", "any layout"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("device", TARGETS)
-def test_a_group_that_is_supported_is_one_launch(device, dtype, anywhere, monkeypatch):
+@pytest.mark.parametrize("drawn", [drawn_group, drawn_separable])
+def test_a_group_that_is_supported_is_one_launch(drawn, device, dtype, anywhere, monkeypatch):
     target, supported = TARGETS[device](), 0
     for seed in range(150):
         if anywhere:
             monkeypatch.setattr("graphcnn.targets.lowering.locate", anyhow(random.Random(seed)))
-        graph = drawn_group(seed, dtype, batch=(1, 8)[seed % 2])
+        graph = drawn(seed, dtype, batch=(1, 8)[seed % 2])
         group = graph.nodes[-1]
-        if target.supports(group.op.body):
+        if supports(group.op.body):
             continue
         lowered = target.lower(graph)
         assert lowered.refusals == (), graph

@@ -11,8 +11,9 @@ from graphcnn.ir import Chosen, DType
 from graphcnn.kernels import CUDA
 from graphcnn.ops import AvgPool, AvgPool2d, MaxPool, MaxPool2d
 from graphcnn.plan import Call
-from graphcnn.targets import library
+from graphcnn.targets import torch_ops
 from graphcnn.targets.device import Device
+from graphcnn.targets.library import LibraryTarget
 from tests import strategies
 from tests.opinfo import INFO, SAMPLES, Sample
 from tests.stepwise import check_meaning, check_model
@@ -52,7 +53,7 @@ def test_numpy(sample):
 def test_every_op_has_a_row():
     for name, info in INFO.items():
         op = info.samples[0].op
-        assert op.row(library.TABLE), name
+        assert op.row(torch_ops.TABLE), name
 
 
 @pytest.mark.parametrize("pool", [MaxPool2d, AvgPool2d])
@@ -175,6 +176,21 @@ ACROSS = {
     "sum": (lambda x: gx.sum(x, (1, 3), name="called"), lambda x: x.sum((1, 3))),
     "amax": (lambda x: gx.amax(x, 1, True, name="called"), lambda x: x.amax(1, True)),
     "amin": (lambda x: gx.amin(x, -1, name="called"), lambda x: x.amin(-1)),
+    "group_norm": (lambda x: gx.group_norm(x, 3), lambda x: F.group_norm(x, 3)),
+    "instance_norm": (gx.instance_norm, F.instance_norm),
+    "layer_norm": (lambda x: gx.layer_norm(x, (2, 3)), lambda x: F.layer_norm(x, (2, 3))),
+    "interpolate": (
+        lambda x: gx.interpolate(x, (3, 5), mode="bilinear"),
+        lambda x: F.interpolate(x, (3, 5), mode="bilinear"),
+    ),
+    "adaptive_max_pool2d": (
+        lambda x: gx.adaptive_max_pool2d(x, (1, 2)),
+        lambda x: F.adaptive_max_pool2d(x, (1, 2)),
+    ),
+    "adaptive_avg_pool2d": (
+        lambda x: gx.adaptive_avg_pool2d(x, (1, 2)),
+        lambda x: F.adaptive_avg_pool2d(x, (1, 2)),
+    ),
 }
 
 
@@ -208,14 +224,14 @@ def test_fused_nodes_are_not_for_operator_targets():
     graph = gx.graph("g", gx.relu(gx.linear(image(1, 6), gx.param("w", (4, 6)), name="fc")))
     fused = gx.compile(graph, device="cpu").graph
     with pytest.raises(UnsupportedOp, match="no single operator") as caught:
-        library.LibraryTarget(gx.compile(graph, device="cpu").target.on).lower(fused)
+        LibraryTarget(gx.compile(graph, device="cpu").target.on).lower(fused)
     assert "relu" in caught.value.where
 
 
 @pytest.mark.parametrize("tf32", [False, True])
 def test_torch_on_cuda_convolves_in_tf32_where_its_settings_say_so(tf32, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
-    on_cuda = library.LibraryTarget(Device(CUDA, torch.device("cuda"), None))
+    on_cuda = LibraryTarget(Device(CUDA, torch.device("cuda"), None))
     h = gx.conv1d(gx.reshape(image(1, 1, 2, 9), (1, 2, 9)), gx.param("w", (3, 2, 3)))
     g = gx.conv2d(gx.reshape(h, (1, 3, 1, 7)), gx.param("v", (4, 3, 1, 1)))
     steps = on_cuda.lower(gx.graph("g", gx.relu(g))).steps
@@ -223,3 +239,24 @@ def test_torch_on_cuda_convolves_in_tf32_where_its_settings_say_so(tf32, monkeyp
     wide, narrow = 2.0**-24, 2.0**-11
     convolved = narrow if tf32 else wide
     assert units == {"reshape": wide, "conv1d": convolved, "conv2d": convolved, "relu": wide}
+
+
+def test_a_latent_that_is_drawn_in_the_graph():
+    """The sample of a variational auto-encoder: the same on every target."""
+    weights = [np.random.default_rng(n).standard_normal((4, 6)) / 2 for n in (0, 1)]
+    h = gx.relu(image(5, 6))
+    mu, logvar = (gx.linear(h, weight) for weight in weights)
+    drawn = mu.random_normal(seed=3, name="drawn")
+    graph = gx.graph("g", [mu + gx.exp(0.5 * logvar) * drawn, drawn, mu.random_uniform(3)])
+    x = np.random.default_rng(2).standard_normal((5, 6), np.float32)
+    results = []
+    for target in ("triton", "library", "numpy"):
+        model = gx.compile(graph, device="cpu", target=target)
+        check_model(model, {"image": x})
+        assert gx.verify(model, image=x).ok
+        results.append([*model(image=x).values()])
+    (z, drawn, uniform), *others = results
+    assert np.ptp(drawn) > 1
+    for other in others:
+        np.testing.assert_allclose(z, other[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(uniform, other[2])

@@ -263,6 +263,45 @@ def test_tails(name, fuse):
     assert all(steps.count(node.name) == 1 for node in model.graph.nodes)
 
 
+MAX, AVG = gx.max_pool2d, gx.avg_pool2d
+POOLS = {
+    "3x3/2": partial(MAX, kernel_size=3, stride=2),
+    "3x3/2, padded": partial(MAX, kernel_size=3, stride=2, padding=1),
+    "3x3/2, ceil": partial(MAX, kernel_size=3, stride=2, ceil_mode=True),
+    "2x2, ceil": partial(MAX, kernel_size=2, ceil_mode=True),
+    "average of 2x2, ceil": partial(AVG, kernel_size=2, ceil_mode=True),
+    "average of 3x3/2, padded": partial(
+        AVG, kernel_size=3, stride=2, padding=1, count_include_pad=False
+    ),
+    "3x3": partial(MAX, kernel_size=3),
+    "global": gx.global_avg_pool2d,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", POOLS)
+def test_pools_that_are_demanded(name, dtype):
+    x = gx.input("image", (2, 5, 8, 7), dtype)
+    h = gx.gelu(gx.conv2d(x, draw(6, 5, 3, 3), padding=1, name="conv"))
+    graph = gx.graph("g", gx.relu(POOLS[name](h, name="pool") * 2.0, name="end"))
+    model = gx.compile(graph, device="cpu", must_fuse=[("conv", "pool", "end")])
+    check_model(model, example_inputs(graph))
+    assert gx.verify(model).ok
+    assert len(model.plan.steps) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_norm_across_channels_that_is_demanded(dtype):
+    x = gx.input("image", (2, 5, 8, 7), dtype)
+    h = gx.relu(gx.conv2d(x, draw(20, 5, 3, 3), padding=1, name="conv"))
+    h = gx.local_response_norm(h, 5, alpha=0.5, k=2.0, name="norm")
+    graph = gx.graph("g", gx.max_pool2d(h, 3, 2, name="pool"))
+    model = gx.compile(graph, device="cpu", must_fuse=[("conv", "norm", "pool")])
+    check_model(model, example_inputs(graph))
+    assert gx.verify(model).ok
+    assert len(model.plan.steps) == 1
+
+
 @pytest.mark.parametrize("fuse", [True, False], ids=["fused", "unfused"])
 @pytest.mark.parametrize("step", ["a computed summand", "a slope of zero"])
 def test_a_pool_does_not_lose_the_nan_that_an_infinity_becomes(step, fuse):
