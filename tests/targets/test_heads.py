@@ -59,11 +59,20 @@ NETWORKS = [doubled, sized, strided, of_a_sequence, residual]
 @pytest.mark.parametrize("make", NETWORKS)
 def test_an_interpolation_takes_no_step(make):
     source = gx.graph("g", make())
-    model = gx.compile(source, device="cpu")
+    (up,) = (node for node in source.nodes if node.op.name == "interpolate")
+    pair = (up.name, source.users(up.name)[0].name)
+    model = gx.compile(source, device="cpu", must_fuse=[pair])
     labels = [step.label for step in model.plan.steps]
     assert any(label.startswith("interpolate+conv") for label in labels)
     assert "interpolate" not in labels
     check_model(model, example_inputs(source))
+    assert gx.verify(model).ok
+
+
+def test_an_interpolation_before_1x1_filters_takes_no_step_by_itself():
+    up = interpolate(image(2, 32, 3, 4), scale_factor=2)
+    model = gx.compile(gx.graph("g", gx.conv2d(up, weight(6, 32, 1, 1))), device="cpu")
+    assert [step.label for step in model.plan.steps] == ["interpolate+conv2d"]
     assert gx.verify(model).ok
 
 
