@@ -60,3 +60,12 @@ def test_what_must_not_fuse_does_not() -> None:
 def test_what_must_fuse_does() -> None:
     given = graph(f"{UP}\n{CONV}\nreturn h", SOURCES)
     assert fused(given, must_fuse=(("u", "h"),))[0] == ["u+h>h"]
+
+
+def test_what_depends_on_no_input_keeps_its_own_kernels() -> None:
+    body = f"""u: {LARGE} = interpolate(p, scale_factor=(2.0, 2.0))
+        h: {LARGE} = conv2d(u, w, padding=(1, 1, 1, 1))
+        y: {LARGE} = interpolate(x, scale_factor=(2.0, 2.0))
+        z: {LARGE} = add(y, h)
+        return z"""
+    assert fused(graph(body, f"{SOURCES}  param p: f64[1,32,4,4]\n"))[0] == []
