@@ -35,7 +35,10 @@ class Sizes(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """A filter as constexprs: channels and filters of one group, R x S taps, and their steps."""
+    """A filter as constexprs: channels and filters of one group, R x S taps, and their steps.
+
+    It slides over a map in which every pixel of the input stands UP_H x UP_W times side by side.
+    """
 
     C: Any
     K: Any
@@ -47,6 +50,8 @@ class Geometry(NamedTuple):
     PAD_LEFT: Any
     DILATION_H: Any
     DILATION_W: Any
+    UP_H: Any = 1
+    UP_W: Any = 1
 
 
 @triton.jit
@@ -77,8 +82,6 @@ def conv2d_kernel(
     BLOCK_PIX: tl.constexpr,
     BLOCK_RED: tl.constexpr,
     HALF: tl.constexpr = 0,
-    UP_H: tl.constexpr = 1,
-    UP_W: tl.constexpr = 1,
 ):
     """Compute BLOCK_CH output channels of one group at BLOCK_PIX output pixels.
 
@@ -89,17 +92,16 @@ def conv2d_kernel(
     which then still is in L1. Otherwise the reduction index (r * S + s) * C + c is cut into blocks.
     Which taps of a pixel lie inside the image is one bit mask, computed once, up to 32 taps.
     Programs with the same pixels follow one another, so their input is in L2. The channels are
-    those of two convolutions in turns where HALF, the channels of each, is not 0. The map that is
-    convolved has every pixel of x UP_H x UP_W times side by side.
+    those of two convolutions in turns where HALF, the channels of each, is not 0.
     """
     C: tl.constexpr = geometry.C
     K: tl.constexpr = geometry.K
     S: tl.constexpr = geometry.S
     TAPS: tl.constexpr = geometry.R * S
     CHANNEL_TILES: tl.constexpr = (K + BLOCK_CH - 1) // BLOCK_CH
-    REPEATS: tl.constexpr = UP_H * UP_W > 1
-    H = sizes.H * UP_H
-    W = sizes.W * UP_W
+    REPEATS: tl.constexpr = geometry.UP_H * geometry.UP_W > 1
+    H = sizes.H * geometry.UP_H
+    W = sizes.W * geometry.UP_W
     pid = tl.program_id(0)
     group = tl.program_id(1)
     tile = pid // CHANNEL_TILES
@@ -131,8 +133,8 @@ def conv2d_kernel(
             else:
                 valid = live & (ih + r >= 0) & (ih + r < H) & (iw + s >= 0) & (iw + s < W)
             if REPEATS:
-                x_row = (ih + r) // UP_H * x.strides[2]
-                x_column = (iw + s) // UP_W * x.strides[3]
+                x_row = (ih + r) // geometry.UP_H * x.strides[2]
+                x_column = (iw + s) // geometry.UP_W * x.strides[3]
                 x_tap = x.ptr + (x_pixel + x_row + x_column + c * x.strides[1])
                 x_step = x_tap[:, None] + (block * x.strides[1])[None, :]
             else:
@@ -163,8 +165,8 @@ def conv2d_kernel(
                 column = iw[:, None] + s[None, :]
                 valid = live[:, None] & (row >= 0) & (row < H) & (column >= 0) & (column < W)
             if REPEATS:
-                x_row = (ih[:, None] + r[None, :]) // UP_H * x.strides[2]
-                x_column = (iw[:, None] + s[None, :]) // UP_W * x.strides[3]
+                x_row = (ih[:, None] + r[None, :]) // geometry.UP_H * x.strides[2]
+                x_column = (iw[:, None] + s[None, :]) // geometry.UP_W * x.strides[3]
                 x_step = x_row + x_column + ((k % C) * x.strides[1])[None, :]
             else:
                 x_step = (r * x.strides[2] + s * x.strides[3] + (k % C) * x.strides[1])[None, :]
@@ -254,7 +256,8 @@ def conv2d(
         raise ValueError(f"packed weight {w.shape}, wanted {(out_channels, reduction)}")
     end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
-    geometry = Geometry(channels // groups, group_channels, *kernel, *stride, *padding, *dilation)
+    filter_steps = (*stride, *padding, *dilation, *repeats)
+    geometry = Geometry(channels // groups, group_channels, *kernel, *filter_steps)
     args = conv_arguments(x, w, bias, end, geometry, out_size)
     past = [
         max(0, (out - 1) * step + (taps - 1) * spread - before - (size * up - 1))
@@ -274,9 +277,5 @@ def conv2d(
         "BLOCK_RED": tile.reduction,
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
-    }
-    if end.half:
-        meta["HALF"] = end.half
-    if repeats != (1, 1):
-        meta["UP_H"], meta["UP_W"] = repeats
+    } | ({"HALF": end.half} if end.half else {})
     return Launch(conv2d_kernel, grid, args, meta)
