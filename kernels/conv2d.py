@@ -135,8 +135,8 @@ def conv2d_kernel(
             if REPEATS:
                 x_row = (ih + r) // geometry.UP_H * x.strides[2]
                 x_column = (iw + s) // geometry.UP_W * x.strides[3]
-                x_tap = x.ptr + (x_pixel + x_row + x_column + c * x.strides[1])
-                x_step = x_tap[:, None] + (block * x.strides[1])[None, :]
+                x_tap = (x_pixel + x_row + x_column)[:, None]
+                x_step = x.ptr + (x_tap + ((c + block) * x.strides[1])[None, :])
             else:
                 x_step = x_block + (r * x.strides[2] + s * x.strides[3] + c * x.strides[1])
             pixels = tl.load(
