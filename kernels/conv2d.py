@@ -35,7 +35,10 @@ class Sizes(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """A filter as constexprs: channels and filters of one group, R x S taps, and their steps."""
+    """A filter as constexprs: channels and filters of one group, R x S taps, and their steps.
+
+    It slides over a map in which every pixel of the input stands UP_H x UP_W times side by side.
+    """
 
     C: Any
     K: Any
@@ -47,18 +50,20 @@ class Geometry(NamedTuple):
     PAD_LEFT: Any
     DILATION_H: Any
     DILATION_W: Any
+    UP_H: Any = 1
+    UP_W: Any = 1
 
 
 @triton.jit
-def taps_inside(ih, iw, live, sizes, geometry):
-    """For pixels whose first taps are at (ih, iw), a bit for each tap: whether it is inside."""
+def taps_inside(ih, iw, live, H, W, geometry):
+    """For pixels whose first taps are at (ih, iw), a bit for each tap: whether it is in H x W."""
     inside = tl.zeros(live.shape, dtype=tl.int32)
     for i in tl.static_range(geometry.R):
         row = ih + i * geometry.DILATION_H
-        row_inside = live & (row >= 0) & (row < sizes.H)
+        row_inside = live & (row >= 0) & (row < H)
         for j in tl.static_range(geometry.S):
             column = iw + j * geometry.DILATION_W
-            column_inside = (column >= 0) & (column < sizes.W)
+            column_inside = (column >= 0) & (column < W)
             inside |= (row_inside & column_inside).to(tl.int32) << (i * geometry.S + j)
     return inside
 
@@ -94,8 +99,9 @@ def conv2d_kernel(
     S: tl.constexpr = geometry.S
     TAPS: tl.constexpr = geometry.R * S
     CHANNEL_TILES: tl.constexpr = (K + BLOCK_CH - 1) // BLOCK_CH
-    H = sizes.H
-    W = sizes.W
+    REPEATS: tl.constexpr = geometry.UP_H * geometry.UP_W > 1
+    H = sizes.H * geometry.UP_H
+    W = sizes.W * geometry.UP_W
     pid = tl.program_id(0)
     group = tl.program_id(1)
     tile = pid // CHANNEL_TILES
@@ -104,10 +110,14 @@ def conv2d_kernel(
     n, oh, ow, live = tile_pixels(tile, N, sizes.OH, sizes.OW, tail.pool, BLOCK_PIX)
     ih = oh * geometry.STRIDE_H - geometry.PAD_TOP
     iw = ow * geometry.STRIDE_W - geometry.PAD_LEFT
-    x_pixel = n * x.strides[0] + ih * x.strides[2] + iw * x.strides[3] + group * C * x.strides[1]
+    if REPEATS:
+        x_pixel = n * x.strides[0] + group * C * x.strides[1]
+    else:
+        x_pixel = n * x.strides[0] + ih * x.strides[2] + iw * x.strides[3]
+        x_pixel += group * C * x.strides[1]
     w_channel = (group * K + channel) * w.strides[0]
     if TAPS <= MASK_TAPS:
-        inside = taps_inside(ih, iw, live, sizes, geometry)
+        inside = taps_inside(ih, iw, live, H, W, geometry)
     acc = tl.zeros((BLOCK_CH, BLOCK_PIX), dtype=tl.float32)
     block = tl.arange(0, BLOCK_RED)
     if C % BLOCK_RED == 0:
@@ -122,8 +132,15 @@ def conv2d_kernel(
                 valid = ((inside >> tap) & 1) != 0
             else:
                 valid = live & (ih + r >= 0) & (ih + r < H) & (iw + s >= 0) & (iw + s < W)
+            if REPEATS:
+                x_row = (ih + r) // geometry.UP_H * x.strides[2]
+                x_column = (iw + s) // geometry.UP_W * x.strides[3]
+                x_tap = (x_pixel + x_row + x_column)[:, None]
+                x_step = x.ptr + (x_tap + ((c + block) * x.strides[1])[None, :])
+            else:
+                x_step = x_block + (r * x.strides[2] + s * x.strides[3] + c * x.strides[1])
             pixels = tl.load(
-                x_block + (r * x.strides[2] + s * x.strides[3] + c * x.strides[1]),
+                x_step,
                 mask=valid[:, None],
                 other=0.0,
                 cache_modifier=".ca",
@@ -147,9 +164,14 @@ def conv2d_kernel(
                 row = ih[:, None] + r[None, :]
                 column = iw[:, None] + s[None, :]
                 valid = live[:, None] & (row >= 0) & (row < H) & (column >= 0) & (column < W)
-            x_step = r * x.strides[2] + s * x.strides[3] + (k % C) * x.strides[1]
+            if REPEATS:
+                x_row = (ih[:, None] + r[None, :]) // geometry.UP_H * x.strides[2]
+                x_column = (iw[:, None] + s[None, :]) // geometry.UP_W * x.strides[3]
+                x_step = x_row + x_column + ((k % C) * x.strides[1])[None, :]
+            else:
+                x_step = (r * x.strides[2] + s * x.strides[3] + (k % C) * x.strides[1])[None, :]
             pixels = tl.load(
-                x.ptr + (x_pixel[:, None] + x_step[None, :]),
+                x.ptr + (x_pixel[:, None] + x_step),
                 mask=valid & k_live[None, :],
                 other=0.0,
             )  # [BLOCK_PIX, BLOCK_RED]
@@ -211,13 +233,15 @@ def conv2d(
     tail: Tail = (),
     exports: Sequence[int] | None = None,
     tile: ConvTile,
+    repeats: tuple[int, int] = (1, 1),
 ) -> Launch:
     """Launch a convolution of x [N, C, H, W] with its tail.
 
     `w` is packed to [K, R * S * C / groups] with reduction index (r * S + s) * C / groups + c;
     `bias` is [K]. `padding` is (top, left), below 0 where the first rows and columns are not read;
     the bottom and right follow from `out_size`, the size before any pool. `exports` (default: the
-    last value) names the stored values, one output each.
+    last value) names the stored values, one output each. `repeats` is how often each pixel of x
+    stands in the map that is convolved, (down, across).
 
     Raises:
         ValueError: for shapes that disagree.
@@ -232,12 +256,13 @@ def conv2d(
         raise ValueError(f"packed weight {w.shape}, wanted {(out_channels, reduction)}")
     end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
-    geometry = Geometry(channels // groups, group_channels, *kernel, *stride, *padding, *dilation)
+    filter_steps = (*stride, *padding, *dilation, *repeats)
+    geometry = Geometry(channels // groups, group_channels, *kernel, *filter_steps)
     args = conv_arguments(x, w, bias, end, geometry, out_size)
     past = [
-        max(0, (out - 1) * step + (taps - 1) * spread - before - (size - 1))
-        for out, step, taps, spread, before, size in zip(
-            out_size, stride, kernel, dilation, padding, x.shape[2:], strict=True
+        max(0, (out - 1) * step + (taps - 1) * spread - before - (size * up - 1))
+        for out, step, taps, spread, before, size, up in zip(
+            out_size, stride, kernel, dilation, padding, x.shape[2:], repeats, strict=True
         )
     ]
     for rows, columns in (padding, past):

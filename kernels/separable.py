@@ -36,7 +36,7 @@ def head_tile(x, head, place, sizes, geometry, ALL: tl.constexpr):
     x_block = x.ptr + (x_pixel[:, None] + (c * x.strides[1])[None, :])
     w_block = head.w.ptr + c * head.w.strides[0]
     if TAPS <= MASK_TAPS:
-        taps = taps_inside(ih, iw, live, sizes, geometry)
+        taps = taps_inside(ih, iw, live, sizes.H, sizes.W, geometry)
     value = tl.zeros((live.shape[0], c.shape[0]), dtype=tl.float32)
     for tap in range(TAPS):
         r = tap // geometry.S * geometry.DILATION_H

@@ -120,6 +120,20 @@ class Interpolate(Op):
         step = 1 / self.scale_factor[axis] if given else size / outputs
         return step, 0.5 if self.linear else 0.0
 
+    def repeats(self, x: TensorType) -> tuple[int, ...] | None:
+        """How often each element of x stands side by side along each spatial dimension; None where
+        the output is no such repetition."""
+        found = []
+        for axis, (size, outputs) in enumerate(
+            zip(x.shape[2:], self.infer(x).shape[2:], strict=True)
+        ):
+            count = outputs // size
+            repeated = np.arange(size).repeat(count)
+            if self.linear or not np.array_equal(self._places(axis, size, outputs)[0], repeated):
+                return None
+            found.append(count)
+        return tuple(found)
+
     def _places(self, axis: int, size: int, outputs: int) -> tuple[Array, Array, Array]:
         """The elements before and behind each output's place, and how far it is from the first.
 

@@ -2,11 +2,12 @@
 
 A chain is an anchor, then pointwise ops with params, scalars or other activations (residuals) as
 second operands, and pools. A depthwise convolution with pointwise ops may be the head of a chain
-that a 1x1 convolution anchors: its values then stay in the kernel. A chain follows one reader of
-each value; a value with other readers is exported. Where a value's paths meet again after pointwise
-ops only (a diamond such as x * tanh(x)), the chain takes the diamond; where it meets another
-convolution of its input (a gate), that as well. The graph decides here what is allowed; what a
-kernel can do, the target says of each chain.
+that a 1x1 convolution anchors, and an interpolation that of one behind which any convolution reads
+its pixels: the values of a head stay in the kernel. A chain follows one reader of each value; a
+value with other readers is exported. Where a value's paths meet again after pointwise ops only (a
+diamond such as x * tanh(x)), the chain takes the diamond; where it meets another convolution of its
+input (a gate), that as well. The graph decides here what is allowed; what a kernel can do, the
+target says of each chain.
 """
 
 from __future__ import annotations
@@ -18,12 +19,11 @@ from typing import ClassVar
 from graphcnn.analysis import dag
 from graphcnn.errors import InvalidAttribute, article, shown
 from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal
-from graphcnn.ops import (
-    Arithmetic,
-)
+from graphcnn.ops import Arithmetic
 from graphcnn.passes.base import Pass
 from graphcnn.passes.chains import RULE, Grower, Supports, is_candidate, outlined, read_outside
 from graphcnn.passes.demands import Demands, Names, groups
+from graphcnn.passes.heads import with_heads
 
 
 def accept_every_body(_body: Graph) -> Refusal | None:
@@ -132,7 +132,7 @@ class Fuse(Pass):
             # An anchor that was kept from its residual leaves it to another one.
             taken = {(node.name, chain[0].name) for chain in grower.groups for node in chain}
             if owners.items() <= taken:
-                return grower.groups, log
+                return with_heads(grower.groups, graph, self.supports, demands, log), log
             missed.update(owners.items() - taken)
 
 

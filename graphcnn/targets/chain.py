@@ -1,7 +1,7 @@
 """Reading nodes as steps of a kernel, and a group's body as an anchor with a tail of steps.
 
 A group may have a head: a depthwise convolution and pointwise steps, which a 1x1 convolution, the
-anchor, reads inside the same kernel.
+anchor, reads inside the same kernel, or an interpolation that repeats the pixels that it reads.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from graphcnn.ops import (
     Conv,
     ConvTranspose,
     GlobalAvgPool2d,
+    Interpolate,
     Linear,
     LocalResponseNorm,
     MaxPool,
@@ -43,6 +44,8 @@ from graphcnn.targets.lowering import Lowering, image_size
 from graphcnn.targets.pack import along_channels, scale_and_shift
 
 RULE = "triton"
+# A convolution of repeated pixels looks so many channels up at once.
+REPEATED_CHANNELS = 32
 # The operators that become a `Pool`.
 POOLS = (Pooling, GlobalAvgPool2d)
 
@@ -60,7 +63,7 @@ class Chain:
         gate: A convolution of the same input, whose channels are the product's second half; the
             anchor's are the first, and the tail begins with both halves.
         head: The nodes before the anchor, whose values stay in the kernel.
-        steps: A step likewise for each node of the head but the first, the depthwise convolution.
+        steps: A step likewise for each node of the head but the first.
     """
 
     anchor: Node
@@ -70,6 +73,11 @@ class Chain:
     gate: Node | None = None
     head: tuple[Node, ...] = ()
     steps: Tail = ()
+
+    @property
+    def separable(self) -> bool:
+        """Whether the head is a depthwise convolution, and the anchor the 1x1 one behind it."""
+        return bool(self.head) and isinstance(self.head[0].op, Conv)
 
 
 def placed(
@@ -139,6 +147,8 @@ def _gate_refusal(anchor: Node, gate: Node, body: Graph) -> str | None:
 def _parts(body: Graph) -> tuple[tuple[Node, ...], Node, tuple[Node, ...]]:
     """A body's head, its anchor, and the nodes after it."""
     first, *others = body.nodes
+    if isinstance(first.op, Interpolate) and others:
+        return (first,), others[0], tuple(others[1:])
     if isinstance(first.op, Conv) and first.op.is_depthwise(body.type_of(first.inputs[0])):
         for at, node in enumerate(others, 1):
             if isinstance(node.op, Conv):
@@ -147,24 +157,16 @@ def _parts(body: Graph) -> tuple[tuple[Node, ...], Node, tuple[Node, ...]]:
 
 
 def _steps(head: tuple[Node, ...], anchor: Node, body: Graph) -> Tail:
-    """The steps between a depthwise convolution and the 1x1 one that reads it.
+    """The steps between the first node of a head and the convolution that reads it.
 
     Raises:
         Refused: for what no kernel makes inside of a product.
     """
-    first, op = head[0], anchor.op
-    assert isinstance(op, Conv)
-    window = op.window(body.type_of(anchor.inputs[1]).shape)
-    if window.kernel != (1,) * op.rank or op.groups > 1:
-        raise Refused(
-            f"'{first.name}' is made inside of a product with 1x1 filters of all channels"
-        )
-    if window.stride != window.kernel or any(window.begins + window.ends):
-        raise Refused(
-            f"its pixels are not those of '{first.name}': its stride or padding skips some"
-        )
-    if first.type.shape[1] != body.type_of(first.inputs[0]).shape[1]:
-        raise Refused(f"'{first.name}' has several filters for each channel")
+    first = head[0]
+    if isinstance(first.op, Interpolate):
+        _check_repeats(first, anchor, body)
+    else:
+        _check_separable(first, anchor, body)
     values = {first.name: 0}
     steps = []
     for node in head[1:]:
@@ -182,6 +184,40 @@ def _steps(head: tuple[Node, ...], anchor: Node, body: Graph) -> Tail:
         if name in read or name in body.outputs:
             raise Refused(f"'{name}' is read elsewhere too, and would stay in the kernel")
     return tuple(steps)
+
+
+def _check_separable(first: Node, anchor: Node, body: Graph) -> None:
+    """Raise Refused unless a 1x1 convolution reads each pixel of a depthwise one once."""
+    op = anchor.op
+    assert isinstance(op, Conv)
+    window = op.window(body.type_of(anchor.inputs[1]).shape)
+    if window.kernel != (1,) * op.rank or op.groups > 1:
+        raise Refused(
+            f"'{first.name}' is made inside of a product with 1x1 filters of all channels"
+        )
+    if window.stride != window.kernel or any(window.begins + window.ends):
+        raise Refused(
+            f"its pixels are not those of '{first.name}': its stride or padding skips some"
+        )
+    if first.type.shape[1] != body.type_of(first.inputs[0]).shape[1]:
+        raise Refused(f"'{first.name}' has several filters for each channel")
+
+
+def _check_repeats(first: Node, anchor: Node, body: Graph) -> None:
+    """Raise Refused unless a convolution can find the pixels that an interpolation repeats."""
+    x = body.type_of(first.inputs[0])
+    assert isinstance(first.op, Interpolate)
+    if not isinstance(anchor.op, Conv):
+        raise Refused("only a convolution's kernel repeats the pixels of its input")
+    if first.op.repeats(x) is None:
+        raise Refused(
+            f"'{first.name}' does not repeat each pixel equally often, from {x} to {first.type}"
+        )
+    if rest := (channels := x.shape[1] // anchor.op.groups) % REPEATED_CHANNELS:
+        raise Refused(
+            f"its filters read {channels} channels, {rest} beyond a multiple of "
+            f"{REPEATED_CHANNELS}: each element of '{first.name}' would be looked up alone"
+        )
 
 
 def _check_shape(link: Node, values: Mapping[str, int], body: Graph) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from graphcnn.ir import Node
+from graphcnn.ir import Graph, Node
 from graphcnn.kernels import (
     ConvProblem,
     Head,
@@ -18,7 +18,7 @@ from graphcnn.kernels import (
     across,
     conv_pressure,
 )
-from graphcnn.ops import Conv, ConvTranspose, Linear
+from graphcnn.ops import Conv, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
 from graphcnn.targets.chain import Chain, placed
@@ -65,7 +65,7 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launc
 
 
 def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
-    if chain.head:
+    if chain.separable:
         return [_separable(lowering, chain, outputs)]
     op, weight = chain.anchor.op, chain.anchor.inputs[1]
     assert isinstance(op, Conv)
@@ -134,7 +134,8 @@ def _implicit_gemm(
     """A convolution to `size` outputs, which lie in a part of the chain's values."""
     op = chain.anchor.op
     assert isinstance(op, Conv | ConvTranspose)
-    image, _, *bias = chain.anchor.inputs
+    _, _, *bias = chain.anchor.inputs
+    image, *_ = (*chain.head, chain.anchor)[0].inputs
     x, device = as_image(lowering.view(image)), lowering.device.traits
     vectors = [plain(lowering.param(name)) for name in bias]
     if chain.gate and bias:
@@ -174,7 +175,19 @@ def _implicit_gemm(
         tail=tail,
         exports=chain.exports,
         tile=choice.tile,
+        **_repeats(chain, lowering.graph),
     )
+
+
+def _repeats(chain: Chain, graph: Graph) -> dict[str, tuple[int, int]]:
+    """How often a head repeats each pixel, as the argument of a kernel that has one."""
+    if not chain.head:
+        return {}
+    head = chain.head[0]
+    assert isinstance(head.op, Interpolate)
+    counts = head.op.repeats(graph.type_of(head.inputs[0]))
+    assert counts is not None
+    return {"repeats": image_size((1, 1, *counts))}
 
 
 # How an anchor, or a family of them, becomes launches with its tail.

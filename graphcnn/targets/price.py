@@ -36,8 +36,10 @@ def unprofitable(chain: Chain, graph: Graph, device: DeviceTraits) -> Unprofitab
 
     By types alone: the tiles are those that channels-last values allow.
     """
-    if refusal := _head_price(chain, graph, device):
-        return refusal
+    if chain.head:
+        price = _separable_price if chain.separable else _repeats_price
+        if refusal := price(chain, graph, device):
+            return refusal
     steps = [(at, step) for at, step in enumerate(chain.tail) if not is_pointwise(step)]
     if not isinstance(chain.anchor.op, Conv) or not steps:
         return None
@@ -54,20 +56,9 @@ def unprofitable(chain: Chain, graph: Graph, device: DeviceTraits) -> Unprofitab
 def _pool_price(
     chain: Chain, graph: Graph, pool: Pool, trips: int, device: DeviceTraits
 ) -> str | None:
-    op, shape = chain.anchor.op, chain.anchor.type.shape
-    assert isinstance(op, Conv)
-    images, filters, size = shape[0], shape[1], image_size(shape)
-    _, channels, *taps = graph.type_of(chain.anchor.inputs[1]).shape
-    problem = ConvProblem(
-        chain.anchor.type.dtype.value,
-        filters // op.groups,
-        channels,
-        op.groups,
-        images * size[0] * size[1],
-        Pressure.LOW,
-        Pooled(pool, images, size),
-        across(chain.tail),
-    )
+    shape, taps = chain.anchor.type.shape, graph.type_of(chain.anchor.inputs[1]).shape[2:]
+    pooled = Pooled(pool, shape[0], image_size(shape))
+    problem = _conv_problem(chain, graph)._replace(pooled=pooled)
     return pool_refusal(problem, prod(taps), trips, device)
 
 
@@ -127,16 +118,29 @@ def _bytes(values: int, dtype: str) -> int:
     return values * int(dtype.lstrip("bf")) // 8
 
 
-def _head_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofitable | None:
-    """Why a group with a head would not be faster than its two halves, or None.
+def _conv_problem(chain: Chain, graph: Graph) -> ConvProblem:
+    """A chain that starts at a convolution, but for its pool, as the choice of its tile goes."""
+    op, shape = chain.anchor.op, chain.anchor.type.shape
+    assert isinstance(op, Conv)
+    return ConvProblem(
+        chain.anchor.type.dtype.value,
+        shape[1] // op.groups,
+        graph.type_of(chain.anchor.inputs[1]).shape[1],
+        op.groups,
+        shape[0] * prod(image_size(shape)),
+        Pressure.LOW,
+        across=across(chain.tail),
+    )
+
+
+def _separable_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofitable | None:
+    """Why a group with a depthwise head would not be faster than its two halves, or None.
 
     Every tile of output channels makes all values of the head anew, which costs products, and none
     of them is written to memory and read again, which saves bytes. A group that does not fill the
     device is refused too: the depthwise convolution alone runs in more programs, and each of them
     is done sooner.
     """
-    if not chain.head:
-        return None
     problem, value = separable_problem(chain, traits), chain.head[-1]
     tile = by_rule(problem, choices(problem, traits), traits).tile
     across, along = ceil_div(problem.filters, tile.channels), ceil_div(problem.pixels, tile.pixels)
@@ -158,3 +162,26 @@ def _head_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofitable
         )
         return Unprofitable(RULE, chain.anchor.name, because, blame)
     return None
+
+
+def _repeats_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofitable | None:
+    """Why a kernel that reads repeated pixels where they are would take longer, or None.
+
+    It finds the address of each element anew for every tap and every tile of output channels, which
+    takes as long as a product outside of tensor cores, and saves writing and reading the large map.
+    """
+    (head,) = chain.head
+    problem = _conv_problem(chain, body)
+    tile = by_rule(problem, choices(problem, traits), traits).tile
+    tiles = ceil_div(problem.filters, tile.channels)
+    taps = prod(body.type_of(chain.anchor.inputs[1]).shape[2:])
+    read = problem.pixels * problem.channels * problem.groups
+    lookups, saved = tiles * taps * read, 2 * head.type.nbytes
+    if lookups <= traits.products_per_byte * saved:
+        return None
+    because = (
+        f"{taps} taps and {tiles} tiles of {tile.channels} channels would find {lookups:,} "
+        f"addresses of repeated elements, to save {saved:,} bytes, which take the time of "
+        f"{traits.products_per_byte * saved:,.0f}"
+    )
+    return Unprofitable(RULE, chain.anchor.name, because, (head.name,))

@@ -44,6 +44,7 @@ def check(
     bias=True,
     channel_major=True,
     tile=TILE,
+    repeats=None,
     op=conv2d,
 ):
     """Run one convolution and compare every export with float64."""
@@ -51,7 +52,9 @@ def check(
     w = randn(*weight_shape, dtype=dtype, layout="nchw", seed=2)
     b = randn(weight_shape[0], dtype=dtype, seed=3) if bias else None
     top, left, bottom, right = padding
-    wide = F.pad(x.double(), (left, right, top, bottom))
+    down, across = repeats or (1, 1)
+    large = x.double().repeat_interleave(down, 2).repeat_interleave(across, 3)
+    wide = F.pad(large, (left, right, top, bottom))
     attributes = (stride, 0, dilation, groups)
     want = F.conv2d(wide, w.double(), None if b is None else b.double(), *attributes)
     sizes = F.conv2d(
@@ -74,6 +77,7 @@ def check(
         tail=tail,
         exports=exports,
         tile=tile,
+        **({"repeats": repeats} if repeats else {}),
     )
     run(launch)
     for output, index in zip(outputs, exports, strict=True):
@@ -109,6 +113,27 @@ GEOMETRIES = {
 def test_geometry(run, name):
     shape, weight_shape, options = GEOMETRIES[name]
     check(run, shape, weight_shape, **options)
+
+
+REPEATS = {
+    "twice": ((2, 32, 4, 5), (40, 32, 3, 3), {"padding": (1, 1, 1, 1)}),
+    "three channels": ((2, 3, 4, 3), (10, 3, 3, 3), {"padding": (1, 1, 1, 1)}),
+    "down more than across": ((1, 16, 3, 4), (8, 16, 3, 3), {"repeats": (3, 1)}),
+    "1x1 stride 2": ((2, 16, 3, 4), (8, 16, 1, 1), {"stride": (2, 2)}),
+    "more than 32 taps": ((1, 16, 4, 6), (8, 16, 7, 5), {"padding": (3, 2, 3, 2)}),
+    "three channels, many taps": ((1, 3, 4, 6), (8, 3, 7, 5), {"padding": (3, 2, 3, 2)}),
+    "dilation 3": ((1, 16, 5, 4), (8, 16, 3, 3), {"dilation": (3, 3), "padding": (3,) * 4}),
+    "two groups": ((2, 32, 3, 5), (40, 16, 3, 3), {"groups": 2, "padding": (1,) * 4}),
+    "row-major": ((2, 32, 3, 5), (8, 32, 3, 3), {"layouts": ("nchw", "nchw")}),
+    "pooled": ((2, 32, 3, 5), (8, 32, 3, 3), {"tail": (RELU, MAX2), "padding": (1,) * 4}),
+    "wide padding": ((1, 16, 2, 1), (8, 16, 3, 3), {"padding": (2, 4, 2, 4), "repeats": (2, 5)}),
+}
+
+
+@pytest.mark.parametrize("name", REPEATS)
+def test_repeated_pixels(run, name):
+    shape, weight_shape, options = REPEATS[name]
+    check(run, shape, weight_shape, **({"repeats": (2, 2)} | options))
 
 
 @pytest.mark.parametrize("dtype", ["f16", "bf16"])

@@ -84,7 +84,17 @@ def compiled(launch, capability):
 
 
 def convolution(
-    tile, dtype, tail, exports, *, channels, kernel, layout, stored=None, out_channels=256
+    tile,
+    dtype,
+    tail,
+    exports,
+    *,
+    channels,
+    kernel,
+    layout,
+    stored=None,
+    out_channels=256,
+    repeats=(1, 1),
 ):
     """3x3 or 7x7, padded, batch 32, of a size odd enough to need partial windows."""
     size = 57
@@ -95,7 +105,7 @@ def convolution(
     if tail[:1] == (Half(0),):
         shapes[-1] = (32, out_channels // 2, size, size)
     taps = kernel * kernel
-    x = view((32, channels, size, size), dtype, layout)
+    x = view((32, channels, size // repeats[0], size // repeats[1]), dtype, layout)
     outputs = [view(shapes[e], dtype, stored or layout) for e in exports]
     launch = conv2d(
         x,
@@ -111,6 +121,7 @@ def convolution(
         tail=tail,
         exports=exports,
         tile=tile,
+        repeats=repeats,
     )
     return launch, conv_pressure(x, outputs, tail, (kernel, kernel))
 
@@ -170,6 +181,17 @@ def test_conv2d(capability, dtype, tile):
         )
         assert pressure == bears
         compiled(launch, capability)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "tile"), CONV_CASES, ids=lambda v: str(v).removeprefix("ConvTile")
+)
+def test_conv2d_of_repeated_pixels(capability, dtype, tile):
+    bears = cuda_traits(capability).conv_tiles(dtype)[tile]
+    tail, exports, layout, _, channels, kernel = hardest(bears, dtype)[0]
+    options = {"channels": channels, "kernel": kernel, "layout": layout}
+    launch, _ = convolution(tile, dtype, tail, exports, repeats=(3, 2), **options)
+    compiled(launch, capability)
 
 
 DIAMOND_CASES = [

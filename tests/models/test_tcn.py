@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+import graphcnn as gx
 from graphcnn import models
 from graphcnn.analysis import receptive_fields
 from graphcnn.ir import node_cost
@@ -68,3 +69,9 @@ def test_macs_of_chomped_convolutions(without_weights):
             chomped += filters * channels * taps * node.op.padding[0]
     assert sum(node_cost(node, net).macs for node in net.nodes) == 51_607_050
     assert 51_607_050 + chomped == 64_969_350
+
+
+def test_what_the_passes_leave_of_it_is_verified():
+    model = gx.compile(models.tcn(steps=100, levels=4), device="cpu")
+    assert any(name.endswith(".part") for name in model.graph.names)
+    assert gx.verify(model).ok

@@ -8,7 +8,6 @@ from random import Random
 import numpy as np
 import pytest
 
-import graphcnn as gx
 from graphcnn.ir import CompileLog, Graph, evaluate, node_cost
 from graphcnn.models.tcn import tcn
 from graphcnn.passes import Narrow, default_pipeline, run_passes
@@ -253,9 +252,3 @@ def test_a_temporal_network_computes_the_cone_of_its_last_step() -> None:
     given = tcn()
     after = run_passes(given, default_pipeline(fuse=False), CompileLog())
     assert (macs(given), macs(after)) == (51_607_050, 6_976_625)
-
-
-def test_a_narrowed_network_is_verified() -> None:
-    model = gx.compile(tcn(steps=100, levels=4), device="cpu")
-    assert any(name.endswith(".part") for name in model.graph.names)
-    assert gx.verify(model).ok

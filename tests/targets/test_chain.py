@@ -29,7 +29,58 @@ def body(*lines: str, text: str = CONV) -> Graph:
     return gx.parse(text.format("\n".join(f"  {line}" for line in lines)))
 
 
+UP = """graph g {{
+  input x: f32[1,{channels},4,3]
+  param w: f32[4,{depth},3,3]
+  up: f32[1,{channels},{size}] = interpolate(x, {how})
+  conv: f32[1,4,{size}] = conv2d(up, w, padding=(1, 1, 1, 1), groups={groups})
+  return {result}
+}}"""
+
+
+def interpolated(how, channels=32, groups=1, size="8,6", result="conv"):
+    fields = {"how": how, "channels": channels, "groups": groups, "size": size, "result": result}
+    return gx.parse(UP.format(depth=channels // groups, **fields))
+
+
 REFUSALS = {
+    "an interpolation between elements": (
+        interpolated("size=(8, 6), mode='bilinear'"),
+        "conv",
+        "'up' does not repeat each pixel equally often, from f32[1,32,4,3] to f32[1,32,8,6]",
+    ),
+    "elements that are repeated unevenly": (
+        interpolated("size=(8, 5)", size="8,5"),
+        "conv",
+        "'up' does not repeat each pixel equally often, from f32[1,32,4,3] to f32[1,32,8,5]",
+    ),
+    "filters over few channels of repeated elements": (
+        interpolated("scale_factor=(2.0, 2.0)", channels=40),
+        "conv",
+        "its filters read 40 channels, 8 beyond a multiple of 32: each element of 'up' would be "
+        "looked up alone",
+    ),
+    "a depthwise convolution of repeated elements": (
+        interpolated("scale_factor=(2.0, 2.0)", channels=4, groups=4),
+        "conv",
+        "its filters read 1 channels, 1 beyond a multiple of 32: each element of 'up' would be "
+        "looked up alone",
+    ),
+    "repeated elements that are stored": (
+        interpolated("scale_factor=(2.0, 2.0)", result="up, conv"),
+        "conv",
+        "'up' is read elsewhere too, and would stay in the kernel",
+    ),
+    "repeated elements that no convolution reads": (
+        gx.parse("""graph g {
+          input x: f32[1,32,4,3]
+          up: f32[1,32,8,6] = interpolate(x, scale_factor=(2.0, 2.0))
+          a: f32[1,32,8,6] = relu(up)
+          return a
+        }"""),
+        "a",
+        "a group starts with a convolution or linear layer, not relu()",
+    ),
     "a group without an anchor": (
         gx.parse("""graph g {
           input x: f32[1,3,8,6]

@@ -186,3 +186,37 @@ def test_the_prices_on_hopper_are_what_an_h200_took(dtype):
 def _kernel(node: Node) -> str:
     body = node.op.body.nodes if isinstance(node.op, Fused) else (node,)
     return "+".join(part.op.name for part in body)
+
+
+def repeated(taps: int, filters: int, dtype: str = "float32") -> Graph:
+    x = gx.input("x", (1, 64, 8, 8), dtype)
+    up = gx.interpolate(x, scale_factor=2, name="up")
+    w = gx.param("w", (filters, 64, taps, taps), dtype)
+    return gx.graph("g", gx.conv2d(up, w, padding=taps // 2, name="conv"))
+
+
+@pytest.mark.parametrize(("traits", "taps"), [(CPU, 1), (CUDA, 1), (CUDA, 3)])
+def test_repeated_pixels_are_read_where_they_are(traits, taps):
+    assert refusal(traits, repeated(taps, 32)) is None
+
+
+@pytest.mark.parametrize(
+    ("traits", "dtype", "because"),
+    [
+        (
+            CPU,
+            "float32",
+            "9 taps and 2 tiles of 32 channels would find 294,912 addresses of repeated elements, "
+            "to save 131,072 bytes, which take the time of 65,536",
+        ),
+        (
+            CUDA,
+            "float16",
+            "9 taps and 1 tiles of 64 channels would find 147,456 addresses of repeated elements, "
+            "to save 65,536 bytes, which take the time of 131,072",
+        ),
+    ],
+)
+def test_repeated_pixels_are_written_where_that_takes_less(traits, dtype, because):
+    told = refusal(traits, repeated(3, 64, dtype))
+    assert (told.node, told.because, told.blame) == ("conv", because, ("up",))
