@@ -185,6 +185,18 @@ def expression(operation: Operation, arguments: list[str]) -> str:
     return rounded(text, result)
 
 
+def contraction(operation: Operation, product: Operation, arguments: list[str]) -> str:
+    """C for a sum or difference with a product, given the texts of both factors and of the other
+    operand."""
+    factor, other_factor, other = arguments
+    if operation.name == "arith.subf":
+        if operation.operands[0] is product.result:
+            other = f"-{other}"
+        else:
+            factor = f"-{factor}"
+    return f"multiply_add_{operation.result.type.element}({factor}, {other_factor}, {other})"
+
+
 def _arithmetic(operation: Operation, word: str, numbers: list[str]) -> str | None:
     kind = operation.result.type
     single = kind.element != "f64"
