@@ -96,37 +96,6 @@ def is_elementwise(operation: Operation) -> bool:
     return dialect in ("arith", "math") and operation.name != "arith.constant"
 
 
-def contracted(operation: Operation) -> list[Value]:
-    """The products among the operands of a sum or difference that nothing else reads.
-
-    Their sum can be rounded once, as a C compiler and a GPU's do. Which ones is said here, by what
-    a kernel computes and not by where, so that a value is the same number in every loop nest: a
-    product that is stored, too, stays what is in memory.
-    """
-    if operation.name not in ("arith.addf", "arith.subf"):
-        return []
-    if operation.result.type.element not in ("f32", "f64"):
-        return []
-    return [
-        value for value in operation.operands if value.op == "arith.mulf" and len(value.users) == 1
-    ]
-
-
-def unrounded_product(operation: Operation) -> Operation | None:
-    """The product that a sum or difference takes unrounded, so that both round once.
-
-    One that nothing else reads. The rule asks what a kernel computes, and not where: so a value is
-    the same number in every loop nest that computes it, and a product that is stored is the number
-    in memory to those that read it beside. A C compiler that contracts looks at one nest alone.
-    """
-    if operation.name not in ("arith.addf", "arith.subf"):
-        return None
-    if operation.result.type.element not in ("f32", "f64"):
-        return None
-    owners = (operand.owner for operand in operation.operands if len(operand.users) == 1)
-    return next((o for o in owners if o is not None and o.name == "arith.mulf"), None)
-
-
 def is_unrolled(operation: Operation) -> bool:
     """A reduction short enough to be part of an expression."""
     return (

@@ -21,6 +21,7 @@ from graphcnn.cpu.expressions import (
     literal,
     rounded,
     size,
+    unrounded_product,
 )
 from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.terms import TRUE, ZERO, Array, Index, Term, linear
@@ -198,7 +199,7 @@ class Nest:
             start = self.value(value, (ZERO,) * len(index))
             moved = linear([(index[d], step) for d, step in sorted(steps.items()) if step])
             return Term(f"({start.text} + {moved.text})", max(start.depth, moved.depth))
-        product = analysis.unrounded_product(operation)
+        product = unrounded_product(operation)
         if product is not None and product.result not in self.scope.arrays:
             return self._contracted(operation, product, index)
         terms = [self.value(operand, index) for operand in operation.operands]
