@@ -4,21 +4,9 @@ import triton
 import triton.language as tl
 
 from .conv2d import Sizes
-from .finish import larger, split_index
-from .launch import (
-    BATCH,
-    MAX_OFFSET,
-    Launch,
-    Refused,
-    View,
-    ceil_div,
-    grid_refusal,
-    next_power_of_2,
-    offset_refusal,
-    require,
-)
-
-BLOCK_ELEMENTS = 1024
+from .launch import BATCH, MAX_OFFSET, Launch, Refused, View, ceil_div, offset_refusal, require
+from .maps import map_blocks, map_offset, map_tile
+from .stages import maximum
 
 
 @triton.jit(do_not_specialize=BATCH)
@@ -38,17 +26,12 @@ def adaptive_pool2d_kernel(
     `largest` holds the most rows and columns that a window has. A sum is taken row by row, in
     float32: of large windows that is two short chains, not a long one.
     """
-    pixel = tl.program_id(0) * BLOCK_PIX + tl.arange(0, BLOCK_PIX)
-    live = pixel < N * sizes.OH * sizes.OW
-    n, oh, ow = split_index(tl.where(live, pixel, 0), sizes.OH, sizes.OW)
-    c = tl.program_id(1) * BLOCK_CH + tl.arange(0, BLOCK_CH)
-    c_live = c < C
+    n, oh, ow, c, live, c_live = map_tile(N, C, sizes.OH, sizes.OW, BLOCK_PIX, BLOCK_CH)
     top = oh * sizes.H // sizes.OH
     left = ow * sizes.W // sizes.OW
     rows = tl.cdiv((oh + 1) * sizes.H, sizes.OH) - top
     columns = tl.cdiv((ow + 1) * sizes.W, sizes.OW) - left
-    corner = n * x.strides[0] + top * x.strides[2] + left * x.strides[3]
-    x_block = x.ptr + (corner[:, None] + (c * x.strides[1])[None, :])
+    x_block = x.ptr + map_offset(x.strides, n, top, left, c)
     EMPTY: tl.constexpr = float("-inf") if POOL_MAX else 0.0
     value = tl.full((BLOCK_PIX, BLOCK_CH), EMPTY, dtype=tl.float32)
     for r in range(largest[0]):
@@ -58,14 +41,13 @@ def adaptive_pool2d_kernel(
             mask = inside[:, None] & c_live[None, :]
             step = x_block + (r * x.strides[2] + s * x.strides[3])
             tapped = tl.load(step, mask=mask, other=EMPTY).to(tl.float32)
-            line = larger(line, tapped) if POOL_MAX else line + tapped
-        value = larger(value, line) if POOL_MAX else value + line
+            line = maximum(line, tapped) if POOL_MAX else line + tapped
+        value = maximum(value, line) if POOL_MAX else value + line
     if not POOL_MAX:
         value = value / (rows * columns).to(tl.float32)[:, None]
-    offset = (n * y.strides[0] + oh * y.strides[2] + ow * y.strides[3])[:, None]
-    offset += (c * y.strides[1])[None, :]
     mask = live[:, None] & c_live[None, :]
-    tl.store(y.ptr + offset, value.to(y.ptr.dtype.element_ty), mask=mask)
+    y_block = y.ptr + map_offset(y.strides, n, oh, ow, c)
+    tl.store(y_block, value.to(y.ptr.dtype.element_ty), mask=mask)
 
 
 def adaptive_pool2d(x: View, y: View, *, pool_max: bool) -> Launch:
@@ -86,18 +68,7 @@ def adaptive_pool2d(x: View, y: View, *, pool_max: bool) -> Launch:
         if size * out > MAX_OFFSET:
             raise Refused(f"kernels find windows by {size} * {out}, and hold at most {MAX_OFFSET}")
         windows.append(max(ceil_div((p + 1) * size, out) - p * size // out for p in range(out)))
-    block_ch = min(next_power_of_2(channels), 64)
-    block_pix = BLOCK_ELEMENTS // block_ch
-    pixels = images * y.shape[2] * y.shape[3]
-    grid = (ceil_div(pixels, block_pix), ceil_div(channels, block_ch), 1)
-    require(grid_refusal(grid))
+    grid, meta = map_blocks(y)
     sizes = Sizes(*x.shape[2:], *y.shape[2:])
     args = (x.argument, y.argument, images, channels, sizes, tuple(windows))
-    meta = {
-        "POOL_MAX": pool_max,
-        "BLOCK_PIX": block_pix,
-        "BLOCK_CH": block_ch,
-        "num_warps": 4,
-        "num_stages": 1,
-    }
-    return Launch(adaptive_pool2d_kernel, grid, args, meta)
+    return Launch(adaptive_pool2d_kernel, grid, args, meta | {"POOL_MAX": pool_max})

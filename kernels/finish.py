@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 
 from . import epilogue
+from .stages import maximum
 
 TURN = tl.constexpr(epilogue.TURN)
 
@@ -40,20 +41,20 @@ def tile_blocks(tile, N, OH, OW, pool, block, BLOCKS: tl.constexpr):
     Windows that overlap are tiled in two dimensions. The last rows and columns of a tile's blocks
     are halo: its own windows reach into them, and the next tile holds them again.
     """
-    DOWN: tl.constexpr = (pool.KERNEL_H - 1) // pool.STRIDE_H
-    RIGHT: tl.constexpr = (pool.KERNEL_W - 1) // pool.STRIDE_W
+    HALO_ROWS: tl.constexpr = (pool.KERNEL_H - 1) // pool.STRIDE_H
+    HALO_COLS: tl.constexpr = (pool.KERNEL_W - 1) // pool.STRIDE_W
     rows, cols = pool_size(OH, OW, pool)
-    if DOWN + RIGHT > 0:
-        n, down, right = split_index(
-            tile, tl.cdiv(rows, pool.ROWS - DOWN), tl.cdiv(cols, pool.COLS - RIGHT)
-        )
+    if HALO_ROWS + HALO_COLS > 0:
+        OWN_ROWS: tl.constexpr = pool.ROWS - HALO_ROWS
+        OWN_COLS: tl.constexpr = pool.COLS - HALO_COLS
+        n, down, right = split_index(tile, tl.cdiv(rows, OWN_ROWS), tl.cdiv(cols, OWN_COLS))
         i = block // pool.COLS
         j = block % pool.COLS
         n = n + block * 0
-        row = down * (pool.ROWS - DOWN) + i
-        col = right * (pool.COLS - RIGHT) + j
-        live = (row < rows + DOWN) & (col < cols + RIGHT)
-        begins = (row < rows) & (col < cols) & (i < pool.ROWS - DOWN) & (j < pool.COLS - RIGHT)
+        row = down * OWN_ROWS + i
+        col = right * OWN_COLS + j
+        live = (row < rows + HALO_ROWS) & (col < cols + HALO_COLS)
+        begins = (row < rows) & (col < cols) & (i < OWN_ROWS) & (j < OWN_COLS)
     else:
         visited_rows = rows
         visited_cols = cols
@@ -150,19 +151,14 @@ def run_steps(values, place, tail, FIRST: tl.constexpr, LAST: tl.constexpr):
 
 
 @triton.jit
-def larger(a, b):
-    """The larger of two values; NaN if either is."""
-    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
-
-
-@triton.jit
 def fold_blocks(
     value, AXIS: tl.constexpr, STEP: tl.constexpr, KERNEL: tl.constexpr, STRIDE: tl.constexpr, pool
 ):
     """Reduce a spatial axis of blocks to the part of a window that begins STEP blocks before."""
     SIZE: tl.constexpr = value.shape[AXIS]
-    LEFT: tl.constexpr = KERNEL - STEP * STRIDE
-    COUNT: tl.constexpr = LEFT if LEFT < STRIDE else STRIDE
+    # Elements of the window from this block on; the next block holds those beyond the stride.
+    REST: tl.constexpr = KERNEL - STEP * STRIDE
+    COUNT: tl.constexpr = REST if REST < STRIDE else STRIDE
     if COUNT < SIZE:
         element = tl.arange(0, SIZE)
         if AXIS == 2:
@@ -170,7 +166,7 @@ def fold_blocks(
         else:
             taken = (element < COUNT)[:, None, None]
         value = tl.where(taken, value, pool.NOTHING)
-    return tl.reduce(value, AXIS, larger) if pool.MAX else tl.sum(value, axis=AXIS)
+    return tl.reduce(value, AXIS, maximum) if pool.MAX else tl.sum(value, axis=AXIS)
 
 
 @triton.jit
@@ -200,12 +196,12 @@ def pool_tile(value, pool):
     for step in tl.static_range(1, (pool.KERNEL_W - 1) // pool.STRIDE_W + 1):
         part = fold_blocks(blocks, 2, step, pool.KERNEL_W, pool.STRIDE_W, pool)
         part = of_later_blocks(part, step)
-        rows = larger(rows, part) if pool.MAX else rows + part
+        rows = maximum(rows, part) if pool.MAX else rows + part
     pooled = fold_blocks(rows, 0, 0, pool.KERNEL_H, pool.STRIDE_H, pool)
     for step in tl.static_range(1, (pool.KERNEL_H - 1) // pool.STRIDE_H + 1):
         part = fold_blocks(rows, 0, step, pool.KERNEL_H, pool.STRIDE_H, pool)[None, :, :]
         part = tl.reshape(of_later_blocks(part, step * pool.COLS), (BLOCKS, CH))
-        pooled = larger(pooled, part) if pool.MAX else pooled + part
+        pooled = maximum(pooled, part) if pool.MAX else pooled + part
     return pooled
 
 

@@ -6,20 +6,8 @@ import triton
 import triton.language as tl
 
 from .conv2d import Sizes
-from .finish import split_index
-from .launch import (
-    BATCH,
-    Launch,
-    View,
-    ceil_div,
-    constants,
-    grid_refusal,
-    next_power_of_2,
-    offset_refusal,
-    require,
-)
-
-BLOCK_ELEMENTS = 1024
+from .launch import BATCH, Launch, View, constants, offset_refusal, require
+from .maps import map_blocks, map_offset, map_tile
 
 
 class Places(NamedTuple):
@@ -75,11 +63,8 @@ def interpolate_kernel(
     BLOCK_CH: tl.constexpr,
 ):
     """Compute BLOCK_PIX output pixels of BLOCK_CH channels, in float32."""
-    pixel = tl.program_id(0) * BLOCK_PIX + tl.arange(0, BLOCK_PIX)
-    live = pixel < N * sizes.OH * sizes.OW
-    n, oh, ow = split_index(tl.where(live, pixel, 0), sizes.OH, sizes.OW)
-    c = tl.program_id(1) * BLOCK_CH + tl.arange(0, BLOCK_CH)
-    mask = live[:, None] & (c < C)[None, :]
+    n, oh, ow, c, live, c_live = map_tile(N, C, sizes.OH, sizes.OW, BLOCK_PIX, BLOCK_CH)
+    mask = live[:, None] & c_live[None, :]
     top, bottom, down = elements_around(oh, sizes.H, rows)
     column = elements_around(ow, sizes.W, columns)
     x_image = x.ptr + ((n * x.strides[0])[:, None] + (c * x.strides[1])[None, :])
@@ -88,9 +73,8 @@ def interpolate_kernel(
     if rows.LINEAR:
         x_row = x_image + (bottom * x.strides[2])[:, None]
         value = mean_of_two(value, row_value(x_row, column, mask, x.strides[3], columns), down)
-    offset = (n * y.strides[0] + oh * y.strides[2] + ow * y.strides[3])[:, None]
-    offset += (c * y.strides[1])[None, :]
-    tl.store(y.ptr + offset, value.to(y.ptr.dtype.element_ty), mask=mask)
+    y_block = y.ptr + map_offset(y.strides, n, oh, ow, c)
+    tl.store(y_block, value.to(y.ptr.dtype.element_ty), mask=mask)
 
 
 def interpolate(x: View, y: View, *, rows: Places, columns: Places) -> Launch:
@@ -104,11 +88,7 @@ def interpolate(x: View, y: View, *, rows: Places, columns: Places) -> Launch:
     if x.shape[:2] != (images, channels):
         raise ValueError(f"an interpolation of {x.shape} cannot fill {y.shape}")
     require(offset_refusal(x, y))
-    block_ch = min(next_power_of_2(channels), 64)
-    block_pix = BLOCK_ELEMENTS // block_ch
-    grid = (ceil_div(images * height * width, block_pix), ceil_div(channels, block_ch), 1)
-    require(grid_refusal(grid))
+    grid, meta = map_blocks(y)
     sizes = Sizes(x.shape[2], x.shape[3], height, width)
     args = (x.argument, y.argument, images, channels, sizes, constants(rows), constants(columns))
-    meta = {"BLOCK_PIX": block_pix, "BLOCK_CH": block_ch, "num_warps": 4, "num_stages": 1}
     return Launch(interpolate_kernel, grid, args, meta)

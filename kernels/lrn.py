@@ -3,20 +3,15 @@
 import triton
 import triton.language as tl
 
-from .launch import (
-    BATCH,
-    Launch,
-    View,
-    ceil_div,
-    constants,
-    grid_refusal,
-    next_power_of_2,
-    offset_refusal,
-    require,
-)
+from .launch import BATCH, Launch, View, constants, offset_refusal, require
+from .maps import map_blocks, map_offset, map_tile
 from .movement import copy
 
-BLOCK_ELEMENTS = 1024
+
+@triton.jit
+def over_power(value, total, FACTOR: tl.constexpr, BETA: tl.constexpr, K: tl.constexpr):
+    """Value / (K + FACTOR * total)^BETA."""
+    return value * tl.exp2(-BETA * tl.log2(K + FACTOR * total))
 
 
 @triton.jit(do_not_specialize=BATCH)
@@ -38,24 +33,20 @@ def local_response_norm_kernel(
     has TAPS channels, BEFORE of them in front; each is read from the input, where neighbouring
     windows find it in the cache.
     """
-    pixel = tl.program_id(0) * BLOCK_PIX + tl.arange(0, BLOCK_PIX)
-    c = tl.program_id(1) * BLOCK_CH + tl.arange(0, BLOCK_CH)
-    live = pixel < N * sizes[0] * sizes[1]
-    column = pixel % sizes[1]
-    row = pixel // sizes[1] % sizes[0]
-    n = pixel // sizes[1] // sizes[0]
-    x_pixel = x.ptr + (n * x.strides[0] + row * x.strides[2] + column * x.strides[3])[:, None]
-    y_pixel = y.ptr + (n * y.strides[0] + row * y.strides[2] + column * y.strides[3])[:, None]
+    n, row, column, c, live, c_live = map_tile(N, C, sizes[0], sizes[1], BLOCK_PIX, BLOCK_CH)
     total = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float32)
     for tap in range(TAPS):
         near = c + (tap - BEFORE)
         mask = live[:, None] & ((near >= 0) & (near < C))[None, :]
-        part = tl.load(x_pixel + (near * x.strides[1])[None, :], mask=mask, other=0.0)
-        total += part.to(tl.float32) * part.to(tl.float32)
-    mask = live[:, None] & (c < C)[None, :]
-    value = tl.load(x_pixel + (c * x.strides[1])[None, :], mask=mask, other=0.0).to(tl.float32)
-    value *= tl.exp2(-formula[1] * tl.log2(formula[2] + formula[0] * total))
-    tl.store(y_pixel + (c * y.strides[1])[None, :], value.to(y.ptr.dtype.element_ty), mask=mask)
+        x_near = x.ptr + map_offset(x.strides, n, row, column, near)
+        part = tl.load(x_near, mask=mask, other=0.0).to(tl.float32)
+        total += part * part
+    mask = live[:, None] & c_live[None, :]
+    x_block = x.ptr + map_offset(x.strides, n, row, column, c)
+    value = tl.load(x_block, mask=mask, other=0.0).to(tl.float32)
+    value = over_power(value, total, formula[0], formula[1], formula[2])
+    y_block = y.ptr + map_offset(y.strides, n, row, column, c)
+    tl.store(y_block, value.to(y.ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -80,7 +71,7 @@ def normalize_channels(
             there = (near >= 0) & (near < CHANNELS)
             index = tl.broadcast_to(tl.where(there, near, 0)[None, :], (PIX, CH))
             total += tl.where(there[None, :], tl.gather(squares, index, 1), 0.0)
-    return value * tl.exp2(-BETA * tl.log2(K + (ALPHA / SIZE) * total))
+    return over_power(value, total, ALPHA / SIZE, BETA, K)
 
 
 def local_response_norm(
@@ -101,19 +92,8 @@ def local_response_norm(
     require(offset_refusal(x, y))
     images, channels, height, width = x.shape
     before, after = min(size // 2, channels - 1), min((size - 1) // 2, channels - 1)
-    block_ch = min(next_power_of_2(channels), 64)
-    block_pix = BLOCK_ELEMENTS // block_ch
-    pixels = images * height * width
-    grid = (ceil_div(pixels, block_pix), ceil_div(channels, block_ch), 1)
-    require(grid_refusal(grid))
+    grid, meta = map_blocks(y)
     formula = constants((alpha / size, beta, k))
     args = (x.argument, y.argument, images, channels, (height, width), formula)
-    meta = {
-        "BEFORE": before,
-        "TAPS": before + 1 + after,
-        "BLOCK_PIX": block_pix,
-        "BLOCK_CH": block_ch,
-        "num_warps": 4,
-        "num_stages": 1,
-    }
+    meta |= {"BEFORE": before, "TAPS": before + 1 + after}
     return Launch(local_response_norm_kernel, grid, args, meta)

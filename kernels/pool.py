@@ -7,7 +7,6 @@ import triton
 import triton.language as tl
 
 from .conv2d import Sizes
-from .finish import larger, split_index
 from .launch import (
     BATCH,
     Launch,
@@ -19,8 +18,9 @@ from .launch import (
     offset_refusal,
     require,
 )
+from .maps import BLOCK_ELEMENTS, map_blocks, map_offset, map_tile
+from .stages import maximum
 
-BLOCK_ELEMENTS = 1024
 # Windows that are summed in one chain: those of nearly all networks.
 FEW_TAPS = 64
 
@@ -63,15 +63,10 @@ def pool2d_kernel(
     TAPS: tl.constexpr = geometry.R * geometry.S
     H = sizes.H
     W = sizes.W
-    pixel = tl.program_id(0) * BLOCK_PIX + tl.arange(0, BLOCK_PIX)
-    live = pixel < N * sizes.OH * sizes.OW
-    n, oh, ow = split_index(tl.where(live, pixel, 0), sizes.OH, sizes.OW)
-    c = tl.program_id(1) * BLOCK_CH + tl.arange(0, BLOCK_CH)
-    c_live = c < C
+    n, oh, ow, c, live, c_live = map_tile(N, C, sizes.OH, sizes.OW, BLOCK_PIX, BLOCK_CH)
     ih = oh * geometry.STRIDE_H - geometry.PAD_TOP
     iw = ow * geometry.STRIDE_W - geometry.PAD_LEFT
-    x_pixel = n * x.strides[0] + ih * x.strides[2] + iw * x.strides[3]
-    x_block = x.ptr + (x_pixel[:, None] + (c * x.strides[1])[None, :])
+    x_block = x.ptr + map_offset(x.strides, n, ih, iw, c)
     if POOL_MAX:
         value = tl.full((BLOCK_PIX, BLOCK_CH), float("-inf"), dtype=tl.float32)
     else:
@@ -89,7 +84,7 @@ def pool2d_kernel(
             step = x_block + (r * x.strides[2] + s * x.strides[3])
             if POOL_MAX:
                 tapped = tl.load(step, mask=mask, other=float("-inf")).to(tl.float32)
-                value = larger(value, tapped)
+                value = maximum(value, tapped)
             else:
                 total += tl.load(step, mask=mask, other=0.0).to(tl.float32)
                 if COUNT_INCLUDE_PAD:
@@ -101,10 +96,9 @@ def pool2d_kernel(
             value += total
     if not POOL_MAX:
         value = value / tl.where(live, count, 1.0)[:, None]
-    offset = (n * y.strides[0] + oh * y.strides[2] + ow * y.strides[3])[:, None]
-    offset += (c * y.strides[1])[None, :]
     mask = live[:, None] & c_live[None, :]
-    tl.store(y.ptr + offset, value.to(y.ptr.dtype.element_ty), mask=mask)
+    y_block = y.ptr + map_offset(y.strides, n, oh, ow, c)
+    tl.store(y_block, value.to(y.ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -159,23 +153,15 @@ def _pool2d(
                 f"{out} lies wholly outside an input of {size}"
             )
     require(offset_refusal(x, y))
-    block_ch = min(next_power_of_2(channels), 64)
-    block_pix = BLOCK_ELEMENTS // block_ch
-    pixels = images * y.shape[2] * y.shape[3]
-    grid = (ceil_div(pixels, block_pix), ceil_div(channels, block_ch), 1)
-    require(grid_refusal(grid))
+    grid, meta = map_blocks(y)
     sizes = Sizes(x.shape[2], x.shape[3], y.shape[2], y.shape[3])
     geometry = constants(PoolGeometry(*kernel, *stride, *padding, *dilation))
     args = (x.argument, y.argument, images, channels, sizes, geometry)
     taps = kernel[0] * kernel[1]
-    meta = {
+    meta |= {
         "POOL_MAX": pool_max,
         "COUNT_INCLUDE_PAD": count_include_pad,
         "BLOCK_TAPS": taps if pool_max or taps <= FEW_TAPS else math.isqrt(taps),
-        "BLOCK_PIX": block_pix,
-        "BLOCK_CH": block_ch,
-        "num_warps": 4,
-        "num_stages": 1,
     }
     return Launch(pool2d_kernel, grid, args, meta)
 

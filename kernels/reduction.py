@@ -6,17 +6,11 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from .finish import larger
 from .launch import BATCH, Launch, View
 from .rows import element_offset, row_offset, rows_of
+from .stages import maximum, minimum
 
 EMPTY = {"sum": 0.0, "mean": 0.0, "amax": -math.inf, "amin": math.inf}
-
-
-@triton.jit
-def smaller(a, b):
-    """The smaller of two values; NaN if either is."""
-    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit(do_not_specialize=BATCH)
@@ -47,15 +41,15 @@ def reduce_kernel(
         place = x_row + element_offset(element, elements, x.strides)[None, :]
         part = tl.load(place, mask=mask, other=EMPTY).to(tl.float32)
         if KIND == "amax":
-            value = larger(value, part)
+            value = maximum(value, part)
         elif KIND == "amin":
-            value = smaller(value, part)
+            value = minimum(value, part)
         else:
             value += part
     if KIND == "amax":
-        result = tl.reduce(value, 1, larger)
+        result = tl.reduce(value, 1, maximum)
     elif KIND == "amin":
-        result = tl.reduce(value, 1, smaller)
+        result = tl.reduce(value, 1, minimum)
     else:
         result = tl.sum(value, axis=1)
     if KIND == "mean":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphcnn.cpu import analysis, schedule
 from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.expressions import c_type, is_float
-from graphcnn.cpu.nest import Array
+from graphcnn.cpu.terms import Array
 from graphcnn.cpu.ttir import Operation, Value
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from graphcnn.cpu import analysis
 from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.expressions import rounded
-from graphcnn.cpu.nest import Array, Nest, Term
+from graphcnn.cpu.nest import Nest
+from graphcnn.cpu.terms import Array, Term
 from graphcnn.cpu.ttir import Operation, Value
 
 _OPERANDS = {"f16", "bf16", "f32"}

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 from graphcnn.cpu import analysis, schedule
 from graphcnn.cpu.expressions import c_type, number, size
-from graphcnn.cpu.nest import Array, Nest, Term, strides_of
+from graphcnn.cpu.nest import Nest
 from graphcnn.cpu.refusal import understanding
+from graphcnn.cpu.terms import Array, Term, strides_of
 from graphcnn.cpu.ttir import Block, Function, Operation, Type, Value
 
 

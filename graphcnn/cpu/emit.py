@@ -20,9 +20,10 @@ from graphcnn.cpu.control import emit_for, emit_if, emit_while
 from graphcnn.cpu.dot import emit_dot
 from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.expressions import c_type, passed
-from graphcnn.cpu.nest import TRUE, ZERO, Nest, linear
+from graphcnn.cpu.nest import Nest
 from graphcnn.cpu.reduction import emit_reduce, emit_scan
 from graphcnn.cpu.refusal import understanding
+from graphcnn.cpu.terms import TRUE, ZERO, linear
 from graphcnn.cpu.ttir import Operation, parse
 
 # Larger sums of tensors than this go to thread-local memory instead of the stack.

@@ -185,6 +185,33 @@ def expression(operation: Operation, arguments: list[str]) -> str:
     return rounded(text, result)
 
 
+def unrounded_product(operation: Operation) -> Operation | None:
+    """The product that a sum or difference takes unrounded, so that both round once.
+
+    One that nothing else reads. The rule asks what a kernel computes, and not where: so a value is
+    the same number in every loop nest that computes it, and a product that is stored is the number
+    in memory to those that read it beside. A C compiler that contracts looks at one nest alone.
+    """
+    if operation.name not in ("arith.addf", "arith.subf"):
+        return None
+    if operation.result.type.element not in ("f32", "f64"):
+        return None
+    owners = (operand.owner for operand in operation.operands if len(operand.users) == 1)
+    return next((o for o in owners if o is not None and o.name == "arith.mulf"), None)
+
+
+def contraction(operation: Operation, product: Operation, arguments: list[str]) -> str:
+    """C for a sum or difference with a product, given the texts of both factors and of the other
+    operand."""
+    factor, other_factor, other = arguments
+    if operation.name == "arith.subf":
+        if operation.operands[0] is product.result:
+            other = f"-{other}"
+        else:
+            factor = f"-{factor}"
+    return f"multiply_add_{operation.result.type.element}({factor}, {other_factor}, {other})"
+
+
 def _arithmetic(operation: Operation, word: str, numbers: list[str]) -> str | None:
     kind = operation.result.type
     single = kind.element != "f64"

@@ -10,49 +10,22 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from graphcnn.cpu import analysis
-from graphcnn.cpu.expressions import c_type, expression, is_float, literal, rounded, size
+from graphcnn.cpu.expressions import (
+    c_type,
+    contraction,
+    expression,
+    is_float,
+    literal,
+    rounded,
+    size,
+    unrounded_product,
+)
 from graphcnn.cpu.refusal import understanding
-from graphcnn.cpu.ttir import Block, Operation, Type, Value
-
-
-class Term(NamedTuple):
-    """C text and the number of open loops it depends on (0: none)."""
-
-    text: str
-    depth: int
-
-
-Index = tuple[Term, ...]
-ZERO = Term("0", 0)
-TRUE = Term("1", 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Array:
-    """Storage of a computed tensor: element (i, j, ...) at the sum of index times stride."""
-
-    name: str
-    type: Type
-    strides: tuple[int, ...]
-
-    @property
-    def length(self) -> int:
-        """Elements held; a stride of 0 marks a dimension along which nothing changes."""
-        sizes = zip(self.type.shape, self.strides, strict=True)
-        return 1 + sum((extent - 1) * step for extent, step in sizes)
-
-
-def strides_of(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
-    """Dense strides for the dimensions in `order` (slowest first), 0 for the others."""
-    strides, step = [0] * len(shape), 1
-    for dimension in reversed(order):
-        strides[dimension] = step
-        step *= shape[dimension]
-    return tuple(strides)
+from graphcnn.cpu.terms import TRUE, ZERO, Array, Index, Term, linear
+from graphcnn.cpu.ttir import Block, Operation, Value
 
 
 class Scope(Protocol):
@@ -226,6 +199,9 @@ class Nest:
             start = self.value(value, (ZERO,) * len(index))
             moved = linear([(index[d], step) for d, step in sorted(steps.items()) if step])
             return Term(f"({start.text} + {moved.text})", max(start.depth, moved.depth))
+        product = unrounded_product(operation)
+        if product is not None and product.result not in self.scope.arrays:
+            return self._contracted(operation, product, index)
         terms = [self.value(operand, index) for operand in operation.operands]
         if operation.name == "arith.andi" and TRUE in terms and value.type.element == "i1":
             return terms[1] if terms[0] == TRUE else terms[0]
@@ -233,6 +209,17 @@ class Nest:
 
     def _apply(self, operation: Operation, terms: list[Term]) -> Term:
         text = expression(operation, [term.text for term in terms])
+        return self._computed(operation, text, terms)
+
+    def _contracted(self, operation: Operation, product: Operation, index: Index) -> Term:
+        """A sum or difference with a product that is not rounded by itself."""
+        first, second = operation.operands
+        other = second if first is product.result else first
+        terms = [self.value(operand, index) for operand in (*product.operands, other)]
+        text = contraction(operation, product, [term.text for term in terms])
+        return self._computed(operation, text, terms)
+
+    def _computed(self, operation: Operation, text: str, terms: Sequence[Term]) -> Term:
         depth = max((term.depth for term in terms), default=0)
         return self.bind(c_type(operation.result.type), text, depth)
 
@@ -339,9 +326,3 @@ class Nest:
         for position in range(1, operation.operands[0].type.shape[axis]):
             terms = self.inline(operation.blocks[0], [*terms, *at(position)])
         return terms[operation.results.index(value)]
-
-
-def linear(parts: Sequence[tuple[Term, int]]) -> Term:
-    """The sum of index times stride."""
-    texts = [term.text if step == 1 else f"{term.text} * {step}" for term, step in parts]
-    return Term(" + ".join(texts) or "0", max((term.depth for term, _ in parts), default=0))

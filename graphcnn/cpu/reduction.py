@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.expressions import c_type
-from graphcnn.cpu.nest import Array, Index, Nest, Term
+from graphcnn.cpu.nest import Nest
+from graphcnn.cpu.terms import Array, Index, Term
 from graphcnn.cpu.ttir import Operation
 
 LANES = 32

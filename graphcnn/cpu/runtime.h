@@ -31,6 +31,15 @@
 #define REMAINDER(a, b) \
   ({ __typeof__(a) a_ = (a), b_ = (b); b_ == 0 || b_ == (__typeof__(a))-1 ? 0 : a_ % b_; })
 
+/* a * b + c, rounded once where the processor has an instruction for it. */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+static inline float multiply_add_f32(float a, float b, float c) { return fmaf(a, b, c); }
+static inline double multiply_add_f64(double a, double b, double c) { return fma(a, b, c); }
+#else
+static inline float multiply_add_f32(float a, float b, float c) { return a * b + c; }
+static inline double multiply_add_f64(double a, double b, double c) { return a * b + c; }
+#endif
+
 typedef uint16_t bf16;
 
 static inline float bf16_to_float(bf16 x) { return BITCAST(float, uint32_t, (uint32_t)x << 16); }

@@ -20,7 +20,7 @@ from graphcnn.errors import FileProblem, MissingCompiler
 HERE = Path(__file__).parent
 _FLAGS = shlex.split(
     "-O3 -std=gnu11 -shared -fPIC -fopenmp -fwrapv -fno-math-errno -fno-trapping-math "
-    "-ffp-contract=fast -fno-strict-aliasing -w"
+    "-ffp-contract=off -fno-strict-aliasing -w"
 )
 # In the cache's folder: the compiler of the kernels there, for machines that have none.
 _LAST = "graphcnn_cpu_compiler.txt"

@@ -49,9 +49,10 @@ class Standardize(Op):
     def rows(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """How many rows an input of a shape has, one behind the other, and how long they are."""
 
-    @abstractmethod
     def affine(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """A shape with the elements of weight and bias that broadcasts to the input's."""
+        """A shape with the elements of weight and bias that broadcasts to the input's: one each
+        per channel, [C, 1, ...]."""
+        return (shape[1], *(1,) * (len(shape) - 2))
 
     @abstractmethod
     def check_input(self, x: TensorType) -> tuple[int, ...]:
@@ -167,10 +168,6 @@ class GroupNorm(Standardize):
         """A row for every sample and group."""
         return shape[0] * self.num_groups, prod(shape[1:]) // self.num_groups
 
-    def affine(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """[C, 1, ...]."""
-        return (shape[1], *(1,) * (len(shape) - 2))
-
     def check_input(self, x: TensorType) -> tuple[int, ...]:
         """[C]."""
         _check_maps(self, x, 2)
@@ -199,10 +196,6 @@ class InstanceNorm(Standardize):
     def rows(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """A row for every sample and channel."""
         return shape[0] * shape[1], prod(shape[2:])
-
-    def affine(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """[C, 1, ...]."""
-        return (shape[1], *(1,) * (len(shape) - 2))
 
     def check_input(self, x: TensorType) -> tuple[int, ...]:
         """[C]."""

@@ -33,12 +33,17 @@ def _unary(op: ops.Unary) -> Torch:
     return lambda x: function(x, **vars(op))
 
 
+def _wide(x: torch.Tensor) -> torch.dtype:
+    """The dtype to compute in: float32 for half precision."""
+    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+
+
 def _unary_in_float32(op: ops.Unary) -> Torch:
     """Where torch composes its function, it would round to half precision on the way."""
     function = _unary(op)
 
     def call(x: torch.Tensor) -> torch.Tensor:
-        wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+        wide = _wide(x)
         return function(x.to(wide)).to(x.dtype)
 
     return call
@@ -64,7 +69,7 @@ def _conv_transpose(op: ops.ConvTranspose) -> Torch:
 
     def call(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
         # On a CPU torch adds up the taps in half precision.
-        wide = torch.float32 if x.device.type == "cpu" and x.dtype.itemsize == 2 else x.dtype
+        wide = _wide(x) if x.device.type == "cpu" else x.dtype
         y = function(x.to(wide), w.to(wide), None if b is None else b.to(wide), *options)
         return y.to(x.dtype)
 
@@ -126,7 +131,7 @@ def _interpolate(op: ops.Interpolate) -> Torch:
 
     def call(x: torch.Tensor) -> torch.Tensor:
         # On a CPU torch takes the means of a line in half precision.
-        wide = torch.float32 if x.device.type == "cpu" and x.dtype.itemsize == 2 else x.dtype
+        wide = _wide(x) if x.device.type == "cpu" else x.dtype
         return F.interpolate(x.to(wide), **options).to(x.dtype)
 
     return call
@@ -137,7 +142,7 @@ def _softmax(function: Torch) -> Callable[[Any], Torch]:
 
     def make(op: ops.Softmax | ops.LogSoftmax) -> Torch:
         def call(x: torch.Tensor) -> torch.Tensor:
-            wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+            wide = _wide(x)
             return function(x, op.dim, dtype=wide).to(x.dtype)
 
         return call
@@ -176,10 +181,9 @@ def _local_response_norm(op: ops.LocalResponseNorm) -> Torch:
     """In float32 for half precision, whose squares torch would round."""
 
     def call(x: torch.Tensor) -> torch.Tensor:
-        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         size = min(op.size, 2 * x.shape[1] - 1)  # torch pads for what reaches beyond all channels
         alpha = op.alpha / op.size * size
-        return F.local_response_norm(wide, size, alpha, op.beta, op.k).to(x.dtype)
+        return F.local_response_norm(x.to(_wide(x)), size, alpha, op.beta, op.k).to(x.dtype)
 
     return call
 
@@ -225,7 +229,7 @@ def _instance_norm(op: ops.InstanceNorm) -> Torch:
     """In float32 for half precision, to which torch would round scale and shift."""
 
     def call(x: torch.Tensor, *affine: torch.Tensor) -> torch.Tensor:
-        wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+        wide = _wide(x)
         weight, bias = (*(vector.to(wide) for vector in affine), None, None)[:2]
         y = torch.instance_norm(x.to(wide), weight, bias, None, None, True, 0.0, op.eps, True)
         return y.to(x.dtype)

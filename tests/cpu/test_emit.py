@@ -327,6 +327,50 @@ def test_tuples_of_tensors_and_of_functions():
 
 
 @triton.jit
+def stored_and_read_on(x, y, z, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    a, b, c = tl.load(x + i), tl.load(y + i), tl.load(y + BLOCK + i)
+    product = a * b
+    total = a * c + b
+    tl.store(z + i, product)
+    tl.store(z + BLOCK + i, product - c)
+    tl.store(z + 2 * BLOCK + i, c - product)
+    tl.store(z + 3 * BLOCK + i, total)
+    tl.store(z + 4 * BLOCK + i, total * b - c)
+
+
+def test_what_is_stored_is_the_number_that_is_read_on():
+    x, b, z = torch.randn(1024), torch.randn(1024), nan(5, 1024)
+    c = x * b * (1 + torch.randn(1024) * 1e-3)  # a difference in which a rounding shows
+    run(stored_and_read_on, (1,), x, torch.stack((b, c)), z, BLOCK=1024)
+    product, less, more, total, last = z
+    assert torch.equal(less, product - c)
+    assert torch.equal(more, c - product)
+    exact = total.double() * b - c
+    assert ((last - exact).abs() <= F32 * ((total * b).abs() + exact.abs())).all()
+
+
+@triton.jit
+def products(x, y, z, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    a, b, c = tl.load(x + i), tl.load(y + i), tl.load(y + BLOCK + i)
+    tl.store(z + i, a * b + c)
+    tl.store(z + BLOCK + i, c + a * b)
+    tl.store(z + 2 * BLOCK + i, a * b - c)
+    tl.store(z + 3 * BLOCK + i, c - a * b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_product_in_a_sum_is_within_both_roundings(dtype):
+    a, (b, c), z = torch.randn(64).to(dtype), torch.randn(2, 64).to(dtype), nan(4, 64, dtype=dtype)
+    run(products, (1,), a, torch.stack((b, c)), z, BLOCK=64)
+    product = a.double() * b.double()
+    want = torch.stack((product + c, c + product, product - c, c - product))
+    unit = F32 if dtype is torch.float32 else 2.0**-53
+    assert ((z - want).abs() <= unit * (product.abs() + 2 * want.abs())).all()
+
+
+@triton.jit
 def sorts(x, y, BLOCK: tl.constexpr):
     i = tl.arange(0, BLOCK)
     tl.store(y + i, tl.histogram(tl.load(x + i), BLOCK))

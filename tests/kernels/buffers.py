@@ -14,6 +14,8 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 ROUNDING = {"f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}
 F32 = ROUNDING["f32"]
 GUARD = 64
+# What outputs hold before, where some of them are to be NaN.
+UNWRITTEN = 777.0
 
 
 def view_of(tensor):
@@ -35,7 +37,7 @@ class Output:
     def __init__(self, shape, dtype="f32", layout="nhwc"):
         size = torch.Size(shape).numel()
         self.storage = torch.full((size + 2 * GUARD,), float("nan"), dtype=DTYPES[dtype])
-        self.storage[:GUARD] = self.storage[-GUARD:] = 777.0
+        self.storage[:GUARD] = self.storage[-GUARD:] = UNWRITTEN
         inner = self.storage[GUARD : GUARD + size]
         if layout == "nhwc" and len(shape) == 4:
             n, c, h, w = shape
@@ -46,8 +48,8 @@ class Output:
 
     def check(self, want, bound):
         """Compare with the float64 `want`; `bound` is absolute, before the final rounding."""
-        assert (self.storage[:GUARD] == 777.0).all(), "written before the output"
-        assert (self.storage[-GUARD:] == 777.0).all(), "written after the output"
+        assert (self.storage[:GUARD] == UNWRITTEN).all(), "written before the output"
+        assert (self.storage[-GUARD:] == UNWRITTEN).all(), "written after the output"
         got = self.tensor.double()
         assert got.shape == want.shape
         assert not got.isnan().any(), f"{int(got.isnan().sum())} outputs never written"

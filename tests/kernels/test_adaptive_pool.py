@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from graphcnn.kernels import Refused, View, adaptive_pool2d
-from tests.kernels.buffers import F32, Output, randn, view_of
+from tests.kernels.buffers import F32, UNWRITTEN, Output, randn, view_of
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
@@ -20,7 +20,7 @@ def test_adaptive_pool2d(run, pool_max, size, dtype):
 def test_nan_wins(run):
     x = randn(1, 2, 5, 5)
     x[0, 1, 2, 2] = float("nan")
-    y = torch.zeros(1, 2, 2, 2)
+    y = torch.full((1, 2, 2, 2), UNWRITTEN)
     run(adaptive_pool2d(view_of(x), view_of(y), pool_max=True))
     torch.testing.assert_close(y, F.adaptive_max_pool2d(x, 2), equal_nan=True)
 

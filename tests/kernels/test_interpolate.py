@@ -63,7 +63,7 @@ def test_every_size_takes_the_elements_that_torch_takes(run_native):
     for size in (1, 2, 3, 7, 12, 25):
         x = torch.arange(float(size)).expand(1, 1, 3, size)
         for outputs in (*range(1, 40), 82, 94, 110, 123):
-            y = torch.zeros(1, 1, 3, outputs)
+            y = torch.full((1, 1, 3, outputs), torch.nan)
             case = {"size": (3, outputs)}
             rows, columns = places(Interpolate(**case), x, y)
             run_native(interpolate(view_of(x), view_of(y), rows=rows, columns=columns))

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from graphcnn.kernels import local_response_norm
-from tests.kernels.buffers import F32, Output, randn, view_of
+from tests.kernels.buffers import F32, UNWRITTEN, Output, randn, view_of
 
 PAPER = {"size": 5, "alpha": 5e-4, "beta": 0.75, "k": 2.0}
 STEEP = {"size": 4, "alpha": 3.0, "beta": 2.5, "k": 0.1}
@@ -44,7 +44,7 @@ def test_nan_and_infinities_are_as_in_torch(run, beta):
     x = randn(1, 9, 2, 2)
     x[0, 1, 0, 0], x[0, 5, 0, 1], x[0, 8, 1, 1] = float("nan"), float("inf"), -float("inf")
     want = F.local_response_norm(x.double(), 3, 0.5, beta).float()
-    y = torch.zeros_like(x)
+    y = torch.full_like(x, UNWRITTEN)
     run(local_response_norm(view_of(x), view_of(y), size=3, alpha=0.5, beta=beta, k=1.0))
     torch.testing.assert_close(y, want, equal_nan=True)
 

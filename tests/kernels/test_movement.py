@@ -27,7 +27,7 @@ def test_copies_into_windows_concatenate(run):
 
 def test_integers_are_copied_exactly(run):
     x = torch.tensor([2**53 + 1, -7], dtype=torch.int64)
-    y = torch.zeros_like(x)
+    y = torch.full_like(x, 777)
     run(copy(View(x, (2,), (1,), "i64"), View(y, (2,), (1,), "i64")))
     assert torch.equal(x, y)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from graphcnn.kernels import Refused, View, reduction
-from tests.kernels.buffers import F32, Output, randn, view_of
+from tests.kernels.buffers import F32, UNWRITTEN, Output, randn, view_of
 
 KINDS = ("sum", "mean", "amax", "amin")
 
@@ -45,7 +45,7 @@ def test_a_strided_input(run):
 def test_nan_and_infinities_are_as_in_torch(run, kind):
     inf, nan = float("inf"), float("nan")
     x = torch.tensor([[inf, 0, 1], [-inf, -inf, 2], [inf, -inf, 0], [nan, inf, 1]])
-    y = torch.zeros(4, 1)
+    y = torch.full((4, 1), UNWRITTEN)
     run(reduction(view_of(x), view_of(y), kind=kind, axes=(1,)))
     torch.testing.assert_close(y, getattr(torch, kind)(x, 1, keepdim=True), equal_nan=True)
 
@@ -53,7 +53,7 @@ def test_nan_and_infinities_are_as_in_torch(run, kind):
 def test_a_sum_is_no_chain(run_native):
     """One number a million times: the additions of a chain round all one way."""
     x = torch.full((1, 1_000_000), 0.1)
-    y = torch.zeros(1, 1)
+    y = torch.full((1, 1), torch.nan)
     run_native(reduction(view_of(x), view_of(y), kind="mean", axes=(1,)))
     assert abs(y.double() - x[0, 0].double()) <= 500 * F32 * 0.1
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from graphcnn.kernels import standardize
-from tests.kernels.buffers import F32, Output, randn, view_of
+from tests.kernels.buffers import F32, UNWRITTEN, Output, randn, view_of
 
 CASES = {
     "instance": (lambda x, w, b, eps: F.instance_norm(x, None, None, w, b, eps=eps), (2, 3)),
@@ -69,7 +69,7 @@ def test_a_strided_input(run):
 
 
 def test_rows_of_equal_elements_are_the_bias(run):
-    x, y = torch.full((1, 2, 3, 3), 7.0), torch.zeros(1, 2, 3, 3)
+    x, y = torch.full((1, 2, 3, 3), 7.0), torch.full((1, 2, 3, 3), torch.nan)
     one, bias = torch.ones(1, 2, 1, 1), torch.tensor([1.5, -2.0]).reshape(1, 2, 1, 1)
     views = [view_of(v) for v in (x, y, one, bias)]
     run(standardize(*views, axes=(2, 3), eps=1e-5))
@@ -79,7 +79,7 @@ def test_rows_of_equal_elements_are_the_bias(run):
 def test_nan_and_infinities_spread_over_their_row(run):
     x = randn(1, 3, 4, 4)
     x[0, 0, 0, 0], x[0, 1, 0, 1] = float("nan"), float("inf")
-    y = torch.zeros_like(x)
+    y = torch.full_like(x, UNWRITTEN)
     run(standardize(view_of(x), view_of(y), axes=(2, 3), eps=1e-5))
     torch.testing.assert_close(y, F.instance_norm(x), equal_nan=True)
 

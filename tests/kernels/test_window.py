@@ -53,10 +53,27 @@ SMALL = st.integers(1, 9)
 @given(st.tuples(SMALL, SMALL), st.tuples(SMALL, SMALL), st.tuples(SMALL, SMALL))
 def test_what_is_not_refused_has_a_tiling_that_holds_every_window(kernel, stride, size):
     pool = Pool("max", kernel, stride=stride)
-    if pool.refusal(*size) is None:
-        rows, cols = pool.size(*size)
-        tiling = pool.tiling(3, rows, cols, TILE_PIXELS)
-        own = [n - halo for n, halo in zip(tiling[:2], pool.halo, strict=True)]
-        if any(pool.halo):
-            assert tiling.rows * tiling.cols * pool.block[0] * pool.block[1] == TILE_PIXELS
-            assert tiling.tiles * own[0] * own[1] >= 3 * rows * cols
+    if pool.refusal(*size) is not None:
+        return
+    rows, cols = pool.size(*size)
+    tiling = pool.tiling(3, rows, cols, TILE_PIXELS)
+    blocks = TILE_PIXELS // (pool.block[0] * pool.block[1])
+    if not any(pool.halo):
+        assert (tiling.tiles - 1) * blocks < 3 * rows * cols <= tiling.tiles * blocks
+        return
+    assert tiling.rows * tiling.cols == blocks
+    taken = [positions(*axis) for axis in zip((rows, cols), tiling[:2], pool.halo, strict=True)]
+    assert tiling.tiles == 3 * len(taken[0]) * len(taken[1])
+    for axis, tiles in enumerate(taken):
+        begun = [window for tile in tiles for window in tile]
+        assert begun == list(range((rows, cols)[axis]))
+        for tile in tiles:
+            for window in tile:
+                last = window * stride[axis] + kernel[axis] - 1  # of its elements
+                assert last < (tile.start + tiling[axis]) * stride[axis]
+
+
+def positions(windows, blocks, halo):
+    """The windows along an axis that begin in each tile of so many blocks, the last ones halo."""
+    own = blocks - halo
+    return [range(first, min(first + own, windows)) for first in range(0, windows, own)]

@@ -75,15 +75,15 @@ def test_every_value_is_within_its_bound(name, dtype, sanitize, monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_drawn_groups(dtype):
-    """Any head and tail whose last value is the only one that leaves the kernel."""
+    """Any head and tail, any of whose values leave the kernel."""
     target, checked = resolve("triton", "cpu"), 0
     for seed in range(18):
         graph = drawn_separable(seed, dtype, batch=2)
-        if len(graph.outputs) == 1 and supports(graph.nodes[-1].op.body) is None:
+        if supports(graph.nodes[-1].op.body) is None:
             model = CompiledModel(inline(graph), graph, target, CompileLog())
             check_model(model, example_inputs(graph))
             checked += 1
-    assert checked > 4
+    assert checked > 8
 
 
 def test_another_batch_size():

@@ -302,6 +302,20 @@ def test_a_norm_across_channels_that_is_demanded(dtype):
     assert len(model.plan.steps) == 1
 
 
+@pytest.mark.parametrize("step", [gx.gelu, gx.hardswish, lambda h: h * 0.3, norm])
+def test_what_reads_on_takes_the_number_that_is_stored(step):
+    """A residual that leaves a thousandth: a rounding before the store shows in the sum."""
+    x, other = image(2, 3, 16, 16), image(2, 6, 16, 16, name="other")
+    kept = step(conv(x))
+    graph = gx.graph("g", [kept, kept + other])
+    model = gx.compile(graph, device="cpu", must_fuse=[("conv2d", "add")])
+    arrays = example_inputs(graph)
+    computed = np.asarray(model(**arrays)[graph.outputs[0]])
+    arrays["other"] = -computed * (1 + draw(*computed.shape) / 1000)
+    check_model(model, arrays)
+    assert gx.verify(model, **arrays).ok
+
+
 @pytest.mark.parametrize("fuse", [True, False], ids=["fused", "unfused"])
 @pytest.mark.parametrize("step", ["a computed summand", "a slope of zero"])
 def test_a_pool_does_not_lose_the_nan_that_an_infinity_becomes(step, fuse):
