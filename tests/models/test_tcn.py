@@ -1,5 +1,6 @@
 """The temporal convolutional network against PyTorch; its figures are in test_published."""
 
+import pytest
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -71,6 +72,7 @@ def test_macs_of_chomped_convolutions(without_weights):
     assert 51_607_050 + chomped == 64_969_350
 
 
+@pytest.mark.cpu
 def test_what_the_passes_leave_of_it_is_verified():
     model = gx.compile(models.tcn(steps=100, levels=4), device="cpu")
     assert any(name.endswith(".part") for name in model.graph.names)

@@ -243,6 +243,7 @@ def test_a_crop_of_a_single_channel(at, sanitize, monkeypatch):
     check_model(model, example_inputs(source))
 
 
+@pytest.mark.cpu
 def test_a_concat_does_not_grow_to_the_size_of_a_map_that_a_crop_is_cut_from():
     source = parse(
         "graph g {\ninput x: f32[1,4,64,64]\ninput z: f32[1,60,8,8]\n"
