@@ -2,6 +2,7 @@
 
 from . import errors as errors
 from . import models as models
+from .checkpoint import load_weights as load_weights
 from .compiler import compile as compile
 from .files import load as load
 from .files import save as save

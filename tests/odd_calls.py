@@ -31,6 +31,7 @@ def network():
 
 
 NETWORK = network()
+WEIGHTS = {param.name: param.data for param in NETWORK.params}
 MODEL = gx.compile(NETWORK, target="numpy", device="cpu")
 LINE = gx.compile(gx.graph("line", gx.relu(line())), target="numpy", device="cpu")
 
@@ -259,6 +260,7 @@ def functions(folder):
         gx.parse: {"text": str(NETWORK)},
         gx.save: {"graph": NETWORK, "path": folder / "net.gcn"},
         gx.load: {"path": saved},
+        gx.load_weights: {"graph": NETWORK, "weights": WEIGHTS, "strict": True},
         gx.compile: {
             "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
         },
