@@ -15,7 +15,7 @@ from graphcnn.compiler import optimize
 from graphcnn.errors import BatchError, InputKindError, InputShapeError, NotCausal
 from graphcnn.ir import CompileLog, Fused, Graph, Node, Op, OpKind, TensorType, Value, inline
 from graphcnn.passes import Canonicalize, Simplify, journal, run_passes
-from graphcnn.runtime.boundary import torch_dtype
+from graphcnn.runtime.boundary import by_name, torch_dtype
 from graphcnn.runtime.compiled import CompiledModel, check_model
 
 
@@ -55,10 +55,10 @@ class Past:
 class Stream:
     """One sequence, or a batch of them, on its way through a causal network.
 
-    Calling it takes the next piece, [N, C, any number of steps] per input by name, and returns what
-    the model returns, for these steps. What convolutions need of the past is kept between calls;
-    before the first step it is zeros, which is what their padding holds. A number of steps that is
-    met for the first time is compiled.
+    Calling it takes the next piece, [N, C, any number of steps] per input, as the model takes its
+    inputs, and returns what the model returns, for these steps. What convolutions need of the past
+    is kept between calls; before the first step it is zeros, which is what their padding holds. A
+    number of steps that is met for the first time is compiled.
     """
 
     def __init__(self, model: CompiledModel) -> None:
@@ -73,7 +73,7 @@ class Stream:
         """Begin a new sequence."""
         self._past = {}
 
-    def __call__(self, /, **inputs: Any) -> Any:
+    def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
         """The outputs for the next piece.
 
         Raises:
@@ -81,6 +81,7 @@ class Stream:
             BatchError, InputKindError: for another batch size, or kind of array, than before.
             MissingInput, UnexpectedInput, InputDTypeError, InputDeviceError: as a model's call.
         """
+        inputs = by_name(self._graph, arrays, inputs)
         length = _length(inputs)
         if length not in self._pieces:
             self._pieces[length] = self._compiled(length)

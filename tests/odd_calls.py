@@ -275,6 +275,7 @@ def functions(folder):
         MODEL.__call__: {"x": ONES},
         MODEL.loaded: {"inputs": {"x": ONES}, "poison": False},
         MODEL.part: {"graph": NETWORK},
+        MODEL.refit: {"weights": WEIGHTS, "strict": True},
         MODEL.turn: {"batch": None},
         MODEL.prepare: {"batches": ()},
         NETWORK.__getitem__: {"name": "relu"},

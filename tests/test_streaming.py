@@ -137,7 +137,7 @@ def test_a_tcn_tells_after_each_piece_what_it_tells_of_all_until_then(fuse):
     model = gx.compile(models.tcn(steps=steps, levels=2), device="cpu", fuse=fuse)
     sequence, stream = normal(1, 1, steps), gx.stream(model)
     for start, stop in ((0, 1), (1, 5), (5, 6), (6, 9)):
-        got = stream(sequence=sequence[:, :, start:stop])
+        got = stream(sequence[:, :, start:stop])
         past = models.tcn(steps=stop, levels=2)
         assert_within_bounds(
             past, {"sequence": sequence[:, :, :stop]}, {"log_softmax": got}, unit=F32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,26 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
             remedy="pass the same number of samples for every input",
         )
     return batches.pop()
+
+
+def by_name(graph: Graph, given: Sequence[object], named: Mapping[str, Any]) -> dict[str, Any]:
+    """A call's arrays by name: those without one are for the first inputs, in the graph's order.
+
+    Raises:
+        UnexpectedInput: for more arrays than inputs, or two arrays for one input.
+    """
+    names = [value.name for value in graph.inputs]
+    twice = [name for name in names[: len(given)] if name in named]
+    if len(given) > len(names) or twice:
+        raise UnexpectedInput(
+            f"the input '{twice[0]}' is given twice" if twice else "a call has too many arrays",
+            where=f"graph '{graph.name}'",
+            got=f"{len(given)} without a name, and {', '.join(named) or 'none'} by name",
+            wanted=", ".join(map(str, graph.inputs)),
+            remedy=f"call model({', '.join(names)}), or by name: "
+            f"model({', '.join(f'{name}=...' for name in names)})",
+        )
+    return {**dict(zip(names, given, strict=False)), **named}
 
 
 def check_device(arrays: Mapping[str, Any], device: Device) -> None:
