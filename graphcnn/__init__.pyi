@@ -117,4 +117,5 @@ from .report import explain as explain
 from .report import profile as profile
 from .report import verify as verify
 from .streaming import stream as stream
+from .targets.to_torch import to_torch as to_torch
 from .version import __version__ as __version__

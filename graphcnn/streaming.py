@@ -13,9 +13,20 @@ from graphcnn import ops
 from graphcnn.arguments import check_array
 from graphcnn.compiler import optimize
 from graphcnn.errors import BatchError, InputKindError, InputShapeError, NotCausal
-from graphcnn.ir import CompileLog, Fused, Graph, Node, Op, OpKind, TensorType, Value, inline
+from graphcnn.ir import (
+    CompileLog,
+    Fused,
+    Graph,
+    Node,
+    Op,
+    OpKind,
+    TensorType,
+    Value,
+    by_name,
+    inline,
+)
 from graphcnn.passes import Canonicalize, Simplify, journal, run_passes
-from graphcnn.runtime.boundary import by_name, torch_dtype
+from graphcnn.runtime.boundary import torch_dtype
 from graphcnn.runtime.compiled import CompiledModel, check_model
 
 

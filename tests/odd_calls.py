@@ -265,6 +265,7 @@ def functions(folder):
             "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
         },
         gx.stream: {"model": LINE},
+        gx.to_torch: {"graph": NETWORK},
         gx.explain: {"model": MODEL},
         gx.verify: {"model": MODEL, "x": ONES},
         gx.compare: {"models": {"a": MODEL}, "arrays": {"x": ONES}, "seconds": 0},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,9 @@ from graphcnn.errors import (
     InputDTypeError,
     InputKindError,
     InputShapeError,
-    MissingInput,
-    UnexpectedInput,
     shown,
 )
-from graphcnn.ir import DType, Graph, batch_of, check_graph, fitting
+from graphcnn.ir import DType, Graph, batch_of, check_graph, check_names, fitting
 from graphcnn.plan import Device
 
 
@@ -34,26 +32,9 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
         BatchError: for another batch size when the graph has none.
     """
     _check_mapping(graph, arrays)
-    names = [value.name for value in graph.inputs]
-    for name in arrays:
-        if name not in names:
-            raise UnexpectedInput(
-                f"the model has no input {shown(name)}",
-                where=f"graph '{graph.name}'",
-                got=shown(name),
-                wanted=", ".join(map(str, graph.inputs)),
-                remedy="pass each input by its name",
-            )
+    check_names(graph, arrays)
     batches: set[int] = set()
     for value in graph.inputs:
-        if value.name not in arrays:
-            raise MissingInput(
-                f"the call leaves out the input '{value.name}'",
-                where=f"graph '{graph.name}'",
-                got=", ".join(arrays) or "no input",
-                wanted=str(value),
-                remedy=f"call model({', '.join(f'{name}=...' for name in names)})",
-            )
         array = arrays[value.name]
         check_array(array, f"input '{value.name}'")
         shape, wanted = tuple(array.shape), value.type.shape
@@ -97,26 +78,6 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
             remedy="pass the same number of samples for every input",
         )
     return batches.pop()
-
-
-def by_name(graph: Graph, given: Sequence[object], named: Mapping[str, Any]) -> dict[str, Any]:
-    """A call's arrays by name: those without one are for the first inputs, in the graph's order.
-
-    Raises:
-        UnexpectedInput: for more arrays than inputs, or two arrays for one input.
-    """
-    names = [value.name for value in graph.inputs]
-    twice = [name for name in names[: len(given)] if name in named]
-    if len(given) > len(names) or twice:
-        raise UnexpectedInput(
-            f"the input '{twice[0]}' is given twice" if twice else "a call has too many arrays",
-            where=f"graph '{graph.name}'",
-            got=f"{len(given)} without a name, and {', '.join(named) or 'none'} by name",
-            wanted=", ".join(map(str, graph.inputs)),
-            remedy=f"call model({', '.join(names)}), or by name: "
-            f"model({', '.join(f'{name}=...' for name in names)})",
-        )
-    return {**dict(zip(names, given, strict=False)), **named}
 
 
 def check_device(arrays: Mapping[str, Any], device: Device) -> None:

@@ -22,12 +22,13 @@ from graphcnn.ir import (
     Param,
     Refusal,
     batch_of,
+    by_name,
     check_graph,
     inline,
     rebatch,
 )
 from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
-from graphcnn.runtime.boundary import by_name, check_device, check_inputs, give_back, to_tensor
+from graphcnn.runtime.boundary import check_device, check_inputs, give_back, to_tensor
 from graphcnn.runtime.executor import Executor, WeightStore, allocate
 
 
