@@ -21,6 +21,7 @@ from .frontend.arithmetic import mul as mul
 from .frontend.arithmetic import ne as ne
 from .frontend.arithmetic import sub as sub
 from .frontend.arithmetic import where as where
+from .frontend.as_python import as_python as as_python
 from .frontend.collect import graph as graph
 from .frontend.expr import Tensor as Tensor
 from .frontend.expr import input as input

@@ -258,6 +258,7 @@ def functions(folder):
         gx.pixel_unshuffle: {"input": image(), "downscale_factor": 2},
         image().__getitem__: {"key": 0},
         gx.parse: {"text": str(NETWORK)},
+        gx.as_python: {"graph": NETWORK},
         gx.save: {"graph": NETWORK, "path": folder / "net.gcn"},
         gx.load: {"path": saved},
         gx.load_weights: {"graph": NETWORK, "weights": WEIGHTS, "strict": True},
@@ -301,6 +302,7 @@ def functions(folder):
     cases[gx.local_response_norm] = {"input": image(), **vars(ops.LocalResponseNorm(3))}
     for draw in (gx.random_normal, gx.random_uniform):
         cases[draw] = {"input": image(), "seed": 1, "offset": 0}
+    cases[gx.random_uniform]["bits"] = 24
     for op in (*unaries, ops.GlobalAvgPool2d):
         cases[getattr(gx, op.name)] = {"input": image(), **vars(op())}
     for function, arguments in cases.items():
