@@ -21,7 +21,7 @@ from graphcnn.arguments import check_array, flag
 from graphcnn.disk import WEIGHTS, plain_path, regular, told
 from graphcnn.errors import FileProblem, InputKindError, WeightsMismatch, shown
 from graphcnn.frontend.weights import numbers_of
-from graphcnn.ir import Array, Graph, check_graph, verify
+from graphcnn.ir import Array, Graph, Param, check_graph, verify
 
 _INDEX = ".safetensors.index.json"
 _PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar")
@@ -38,7 +38,7 @@ def load_weights(
 
     Values are copied, and rounded to the dtype of their param, to nearest even: from a narrower
     dtype that is exact, so that a checkpoint in bfloat16 or float16 serves a float32 graph. A
-    number beyond the range of a narrower dtype is refused.
+    number beyond the range of a narrower dtype is refused. Params of whole numbers take such alone.
 
     Tensors called `num_batches_tracked` are ignored, and so is another name of a tensor that is
     taken, as tied weights have it.
@@ -55,8 +55,8 @@ def load_weights(
     Raises:
         WeightsMismatch: one error for all names that are missing or unexpected and all tensors of
             another shape.
-        InputKindError: for what is neither a mapping nor a path, and for a tensor of whole
-            numbers, or a quantized one.
+        InputKindError: for what is neither a mapping nor a path, and for whole numbers, or a
+            quantized tensor, in place of weights.
         NonFiniteWeights: for NaN or infinity, also after rounding.
         FileProblem: for a file that cannot be read, or is a pickle, which could run any code.
         InvalidGraph, InvalidAttribute: for what is not a graph, or a flag.
@@ -86,10 +86,7 @@ def load_weights(
     if missing or unexpected:
         found = _found(missing, unexpected, {})
         warnings.warn(f"weights for {where}: {found}", stacklevel=2)
-    filled = {
-        name: np.array(numbers_of(value, params[name].type.dtype, name))
-        for name, value in taken.items()
-    }
+    filled = {name: _data(value, params[name]) for name, value in taken.items()}
     loaded = replace(
         graph,
         params=tuple(replace(p, data=filled.get(p.name, p.data)) for p in graph.params),
@@ -121,6 +118,26 @@ def _given(weights: object) -> tuple[Mapping[str, Any], str]:
         got=shown(weights) if isinstance(weights, Mapping) else type(weights).__name__,
         wanted="a state dict, or the path of a .safetensors file or of an index of such files",
         remedy="pass module.state_dict()" if module else 'for example {"conv1.weight": array}',
+    )
+
+
+def _data(value: Any, param: Param) -> Array:
+    """A copy of an array's numbers in the dtype of a param."""
+    dtype = param.type.dtype
+    if dtype.is_float:
+        return np.array(numbers_of(value, dtype, param.name))
+    kind = str(value.dtype).removeprefix("torch.")
+    if kind.startswith(("int", "uint")):
+        given = value if isinstance(value, np.ndarray) else value.cpu().numpy()
+        data = np.array(given, dtype.numpy)
+        if (data == given).all():
+            return data
+    raise InputKindError(
+        "a param of whole numbers takes whole numbers",
+        where=f"weight '{param.name}'",
+        got=kind,
+        wanted=f"whole numbers that {dtype.long_name} has",
+        remedy=f"convert it, such as with array.astype(np.{dtype.long_name})",
     )
 
 

@@ -201,6 +201,26 @@ def test_a_file_of_whole_numbers_is_refused(tmp_path):
         gx.load_weights(NET, file)
 
 
+ROWS = gx.parse("""graph g {
+  input table: f32[3,2]
+  param index: i32[2]
+  y: f32[2,2] = embedding(index, table)
+  return y
+}""")
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.tensor])
+def test_a_param_of_whole_numbers_takes_whole_numbers(make):
+    loaded = gx.load_weights(ROWS, {"index": make([2, 0])})
+    assert data(loaded)["index"].dtype == np.int32
+    table = np.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(evaluate(loaded, {"table": table})["y"], table[[2, 0]])
+    assert not list(gx.to_torch(loaded).parameters())
+    for wrong in ([2.0, 0.0], [2**40, 0], [True, False]):
+        with pytest.raises(InputKindError, match="whole numbers"):
+            gx.load_weights(ROWS, {"index": make(wrong)})
+
+
 @pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.bin", "w.ckpt"])
 def test_a_pickle_is_not_read(tmp_path, name):
     class Bomb:

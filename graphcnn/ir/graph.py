@@ -46,7 +46,8 @@ class Param:
             raise MissingWeights(
                 "the values of a param are needed and the graph has only its type",
                 where=f"param '{self}'",
-                remedy="load weights, or fill the graph with ir.with_he_weights(graph, seed)",
+                remedy="gx.load_weights(graph, weights), or ir.with_he_weights(graph, seed) for random "
+                "ones",
             )
         return self.data
 

@@ -23,7 +23,8 @@ def to_torch(graph: Graph) -> nn.Module:
     It is called with tensors, by name or in the graph's order, and returns one tensor, or a dict
     by output name. Its `state_dict` has the names of the graph's params, whose values it copies,
     so that `load_weights(graph, module.state_dict())` takes them back after training. Running
-    statistics of batch norms, and numbers, as in `2 * x`, are buffers; everything else is trained.
+    statistics of batch norms, indices, and numbers, as in `2 * x`, are buffers; everything else is
+    trained.
 
     In training mode dropout drops, and a batch norm takes the batch's statistics and updates its
     own with momentum 0.1: a graph does not say another.
@@ -60,8 +61,8 @@ class Network(nn.Module):
         for param in graph.params:
             dtype = getattr(torch, param.type.dtype.long_name)
             tensor = torch.tensor(param.values, dtype=dtype)
-            trained = param.type.shape and param.name not in statistics
-            _register(self, param.name, nn.Parameter(tensor) if trained else tensor)
+            held = not param.type.shape or not dtype.is_floating_point or param.name in statistics
+            _register(self, param.name, tensor if held else nn.Parameter(tensor))
 
     def forward(self, /, *arrays: torch.Tensor, **inputs: torch.Tensor) -> Any:
         """The outputs.
