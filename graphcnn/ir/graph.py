@@ -46,8 +46,8 @@ class Param:
             raise MissingWeights(
                 "the values of a param are needed and the graph has only its type",
                 where=f"param '{self}'",
-                remedy="gx.load_weights(graph, weights), or ir.with_he_weights(graph, seed) for random "
-                "ones",
+                remedy="load weights: gx.load_weights(graph, state_dict), or random ones: "
+                "ir.with_he_weights(graph, seed)",
             )
         return self.data
 
