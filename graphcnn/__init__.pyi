@@ -2,6 +2,7 @@
 
 from . import errors as errors
 from . import models as models
+from .checkpoint import load_weights as load_weights
 from .compiler import compile as compile
 from .files import load as load
 from .files import save as save
@@ -20,6 +21,7 @@ from .frontend.arithmetic import mul as mul
 from .frontend.arithmetic import ne as ne
 from .frontend.arithmetic import sub as sub
 from .frontend.arithmetic import where as where
+from .frontend.as_python import as_python as as_python
 from .frontend.collect import graph as graph
 from .frontend.expr import Tensor as Tensor
 from .frontend.from_text import parse as parse
@@ -116,4 +118,5 @@ from .report import explain as explain
 from .report import profile as profile
 from .report import verify as verify
 from .streaming import stream as stream
+from .targets.to_torch import to_torch as to_torch
 from .version import __version__ as __version__

@@ -61,11 +61,14 @@ def compile(
     verify(graph)
     chosen = resolve(target, device)
     sizes = batch_sizes(batches)
-    optimized = optimize(graph, chosen, log, fuse, passes, must_fuse, must_not_fuse)
-    model = CompiledModel(graph, optimized, chosen, log)
+
+    def passed(source: Graph, log: CompileLog) -> Graph:
+        return optimize(source, chosen, log, fuse, passes, must_fuse, must_not_fuse)
+
+    model = CompiledModel(graph, passed(graph, log), chosen, log, lambda g: passed(g, CompileLog()))
     # A group that the passes made may be one that lowering took apart.
     Demands.of(groups("must_fuse", must_fuse), (), model.graph, log).check(model.graph, log)
-    if all(param.data is not None for param in optimized.params):
+    if all(param.data is not None for param in model.graph.params):
         model.prepare(sizes)
     return model
 

@@ -20,6 +20,19 @@ from uuid import uuid4
 from graphcnn.errors import FileProblem, shown
 
 READ, WRITTEN = "a graph cannot be read", "a file cannot be written"
+WEIGHTS = "weights cannot be read"
+# What is wanted of a file, and the remedy.
+_ADVICE = {
+    READ: (
+        "the text form of a graph, and its weights beside it",
+        "write it with gx.save(graph, path)",
+    ),
+    WRITTEN: (None, "choose a folder that exists and that you may write to"),
+    WEIGHTS: (
+        "a .safetensors file, or a .safetensors.index.json beside such files",
+        "check the path, and that the file is whole",
+    ),
+}
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -140,13 +153,11 @@ def told(path: Path, what: str, *others: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        read = what == READ
+        wanted, remedy = _ADVICE[what]
         raise FileProblem(
             what,
             where=str(path),
             got=getattr(error, "strerror", None) or str(error),
-            wanted="the text form of a graph, and its weights beside it" if read else None,
-            remedy="write it with gx.save(graph, path)"
-            if read
-            else "choose a folder that exists and that you may write to",
+            wanted=wanted,
+            remedy=remedy,
         ) from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,32 @@ class NonFiniteWeights(GraphCNNError):
 
 class MissingWeights(GraphCNNError):
     """A step needs a parameter's values and the graph has only its type."""
+
+
+class WeightsMismatch(GraphCNNError):
+    """Weights do not fit a graph by name and shape.
+
+    Attributes:
+        missing: Params without a tensor.
+        unexpected: Tensors without a param.
+        shapes: By name, the shape of a tensor and that of its param, where they differ.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        missing: tuple[str, ...] = (),
+        unexpected: tuple[str, ...] = (),
+        shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] | None = None,
+        **parts: Any,
+    ) -> None:
+        super().__init__(what, **parts)
+        self.missing, self.unexpected, self.shapes = missing, unexpected, shapes or {}
+
+
+class RefitRefused(GraphCNNError):
+    """New weights do not go into the compiled plan of a model."""
 
 
 class InvalidName(GraphCNNError):

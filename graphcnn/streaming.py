@@ -13,7 +13,18 @@ from graphcnn import ops
 from graphcnn.arguments import check_array
 from graphcnn.compiler import optimize
 from graphcnn.errors import BatchError, InputKindError, InputShapeError, NotCausal, counted
-from graphcnn.ir import CompileLog, Fused, Graph, Node, Op, OpKind, TensorType, Value, inline
+from graphcnn.ir import (
+    CompileLog,
+    Fused,
+    Graph,
+    Node,
+    Op,
+    OpKind,
+    TensorType,
+    Value,
+    by_name,
+    inline,
+)
 from graphcnn.passes import Canonicalize, Simplify, journal, run_passes
 from graphcnn.runtime.boundary import check_inputs, torch_dtype
 from graphcnn.runtime.compiled import CompiledModel, check_model
@@ -55,10 +66,10 @@ class Past:
 class Stream:
     """One sequence, or a batch of them, on its way through a causal network.
 
-    Calling it takes the next piece, [N, C, any number of steps] per input by name, and returns what
-    the model returns, for these steps. What convolutions need of the past is kept between calls;
-    before the first step it is zeros, which is what their padding holds. A number of steps that is
-    met for the first time is compiled.
+    Calling it takes the next piece, [N, C, any number of steps] per input, as the model takes its
+    inputs, and returns what the model returns, for these steps. What convolutions need of the past
+    is kept between calls; before the first step it is zeros, which is what their padding holds. A
+    number of steps that is met for the first time is compiled.
     """
 
     def __init__(self, model: CompiledModel) -> None:
@@ -74,21 +85,14 @@ class Stream:
         self._past = {}
 
     def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
-        """The outputs for the next piece; every array is passed by the name of its input.
+        """The outputs for the next piece.
 
         Raises:
             InputShapeError: for pieces of different lengths, or of no sequences.
             BatchError, InputKindError: for another batch size, or kind of array, than before.
             MissingInput, UnexpectedInput, InputDTypeError, InputDeviceError: as a model's call.
         """
-        if arrays:
-            names = ", ".join(f"{value.name}=..." for value in self._graph.inputs)
-            raise InputKindError(
-                "the pieces of a stream are passed by name",
-                where=f"graph '{self._graph.name}'",
-                got=f"{len(arrays)} without a name",
-                remedy=f"call stream({names})",
-            )
+        inputs = by_name(self._graph, arrays, inputs)
         length = _length(self._graph, inputs)
         # Before the model's own checks, which speak of the past as well.
         check_inputs(Graph(self._graph.name, _pieces(self._graph, length), (), (), ()), inputs)

@@ -32,6 +32,7 @@ LANES = {
         "targets/test_lowering.py",
         "targets/test_parts.py",
         "test_architecture.py",
+        "test_checkpoint.py",
         "test_disk.py",
         "test_docs.py",
         "test_files.py",

@@ -31,6 +31,7 @@ def network():
 
 
 NETWORK = network()
+WEIGHTS = {param.name: param.data for param in NETWORK.params}
 MODEL = gx.compile(NETWORK, target="numpy", device="cpu")
 LINE = gx.compile(gx.graph("line", gx.relu(line())), target="numpy", device="cpu")
 
@@ -257,12 +258,15 @@ def functions(folder):
         gx.pixel_unshuffle: {"input": image(), "downscale_factor": 2},
         image().__getitem__: {"key": 0},
         gx.parse: {"text": str(NETWORK)},
+        gx.as_python: {"graph": NETWORK},
         gx.save: {"graph": NETWORK, "path": folder / "net.gcn"},
         gx.load: {"path": saved},
+        gx.load_weights: {"graph": NETWORK, "weights": WEIGHTS, "strict": True},
         gx.compile: {
             "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
         },
         gx.stream: {"model": LINE},
+        gx.to_torch: {"graph": NETWORK},
         gx.explain: {"model": MODEL},
         gx.verify: {"model": MODEL, "x": ONES},
         gx.compare: {"models": {"a": MODEL}, "arrays": {"x": ONES}, "seconds": 0},
@@ -273,6 +277,7 @@ def functions(folder):
         MODEL.__call__: {"x": ONES},
         MODEL.loaded: {"inputs": {"x": ONES}, "poison": False},
         MODEL.part: {"graph": NETWORK},
+        MODEL.refit: {"weights": WEIGHTS, "strict": True},
         MODEL.turn: {"batch": None},
         MODEL.prepare: {"batches": ()},
         NETWORK.__getitem__: {"name": "relu"},
@@ -299,6 +304,7 @@ def functions(folder):
     cases[gx.local_response_norm] = {"input": image(), **vars(ops.LocalResponseNorm(3))}
     for draw in (gx.random_normal, gx.random_uniform):
         cases[draw] = {"input": image(), "seed": 1, "offset": 0}
+    cases[gx.random_uniform]["bits"] = 24
     for op in (*unaries, ops.GlobalAvgPool2d):
         cases[getattr(gx, op.name)] = {"input": image(), **vars(op())}
     for function, arguments in cases.items():

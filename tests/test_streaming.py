@@ -180,7 +180,7 @@ def test_a_tcn_tells_after_each_piece_what_it_tells_of_all_until_then(fuse):
     model = gx.compile(models.tcn(steps=steps, levels=2), device="cpu", fuse=fuse)
     sequence, stream = normal(1, 1, steps), gx.stream(model)
     for start, stop in ((0, 1), (1, 5), (5, 6), (6, 9)):
-        got = stream(sequence=sequence[:, :, start:stop])
+        got = stream(sequence[:, :, start:stop])
         past = models.tcn(steps=stop, levels=2)
         assert_within_bounds(
             past, {"sequence": sequence[:, :, :stop]}, {"log_softmax": got}, unit=F32
@@ -275,13 +275,6 @@ def test_a_mistake_leaves_the_stream_as_it_was(mistake):
     assert "past" not in str(caught.value)
     found = np.concatenate([first, stream(x=x[:, :, 2:])["open"]], 2)
     np.testing.assert_array_equal(found, gx.stream(model)(x=x)["open"])
-
-
-def test_pieces_are_passed_by_name():
-    stream = gx.stream(gx.compile(causal(), target="numpy", device="cpu"))
-    with pytest.raises(errors.InputKindError, match=r"passed by name") as caught:
-        stream(normal(2, 3, 4))
-    assert "stream(x=...)" in str(caught.value)
 
 
 def test_names_of_the_past_are_nobody_elses():

@@ -191,12 +191,12 @@ def _method(name: str) -> Callable[..., Any] | None:
     """The public function of an operator or several, if its first parameter is `input`."""
     if name not in Op.registry and name not in _COMPOSED:
         return None
-    function = _public(name)
+    function = public(name)
     takes_input = function is not None and next(iter(signature(function).parameters)) == "input"
     return function if takes_input else None
 
 
-def _public(name: str) -> Callable[..., Tensor] | None:
+def public(name: str) -> Callable[..., Tensor] | None:
     """The public function of a name, or None.
 
     The package loads it by its name: an import would be a circle, as functions import this file.
@@ -208,7 +208,7 @@ def _public(name: str) -> Callable[..., Tensor] | None:
 
 def _reflected(name: str, tensor: Tensor, first: object) -> Tensor:
     """A function of two operands, of which the tensor is the second."""
-    function = _public(name)
+    function = public(name)
     assert function is not None
     return function(first, tensor)
 

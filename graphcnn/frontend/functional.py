@@ -96,16 +96,24 @@ random_normal = unary(ops.RandomNormal)
 
 
 @on_the_users_line
-def random_uniform(input: Tensor, seed: int, offset: int = 0, *, name: str | None = None) -> Tensor:
+def random_uniform(
+    input: Tensor,
+    seed: int,
+    offset: int = 0,
+    bits: int | None = None,
+    *,
+    name: str | None = None,
+) -> Tensor:
     """Uniform numbers in [0, 1) of the input's shape and dtype; nothing else of it is read.
 
-    Element i in row-major order has the highest bits of block `offset` + i of the stream `seed` of
-    Philox-4x32-10: 24 of them, 11 for float16 and 8 for bfloat16.
+    Element i in row-major order has the highest `bits` of block `offset` + i of the stream `seed`
+    of Philox-4x32-10: by default 24, 11 for float16 and 8 for bfloat16.
 
     Raises:
         InvalidAttribute, DTypeMismatch: with the user's line.
     """
-    bits = _RANDOM_BITS.get(symbolic(input).dtype, 24)
+    default = _RANDOM_BITS.get(symbolic(input).dtype, 24)
+    bits = default if bits is None else integer(bits)
     return apply(ops.RandomUniform(integer(seed), integer(offset), bits), name, input)
 
 

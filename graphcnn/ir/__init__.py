@@ -1,5 +1,7 @@
 """The intermediate representation: a frozen, ordered graph of named values."""
 
+from graphcnn.ir.calls import by_name as by_name
+from graphcnn.ir.calls import check_names as check_names
 from graphcnn.ir.evaluate import bounded as bounded
 from graphcnn.ir.evaluate import evaluate as evaluate
 from graphcnn.ir.evaluate import weights as weights
@@ -12,6 +14,7 @@ from graphcnn.ir.graph import Param as Param
 from graphcnn.ir.graph import Value as Value
 from graphcnn.ir.graph import node_cost as node_cost
 from graphcnn.ir.he_weights import with_he_weights as with_he_weights
+from graphcnn.ir.interpret import interpret as interpret
 from graphcnn.ir.log import Chosen as Chosen
 from graphcnn.ir.log import CompileLog as CompileLog
 from graphcnn.ir.log import Event as Event

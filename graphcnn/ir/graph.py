@@ -46,7 +46,8 @@ class Param:
             raise MissingWeights(
                 "the values of a param are needed and the graph has only its type",
                 where=f"param '{self}'",
-                remedy="load weights, or fill the graph with ir.with_he_weights(graph, seed)",
+                remedy="load weights: gx.load_weights(graph, state_dict), or random ones: "
+                "ir.with_he_weights(graph, seed)",
             )
         return self.data
 
@@ -84,7 +85,7 @@ class Node:
         defined = ", ".join(map(str, self.outputs))
         if isinstance(self.op, Fused):
             return f"{defined} = fused({', '.join(self.inputs)}) {{\n{self.op.body.text}\n}}"
-        attributes = (f"{name}={_literal(v)}" for name, v in self.op.attributes().items())
+        attributes = (f"{name}={literal(v)}" for name, v in self.op.attributes().items())
         return f"{defined} = {self.op.name}({', '.join([*self.inputs, *attributes])})"
 
 
@@ -295,10 +296,10 @@ def node_cost(node: Node, graph: Graph) -> Cost:
     return node.op.cost(graph.types_of(node.inputs), node.type)
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
     """As Python writes it; but 1e999 for an infinity, whose repr is no literal."""
     if isinstance(value, tuple):
-        return f"({', '.join(map(_literal, value))}{',' * (len(value) == 1)})"
+        return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
     if isinstance(value, float) and math.isinf(value):
         return "1e999" if value > 0 else "-1e999"
     # NumPy's float64 is a float with a repr of its own.

@@ -14,11 +14,9 @@ from graphcnn.errors import (
     InputDTypeError,
     InputKindError,
     InputShapeError,
-    MissingInput,
-    UnexpectedInput,
     shown,
 )
-from graphcnn.ir import DType, Graph, batch_of, check_graph, fitting
+from graphcnn.ir import DType, Graph, batch_of, check_graph, check_names, fitting
 from graphcnn.plan import Device
 
 
@@ -34,26 +32,9 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
         BatchError: for another batch size when the graph has none.
     """
     _check_mapping(graph, arrays)
-    names = [value.name for value in graph.inputs]
-    for name in arrays:
-        if name not in names:
-            raise UnexpectedInput(
-                f"the model has no input {shown(name)}",
-                where=f"graph '{graph.name}'",
-                got=shown(name),
-                wanted=", ".join(map(str, graph.inputs)),
-                remedy="pass each input by its name",
-            )
+    check_names(graph, arrays)
     batches: set[int] = set()
     for value in graph.inputs:
-        if value.name not in arrays:
-            raise MissingInput(
-                f"the call leaves out the input '{value.name}'",
-                where=f"graph '{graph.name}'",
-                got=", ".join(arrays) or "no input",
-                wanted=str(value),
-                remedy=f"call model({', '.join(f'{name}=...' for name in names)})",
-            )
         array = arrays[value.name]
         check_array(array, f"input '{value.name}'")
         shape, wanted = tuple(array.shape), value.type.shape

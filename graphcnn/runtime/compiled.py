@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from graphcnn import forks, settings
 from graphcnn.arguments import batch_sizes, count, flag
-from graphcnn.errors import BatchError, InputKindError, TooLarge
-from graphcnn.ir import Chosen, CompileLog, Graph, Refusal, batch_of, check_graph, inline, rebatch
+from graphcnn.checkpoint import load_weights
+from graphcnn.errors import BatchError, InputKindError, RefitRefused, TooLarge, shown
+from graphcnn.ir import (
+    Chosen,
+    CompileLog,
+    Graph,
+    Param,
+    Refusal,
+    batch_of,
+    by_name,
+    check_graph,
+    inline,
+    rebatch,
+)
 from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
 from graphcnn.runtime.boundary import check_device, check_inputs, give_back, to_tensor
 from graphcnn.runtime.executor import Executor, WeightStore, allocate
@@ -60,8 +75,9 @@ class Workspace:
 class CompiledModel:
     """A network ready to run on one device.
 
-    Calling it takes one array per graph input, by name, all NumPy or all torch, and returns the
-    same kind: one array for a graph with one output, otherwise a dict by output name. Another
+    Calling it takes one array per graph input, by name or in the graph's order, all NumPy or all
+    torch, and returns the same kind: one array for a graph with one output, otherwise a dict by
+    output name. Another
     batch size is planned at its first call and remembered; all share one arena, as large as the
     largest needs. Calls from several threads are safe: they take turns. So are calls from several
     CUDA streams: each is queued on its caller's current stream, behind the call before it. A call
@@ -73,18 +89,31 @@ class CompiledModel:
         plan: Steps and memory for the batch size of `graph`.
         log: What the passes, and the lowering of `graph`, did and declined, with reasons.
         target: What it was compiled for.
+
+    Args:
+        source, graph, target, log: These.
+        optimize: What makes `graph` of `source`, and the same of it with other weights.
     """
 
-    def __init__(self, source: Graph, graph: Graph, target: Target, log: CompileLog) -> None:
+    def __init__(
+        self,
+        source: Graph,
+        graph: Graph,
+        target: Target,
+        log: CompileLog,
+        optimize: Callable[[Graph], Graph] = inline,
+    ) -> None:
         self.source, self.graph, self.target, self.log = source, graph, target, log
-        self._lock = forks.lock()
+        self._optimize = optimize
+        self._lock, self._refits = forks.lock(), forks.lock()
+        self._caller: int | None = None  # the thread that is inside of a call
         self._idle: list[Workspace] = []
         self._weights = WeightStore(target.on, graph.param_by_name)
         self._plans: dict[int, tuple[Graph, Plan]] = {}
         self.graph, self.plan = self._plan(graph, log)
 
     def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
-        """Run the network; every array is passed by the name of its input.
+        """Run the network; arrays without a name are for the first inputs, in the graph's order.
 
         Raises:
             MissingInput, UnexpectedInput, InputKindError, InputDTypeError, InputShapeError,
@@ -92,14 +121,7 @@ class CompiledModel:
             BatchError: when the graph cannot be re-planned for the call's batch size.
             TooLarge: for a batch beyond what the kernels can address.
         """
-        if arrays:
-            names = ", ".join(f"{value.name}=..." for value in self.graph.inputs)
-            raise InputKindError(
-                "the inputs of a model are passed by name",
-                where=f"graph '{self.graph.name}'",
-                got=f"{len(arrays)} without a name",
-                remedy=f"call model({names})",
-            )
+        inputs = by_name(self.graph, arrays, inputs)
         with self.loaded(inputs) as executor:
             executor.run()
             like, device = next(iter(inputs.values()), None), self.target.on
@@ -142,16 +164,77 @@ class CompiledModel:
             The errors of `prepare`.
         """
         batch = batch if batch is None else count(batch, "batch", 1)
+        with self._workspace() as workspace:
+            yield self._executor(workspace, batch)
+
+    @contextmanager
+    def _workspace(self) -> Iterator[Workspace]:
+        """What `turn` uses, for this caller alone."""
         with self._lock, self.target.on.guard():
             workspace = self._idle.pop() if self._idle else Workspace(self.target.on)
+            outer, self._caller = self._caller, threading.get_ident()
             try:
                 if workspace.done is not None:
                     self.target.on.wait(workspace.done)
-                yield self._executor(workspace, batch)
+                yield workspace
             finally:
+                self._caller = outer
                 workspace.done = self.target.on.record()
                 # One is kept: the outermost call's, which ends last.
                 self._idle[:] = [workspace]
+
+    def refit(self, weights: Mapping[str, Any] | str | Path, *, strict: bool = True) -> None:
+        """Take new values for the params of `source`, as `load_weights` does, and keep the plan.
+
+        It costs the passes (milliseconds a layer, most of it folding) and the packing of weights,
+        and neither plans memory nor compiles a kernel. `gx.verify` checks the result as it checks a
+        compile. Calls from other threads go on meanwhile, and wait while the new values are copied:
+        each sees all of the old or all of the new ones. After an error all are the old ones. What
+        was made of the model before, as a stream, keeps its own; `log` stays that of the compile.
+
+        Raises:
+            RefitRefused: when the passes make other nodes with these values: a param is all zeros
+                where it is added, or all ones where it multiplies, and was not before, or the
+                reverse; or a folded weight leaves the range of half precision. Also in the middle
+                of a call, from a signal handler.
+            WeightsMismatch, InputKindError, NonFiniteWeights, FileProblem: as `load_weights`.
+        """
+        if self._caller == threading.get_ident():
+            raise RefitRefused(
+                "a model is refit between its calls",
+                where=f"graph '{self.graph.name}'",
+                got="a refit inside of a call of the same thread",
+                remedy="refit it when the call has returned; not from a signal handler",
+            )
+        with self._refits:
+            source = load_weights(self.source, weights, strict=strict)
+            graph = self._optimize(source)
+            self._check_same_nodes(graph)
+            packed = self._weights.packed(graph.param_by_name)
+            with self._workspace() as workspace:
+                self._weights.replace(graph.param_by_name, packed)
+                self.source, self.graph = source, _with_params(self.graph, graph.param_by_name)
+                self._plans = {
+                    batch: (_with_params(planned, graph.param_by_name), plan)
+                    for batch, (planned, plan) in self._plans.items()
+                }
+                for executor in workspace.executors.values():
+                    executor.graph = _with_params(executor.graph, graph.param_by_name)
+
+    def _check_same_nodes(self, graph: Graph) -> None:
+        """Check that what the passes made computes as `graph` does, with other params."""
+        before, after = inline(self.graph), inline(graph)
+        if before == after:
+            return
+        gone = [node.name for node in before.nodes if node not in after.nodes]
+        new = [node.name for node in after.nodes if node not in before.nodes]
+        raise RefitRefused(
+            "the plan of a model depends on these values",
+            where=f"graph '{self.graph.name}'",
+            got=f"other nodes after the passes: {shown(list(dict.fromkeys((*gone, *new))))}",
+            wanted="the nodes of model.graph",
+            remedy="compile anew: gx.compile(gx.load_weights(model.source, weights))",
+        )
 
     def part(self, graph: Graph) -> CompiledModel:
         """A model of another graph over the same params: same target, same packed weights."""
@@ -232,3 +315,8 @@ class CompiledModel:
             most, beyond = (middle, beyond) if fits(middle) else (most, middle)
             middle = (most + beyond) // 2
         return most
+
+
+def _with_params(graph: Graph, params: Mapping[str, Param]) -> Graph:
+    """A graph with the data of other params."""
+    return replace(graph, params=tuple(params[param.name] for param in graph.params))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from graphcnn import settings
-from graphcnn.ir import Graph, Param
+from graphcnn.ir import Array, Graph, Param
 from graphcnn.plan import Buffer, Call, Device, Packing, Plan, Step
 from graphcnn.plan.memory import ALIGNMENT, check_sharing
 from graphcnn.runtime.boundary import to_tensor, torch_dtype
@@ -33,6 +33,7 @@ class WeightStore:
         self.tensors: dict[str, torch.Tensor] = {}
         self.params: dict[str, torch.Tensor] = {}
         self._homes: list[torch.Tensor] = []
+        self._packings: dict[str, Packing] = {}
 
     def pack(self, weights: Iterable[Packing]) -> None:
         """Pack what is not there yet.
@@ -52,6 +53,28 @@ class WeightStore:
             tensor = home.view(torch_dtype(weight.dtype))
             tensor.copy_(torch.from_numpy(array.reshape(-1)))
             self.tensors[weight.name] = tensor
+            self._packings[weight.name] = weight
+
+    def packed(self, given: Mapping[str, Param]) -> dict[str, Array]:
+        """What is packed so far, made of other values.
+
+        Raises:
+            MissingWeights: when a param has no data.
+        """
+        return {name: weight.pack(given) for name, weight in [*self._packings.items()]}
+
+    def replace(self, given: Mapping[str, Param], packed: Mapping[str, Array]) -> None:
+        """Take other values, where kernels have been told to read; `packed` are those of them that
+        are packed already.
+        """
+        rest = {name: w.pack(given) for name, w in self._packings.items() if name not in packed}
+        self._given = given
+        for name, array in (*packed.items(), *rest.items()):
+            self.tensors[name].copy_(torch.from_numpy(array.reshape(-1)))
+        # These may be the memory of the old values, which are not ours.
+        names = [*self.params]
+        self.params.clear()
+        self.enter(names)
 
     def enter(self, names: Iterable[str]) -> None:
         """Take the params among some names as they are.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 
 from graphcnn import ops
-from graphcnn.errors import IndexOutOfRange, UnsupportedOp
 from graphcnn.ir import DType, Graph, Node
 from graphcnn.plan import Arithmetic, Call, Lowered, Step
 from graphcnn.targets.device import Device
-from graphcnn.targets.torch_ops import TABLE, Torch
+from graphcnn.targets.torch_ops import Torch, function_of
 
 
 class LibraryTarget:
@@ -58,27 +57,13 @@ class LibraryTarget:
 
 
 def _function(node: Node) -> Torch:
-    make = node.op.row(TABLE)
-    if make is None:
-        raise UnsupportedOp(
-            f"torch has no single operator for {node.op.name}",
-            where=node.place,
-            got=node.op.name,
-            remedy="compile the unfused graph for this target",
-        )
-    try:
-        call = make(node.op)
-    except UnsupportedOp as error:
-        raise error.at(node.place) from None
+    call = function_of(node)
 
     def run(*operands: torch.Tensor) -> torch.Tensor:
         device = operands[0].device.type
-        try:
-            if not torch.is_autocast_enabled(device):
-                return call(*operands)
-            with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
-                return call(*operands)
-        except IndexOutOfRange as error:
-            raise error.at(node.place) from None
+        if not torch.is_autocast_enabled(device):
+            return call(*operands)
+        with torch.autocast(device, enabled=False):  # the graph's dtypes, not the caller's
+            return call(*operands)
 
     return run

@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from graphcnn import ops
-from graphcnn.errors import UnsupportedOp
-from graphcnn.ir import DType
+from graphcnn.errors import IndexOutOfRange, UnsupportedOp
+from graphcnn.ir import DType, Node
 
 Torch = Callable[..., torch.Tensor]
 
@@ -286,3 +286,31 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Var: _var,
     ops.Where: lambda op: _where,
 }
+
+
+def function_of(node: Node) -> Torch:
+    """The function of a node's operands.
+
+    Raises:
+        UnsupportedOp: for a fused node, or an op or padding that torch does not have.
+    """
+    make = node.op.row(TABLE)
+    if make is None:
+        raise UnsupportedOp(
+            f"torch has no single operator for {node.op.name}",
+            where=node.place,
+            got=node.op.name,
+            remedy="compile the unfused graph for this target",
+        )
+    try:
+        call = make(node.op)
+    except UnsupportedOp as error:
+        raise error.at(node.place) from None
+
+    def run(*operands: torch.Tensor) -> torch.Tensor:
+        try:
+            return call(*operands)
+        except IndexOutOfRange as error:
+            raise error.at(node.place) from None
+
+    return run

@@ -110,3 +110,22 @@ def test_another_device_than_the_current_one():
     assert got.device == image.device
     assert gx.verify(model, image=image).ok
     assert torch.cuda.current_device() == 0
+
+
+def test_a_refit_waits_for_calls_on_other_streams():
+    graph = NETWORKS["small"]("float32")
+    model = gx.compile(graph, device="cuda")
+    image = torch.from_numpy(example_inputs(graph)["image"]).cuda()
+    other = {param.name: 2 * param.data for param in graph.params}
+    before, stream = model(image), torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(10**8)
+        late = model(image)
+    model.refit(other)
+    after = model(image)
+    torch.cuda.synchronize()
+    torch.testing.assert_close(late, before, rtol=0, atol=0)
+    fresh = gx.compile(gx.load_weights(graph, other), device="cuda")
+    torch.testing.assert_close(after, fresh(image), rtol=0, atol=0)
+    assert gx.verify(model).ok

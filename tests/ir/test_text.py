@@ -179,10 +179,10 @@ def test_attributes_of_any_characters_come_back(labelled, label):
 @settings(max_examples=100, deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=20))
 def test_strings_come_back(label):
-    from graphcnn.ir.graph import _literal
+    from graphcnn.ir.graph import literal
     from graphcnn.ir.text import _Parser
 
-    assert _Parser(_literal(label)).literal() == label
+    assert _Parser(literal(label)).literal() == label
 
 
 MANY = 10**5

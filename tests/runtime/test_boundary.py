@@ -321,10 +321,30 @@ def test_example_inputs_are_seeded():
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_arrays_without_a_name_are_told_how_to_be_passed(model, arrays, count):
-    with pytest.raises(InputKindError, match="by name") as caught:
-        model(*list(arrays.values())[:count])
-    assert caught.value.remedy == "call model(image=..., scale=...)"
+def test_arrays_without_a_name_are_for_the_first_inputs(model, arrays, count):
+    named = dict([*arrays.items()][count:])
+    assert_right(model(*[*arrays.values()][:count], **named), model, arrays)
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "says"),
+    [
+        (("image", "scale", "scale"), (), "too many arrays"),
+        (("image", "scale"), ("image",), "'image' is given twice"),
+        (("image",), ("scale", "image"), "'image' is given twice"),
+        (("image", "scale"), ("other",), "no input 'other'"),
+    ],
+)
+def test_arrays_that_are_too_many(model, arrays, given, named, says):
+    arrays = {**arrays, "other": arrays["scale"]}
+    with pytest.raises(UnexpectedInput, match=says) as caught:
+        model(*(arrays[name] for name in given), **{name: arrays[name] for name in named})
+    assert caught.value.remedy
+
+
+def test_a_call_that_is_too_short(model, arrays):
+    with pytest.raises(MissingInput, match="'scale'"):
+        model(arrays["image"])
 
 
 def test_an_input_may_have_any_name():
