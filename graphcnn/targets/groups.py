@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from graphcnn.ir import Graph, Node
+from graphcnn.ir import DType, Graph, Node
 from graphcnn.kernels import (
     ConvProblem,
     Head,
@@ -39,11 +39,14 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     lower = chain.anchor.op.row(TABLE)
     if lower is None:
         raise Refused(f"there is no kernel of {chain.anchor.op.name}")
-    launches = lower(lowering, chain, outputs)
+    # A GPU would contract a product that is stored with the sum that reads on from it, too, and
+    # read on another number than it stores.
+    apart = {"enable_fp_fusion": False} if len(outputs) > 1 and node.type.dtype is DType.F32 else {}
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     label = "+".join(member.op.name for member in (*chain.head, *values))
-    for launch in launches:
-        lowering.emit(node, label, launch, reads, tuple(outputs))
+    for launch in lower(lowering, chain, outputs):
+        rounded = launch._replace(meta={**launch.meta, **apart})
+        lowering.emit(node, label, rounded, reads, tuple(outputs))
 
 
 def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:

@@ -67,3 +67,16 @@ def test_a_layer_is_kernels_that_do_not_spill(name, dtype, capability):
     assert len({launch.node for launch in found}) == 1
     assert [launch.binary.spills for launch in found] == [0] * len(found)
     assert all(launch.binary.shared_bytes <= SHARED_BYTES[capability] for launch in found)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_product_that_is_stored_is_not_contracted_with_the_sum_that_reads_it(stored):
+    x = gx.input("x", IMAGE)
+    h = gx.conv2d(x, gx.param("w", (64, 64, 1, 1)), name="conv")
+    scaled = gx.mul(h, 0.3, name="scaled")
+    y = gx.add(scaled, x, name="y")
+    graph = gx.graph("g", [y, scaled] if stored else y)
+    (launch,) = compiled_launches(graph, (2,), 90, (("conv", "scaled", "y"),))
+    # The assembler contracts products that name no rounding.
+    assert ("mul.f32" in launch.binary.ptx) != stored
+    assert ("mul.rn.f32" in launch.binary.ptx) == stored
