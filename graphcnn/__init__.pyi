@@ -116,4 +116,6 @@ from .report import explain as explain
 from .report import profile as profile
 from .report import verify as verify
 from .streaming import stream as stream
+from .torch_import.door import coverage as coverage
+from .torch_import.door import from_torch as from_torch
 from .version import __version__ as __version__

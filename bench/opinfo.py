@@ -1,0 +1,244 @@
+"""How much of PyTorch's own operator samples `from_torch` takes, and whether it is right.
+
+    python bench/opinfo.py [--family NAME ...] [--samples N] [--target library] [--json FILE]
+
+Reads the tables of torch.testing: `op_db` (OpInfo), for the operators of `FAMILIES`, and `module_db`
+(ModuleInfo). Every sample input in float32 goes through a module of its own, `from_torch`, and a
+compiled model, and the result is compared with torch's within 1e-4 of its range.
+
+A sample passes, is refused with an error of graphcnn, is wrong, or ends in a foreign exception.
+Samples that are outside of what a CNN compiler is for are counted apart: empty tensors, calls
+without a tensor in float32, results that are no tensor in floating point, calls that draw random
+numbers or are in training mode, and arguments that torch.export itself refuses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_modules import module_db
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+import graphcnn as gx
+from graphcnn.errors import GraphCNNError
+
+FAMILIES = {
+    "conv": "nn.functional.conv1d nn.functional.conv2d nn.functional.conv_transpose1d "
+    "nn.functional.conv_transpose2d nn.functional.linear matmul mm bmm addmm baddbmm mv dot",
+    "pool": "nn.functional.max_pool1d nn.functional.max_pool2d nn.functional.avg_pool1d "
+    "nn.functional.avg_pool2d nn.functional.adaptive_avg_pool1d nn.functional.adaptive_avg_pool2d "
+    "nn.functional.adaptive_max_pool1d nn.functional.adaptive_max_pool2d",
+    "norm": "nn.functional.batch_norm nn.functional.group_norm nn.functional.layer_norm "
+    "nn.functional.instance_norm nn.functional.local_response_norm nn.functional.normalize "
+    "nn.functional.rms_norm softmax log_softmax nn.functional.softmin",
+    "activation": "nn.functional.relu nn.functional.relu6 nn.functional.leaky_relu "
+    "nn.functional.elu nn.functional.selu nn.functional.celu nn.functional.gelu nn.functional.silu "
+    "nn.functional.mish nn.functional.hardtanh nn.functional.hardswish nn.functional.hardsigmoid "
+    "nn.functional.softplus nn.functional.softsign nn.functional.tanhshrink nn.functional.softshrink "
+    "nn.functional.hardshrink nn.functional.logsigmoid nn.functional.prelu nn.functional.rrelu "
+    "nn.functional.threshold nn.functional.glu sigmoid tanh clamp clamp_min clamp_max",
+    "pointwise": "add sub mul div true_divide rsub neg abs exp log sqrt rsqrt square reciprocal erf "
+    "sin cos pow maximum minimum where masked_fill addcmul addcdiv lerp positive",
+    "shape": "reshape view flatten unflatten squeeze unsqueeze permute transpose t cat stack split "
+    "chunk narrow expand expand_as repeat tile roll flip movedim unbind hstack vstack "
+    "nn.functional.pixel_shuffle nn.functional.pixel_unshuffle nn.functional.channel_shuffle "
+    "nn.functional.pad nn.functional.interpolate nn.functional.upsample_nearest "
+    "nn.functional.upsample_bilinear contiguous clone reshape_as view_as ravel atleast_2d",
+    "reduction": "mean sum amax amin var std logsumexp linalg.vector_norm norm max min",
+    "indexing": "index_select select gather __getitem__ select_scatter slice_scatter "
+    "nn.functional.embedding",
+}
+MODULES = (
+    "Conv1d Conv2d ConvTranspose1d ConvTranspose2d LazyConv1d Linear MaxPool1d MaxPool2d AvgPool1d "
+    "AvgPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d LPPool1d "
+    "LPPool2d BatchNorm1d BatchNorm2d GroupNorm LayerNorm InstanceNorm1d InstanceNorm2d "
+    "LocalResponseNorm RMSNorm ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Hardtanh Hardswish "
+    "Hardsigmoid Hardshrink Softplus Softsign Softshrink Tanhshrink LogSigmoid PReLU RReLU "
+    "Threshold GLU Sigmoid Tanh Softmax LogSoftmax Softmin Softmax2d Flatten Unflatten "
+    "PixelShuffle PixelUnshuffle ChannelShuffle Upsample ReflectionPad1d ReflectionPad2d "
+    "ReplicationPad1d ReplicationPad2d ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d "
+    "CircularPad1d CircularPad2d Dropout Dropout1d Dropout2d AlphaDropout Identity Embedding"
+).split()
+
+
+class Called(torch.nn.Module):
+    """A function on tensors that are inputs, all other arguments fixed."""
+
+    def __init__(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.leaves, self.spec = tree_flatten((args, kwargs))
+        self.places = [i for i, leaf in enumerate(self.leaves) if isinstance(leaf, torch.Tensor)]
+
+    def forward(self, *tensors: torch.Tensor) -> Any:
+        leaves = list(self.leaves)
+        for place, tensor in zip(self.places, tensors, strict=True):
+            leaves[place] = tensor
+        args, kwargs = tree_unflatten(leaves, self.spec)
+        return self.function(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a sample: "passed", "refused", "wrong", "foreign" or "outside"."""
+
+    family: str
+    op: str
+    verdict: str
+    reason: str = ""
+
+
+def samples(family: str, most: int | None) -> Iterator[tuple[str, torch.nn.Module, list[Any]]]:
+    """The samples of a family: name, module, inputs."""
+    wanted = FAMILIES[family].split()
+    for info in op_db:
+        if info.name not in wanted or torch.float32 not in info.dtypes:
+            continue
+        title = f"{info.name}.{info.variant_test_name}".rstrip(".")
+        drawn = info.sample_inputs("cpu", torch.float32, requires_grad=False)
+        for number, sample in enumerate(drawn):
+            if most is not None and number >= most:
+                break
+            module = Called(info.op, (sample.input, *sample.args), sample.kwargs).eval()
+            yield title, module, [module.leaves[place] for place in module.places]
+
+
+def module_samples(most: int | None) -> Iterator[tuple[str, torch.nn.Module, list[Any]]]:
+    """The samples of ModuleInfo, in eval mode."""
+    for info in module_db:
+        name = info.module_cls.__name__
+        if name not in MODULES:
+            continue
+        drawn = info.module_inputs_func(
+            info, device="cpu", dtype=torch.float32, requires_grad=False, training=False
+        )
+        for number, sample in enumerate(drawn):
+            if most is not None and number >= most:
+                break
+            made, called = sample.constructor_input, sample.forward_input
+            if called is None:
+                continue
+            module = info.module_cls(*made.args, **made.kwargs).eval()
+            given = Called(module, called.args, called.kwargs).eval()
+            yield f"nn.{name}", given, [given.leaves[place] for place in given.places]
+
+
+def judged(module: torch.nn.Module, inputs: list[Any], target: str) -> tuple[str, str]:
+    """The verdict on a sample, and why."""
+    try:
+        with torch.no_grad():
+            torch.manual_seed(0)
+            wanted = tree_leaves(module(*[x.clone() for x in inputs]))
+            torch.manual_seed(1)
+            again = tree_leaves(module(*[x.clone() for x in inputs]))
+    except Exception as error:
+        return "outside", f"torch fails: {type(error).__name__}"
+    tensors = [one for one in wanted if isinstance(one, torch.Tensor)]
+    if outside := _outside(inputs, tensors, again):
+        return "outside", outside
+    try:
+        graph = gx.from_torch(module, *inputs)
+        compiled = gx.compile(graph, target=target)
+        names = [value.name for value in graph.inputs]
+        kept = {n: x for n, x in _named(module, inputs).items() if n in names}
+        found = compiled(**kept)
+    except GraphCNNError as error:
+        return "refused", str(error)
+    except Exception as error:
+        return "foreign", f"{type(error).__name__}: {error}"
+    found = found if isinstance(found, tuple) else (found,)
+    if len(found) != len(tensors):
+        return "wrong", f"{len(found)} outputs, not {len(tensors)}"
+    for got, want in zip(found, tensors, strict=True):
+        if tuple(got.shape) != tuple(want.shape):
+            return "wrong", f"shape {tuple(got.shape)}, not {tuple(want.shape)}"
+        difference = np.abs(np.asarray(got, np.float64) - np.asarray(want, np.float64))
+        scale = np.abs(np.asarray(want, np.float64))
+        finite = np.isfinite(scale)
+        same = np.asarray(got)[~finite], np.asarray(want)[~finite]
+        if not np.array_equal(*same, equal_nan=True):
+            return "wrong", "NaN or infinity at other places"
+        if finite.any() and difference[finite].max() > 1e-4 * max(scale[finite].max(), 1e-30):
+            return "wrong", f"off by {difference[finite].max():.2g}"
+    return "passed", ""
+
+
+def _named(module: torch.nn.Module, inputs: list[Any]) -> dict[str, Any]:
+    """torch.export calls the inputs of `*tensors` tensors_0, tensors_1, ..."""
+    return {f"tensors_{number}": x for number, x in enumerate(inputs)}
+
+
+def _outside(inputs: list[Any], outputs: list[torch.Tensor], again: list[Any]) -> str:
+    if not any(x.dtype is torch.float32 for x in inputs):
+        return "no input in float32"
+    if any(x.numel() == 0 for x in (*inputs, *outputs)):
+        return "an empty tensor"
+    if not outputs or any(
+        not x.dtype.is_floating_point and x.dtype is not torch.int64 for x in outputs
+    ):
+        return "a result in another dtype"
+    for one, other in zip(outputs, again, strict=False):
+        if isinstance(other, torch.Tensor) and not torch.equal(
+            one.nan_to_num(), other.nan_to_num()
+        ):
+            return "random numbers"
+    return ""
+
+
+def run(families: list[str], most: int | None, target: str) -> list[Outcome]:
+    """The outcome of every sample."""
+    found = []
+    for family in families:
+        drawn = module_samples(most) if family == "modules" else samples(family, most)
+        for op, module, inputs in drawn:
+            found.append(Outcome(family, op, *judged(module, inputs, target)))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--family", nargs="*", default=[*FAMILIES, "modules"])
+    parser.add_argument("--samples", type=int, help="at most so many for each operator")
+    parser.add_argument("--target", default="numpy")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.ERROR)
+    outcomes = run(options.family, options.samples, options.target)
+    verdicts = ("passed", "refused", "wrong", "foreign", "outside")
+    print(
+        f"{'family':12}" + "".join(f"{verdict:>9}" for verdict in verdicts) + "   passed of inside"
+    )
+    for family in [*options.family, None]:
+        count = Counter(one.verdict for one in outcomes if family in (one.family, None))
+        inside = sum(count[verdict] for verdict in verdicts[:4])
+        numbers = "".join(f"{count[verdict]:9}" for verdict in verdicts)
+        print(f"{family or 'all':12}{numbers}   {100 * count['passed'] / max(1, inside):.1f} %")
+    for verdict in verdicts[1:]:
+        reasons = Counter((o.op, _brief(o.reason)) for o in outcomes if o.verdict == verdict)
+        print(f"\n{verdict}:")
+        for (op, reason), number in reasons.most_common():
+            print(f"  {number:4} {op}: {reason}")
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump([asdict(one) for one in outcomes], file, indent=1)
+
+
+def _brief(reason: str) -> str:
+    lines = [line.strip() for line in reason.splitlines() if line.strip()]
+    inner = [line for line in lines if line.startswith("aten.")]
+    return (inner[0] if inner else " | ".join(lines[:3]))[:230]
+
+
+if __name__ == "__main__":
+    main()
