@@ -57,8 +57,13 @@ def _convolution(*args: Any) -> Tensor:
     if rank not in (1, 2):
         raise Refused(f"{rank} spatial dimensions", "conv1d, conv2d")
     if transposed:
-        return _conv_transpose(rank)(x, w, b, stride, padding, out, groups, dilation)
-    return _conv(rank)(x, w, b, stride, padding, dilation, groups)
+        args = (stride, padding, out, groups, dilation)
+        convert = _conv_transpose(rank)
+    else:
+        args = (stride, padding, dilation, groups)
+        convert = _conv(rank)
+    result: Tensor = convert(x, w, b, *args)
+    return result
 
 
 def _max_pool(rank: int, indices: bool = False) -> Conversion:
@@ -80,11 +85,14 @@ def _avg_pool(rank: int) -> Conversion:
     def convert(
         x: Any, size: Any, stride: Any, pad: Any, ceil: bool, counts: bool, divisor: Any = None
     ) -> Tensor:
-        if divisor is not None:
-            raise Refused(f"divisor_override={divisor}", "avg_pool2d without it, times a number")
         size = _axes(size, rank)
         step = _axes(stride, rank) if stride else size
-        return _samples(x, rank, function, size, step, _axes(pad, rank) * 2, ceil, counts)
+        if divisor is not None:
+            if ceil:
+                raise Refused("divisor_override with ceil_mode", "one of both")
+            counts = True
+        means = _samples(x, rank, function, size, step, _axes(pad, rank) * 2, ceil, counts)
+        return means if divisor is None else means * (math.prod(size) / divisor)
 
     return convert
 
@@ -249,6 +257,12 @@ def _matmul(x: Any, y: Any) -> Tensor:
     return movement.squeeze(product, gone)
 
 
+def _linear(x: Any, w: Any, b: Any) -> Tensor:
+    if len(x.shape) == 1:
+        return movement.squeeze(functional.linear(movement.unsqueeze(x, 0), w, b), 0)
+    return functional.linear(x, w, b)
+
+
 def _sum_and_product(base: Any, x: Any, y: Any, beta: Any, alpha: Any) -> Tensor:
     product = arithmetic.matmul(x, y) * alpha if alpha != 1 else arithmetic.matmul(x, y)
     if beta == 0:
@@ -271,7 +285,7 @@ ROWS: dict[str, Conversion] = {
     "conv_transpose2d.input": _conv_transpose(2),
     "convolution.default": _convolution,
     "_convolution.default": _convolution,
-    "linear.default": functional.linear,
+    "linear.default": _linear,
     **dict.fromkeys(("matmul.default", "mv.default", "dot.default", "mm.default"), _matmul),
     "bmm.default": arithmetic.bmm,
     **dict.fromkeys(("addmm.default", "baddbmm.default", "addmv.default"), _sum_and_product),
