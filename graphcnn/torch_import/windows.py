@@ -174,11 +174,16 @@ def _dims(dim: Any) -> Any:
     return None if dim is None or dim == [] else dim
 
 
+def _ranked(x: Tensor) -> Tensor:
+    """A lone number as one in a row."""
+    return x if x.shape else functional.reshape(x, (1,))
+
+
 def _reduced(function: Conversion) -> Conversion:
     def convert(x: Tensor, dim: Any = None, keepdim: bool = False, *_: Any) -> Tensor:
+        result: Tensor = function(_ranked(x), _dims(dim) if x.shape else None, keepdim)
         if not x.shape:
-            return functional.reshape(x, ())
-        result: Tensor = function(x, _dims(dim), keepdim)
+            return functional.reshape(result, ())
         return result
 
     return convert
@@ -213,7 +218,7 @@ def _place(sign: int) -> Conversion:
 
 
 def _norm(x: Tensor, order: Any, dim: Any, keepdim: bool, *_: Any) -> Tensor:
-    dims = _dims(dim)
+    x, dims = _ranked(x), _dims(dim) if x.shape else None
     match 2 if order is None else order:
         case 2:
             return functional.sqrt(functional.sum(arithmetic.mul(x, x), dims, keepdim))
@@ -234,6 +239,7 @@ def _softmax(function: Conversion) -> Conversion:
 
 
 def _log_sum_exp(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    x, dim = _ranked(x), dim if x.shape else None
     largest = functional.amax(x, _dims(dim), True)
     total = functional.log(
         functional.sum(functional.exp(arithmetic.sub(x, largest)), _dims(dim), True)

@@ -1,6 +1,7 @@
 """Modules of PyTorch as graphs: numbers, names, lines, batch sizes and refusals."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -290,7 +291,8 @@ def test_names_are_the_modules_and_where_is_the_users_line():
     assert set(graph.param_by_name) <= set(Lists().state_dict())
     where = graph["ways.1.0"].where
     assert where.file == __file__
-    assert "way(x) for way in self.ways" in open(__file__).read().splitlines()[where.line - 1]
+    line = Path(__file__).read_text().splitlines()[where.line - 1]
+    assert "way(x) for way in self.ways" in line
 
 
 def test_a_parameter_is_one_param_however_often_it_is_read():
