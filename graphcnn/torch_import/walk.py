@@ -18,12 +18,12 @@ from graphcnn.errors import GraphCNNError, Where
 from graphcnn.frontend import expr, functional
 from graphcnn.frontend.expr import Call, Tensor, Weight
 from graphcnn.ir.types import DType
-from graphcnn.torch_import import movement, pointwise, windows
+from graphcnn.torch_import import movement, pointwise, reductions, windows
 from graphcnn.torch_import.movement import Size
 from graphcnn.torch_import.refusal import Gap, Refused
 from graphcnn.torch_import.reroll import response_norm
 
-CONVERSIONS = pointwise.ROWS | movement.ROWS | windows.ROWS
+CONVERSIONS = pointwise.ROWS | movement.ROWS | windows.ROWS | reductions.ROWS
 _TRUTHS = pointwise.TRUTHS | movement.KEEPS
 _TORCH = str(Path(torch.__file__).parent)
 _FRAME = re.compile(r'File "(.+)", line (\d+)')

@@ -25,10 +25,10 @@ def opinfo():
 PARTS = {
     "conv": "F.conv2d F.conv_transpose1d addmm",
     "pool": "F.max_pool2d F.avg_pool2d",
-    "norm": "F.layer_norm F.local_response_norm",
+    "norm": "F.group_norm F.local_response_norm",
     "activation": "F.gelu F.threshold",
     "pointwise": "rsub where",
-    "shape": "flatten narrow F.pixel_shuffle",
+    "shape": "flatten permute F.pixel_shuffle",
     "reduction": "var amax",
     "indexing": "__getitem__",
 }
