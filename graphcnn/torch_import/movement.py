@@ -226,6 +226,7 @@ ROWS: dict[str, Conversion] = {
     "split_with_sizes.default": movement.split,
     "chunk.default": movement.chunk,
     "unbind.int": _unbind,
+    "hstack.default": lambda tensors: _concat(tensors, 0 if len(tensors[0].shape) == 1 else 1),
     "slice_scatter.default": _with_slice,
     "select_scatter.default": _with_row,
     "fill.Scalar": _filled,
