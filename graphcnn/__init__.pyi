@@ -119,4 +119,6 @@ from .report import profile as profile
 from .report import verify as verify
 from .streaming import stream as stream
 from .targets.to_torch import to_torch as to_torch
+from .torch_import.door import coverage as coverage
+from .torch_import.door import from_torch as from_torch
 from .version import __version__ as __version__

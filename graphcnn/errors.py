@@ -215,6 +215,14 @@ class UnsupportedOp(GraphCNNError):
     """A target has no lowering for this operator with these attributes."""
 
 
+class ImportDeviates(GraphCNNError):
+    """An imported graph computes something else than the module it was made from."""
+
+
+class UnsupportedModule(GraphCNNError):
+    """A PyTorch module that is no graph: in training mode, or with control flow by its numbers."""
+
+
 class UnknownTarget(GraphCNNError):
     """A target that graphcnn does not have."""
 

@@ -33,6 +33,7 @@ def network():
 NETWORK = network()
 WEIGHTS = {param.name: param.data for param in NETWORK.params}
 MODEL = gx.compile(NETWORK, target="numpy", device="cpu")
+PROGRAM = torch.export.export(torch.nn.ReLU(), (torch.randn(2, 3),))
 LINE = gx.compile(gx.graph("line", gx.relu(line())), target="numpy", device="cpu")
 
 
@@ -262,6 +263,8 @@ def functions(folder):
         gx.save: {"graph": NETWORK, "path": folder / "net.gcn"},
         gx.load: {"path": saved},
         gx.load_weights: {"graph": NETWORK, "weights": WEIGHTS, "strict": True},
+        gx.from_torch: {"module": PROGRAM},
+        gx.coverage: {"module": PROGRAM},
         gx.compile: {
             "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
         },

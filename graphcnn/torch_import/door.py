@@ -1,0 +1,114 @@
+"""`from_torch` and `coverage`: a module or an exported program, and an example of its inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
+
+from graphcnn.errors import UnsupportedModule
+from graphcnn.frontend import expr, functional, graph
+from graphcnn.frontend.expr import Tensor
+from graphcnn.ir.graph import Graph
+from graphcnn.torch_import.check import as_array, check
+from graphcnn.torch_import.exporting import exported, made_functional
+from graphcnn.torch_import.program import Program
+from graphcnn.torch_import.refusal import Coverage, unsupported
+from graphcnn.torch_import.walk import Walk, valid
+
+
+def from_torch(module: Any, /, *example: Any) -> Graph:
+    """The graph of a PyTorch module, with its weights.
+
+    Nodes are called as the modules that compute them (`layer1.0.conv1`), params as in the
+    module's `state_dict`, and errors name the line of the module's own code. What depends on
+    weights alone, such as a weight_norm, is computed at once. Any batch size is free to change
+    unless the module uses it as a number. Several outputs come in the order of
+    `torch.utils._pytree`.
+
+    In the end every node is compared with what torch computes on the example.
+
+    Args:
+        module: An `nn.Module` in eval mode, or a program that `torch.export.export` made.
+        example: What the module is called with; for a program, its own example by default.
+
+    Raises:
+        InputKindError: for another kind of module or example.
+        UnsupportedModule: for training mode, and where torch.export cannot follow the module:
+            its own error, which names the line, is the cause.
+        UnsupportedOp: with everything that the module calls and graphcnn lacks.
+        ImportDeviates: naming the first node whose numbers are not torch's.
+    """
+    program = _program(module, example)
+    walk, outputs = _walked(program)
+    if walk.gaps:
+        raise unsupported(_coverage(program, walk))
+    if walk.pinned or not program.symbols:
+        walk, outputs = _walked(program, fixed=True)
+    imported = graph(valid(program.title), outputs)
+    tensors = {
+        value.name: program.computed[node]
+        for node, value in walk.values.items()
+        if isinstance(value, Tensor) and value.name
+    }
+    given = {valid(str(node.target)): value for node, value in program.fed.items()}
+    arrays = {
+        name: as_array(value)
+        for name, value in (given | tensors).items()
+        if isinstance(value, torch.Tensor)
+    }
+    check(imported, arrays)
+    return imported
+
+
+def coverage(module: Any, /, *example: Any) -> Coverage:
+    """What of a module `from_torch` can take, with every operator that it cannot.
+
+    Args:
+        module: As for `from_torch`.
+        example: As for `from_torch`.
+
+    Raises:
+        InputKindError, UnsupportedModule: as `from_torch`.
+    """
+    program = _program(module, example)
+    return _coverage(program, _walked(program)[0])
+
+
+def _program(module: Any, example: tuple[Any, ...]) -> Program:
+    if not isinstance(module, ExportedProgram):
+        return exported(module, example)
+    given: Any = (example, {}) if example else module.example_inputs or ((), {})
+    return Program("program", made_functional(module), tuple(tree_leaves(given)))
+
+
+def _coverage(program: Program, walk: Walk) -> Coverage:
+    return Coverage(program.title, walk.calls, tuple(walk.gaps))
+
+
+def _walked(program: Program, *, fixed: bool = False) -> tuple[Walk, list[Tensor]]:
+    """The program's calls converted, and its outputs; `fixed` for this batch size alone."""
+    walk = Walk(program.symbols)
+    for node, (name, value) in program.state.items():
+        walk.hold(node, value, name)
+    for node, value in program.fed.items():
+        walk.values[node] = value
+        if isinstance(value, torch.Tensor):
+            made = expr.input(walk.fresh(valid(str(node.target))), tuple(value.shape), value.dtype)
+            if fixed and made.dtype.is_float and made.shape:
+                # A shape in numbers is the same for every batch size.
+                made = functional.reshape(made, made.shape, name=walk.fresh(f"{made.name}.fixed"))
+            walk.values[node] = made
+    with torch.no_grad():
+        outputs = [one for one in tree_leaves(walk.run(program.exported.graph)) if one is not None]
+    if not outputs or not all(isinstance(one, Tensor) for one in outputs):
+        raise UnsupportedModule(
+            "a module returns tensors that depend on its inputs",
+            where=program.title,
+            got=", ".join(type(one).__name__ for one in outputs) or "no output",
+            wanted="tensors, also in tuples, lists and dicts",
+            remedy="leave constants out of what the module returns",
+        )
+    return walk, outputs

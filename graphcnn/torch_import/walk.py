@@ -1,0 +1,325 @@
+"""From a graph of ATen's operators to symbolic tensors, call by call.
+
+Whatever depends on parameters and constants alone torch computes at once: what is left of a
+weight_norm is its weight.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+
+from graphcnn.errors import GraphCNNError, Where
+from graphcnn.frontend import expr, functional
+from graphcnn.frontend.expr import Call, Tensor, Weight
+from graphcnn.ir.types import DType
+from graphcnn.torch_import import movement, pointwise, reductions, windows
+from graphcnn.torch_import.movement import Size
+from graphcnn.torch_import.refusal import Gap, Refused
+from graphcnn.torch_import.reroll import response_norm
+
+CONVERSIONS = pointwise.ROWS | movement.ROWS | windows.ROWS | reductions.ROWS
+_TRUTHS = pointwise.TRUTHS | movement.KEEPS
+_TORCH = str(Path(torch.__file__).parent)
+_FRAME = re.compile(r'File "(.+)", line (\d+)')
+# What to use for a family of operators that graphcnn lacks.
+_NEAREST = {
+    "conv3d": "conv1d, conv2d",
+    "conv_transpose3d": "conv_transpose1d, conv_transpose2d",
+    "max_pool3d": "max_pool2d",
+    "avg_pool3d": "avg_pool2d",
+    "einsum": "matmul, bmm, linear",
+    "upsample_bicubic2d": "interpolate: nearest, bilinear",
+    "upsample_trilinear3d": "interpolate: nearest, linear, bilinear",
+    "_upsample_nearest_exact1d": "interpolate: nearest",
+    "_upsample_nearest_exact2d": "interpolate: nearest",
+}
+
+
+class Walk:
+    """What the calls of a graph have become so far.
+
+    Attributes:
+        values: By node: a symbolic tensor, a torch tensor that is constant, or a Python value.
+        gaps: What could not be taken. A stand-in takes its place, so that all of it is found.
+        calls: How many calls there were, but for those of constants.
+        pinned: Whether a number was computed of the batch size, so that it cannot change.
+    """
+
+    def __init__(self, symbols: Mapping[Any, int]) -> None:
+        self.values: dict[fx.Node, Any] = {}
+        self.gaps: list[Gap] = []
+        self.calls = 0
+        self.pinned = False
+        self._symbols, self._taken = symbols, set[str]()
+        self._weights: dict[str, Weight] = {}
+        self._named: dict[fx.Node, str] = {}
+
+    def hold(self, node: fx.Node, value: Any, name: str | None) -> None:
+        """Take a parameter or constant as a node's value; a parameter has a name."""
+        self.values[node] = value
+        if name is not None:
+            self._named[node] = valid(name)
+            self._taken.add(self._named[node])
+
+    def run(self, graph: fx.Graph) -> Any:
+        """Convert what the graph's output depends on, and return its values."""
+        output = next(node for node in graph.nodes if node.op == "output")
+        wanted = _needed(output)
+        for node in graph.nodes:
+            if node in wanted and node not in self.values:
+                self.values[node] = self._call(node)
+        return fx.node.map_arg(output.args[0], self._returned)
+
+    def _returned(self, node: fx.Node) -> Any:
+        """An output, which is no truth value: these are 1 and 0 here."""
+        if _truth(node.meta.get("val")) and not self.gaps:
+            self._gap(node, Refused("a result of truth values", "numbers: convert with .float()"))
+        return self.values[node]
+
+    def shape(self, value: Any) -> tuple[int, ...]:
+        """The sizes of a node's tensor, those that follow the batch told apart."""
+        return tuple(map(self.size, value.shape))
+
+    def size(self, value: Any) -> int:
+        """A size as a number."""
+        if isinstance(value, torch.SymInt):
+            found = int(value.node.expr.subs(self._symbols))
+            return Size(found) if value.node.expr.free_symbols else found
+        return int(value)
+
+    def _call(self, node: fx.Node) -> Any:
+        kind = node.meta.get("val")
+        if isinstance(kind, torch.SymInt):
+            return self.size(kind)
+        if isinstance(kind, torch.SymFloat | torch.SymBool):
+            self.pinned = True
+            return kind.node.expr.subs(self._symbols)
+        values = {one: self.values[one] for one in node.all_input_nodes if one in self.values}
+        norm = response_norm(node)
+        if norm and isinstance(self.values.get(norm.input), Tensor):
+            return self._converted(
+                node,
+                lambda: functional.local_response_norm(
+                    self.values[norm.input], norm.size, norm.alpha, norm.beta, norm.k
+                ),
+            )
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.values.__getitem__)
+        if str(node.target) == "<built-in function getitem>":
+            return self._part(node, args)
+        if not any(isinstance(value, Tensor) for value in values.values()):
+            return self._constant(node, args, kwargs)
+        if _family(node) in movement.MADE:
+            # The numbers do not matter.
+            args = (torch.empty(self.shape(node.all_input_nodes[0].meta["val"])), *args[1:])
+            kwargs = {**kwargs, "dtype": node.meta["val"].dtype}
+            self.pinned |= any(isinstance(n, Size) for n in self.shape(kind))
+            return self._constant(node, args, kwargs)
+        return self._converted(node, lambda: self._applied(node, args, kwargs))
+
+    def _part(self, node: fx.Node, args: Any) -> Any:
+        parts, number = args
+        part = parts[number]
+        if isinstance(part, Refused):
+            return self._gap(node.args[0], part, node.meta["val"])  # type: ignore[arg-type]
+        return part
+
+    def _constant(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        """What torch makes of constants."""
+        self.pinned |= any(isinstance(leaf, Size) for leaf in _leaves((args, kwargs)))
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            self.calls += 1
+            return self._gap(
+                node, Refused("random numbers", "gx.random_normal by a seed"), node.meta["val"]
+            )
+        with torch.no_grad():
+            return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def _converted(self, node: fx.Node, convert: Any) -> Any:
+        """The result of a conversion under the module's name and line, or a gap."""
+        self.calls += 1
+        known = {id(value) for value in self.values.values()}
+        try:
+            made = convert()
+            self._check(made, node.meta["val"])
+        except Refused as refused:
+            return self._gap(node, refused, node.meta["val"])
+        except GraphCNNError as error:
+            got = f": {error.got}" if error.got is not None else ""
+            return self._gap(node, Refused(error.what + got, error.remedy or ""), node.meta["val"])
+        for one in made if isinstance(made, tuple) else (made,):
+            if isinstance(one, Tensor) and id(one) not in known:
+                self._place(one, node, known)
+        return made
+
+    def _applied(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        target = str(node.target).removeprefix("aten.")
+        bound = self._bound(node, args, kwargs)
+        if target in movement.SHAPED:
+            return movement.SHAPED[target](bound[0], self.shape(node.meta["val"]))
+        convert = CONVERSIONS.get(target)
+        if convert is None:
+            raise Refused("graphcnn has no such operator", _NEAREST.get(_family(node), ""))
+        if _truth(node.meta["val"]) and _family(node) not in _TRUTHS:
+            raise Refused("a result of truth values", "numbers: convert with .float()")
+        whole = target in ("slice.Tensor", "slice_scatter.default", "narrow.default")
+        self.pinned |= not whole and any(isinstance(leaf, Size) for leaf in _leaves(bound))
+        return convert(*bound)
+
+    def _bound(self, node: fx.Node, args: Any, kwargs: Any) -> list[Any]:
+        """All arguments in the order of the schema; constants as weights."""
+        schema = node.target._schema.arguments  # type: ignore[union-attr]
+        sources = [*node.args, *(node.kwargs.get(a.name) for a in schema[len(node.args) :])]
+        given = [*args, *(kwargs.get(a.name, a.default_value) for a in schema[len(args) :])]
+        pairs = [
+            pair
+            for pair, a in zip(zip(sources, given, strict=True), schema, strict=True)
+            if not a.kwarg_only or a.name not in _IGNORED
+        ]
+        places = _family(node) in ("index", "index_select")
+        return [self._operand(source, value, places) for source, value in pairs]
+
+    def _operand(self, source: Any, value: Any, places: bool) -> Any:
+        if isinstance(value, list | tuple) and isinstance(source, list | tuple):
+            return [self._operand(s, v, places) for s, v in zip(source, value, strict=True)]
+        if isinstance(value, torch.Tensor):
+            return self._weight(source, value, places)
+        return value
+
+    def _weight(self, source: fx.Node, value: torch.Tensor, places: bool) -> Any:
+        """A constant as a weight; a lone number as such; whole numbers as they are.
+
+        Truth values become 1 and 0, unless they say which `places` to take.
+        """
+        name = self._named.get(source)
+        if value.dim() == 0 and name is None and not places:
+            return float(value) if value.dtype is torch.bool else value.item()
+        if value.dtype is torch.bool and not places:
+            value = value.float()
+        if not value.is_floating_point() or value.numel() == 0:
+            return value
+        if source.name not in self._weights:
+            weight = Weight.of(value, DType.of(value.dtype), name or source.name)
+            weight.name = name
+            self._weights[source.name] = weight
+        return self._weights[source.name]
+
+    def _check(self, made: Any, kinds: Any) -> None:
+        """Check a result's types against torch's own."""
+        several = isinstance(kinds, list | tuple)
+        for one, kind in zip(made, kinds, strict=False) if several else ((made, kinds),):
+            if not isinstance(one, Tensor):
+                continue
+            if one.shape != self.shape(kind):
+                raise Refused(f"a result of shape {self.shape(kind)}, not {one.shape}")
+            if str(kind.dtype).removeprefix("torch.") not in ("bool", one.dtype.long_name):
+                raise Refused(f"a result in {kind.dtype}", f"{one.dtype.long_name}")
+
+    def _gap(self, node: fx.Node, refused: Refused, kind: Any = None) -> Any:
+        """Note a gap; a stand-in of the right type takes its place."""
+        place = _where(node)
+        gap = Gap(str(node.target), _path(node), refused.because, refused.nearest, place)
+        self.gaps.append(gap)
+        return self._stand_in(kind)
+
+    def _stand_in(self, kind: Any) -> Any:
+        if isinstance(kind, list | tuple):
+            return tuple(map(self._stand_in, kind))
+        if not isinstance(kind, torch.Tensor) or 0 in self.shape(kind):
+            return None
+        try:
+            dtype = DType.of(kind.dtype)
+        except GraphCNNError:
+            dtype = DType.F32
+        return expr.input(self.fresh("lacking"), tuple(map(int, self.shape(kind))), dtype)
+
+    def _place(self, made: Tensor, node: fx.Node, known: set[int]) -> None:
+        """Give what a conversion made the module's name and the user's line."""
+        where, waiting = _where(node), [made]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, Call) and id(one) not in known:
+                known.add(id(one))
+                one.where = where
+                waiting += one.operands
+        path, stem = _path(node), _family(node).strip("_")
+        name = path if path and _leaf(node) else f"{path}.{stem}".strip(".")
+        made.name = self.fresh(valid(name))
+
+    def fresh(self, name: str) -> str:
+        """The name, with a number behind it where it is taken."""
+        number, found = 0, name
+        while found in self._taken:
+            number += 1
+            found = f"{name}_{number}"
+        self._taken.add(found)
+        return found
+
+
+# Keyword arguments that say how, not what.
+_IGNORED = ("out", "memory_format", "layout", "device", "pin_memory", "generator")
+
+
+def valid(name: str) -> str:
+    """A name of torch's as one of ours: these start with a letter."""
+    name = re.sub(r"[^\w.\-/]", "_", name)
+    return name if re.match(r"[A-Za-z_]", name) else f"_{name}"
+
+
+def _needed(output: fx.Node) -> set[fx.Node]:
+    """What an output depends on, through the norms that are found again."""
+    found: set[fx.Node] = set()
+    waiting = [output]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            norm = response_norm(node)
+            waiting += [norm.input] if norm else node.all_input_nodes
+    return found - {output}
+
+
+def _family(node: fx.Node) -> str:
+    return str(node.target).removeprefix("aten.").partition(".")[0]
+
+
+def _truth(kind: Any) -> bool:
+    return isinstance(kind, torch.Tensor) and kind.dtype is torch.bool
+
+
+def _leaves(values: Any) -> list[Any]:
+    if isinstance(values, dict):
+        values = list(values.values())
+    if isinstance(values, list | tuple):
+        return [leaf for value in values for leaf in _leaves(value)]
+    return [values]
+
+
+def _path(node: fx.Node) -> str:
+    """The module that makes a call, such as "layer1.0.conv1"."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path = str(stack[-1][0]) if stack else ""
+    path = path.partition(".parametrizations.")[0]
+    return "" if path.startswith("_empty_nn_module") else re.sub(r"^L__self__\.?", "", path)
+
+
+def _leaf(node: fx.Node) -> bool:
+    """Whether the innermost module is one of torch's own."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    if not stack:
+        return False
+    kind = stack[-1][1]
+    kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+    return kind.startswith("torch.nn.") and ".container." not in kind
+
+
+def _where(node: fx.Node) -> Where | None:
+    """The innermost line outside of torch."""
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    own = [(file, line) for file, line in frames if not file.startswith((_TORCH, "torch/"))]
+    return Where(own[-1][0], int(own[-1][1])) if own else None
