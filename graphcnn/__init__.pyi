@@ -29,7 +29,6 @@ from .frontend.functional import abs as abs
 from .frontend.functional import amax as amax
 from .frontend.functional import amin as amin
 from .frontend.functional import argmax as argmax
-from .frontend.functional import batch_norm as batch_norm
 from .frontend.functional import celu as celu
 from .frontend.functional import clamp as clamp
 from .frontend.functional import concat as concat
@@ -88,6 +87,7 @@ from .frontend.movement import squeeze as squeeze
 from .frontend.movement import stack as stack
 from .frontend.movement import transpose as transpose
 from .frontend.movement import unsqueeze as unsqueeze
+from .frontend.norms import batch_norm as batch_norm
 from .frontend.norms import group_norm as group_norm
 from .frontend.norms import instance_norm as instance_norm
 from .frontend.norms import layer_norm as layer_norm

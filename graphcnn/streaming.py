@@ -13,18 +13,8 @@ from graphcnn import ops
 from graphcnn.arguments import check_array
 from graphcnn.compiler import optimize
 from graphcnn.errors import BatchError, InputKindError, InputShapeError, NotCausal, counted
-from graphcnn.ir import (
-    CompileLog,
-    Fused,
-    Graph,
-    Node,
-    Op,
-    OpKind,
-    TensorType,
-    Value,
-    by_name,
-    inline,
-)
+from graphcnn.ir import CompileLog, Fused, Graph, Node, Op, OpKind, TensorType, Value, inline
+from graphcnn.ir.calls import by_name
 from graphcnn.passes import Canonicalize, Simplify, journal, run_passes
 from graphcnn.runtime.boundary import check_inputs, torch_dtype
 from graphcnn.runtime.compiled import CompiledModel, check_model

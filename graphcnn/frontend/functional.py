@@ -14,8 +14,6 @@ from functools import cache
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from graphcnn import ops
 from graphcnn.arguments import flag, sequence
 from graphcnn.errors import InvalidAttribute, RankError, counted, shown
@@ -225,34 +223,6 @@ def gather(input: Tensor, dim: int, index: Tensor, *, name: str | None = None) -
     """
     operands = [symbolic(input), symbolic(index)]
     return Call(ops.Gather(_dimension(input, dim)), operands, ("input", "index"), name)
-
-
-@on_the_users_line
-def batch_norm(
-    input: Tensor,
-    running_mean: WeightLike,
-    running_var: WeightLike,
-    weight: WeightLike | None = None,
-    bias: WeightLike | None = None,
-    eps: float = 1e-5,
-    *,
-    name: str | None = None,
-) -> Tensor:
-    """Normalise each channel of input[N, C, ...] by running statistics; all vectors are [C].
-
-    Raises:
-        RankError, ChannelMismatch, InvalidAttribute, NonFiniteWeights: with the user's line.
-    """
-    channels = symbolic(input).shape[1:2]
-    return apply(
-        ops.BatchNorm(number(eps)),
-        name,
-        input,
-        running_mean=running_mean,
-        running_var=running_var,
-        weight=np.broadcast_to(1.0, channels) if weight is None else weight,
-        bias=np.broadcast_to(0.0, channels) if bias is None else bias,
-    )
 
 
 @on_the_users_line

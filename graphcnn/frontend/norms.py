@@ -1,4 +1,4 @@
-"""Norms by statistics of the tensor itself, under PyTorch's functional names."""
+"""Norms by statistics, running ones or of the tensor itself, under PyTorch's functional names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,35 @@ import numpy as np
 from graphcnn import ops
 from graphcnn.errors import InvalidAttribute
 from graphcnn.frontend.expr import Tensor, WeightLike, apply, on_the_users_line, symbolic
-from graphcnn.frontend.functional import batch_norm
 from graphcnn.frontend.short_forms import integer, number, per_axis
+
+
+@on_the_users_line
+def batch_norm(
+    input: Tensor,
+    running_mean: WeightLike,
+    running_var: WeightLike,
+    weight: WeightLike | None = None,
+    bias: WeightLike | None = None,
+    eps: float = 1e-5,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """Normalise each channel of input[N, C, ...] by running statistics; all vectors are [C].
+
+    Raises:
+        RankError, ChannelMismatch, InvalidAttribute, NonFiniteWeights: with the user's line.
+    """
+    channels = symbolic(input).shape[1:2]
+    return apply(
+        ops.BatchNorm(number(eps)),
+        name,
+        input,
+        running_mean=running_mean,
+        running_var=running_var,
+        weight=np.broadcast_to(1.0, channels) if weight is None else weight,
+        bias=np.broadcast_to(0.0, channels) if bias is None else bias,
+    )
 
 
 @on_the_users_line

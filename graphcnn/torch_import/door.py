@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
 from graphcnn.errors import UnsupportedModule
-from graphcnn.frontend import expr, functional, graph
+from graphcnn.frontend import functional, graph, sources
 from graphcnn.frontend.expr import Tensor
 from graphcnn.ir.graph import Graph
 from graphcnn.torch_import.check import as_array, check
@@ -96,7 +96,8 @@ def _walked(program: Program, *, fixed: bool = False) -> tuple[Walk, list[Tensor
     for node, value in program.fed.items():
         walk.values[node] = value
         if isinstance(value, torch.Tensor):
-            made = expr.input(walk.fresh(valid(str(node.target))), tuple(value.shape), value.dtype)
+            name = walk.fresh(valid(str(node.target)))
+            made = sources.input(name, tuple(value.shape), value.dtype)
             if fixed and made.dtype.is_float and made.shape:
                 # A shape in numbers is the same for every batch size.
                 made = functional.reshape(made, made.shape, name=walk.fresh(f"{made.name}.fixed"))

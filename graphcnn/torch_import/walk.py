@@ -15,7 +15,7 @@ import torch
 from torch import fx
 
 from graphcnn.errors import GraphCNNError, Where
-from graphcnn.frontend import expr, functional
+from graphcnn.frontend import functional, sources
 from graphcnn.frontend.expr import Call, Tensor, Weight
 from graphcnn.ir.types import DType
 from graphcnn.torch_import import movement, pointwise, reductions, windows
@@ -236,7 +236,7 @@ class Walk:
             dtype = DType.of(kind.dtype)
         except GraphCNNError:
             dtype = DType.F32
-        return expr.input(self.fresh("lacking"), tuple(map(int, self.shape(kind))), dtype)
+        return sources.input(self.fresh("lacking"), tuple(map(int, self.shape(kind))), dtype)
 
     def _place(self, made: Tensor, node: fx.Node, known: set[int]) -> None:
         """Give what a conversion made the module's name and the user's line."""
@@ -245,7 +245,7 @@ class Walk:
             one = waiting.pop()
             if isinstance(one, Call) and id(one) not in known:
                 known.add(id(one))
-                one.where = where
+                one.line = where
                 waiting += one.operands
         path, stem = _path(node), _family(node).strip("_")
         name = path if path and _leaf(node) else f"{path}.{stem}".strip(".")

@@ -141,7 +141,7 @@ def _batch_norm(x: Any, w: Any, b: Any, mean: Any, var: Any, _: float, eps: floa
     if mean is None or var is None:
         raise Refused("statistics of the batch", "batch_norm in eval mode")
     unused = Refused("statistics of the batch")
-    return functional.batch_norm(x, mean, var, w, b, eps), unused, unused
+    return norms.batch_norm(x, mean, var, w, b, eps), unused, unused
 
 
 def _batch_norm_whole(x: Any, w: Any, b: Any, mean: Any, var: Any, *args: Any) -> Any:
