@@ -38,7 +38,7 @@ def _var(x: Any, dim: Any = None, correction: Any = None, keepdim: bool = False)
     by = 1 if correction is None else correction
     if by != int(by):
         raise Refused(f"correction={by}", "a whole number")
-    return functional.var(x, _dims(dim), keepdim, correction=int(by))
+    return functional.var(x, _dims(dim), keepdim=keepdim, correction=int(by))
 
 
 def _extremum_and_place(function: Conversion, sign: int) -> Conversion:
