@@ -13,6 +13,7 @@ import numpy as np
 from graphcnn.arguments import count
 from graphcnn.frontend import Tensor, graph, input, param
 from graphcnn.frontend import functional as gx
+from graphcnn.frontend.norms import batch_norm
 from graphcnn.frontend.spatial import Sides, conv1d, conv2d, conv_transpose2d
 from graphcnn.ir.graph import Graph
 from graphcnn.ir.he_weights import with_he_weights
@@ -74,10 +75,8 @@ def norm(input: Tensor, name: str, variance: float | None = None) -> Tensor:
     )
     if variance is None:
         var = param(f"{name}.running_var", channels, input.dtype)
-        return gx.batch_norm(input, mean, var, weight, bias, name=name)
-    return gx.batch_norm(
-        input, mean, np.full(channels, variance, np.float32), weight, bias, name=name
-    )
+        return batch_norm(input, mean, var, weight, bias, name=name)
+    return batch_norm(input, mean, np.full(channels, variance, np.float32), weight, bias, name=name)
 
 
 def linear(input: Tensor, name: str, features: int) -> Tensor:
