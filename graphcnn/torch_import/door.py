@@ -138,7 +138,7 @@ def _walked(module: Any, example: tuple[Any, ...]) -> _Walked:
         if node not in fed:
             walk.values[node] = value
             if spec.kind is not InputKind.CONSTANT_TENSOR and spec.target:
-                walk.name_constant(node, spec.target)
+                walk.name_constant(node, _first_name(program, spec.target))
     for node, value in fed.items():
         walk.values[node] = _input(node, value, taken) if isinstance(value, torch.Tensor) else value
     with torch.no_grad():
@@ -159,6 +159,13 @@ def _state(program: ExportedProgram, spec: Any) -> Any:
     if spec.target in program.state_dict:
         return program.state_dict[spec.target].detach()
     return program.constants[spec.target]
+
+
+def _first_name(program: ExportedProgram, target: str) -> str:
+    """The first of the names of one parameter."""
+    state = program.state_dict
+    same = (name for name, value in state.items() if value is state.get(target))
+    return next(same, target)
 
 
 def _symbols(fed: Mapping[fx.Node, Any]) -> dict[Any, int]:

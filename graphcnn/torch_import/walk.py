@@ -72,7 +72,13 @@ class Walk:
         for node in graph.nodes:
             if node in wanted and node not in self.values:
                 self.values[node] = self._call(node)
-        return fx.node.map_arg(output.args[0], self.values.__getitem__)
+        return fx.node.map_arg(output.args[0], self._returned)
+
+    def _returned(self, node: fx.Node) -> Any:
+        """An output, which is no truth value: these are 1 and 0 here."""
+        if _truth(node.meta.get("val")) and not self.gaps:
+            self._gap(node, Refused("a result of truth values", "numbers: convert with .float()"))
+        return self.values[node]
 
     def shape(self, value: Any) -> tuple[int, ...]:
         """The sizes of a node's tensor, those that follow the batch told apart."""
@@ -173,20 +179,26 @@ class Walk:
             for pair, a in zip(zip(sources, given, strict=True), schema, strict=True)
             if not a.kwarg_only or a.name not in _IGNORED
         ]
-        return [self._operand(source, value) for source, value in pairs]
+        places = _family(node) in ("index", "index_select")
+        return [self._operand(source, value, places) for source, value in pairs]
 
-    def _operand(self, source: Any, value: Any) -> Any:
+    def _operand(self, source: Any, value: Any, places: bool) -> Any:
         if isinstance(value, list | tuple) and isinstance(source, list | tuple):
-            return [self._operand(s, v) for s, v in zip(source, value, strict=True)]
+            return [self._operand(s, v, places) for s, v in zip(source, value, strict=True)]
         if isinstance(value, torch.Tensor):
-            return self._weight(source, value)
+            return self._weight(source, value, places)
         return value
 
-    def _weight(self, source: fx.Node, value: torch.Tensor) -> Any:
-        """A constant as a weight; a lone number as such; whole numbers as they are."""
+    def _weight(self, source: fx.Node, value: torch.Tensor, places: bool) -> Any:
+        """A constant as a weight; a lone number as such; whole numbers as they are.
+
+        Truth values become 1 and 0, unless they say which `places` to take.
+        """
         name = self._named.get(source)
-        if value.dim() == 0 and name is None:
-            return value.item()
+        if value.dim() == 0 and name is None and not places:
+            return float(value) if value.dtype is torch.bool else value.item()
+        if value.dtype is torch.bool and not places:
+            value = value.float()
         if not value.is_floating_point() or value.numel() == 0:
             return value
         if source.name not in self._weights:
@@ -206,7 +218,7 @@ class Walk:
             if str(kind.dtype).removeprefix("torch.") not in ("bool", one.dtype.long_name):
                 raise Refused(f"a result in {kind.dtype}", f"{one.dtype.long_name}")
 
-    def _gap(self, node: fx.Node, refused: Refused, kind: Any) -> Any:
+    def _gap(self, node: fx.Node, refused: Refused, kind: Any = None) -> Any:
         """Note a gap; a stand-in of the right type takes its place."""
         place = _where(node)
         gap = Gap(str(node.target), _path(node), refused.because, refused.nearest, place)
