@@ -4,6 +4,8 @@ A parameter file of ncnn is a line per layer; the binary beside it holds, layer 
 weights (a flag, then float16 in multiples of four bytes) and the biases in float32.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,8 +22,7 @@ class Upconv7(nn.Sequential):
 
     def __init__(self):
         widths = (3, 16, 32, 64, 128, 128, 256)
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        layers = [(nn.Conv2d(i, o, 3), nn.LeakyReLU(0.1)) for i, o in pairs]
+        layers = [(nn.Conv2d(i, o, 3), nn.LeakyReLU(0.1)) for i, o in pairwise(widths)]
         super().__init__(*sum(layers, ()), nn.ConvTranspose2d(256, 3, 4, 2, 3))
 
 
