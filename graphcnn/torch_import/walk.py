@@ -18,12 +18,12 @@ from graphcnn.errors import GraphCNNError, Where
 from graphcnn.frontend import expr, functional
 from graphcnn.frontend.expr import Call, Tensor, Weight
 from graphcnn.ir.types import DType
-from graphcnn.torch_import import movement, pointwise, windows
+from graphcnn.torch_import import movement, pointwise, reductions, windows
 from graphcnn.torch_import.movement import Size
 from graphcnn.torch_import.refusal import Gap, Refused
 from graphcnn.torch_import.reroll import response_norm
 
-CONVERSIONS = pointwise.ROWS | movement.ROWS | windows.ROWS
+CONVERSIONS = pointwise.ROWS | movement.ROWS | windows.ROWS | reductions.ROWS
 _TRUTHS = pointwise.TRUTHS | movement.KEEPS
 _TORCH = str(Path(torch.__file__).parent)
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
@@ -51,19 +51,21 @@ class Walk:
         pinned: Whether a number was computed of the batch size, so that it cannot change.
     """
 
-    def __init__(self, symbols: Mapping[Any, int], taken: set[str]) -> None:
+    def __init__(self, symbols: Mapping[Any, int]) -> None:
         self.values: dict[fx.Node, Any] = {}
         self.gaps: list[Gap] = []
         self.calls = 0
         self.pinned = False
-        self._symbols, self._taken = symbols, taken
+        self._symbols, self._taken = symbols, set[str]()
         self._weights: dict[str, Weight] = {}
         self._named: dict[fx.Node, str] = {}
 
-    def name_constant(self, node: fx.Node, name: str) -> None:
-        """Call the parameter that a node holds by a name."""
-        self._named[node] = valid(name)
-        self._taken.add(self._named[node])
+    def hold(self, node: fx.Node, value: Any, name: str | None) -> None:
+        """Take a parameter or constant as a node's value; a parameter has a name."""
+        self.values[node] = value
+        if name is not None:
+            self._named[node] = valid(name)
+            self._taken.add(self._named[node])
 
     def run(self, graph: fx.Graph) -> Any:
         """Convert what the graph's output depends on, and return its values."""
@@ -234,7 +236,7 @@ class Walk:
             dtype = DType.of(kind.dtype)
         except GraphCNNError:
             dtype = DType.F32
-        return expr.input(self._fresh("lacking"), tuple(map(int, self.shape(kind))), dtype)
+        return expr.input(self.fresh("lacking"), tuple(map(int, self.shape(kind))), dtype)
 
     def _place(self, made: Tensor, node: fx.Node, known: set[int]) -> None:
         """Give what a conversion made the module's name and the user's line."""
@@ -247,9 +249,10 @@ class Walk:
                 waiting += one.operands
         path, stem = _path(node), _family(node).strip("_")
         name = path if path and _leaf(node) else f"{path}.{stem}".strip(".")
-        made.name = self._fresh(valid(name))
+        made.name = self.fresh(valid(name))
 
-    def _fresh(self, name: str) -> str:
+    def fresh(self, name: str) -> str:
+        """The name, with a number behind it where it is taken."""
         number, found = 0, name
         while found in self._taken:
             number += 1

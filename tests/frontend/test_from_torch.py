@@ -1,6 +1,9 @@
 """Modules of PyTorch as graphs: numbers, names, lines, batch sizes and refusals."""
 
+import io
 import re
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -290,7 +293,8 @@ def test_names_are_the_modules_and_where_is_the_users_line():
     assert set(graph.param_by_name) <= set(Lists().state_dict())
     where = graph["ways.1.0"].where
     assert where.file == __file__
-    assert "way(x) for way in self.ways" in open(__file__).read().splitlines()[where.line - 1]
+    line = Path(__file__).read_text().splitlines()[where.line - 1]
+    assert "way(x) for way in self.ways" in line
 
 
 def test_a_parameter_is_one_param_however_often_it_is_read():
@@ -457,3 +461,49 @@ def test_a_damaged_archive(tmp_path):
     (tmp_path / "net.pt2").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(FileProblem, match="no exported program"):
         gx.load(tmp_path / "net.pt2")
+
+
+def test_what_one_sample_means_is_kept():
+    class Squeezed(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)).squeeze()
+
+    graph = gx.from_torch(Squeezed(), images(1, 4, 8, 8))
+    assert graph.type_of(graph.outputs[0]).shape == (4,)
+    with pytest.raises(gx.errors.BatchError):
+        rebatch(graph, 2)
+
+
+def test_a_lone_number_of_the_batch_is_fixed_as_well():
+    class Loss(nn.Module):
+        def forward(self, x):
+            return x.sum() / x.shape[0]
+
+    with pytest.raises(gx.errors.BatchError):
+        rebatch(gx.from_torch(Loss(), images()), 4)
+
+
+def test_a_constant_result_is_refused():
+    class Half(nn.Module):
+        def forward(self, x):
+            return x + 1, torch.ones(3)
+
+    with pytest.raises(UnsupportedModule, match="depend on its inputs"):
+        gx.from_torch(Half(), images())
+
+
+def test_a_program_takes_its_own_kind_of_example():
+    program = torch.export.export(nn.ReLU(), (images(),))
+    with pytest.raises(gx.errors.InputShapeError, match="exported for"):
+        gx.from_torch(program, images(3, 4, 8, 8))
+
+
+def test_an_archive_with_pickled_objects_is_not_read(tmp_path):
+    path, member = tmp_path / "net.pt2", "data/sample_inputs/model.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/version", "1")
+        stream = io.BytesIO()
+        torch.save(nn.ReLU(), stream)
+        archive.writestr(f"archive/{member}", stream.getvalue())
+    with pytest.raises(FileProblem, match="pickled objects"):
+        gx.load(path)
