@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from graphcnn.errors import UnknownModel
+from graphcnn.errors import DTypeMismatch, UnknownModel
 from graphcnn.ir.graph import Graph
 from graphcnn.ir.types import DType
 from graphcnn.torch_import.door import from_torch
@@ -28,10 +28,18 @@ def graph(name: str, batch: int, dtype: str, seed: int) -> Graph:
 
     Raises:
         UnknownModel: as `network`.
-        UnknownDType: for a dtype that graphcnn lacks.
+        UnknownDType, DTypeMismatch: for a dtype that graphcnn lacks, or of whole numbers.
         The errors of `from_torch`.
     """
     size = 299 if name == "inception_v3" else 224
+    if not DType.of(dtype).is_float:
+        raise DTypeMismatch(
+            "torchvision's networks compute in floating point",
+            where=f"torchvision:{name}",
+            got=dtype,
+            wanted="float32, float16 or bfloat16",
+            remedy="give another dtype",
+        )
     kind = getattr(torch, DType.of(dtype).long_name)
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(batch, 3, size, size, generator=generator)
@@ -84,7 +92,7 @@ def _models() -> Any:
             return importlib.import_module("torchvision").models
         except RuntimeError:
             # Its compiled operators are of another build of torch.
-            library = torch.library.Library("torchvision", "DEF")
+            library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
             for schema in _SCHEMAS:
                 library.define(schema)
             _declared.append(library)

@@ -20,7 +20,7 @@ FREQUENCIES = "v455"
 
 
 class Spectrum(nn.Module):
-    """The logarithm of a short-time Fourier transform's magnitudes in bands: [N, 1, 128, frames]."""
+    """Logarithms of a short-time Fourier transform's magnitudes, in bands: [N, 1, 128, T]."""
 
     def __init__(self, length, window, filters):
         super().__init__()

@@ -58,7 +58,7 @@ class Orientation(nn.Module):
 
 
 def load(network, weights):
-    """Convolutions and norms have numbers, in the order of the network; biases a list of their own."""
+    """Convolutions and norms have numbers, in the order of the network; so have the biases."""
 
     def named(start):
         (found,) = (value for name, value in weights.items() if name.startswith(start))
