@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 import pytest
+import torch
 
 import graphcnn as gx
 from graphcnn.cli import STAGES, main
@@ -50,6 +51,15 @@ def test_inspect_prints_a_table(capsys, saved):
     assert status == 0
     assert "small(image: f32[1,2,8,8])" in out
     assert f"{4 * 2 * 9 * 64:,}" in out
+
+
+def test_an_exported_program_is_verified(capsys, tmp_path):
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
+    program = torch.export.export(module, (torch.randn(1, 3, 8, 8),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    status, out, _ = run(capsys, "verify", str(tmp_path / "net.pt2"))
+    assert status == 0
+    assert "PASS" in out
 
 
 def test_run_prints_the_outputs(capsys, saved):
