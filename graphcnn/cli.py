@@ -21,6 +21,7 @@ from graphcnn.models import MODELS, PUBLISHED, build
 from graphcnn.passes import PASSES, Fuse, journal
 from graphcnn.version import __version__
 
+TORCHVISION = "torchvision:"
 STAGES = ("source", *PASSES, "plan")
 # Options of a pass that a user may set: groups of node names.
 DEMANDS = tuple(option.name for option in fields(Fuse) if option.type == "Names")
@@ -75,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_network_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "network", help=f"{', '.join(MODELS)}, or the path of a graph written by gx.save"
+        "network",
+        help=f"{', '.join(MODELS)}, torchvision:NAME, or the path of a graph written by gx.save, "
+        "or of a program written by torch.export.save (.pt2)",
     )
     sub.add_argument("--batch", type=_at_least(1), help="images per call; 1, or as the file has it")
     sub.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
@@ -114,19 +117,23 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 def load_network(name: str, batch: int | None, dtype: str | None, seed: int) -> Graph:
-    """A built-in network, or a saved one with seeded weights where the file has none.
+    """A built-in network, one of torchvision, or a saved one, weights seeded where it has none.
 
     Args:
-        name: A key of `MODELS`, or a path.
+        name: A key of `MODELS`, "torchvision:NAME", or a path.
         batch: Images per call; None is 1, or what the file has.
-        dtype: Element type of a built-in network, float32 by default; a file has its own.
-        seed: For weights that a file lacks.
+        dtype: Element type of a network with a name, float32 by default; a file has its own.
+        seed: For the weights of torchvision's networks, and those that a file lacks.
 
     Raises:
-        UnknownModel: when `name` is neither.
+        UnknownModel: when `name` is none of them.
         FileProblem: for a path where there is no file that can be read.
         DTypeMismatch: for a dtype that is not the file's.
     """
+    if name.startswith(TORCHVISION):
+        from graphcnn.torch_import.torchvision_networks import graph as imported
+
+        return imported(name.removeprefix(TORCHVISION), batch or 1, dtype or "float32", seed)
     from graphcnn.files import load
 
     path = Path(name)

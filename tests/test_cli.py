@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 import pytest
+import torch
 
 import graphcnn as gx
 from graphcnn.cli import STAGES, main
@@ -67,6 +68,15 @@ def test_a_terminal_is_told_what_takes_time(capsys, monkeypatch, saved, stderr):
     telling = isinstance(stderr, Terminal)
     assert ("checking group 1 of 1: pool" in stderr.getvalue()) is telling
     assert bool(stderr.getvalue()) is telling
+
+
+def test_an_exported_program_is_verified(capsys, tmp_path):
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
+    program = torch.export.export(module, (torch.randn(1, 3, 8, 8),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    status, out, _ = run(capsys, "verify", str(tmp_path / "net.pt2"))
+    assert status == 0
+    assert "PASS" in out
 
 
 def test_run_prints_the_outputs(capsys, saved):

@@ -292,4 +292,4 @@ def _blame(
 
 def _checksum(array: Array) -> int:
     """A checksum of values; a copy may turn one NaN into another."""
-    return zlib.crc32(np.where(np.isnan(array), np.nan, array).data)
+    return zlib.crc32(np.ascontiguousarray(np.where(np.isnan(array), np.nan, array)).data)

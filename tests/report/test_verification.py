@@ -103,6 +103,11 @@ def test_another_batch_size_and_given_inputs():
     assert verify(model).random_inputs
 
 
+def test_inputs_in_another_memory_order_are_read():
+    image = draw(2, 12, 12, 3).transpose(0, 3, 1, 2)
+    assert verify(gx.compile(chain_net(), device="cpu"), image=image).ok
+
+
 def test_inputs_that_do_not_fit_raise_the_errors_of_a_call():
     model = gx.compile(skip_net(), device="cpu")
     with pytest.raises(InputShapeError):
