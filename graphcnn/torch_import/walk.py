@@ -26,6 +26,7 @@ from graphcnn.torch_import.reroll import response_norm
 CONVERSIONS = pointwise.ROWS | movement.ROWS | windows.ROWS
 _TRUTHS = pointwise.TRUTHS | movement.KEEPS
 _TORCH = str(Path(torch.__file__).parent)
+_OUTERMOST = re.compile(r"^(?:L__self__|[LG]\['\w+'\])\.?")
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
 # What to use for a family of operators that graphcnn lacks.
 _NEAREST = {
@@ -48,12 +49,14 @@ class Walk:
         values: By node: a symbolic tensor, a torch tensor that is constant, or a Python value.
         gaps: What could not be taken. A stand-in takes its place, so that all of it is found.
         calls: How many calls there were, but for those of constants.
+        lacking: The gap of each node that has one.
         pinned: Whether a number was computed of the batch size, so that it cannot change.
     """
 
     def __init__(self, symbols: Mapping[Any, int], taken: set[str]) -> None:
         self.values: dict[fx.Node, Any] = {}
         self.gaps: list[Gap] = []
+        self.lacking: dict[fx.Node, Gap] = {}
         self.calls = 0
         self.pinned = False
         self._symbols, self._taken = symbols, taken
@@ -73,6 +76,10 @@ class Walk:
             if node in wanted and node not in self.values:
                 self.values[node] = self._call(node)
         return fx.node.map_arg(output.args[0], self.values.__getitem__)
+
+    def leave(self, node: fx.Node, because: str) -> None:
+        """Take a call for one that is lacking."""
+        self.values[node] = self._gap(node, Refused(because), node.meta.get("val"))
 
     def shape(self, value: Any) -> tuple[int, ...]:
         """The sizes of a node's tensor, those that follow the batch told apart."""
@@ -211,11 +218,13 @@ class Walk:
         place = _where(node)
         gap = Gap(str(node.target), _path(node), refused.because, refused.nearest, place)
         self.gaps.append(gap)
-        return self._stand_in(kind)
+        self.lacking[node] = gap
+        return self.stand_in(kind)
 
-    def _stand_in(self, kind: Any) -> Any:
+    def stand_in(self, kind: Any) -> Any:
+        """Symbolic tensors of the types of a node's result."""
         if isinstance(kind, list | tuple):
-            return tuple(map(self._stand_in, kind))
+            return tuple(map(self.stand_in, kind))
         if not isinstance(kind, torch.Tensor) or 0 in self.shape(kind):
             return None
         try:
@@ -290,7 +299,7 @@ def _path(node: fx.Node) -> str:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path = str(stack[-1][0]) if stack else ""
     path = path.partition(".parametrizations.")[0]
-    return "" if path.startswith("_empty_nn_module") else re.sub(r"^L__self__\.?", "", path)
+    return "" if path.startswith("_empty_nn_module") else re.sub(_OUTERMOST, "", path)
 
 
 def _leaf(node: fx.Node) -> bool:
