@@ -96,7 +96,7 @@ def _varying(module: fx.GraphModule, walk: Walk) -> set[fx.Node]:
             walk.values[node] = getattr(module, str(node.target))
         elif operands and node.op == "call_function":
             varying.add(node)
-            odd = [one for one in operands if not _has_dtype(one)]
+            odd = [because for one in operands if (because := _odd(one, walk))]
             if isinstance(kind, torch.SymFloat | torch.SymBool):
                 numbers.add(node)
                 walk.values[node] = None
@@ -106,20 +106,22 @@ def _varying(module: fx.GraphModule, walk: Walk) -> set[fx.Node]:
             elif numbers.intersection(operands):
                 walk.leave(node, "it takes a number that is known at the call alone")
             elif odd and node.target is not operator.getitem:
-                walk.leave(node, f"an operand in {odd[0].meta['val'].dtype}")
+                walk.leave(node, odd[0])
     return varying
 
 
-def _has_dtype(node: fx.Node) -> bool:
-    """Whether a tensor can be an input of ours; truth values come as numbers."""
+def _odd(node: fx.Node, walk: Walk) -> str:
+    """Why a tensor cannot be an input of ours; "" for one that can. Truth values come as numbers."""
     kind = node.meta.get("val")
-    if not isinstance(kind, torch.Tensor) or kind.dtype is torch.bool:
-        return True
+    if not isinstance(kind, torch.Tensor):
+        return ""
+    if 0 in walk.shape(kind):
+        return "an operand without elements"
     try:
-        DType.of(kind.dtype)
+        DType.of(DType.F32 if kind.dtype is torch.bool else kind.dtype)
     except UnknownDType:
-        return False
-    return True
+        return f"an operand in {kind.dtype}"
+    return ""
 
 
 def _roots(nodes: list[fx.Node], walk: Walk) -> dict[fx.Node, fx.Node]:
