@@ -3,8 +3,9 @@
     python bench/opinfo.py [--family NAME ...] [--samples N] [--target library] [--json FILE]
 
 Reads the tables of torch.testing: `op_db` (OpInfo), for the operators of `FAMILIES`, and
-`module_db` (ModuleInfo). Every sample input in float32 goes through a module of its own, `from_torch`, and a
-compiled model, and the result is compared with torch's within 1e-4 of its range.
+`module_db` (ModuleInfo). Every sample input in float32 goes through a module of its own,
+`from_torch`, and a compiled model, and the result is compared with torch's within 1e-4 of its
+range.
 
 A sample passes, is refused with an error of graphcnn, is wrong, or ends in a foreign exception.
 Of several results those in floating point count: a pool's places are no part of inference. Samples
@@ -32,57 +33,66 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 import graphcnn as gx
 from graphcnn.errors import GraphCNNError
 
+# By PyTorch's names; F stands for nn.functional.
 FAMILIES = {
-    "conv": "nn.functional.conv1d nn.functional.conv2d nn.functional.conv_transpose1d "
-    "nn.functional.conv_transpose2d nn.functional.linear matmul mm bmm addmm baddbmm mv dot",
-    "pool": "nn.functional.max_pool1d nn.functional.max_pool2d nn.functional.avg_pool1d "
-    "nn.functional.avg_pool2d nn.functional.adaptive_avg_pool1d nn.functional.adaptive_avg_pool2d "
-    "nn.functional.adaptive_max_pool1d nn.functional.adaptive_max_pool2d",
-    "norm": "nn.functional.batch_norm nn.functional.group_norm nn.functional.layer_norm "
-    "nn.functional.instance_norm nn.functional.local_response_norm nn.functional.normalize "
-    "nn.functional.rms_norm softmax log_softmax nn.functional.softmin",
-    "activation": "nn.functional.relu nn.functional.relu6 nn.functional.leaky_relu "
-    "nn.functional.elu nn.functional.selu nn.functional.celu nn.functional.gelu "
-    "nn.functional.silu nn.functional.mish nn.functional.hardtanh nn.functional.hardswish nn.functional.hardsigmoid "
-    "nn.functional.softplus nn.functional.softsign nn.functional.tanhshrink "
-    "nn.functional.softshrink nn.functional.hardshrink nn.functional.logsigmoid nn.functional.prelu nn.functional.rrelu "
-    "nn.functional.threshold nn.functional.glu sigmoid tanh clamp clamp_min clamp_max",
-    "pointwise": "add sub mul div true_divide rsub neg abs exp log sqrt rsqrt square reciprocal "
-    "erf sin cos pow maximum minimum where masked_fill addcmul addcdiv lerp positive",
-    "shape": "reshape view flatten unflatten squeeze unsqueeze permute transpose t cat stack split "
-    "chunk narrow expand expand_as repeat tile roll flip movedim unbind hstack vstack "
-    "nn.functional.pixel_shuffle nn.functional.pixel_unshuffle nn.functional.channel_shuffle "
-    "nn.functional.pad nn.functional.interpolate nn.functional.upsample_nearest "
-    "nn.functional.upsample_bilinear contiguous clone reshape_as view_as ravel atleast_2d",
-    "reduction": "mean sum amax amin var std logsumexp linalg.vector_norm norm max min",
-    "indexing": "index_select select gather __getitem__ select_scatter slice_scatter "
-    "nn.functional.embedding",
+    "conv": (
+        "F.conv1d F.conv2d F.conv_transpose1d F.conv_transpose2d F.linear matmul mm bmm "
+        "addmm baddbmm mv dot"
+    ),
+    "pool": (
+        "F.max_pool1d F.max_pool2d F.avg_pool1d F.avg_pool2d F.adaptive_avg_pool1d "
+        "F.adaptive_avg_pool2d F.adaptive_max_pool1d F.adaptive_max_pool2d"
+    ),
+    "norm": (
+        "F.batch_norm F.group_norm F.layer_norm F.instance_norm F.local_response_norm "
+        "F.normalize F.rms_norm softmax log_softmax F.softmin"
+    ),
+    "activation": (
+        "F.relu F.relu6 F.leaky_relu F.elu F.selu F.celu F.gelu F.silu F.mish F.hardtanh "
+        "F.hardswish F.hardsigmoid F.softplus F.softsign F.tanhshrink F.softshrink "
+        "F.hardshrink F.logsigmoid F.prelu F.rrelu F.threshold F.glu sigmoid tanh clamp "
+        "clamp_min clamp_max"
+    ),
+    "pointwise": (
+        "add sub mul div true_divide rsub neg abs exp log sqrt rsqrt square reciprocal erf "
+        "sin cos pow maximum minimum where masked_fill addcmul addcdiv lerp positive"
+    ),
+    "shape": (
+        "reshape view flatten unflatten squeeze unsqueeze permute transpose t cat stack "
+        "split chunk narrow expand expand_as repeat tile roll flip movedim unbind hstack "
+        "vstack F.pixel_shuffle F.pixel_unshuffle F.channel_shuffle F.pad F.interpolate "
+        "F.upsample_nearest F.upsample_bilinear contiguous clone reshape_as view_as ravel "
+        "atleast_2d"
+    ),
+    "reduction": ("mean sum amax amin var std logsumexp linalg.vector_norm norm max min"),
+    "indexing": ("index_select select gather __getitem__ select_scatter slice_scatter F.embedding"),
 }
-MODULES = frozenset(
-    name
-    for names in (
-        "Conv1d Conv2d ConvTranspose1d ConvTranspose2d LazyConv1d Linear MaxPool1d MaxPool2d AvgPool1d",
-        "AvgPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d LPPool1d",
-        "LPPool2d BatchNorm1d BatchNorm2d GroupNorm LayerNorm InstanceNorm1d InstanceNorm2d",
-        "LocalResponseNorm RMSNorm ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Hardtanh",
-        "Hardswish Hardsigmoid Hardshrink Softplus Softsign Softshrink Tanhshrink LogSigmoid PReLU RReLU",
-        "Threshold GLU Sigmoid Tanh Softmax LogSoftmax Softmin Softmax2d Flatten Unflatten",
-        "PixelShuffle PixelUnshuffle ChannelShuffle Upsample ReflectionPad1d ReflectionPad2d",
-        "ReplicationPad1d ReplicationPad2d ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d",
-        "CircularPad1d CircularPad2d Dropout Dropout1d Dropout2d AlphaDropout Identity Embedding",
-    )
-    for name in names.split()
+MODULES = (
+    "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AlphaDropout "
+    "AvgPool1d AvgPool2d BatchNorm1d BatchNorm2d CELU ChannelShuffle CircularPad1d "
+    "CircularPad2d ConstantPad1d ConstantPad2d Conv1d Conv2d ConvTranspose1d "
+    "ConvTranspose2d Dropout Dropout1d Dropout2d ELU Embedding Flatten GELU GLU GroupNorm "
+    "Hardshrink Hardsigmoid Hardswish Hardtanh Identity InstanceNorm1d InstanceNorm2d "
+    "LPPool1d LPPool2d LayerNorm LazyConv1d LeakyReLU Linear LocalResponseNorm LogSigmoid "
+    "LogSoftmax MaxPool1d MaxPool2d Mish PReLU PixelShuffle PixelUnshuffle RMSNorm RReLU "
+    "ReLU ReLU6 ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d SELU SiLU "
+    "Sigmoid Softmax Softmax2d Softmin Softplus Softshrink Softsign Tanh Tanhshrink "
+    "Threshold Unflatten Upsample ZeroPad1d ZeroPad2d"
 )
 
 
 class Called(torch.nn.Module):
-    """A function on tensors that are inputs, all other arguments fixed."""
+    """A function on tensors that are inputs; masks and all other arguments are fixed."""
 
     def __init__(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__()
         self.function = function
         self.leaves, self.spec = tree_flatten((args, kwargs))
-        self.places = [i for i, leaf in enumerate(self.leaves) if isinstance(leaf, torch.Tensor)]
+        self.places = [
+            place
+            for place, leaf in enumerate(self.leaves)
+            if isinstance(leaf, torch.Tensor) and leaf.dtype is not torch.bool
+        ]
 
     def forward(self, *tensors: torch.Tensor) -> Any:
         """The function's result."""
@@ -109,7 +119,7 @@ class Outcome:
 
 def samples(family: str, most: int | None) -> Iterator[tuple[str, torch.nn.Module, list[Any]]]:
     """The samples of a family: name, module, inputs."""
-    wanted = FAMILIES[family].split()
+    wanted = FAMILIES[family].replace("F.", "nn.functional.").split()
     for info in op_db:
         if info.name not in wanted or torch.float32 not in info.dtypes:
             continue
@@ -128,7 +138,7 @@ def module_samples(most: int | None) -> Iterator[tuple[str, torch.nn.Module, lis
     """The samples of ModuleInfo, in eval mode."""
     for info in module_db:
         name = info.module_cls.__name__
-        if name not in MODULES:
+        if name not in MODULES.split():
             continue
         drawn = info.module_inputs_func(
             info, device="cpu", dtype=torch.float32, requires_grad=False, training=False

@@ -80,10 +80,13 @@ def save(graph: Graph, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Graph:
-    """Read a graph that `save` wrote, or a text graph without weights.
+    """Read a graph that `save` wrote, a text graph without weights, or a `.pt2` archive.
 
     A first line `# weights: "NAME"`, written by hand, gives a text the weights of any safetensors
     file beside it whose tensors have the names, shapes and dtypes of the graph's params.
+
+    An archive is what `torch.export.save` wrote, and is read as `from_torch` reads the program; one
+    that holds pickled objects besides is refused.
 
     Raises:
         FileProblem: when a file cannot be read, or the weights do not belong to the graph: tensors
@@ -91,10 +94,16 @@ def load(path: str | Path) -> Graph:
             with the text.
         ParseError: or an error of the graph, when the text is not a valid graph, or its weights are
             none that a graph may have.
+        UnsupportedOp: or another error of `from_torch`, for an archive.
     """
     from safetensors import SafetensorError
 
     text = regular(_graph_path(path), READ)
+    if text.suffix == ".pt2":
+        from graphcnn.torch_import.archive import read
+
+        with told(text, READ), _in_file(text):
+            return read(text)
     with told(text, READ, SafetensorError), locked(text.parent, fcntl.LOCK_SH):
         content = text.read_text(encoding="utf-8")
         with _in_file(text):

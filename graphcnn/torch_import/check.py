@@ -7,11 +7,9 @@ and not one that reads it. The bounds are derived as those of `verify`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
-from torch import fx
 
 from graphcnn.errors import ImportDeviates
 from graphcnn.ir import Array, DType, Graph, Node, bounded, weights
@@ -20,20 +18,6 @@ from graphcnn.report.deviation import deviation
 
 # torch's library may take Winograd's algorithm, which rounds more than a sum of products.
 _WINOGRAD = 8.0
-
-
-def computed(module: fx.GraphModule, args: list[Any]) -> dict[fx.Node, Any]:
-    """What torch computes at every node of a graph."""
-    found: dict[fx.Node, Any] = {}
-
-    class Keeping(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            found[n] = result = super().run_node(n)
-            return result
-
-    with torch.no_grad():
-        Keeping(module, garbage_collect_values=False).run(*args, enable_io_processing=False)
-    return found
 
 
 def check(graph: Graph, values: Mapping[str, Array]) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import fx
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils._pytree import tree_leaves
 
 from graphcnn.errors import UnsupportedModule
 from graphcnn.frontend import expr, functional, graph
-from graphcnn.frontend.expr import Input, Tensor
+from graphcnn.frontend.expr import Tensor
 from graphcnn.ir.graph import Graph
-from graphcnn.torch_import.check import as_array, check, computed
+from graphcnn.torch_import.check import as_array, check
 from graphcnn.torch_import.exporting import exported, made_functional
+from graphcnn.torch_import.program import Program
 from graphcnn.torch_import.refusal import Coverage, unsupported
 from graphcnn.torch_import.walk import Walk, valid
 
@@ -44,12 +41,26 @@ def from_torch(module: Any, /, *example: Any) -> Graph:
         UnsupportedOp: with everything that the module calls and graphcnn lacks.
         ImportDeviates: naming the first node whose numbers are not torch's.
     """
-    walked = _walked(module, example)
-    if walked.walk.gaps:
-        raise unsupported(walked.coverage)
-    graph = walked.graph()
-    check(graph, walked.values())
-    return graph
+    program = _program(module, example)
+    walk, outputs = _walked(program)
+    if walk.gaps:
+        raise unsupported(_coverage(program, walk))
+    if walk.pinned or not program.symbols:
+        walk, outputs = _walked(program, fixed=True)
+    imported = graph(valid(program.title), outputs)
+    tensors = {
+        value.name: program.computed[node]
+        for node, value in walk.values.items()
+        if isinstance(value, Tensor) and value.name
+    }
+    given = {valid(str(node.target)): value for node, value in program.fed.items()}
+    arrays = {
+        name: as_array(value)
+        for name, value in (given | tensors).items()
+        if isinstance(value, torch.Tensor)
+    }
+    check(imported, arrays)
+    return imported
 
 
 def coverage(module: Any, /, *example: Any) -> Coverage:
@@ -62,128 +73,42 @@ def coverage(module: Any, /, *example: Any) -> Coverage:
     Raises:
         InputKindError, UnsupportedModule: as `from_torch`.
     """
-    return _walked(module, example).coverage
+    program = _program(module, example)
+    return _coverage(program, _walked(program)[0])
 
 
-@dataclass(frozen=True)
-class _Walked:
-    """A program whose calls are converted, and the example it was converted on."""
-
-    title: str
-    program: ExportedProgram
-    arguments: list[Any]
-    walk: Walk
-    outputs: list[Any]
-    free: bool
-
-    @property
-    def coverage(self) -> Coverage:
-        return Coverage(self.title, self.walk.calls, tuple(self.walk.gaps))
-
-    def graph(self) -> Graph:
-        """The graph of what the program returns."""
-        outputs = [one for one in self.outputs if isinstance(one, Tensor)]
-        if not self.free or self.walk.pinned:
-            # A shape in numbers keeps the batch as it is.
-            outputs = [
-                functional.reshape(one, one.shape, name=f"{one.name}.fixed")
-                if one.dtype.is_float and one.shape
-                else one
-                for one in outputs
-            ]
-        if not outputs:
-            raise UnsupportedModule(
-                "the module returns no tensor that depends on its inputs",
-                where=self.title,
-                got=f"{len(self.outputs)} outputs",
-                remedy="return a tensor that is computed from an input",
-            )
-        return graph(valid(self.title), outputs)
-
-    def values(self) -> dict[str, Any]:
-        """What torch computes on the example, by the names of the graph."""
-        found = computed(self.program.graph_module, self.arguments)
-        tensors = {
-            value.name: found[node]
-            for node, value in self.walk.values.items()
-            if isinstance(value, Tensor)
-            and value.name
-            and isinstance(found.get(node), torch.Tensor)
-        }
-        return {name: as_array(tensor) for name, tensor in tensors.items()}
+def _program(module: Any, example: tuple[Any, ...]) -> Program:
+    if not isinstance(module, ExportedProgram):
+        return exported(module, example)
+    given: Any = (example, {}) if example else module.example_inputs or ((), {})
+    return Program("program", made_functional(module), tuple(tree_leaves(given)))
 
 
-def _walked(module: Any, example: tuple[Any, ...]) -> _Walked:
-    if isinstance(module, ExportedProgram):
-        program, title = made_functional(module), "program"
-        given = example or tuple(module.example_inputs[0] if module.example_inputs else ())
-    else:
-        program, title = exported(module, example), type(module).__name__
-        given = example
-    _check_state(program, title)
-    specs = program.graph_signature.input_specs
-    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
-    leaves = iter(tree_leaves((given, {})))
-    taken: set[str] = set()
-    arguments, fed = [], {}
-    for node, spec in zip(placeholders, specs, strict=True):
-        if spec.kind is InputKind.USER_INPUT:
-            fed[node] = next(leaves, None)
-            arguments.append(fed[node])
-        else:
-            arguments.append(_state(program, spec))
-    symbols = _symbols(fed)
-    walk = Walk(symbols, taken)
-    for node, spec, value in zip(placeholders, specs, arguments, strict=True):
-        if node not in fed:
-            walk.values[node] = value
-            if spec.kind is not InputKind.CONSTANT_TENSOR and spec.target:
-                walk.name_constant(node, spec.target)
-    for node, value in fed.items():
-        walk.values[node] = _input(node, value, taken) if isinstance(value, torch.Tensor) else value
+def _coverage(program: Program, walk: Walk) -> Coverage:
+    return Coverage(program.title, walk.calls, tuple(walk.gaps))
+
+
+def _walked(program: Program, *, fixed: bool = False) -> tuple[Walk, list[Tensor]]:
+    """The program's calls converted, and its outputs; `fixed` for this batch size alone."""
+    walk = Walk(program.symbols)
+    for node, (name, value) in program.state.items():
+        walk.hold(node, value, name)
+    for node, value in program.fed.items():
+        walk.values[node] = value
+        if isinstance(value, torch.Tensor):
+            made = expr.input(walk.fresh(valid(str(node.target))), tuple(value.shape), value.dtype)
+            if fixed and made.dtype.is_float and made.shape:
+                # A shape in numbers is the same for every batch size.
+                made = functional.reshape(made, made.shape, name=walk.fresh(f"{made.name}.fixed"))
+            walk.values[node] = made
     with torch.no_grad():
-        outputs = tree_leaves(walk.run(program.graph), is_leaf=lambda x: x is None)
-    return _Walked(title, program, arguments, walk, outputs, bool(symbols))
-
-
-def _input(node: fx.Node, value: torch.Tensor, taken: set[str]) -> Input:
-    name = valid(str(node.target))
-    taken.add(name)
-    made = expr.input(name, tuple(value.shape), value.dtype)
-    assert isinstance(made, Input)
-    return made
-
-
-def _state(program: ExportedProgram, spec: Any) -> Any:
-    """A parameter, a buffer or a constant of a program."""
-    if spec.target in program.state_dict:
-        return program.state_dict[spec.target].detach()
-    return program.constants[spec.target]
-
-
-def _symbols(fed: Mapping[fx.Node, Any]) -> dict[Any, int]:
-    """The sizes that are free, as they are in the example."""
-    return {
-        size.node.expr: value.shape[axis]
-        for node, value in fed.items()
-        if isinstance(value, torch.Tensor)
-        for axis, size in enumerate(node.meta["val"].shape)
-        if isinstance(size, torch.SymInt)
-    }
-
-
-def _check_state(program: ExportedProgram, title: str) -> None:
-    """Check that a call only returns."""
-    written = [
-        spec.target or spec.arg.name
-        for spec in program.graph_signature.output_specs
-        if spec.kind is not OutputKind.USER_OUTPUT
-    ]
-    if written:
+        outputs = [one for one in tree_leaves(walk.run(program.exported.graph)) if one is not None]
+    if not outputs or not all(isinstance(one, Tensor) for one in outputs):
         raise UnsupportedModule(
-            "the module changes its state, or its inputs, when it is called",
-            where=title,
-            got=f"it writes to {', '.join(map(str, written[:4]))}",
-            wanted="a result that depends on inputs and weights alone",
-            remedy="return the new state as an output, and copy an input before changing it",
+            "a module returns tensors that depend on its inputs",
+            where=program.title,
+            got=", ".join(type(one).__name__ for one in outputs) or "no output",
+            wanted="tensors, also in tuples, lists and dicts",
+            remedy="leave constants out of what the module returns",
         )
+    return walk, outputs

@@ -16,13 +16,14 @@ import torch
 from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphcnn.errors import GraphCNNError, InputKindError, UnsupportedModule
+from graphcnn.errors import InputKindError, UnsupportedModule
+from graphcnn.torch_import.program import Program
 
 # Modules that compute something else while training.
 _TRAINED = (torch.nn.modules.batchnorm._NormBase, torch.nn.modules.dropout._DropoutNd)
 
 
-def exported(module: torch.nn.Module, example: tuple[Any, ...]) -> ExportedProgram:
+def exported(module: torch.nn.Module, example: tuple[Any, ...]) -> Program:
     """The module's program on an example, for any batch size where that can be.
 
     Raises:
@@ -30,27 +31,31 @@ def exported(module: torch.nn.Module, example: tuple[Any, ...]) -> ExportedProgr
         UnsupportedModule: for a module in training mode, and what torch.export cannot follow.
     """
     check_module(module, example)
-    for inputs in _many_samples(example):
-        try:
-            with _quiet():
-                program = torch.export.export(module, inputs, dynamic_shapes=_batched(inputs))
-                return made_functional(program)
-        except Exception:
-            continue  # the module fixes its batch; or the next attempt says what is wrong
+    title, leaves = type(module).__name__, tuple(tree_leaves((example, {})))
+    several = _several(example)
     try:
-        with _quiet():
-            return made_functional(torch.export.export(module, example))
-    except GraphCNNError:
-        raise
+        program = Program(title, _exported(module, several, _batched(several)), leaves)
+        if program.is_like(module, example):
+            return program
+    except Exception:
+        pass  # the module fixes its batch, or the next attempt says what is wrong
+    try:
+        whole = _exported(module, example, None)
     except Exception as error:
         raise UnsupportedModule(
             "torch.export cannot follow the module",
-            where=type(module).__name__,
+            where=title,
             got=_first_lines(error),
             wanted="a forward that does the same whatever the numbers in its tensors are",
             remedy="choose by torch.where, or by a Python value that is known beforehand; the "
             "cause is torch's own error, which names the line",
         ) from error
+    return Program(title, whole, leaves)
+
+
+def _exported(module: torch.nn.Module, example: tuple[Any, ...], sizes: Any) -> ExportedProgram:
+    with _quiet():
+        return made_functional(torch.export.export(module, example, dynamic_shapes=sizes))
 
 
 def made_functional(program: ExportedProgram) -> ExportedProgram:
@@ -91,15 +96,14 @@ def check_module(module: object, example: tuple[Any, ...]) -> None:
         )
 
 
-def _many_samples(example: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+def _several(example: tuple[Any, ...]) -> tuple[Any, ...]:
     """The example with at least two samples: torch.export takes one for the number 1."""
-    if all(size > 1 for size in _batch_sizes(example)):
-        yield example
-    else:
-        # Without new memory: export runs on types alone.
-        yield tree_map(
-            lambda x: x.expand(2, *x.shape[1:]) if _has_batch(x) and x.shape[0] == 1 else x, example
-        )
+    if 1 not in _batch_sizes(example):
+        return example
+    several: tuple[Any, ...] = tree_map(
+        lambda x: x.expand(2, *x.shape[1:]) if _has_batch(x) and x.shape[0] == 1 else x, example
+    )
+    return several
 
 
 def _batched(example: tuple[Any, ...]) -> Any:

@@ -67,6 +67,10 @@ def _rrelu(x: Tensor, low: float, high: float, training: bool, *_: Any) -> Tenso
     return functional.leaky_relu(x, (low + high) / 2)
 
 
+def _prelu(x: Tensor, weight: Any) -> Tensor:
+    return functional.prelu(x, weight if weight.shape else functional.reshape(weight, (1,)))
+
+
 def _off(x: Tensor, p: float, training: bool) -> Tensor:
     if training and p > 0:
         raise Refused("drops elements while training", "dropout in eval mode")
@@ -127,6 +131,7 @@ ROWS: dict[str, Conversion] = {
     **{f"rsub.{form}": _reversed_difference for form in ("Tensor", "Scalar")},
     **{f"mul.{form}": arithmetic.mul for form in ("Tensor", "Scalar")},
     **{f"div.{form}": arithmetic.div for form in ("Tensor", "Scalar")},
+    **{f"true_divide.{form}": arithmetic.div for form in ("Tensor", "Scalar")},
     **{f"div.{form}": _divided for form in ("Tensor_mode", "Scalar_mode")},
     **{f"{name}.default": arithmetic.maximum for name in ("maximum",)},
     **{f"{name}.default": arithmetic.minimum for name in ("minimum",)},
@@ -146,8 +151,8 @@ ROWS: dict[str, Conversion] = {
     "elu.default": _elu,
     "glu.default": _glu,
     "log_sigmoid.default": functional.logsigmoid,
-    "prelu.default": functional.prelu,
-    "_prelu_kernel.default": functional.prelu,
+    "prelu.default": _prelu,
+    "_prelu_kernel.default": _prelu,
     "rrelu.default": _rrelu,
     "threshold.default": lambda x, at, value: arithmetic.where(arithmetic.gt(x, at), x, value),
     "hardshrink.default": lambda x, at: arithmetic.mul(

@@ -18,12 +18,12 @@ from graphcnn.errors import GraphCNNError, Where
 from graphcnn.frontend import expr, functional
 from graphcnn.frontend.expr import Call, Tensor, Weight
 from graphcnn.ir.types import DType
-from graphcnn.torch_import import movement, pointwise, windows
+from graphcnn.torch_import import movement, pointwise, reductions, windows
 from graphcnn.torch_import.movement import Size
 from graphcnn.torch_import.refusal import Gap, Refused
 from graphcnn.torch_import.reroll import response_norm
 
-CONVERSIONS = pointwise.ROWS | movement.ROWS | windows.ROWS
+CONVERSIONS = pointwise.ROWS | movement.ROWS | windows.ROWS | reductions.ROWS
 _TRUTHS = pointwise.TRUTHS | movement.KEEPS
 _TORCH = str(Path(torch.__file__).parent)
 _OUTERMOST = re.compile(r"^(?:L__self__|[LG]\['\w+'\])\.?")
@@ -53,20 +53,22 @@ class Walk:
         pinned: Whether a number was computed of the batch size, so that it cannot change.
     """
 
-    def __init__(self, symbols: Mapping[Any, int], taken: set[str]) -> None:
+    def __init__(self, symbols: Mapping[Any, int]) -> None:
         self.values: dict[fx.Node, Any] = {}
         self.gaps: list[Gap] = []
         self.lacking: dict[fx.Node, Gap] = {}
         self.calls = 0
         self.pinned = False
-        self._symbols, self._taken = symbols, taken
+        self._symbols, self._taken = symbols, set[str]()
         self._weights: dict[str, Weight] = {}
         self._named: dict[fx.Node, str] = {}
 
-    def name_constant(self, node: fx.Node, name: str) -> None:
-        """Call the parameter that a node holds by a name."""
-        self._named[node] = valid(name)
-        self._taken.add(self._named[node])
+    def hold(self, node: fx.Node, value: Any, name: str | None) -> None:
+        """Take a parameter or constant as a node's value; a parameter has a name."""
+        self.values[node] = value
+        if name is not None:
+            self._named[node] = valid(name)
+            self._taken.add(self._named[node])
 
     def run(self, graph: fx.Graph) -> Any:
         """Convert what the graph's output depends on, and return its values."""
@@ -75,7 +77,13 @@ class Walk:
         for node in graph.nodes:
             if node in wanted and node not in self.values:
                 self.values[node] = self._call(node)
-        return fx.node.map_arg(output.args[0], self.values.__getitem__)
+        return fx.node.map_arg(output.args[0], self._returned)
+
+    def _returned(self, node: fx.Node) -> Any:
+        """An output, which is no truth value: these are 1 and 0 here."""
+        if _truth(node.meta.get("val")) and not self.gaps:
+            self._gap(node, Refused("a result of truth values", "numbers: convert with .float()"))
+        return self.values[node]
 
     def leave(self, node: fx.Node, because: str) -> None:
         """Take a call for one that is lacking."""
@@ -180,20 +188,26 @@ class Walk:
             for pair, a in zip(zip(sources, given, strict=True), schema, strict=True)
             if not a.kwarg_only or a.name not in _IGNORED
         ]
-        return [self._operand(source, value) for source, value in pairs]
+        places = _family(node) in ("index", "index_select")
+        return [self._operand(source, value, places) for source, value in pairs]
 
-    def _operand(self, source: Any, value: Any) -> Any:
+    def _operand(self, source: Any, value: Any, places: bool) -> Any:
         if isinstance(value, list | tuple) and isinstance(source, list | tuple):
-            return [self._operand(s, v) for s, v in zip(source, value, strict=True)]
+            return [self._operand(s, v, places) for s, v in zip(source, value, strict=True)]
         if isinstance(value, torch.Tensor):
-            return self._weight(source, value)
+            return self._weight(source, value, places)
         return value
 
-    def _weight(self, source: fx.Node, value: torch.Tensor) -> Any:
-        """A constant as a weight; a lone number as such; whole numbers as they are."""
+    def _weight(self, source: fx.Node, value: torch.Tensor, places: bool) -> Any:
+        """A constant as a weight; a lone number as such; whole numbers as they are.
+
+        Truth values become 1 and 0, unless they say which `places` to take.
+        """
         name = self._named.get(source)
-        if value.dim() == 0 and name is None:
-            return value.item()
+        if value.dim() == 0 and name is None and not places:
+            return float(value) if value.dtype is torch.bool else value.item()
+        if value.dtype is torch.bool and not places:
+            value = value.float()
         if not value.is_floating_point() or value.numel() == 0:
             return value
         if source.name not in self._weights:
@@ -213,7 +227,7 @@ class Walk:
             if str(kind.dtype).removeprefix("torch.") not in ("bool", one.dtype.long_name):
                 raise Refused(f"a result in {kind.dtype}", f"{one.dtype.long_name}")
 
-    def _gap(self, node: fx.Node, refused: Refused, kind: Any) -> Any:
+    def _gap(self, node: fx.Node, refused: Refused, kind: Any = None) -> Any:
         """Note a gap; a stand-in of the right type takes its place."""
         place = _where(node)
         gap = Gap(str(node.target), _path(node), refused.because, refused.nearest, place)
@@ -231,7 +245,7 @@ class Walk:
             dtype = DType.of(kind.dtype)
         except GraphCNNError:
             dtype = DType.F32
-        return expr.input(self._fresh("lacking"), tuple(map(int, self.shape(kind))), dtype)
+        return expr.input(self.fresh("lacking"), tuple(map(int, self.shape(kind))), dtype)
 
     def _place(self, made: Tensor, node: fx.Node, known: set[int]) -> None:
         """Give what a conversion made the module's name and the user's line."""
@@ -244,9 +258,10 @@ class Walk:
                 waiting += one.operands
         path, stem = _path(node), _family(node).strip("_")
         name = path if path and _leaf(node) else f"{path}.{stem}".strip(".")
-        made.name = self._fresh(valid(name))
+        made.name = self.fresh(valid(name))
 
-    def _fresh(self, name: str) -> str:
+    def fresh(self, name: str) -> str:
+        """The name, with a number behind it where it is taken."""
         number, found = 0, name
         while found in self._taken:
             number += 1

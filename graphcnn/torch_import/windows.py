@@ -1,4 +1,4 @@
-"""From ATen's convolutions, products, pools, resampling, norms and reductions to ours.
+"""From ATen's convolutions, products, pools, resampling and norms to ours.
 
 Rows as in `pointwise`. Maps without a batch, which torch takes as well, get one and lose it.
 """
@@ -87,12 +87,16 @@ def _avg_pool(rank: int) -> Conversion:
     ) -> Tensor:
         size = _axes(size, rank)
         step = _axes(stride, rank) if stride else size
-        if divisor is not None:
-            if ceil:
-                raise Refused("divisor_override with ceil_mode", "one of both")
-            counts = True
-        means = _samples(x, rank, function, size, step, _axes(pad, rank) * 2, ceil, counts)
-        return means if divisor is None else means * (math.prod(size) / divisor)
+        sides = _axes(pad, rank)
+        means = _samples(x, rank, function, size, step, sides * 2, ceil, counts)
+        if divisor is None:
+            return means
+        # Zeros that fill the last windows: then every mean is of as many elements.
+        lengths = zip(means.shape[-rank:], step, size, x.shape[-rank:], sides, strict=True)
+        ends = [max(0, (n - 1) * s + k - length - begin) for n, s, k, length, begin in lengths]
+        filled = _samples(x, rank, spatial.pad, (*sides, *ends))
+        whole = _samples(filled, rank, function, size, step)
+        return arithmetic.mul(whole, math.prod(size) / divisor)
 
     return convert
 
@@ -169,78 +173,8 @@ def _rms_norm(x: Any, shape: Any, w: Any, eps: float | None) -> Tensor:
     return normed if w is None else arithmetic.mul(normed, w)
 
 
-def _dims(dim: Any) -> Any:
-    """All dimensions for None and for an empty list."""
-    return None if dim is None or dim == [] else dim
-
-
-def _reduced(function: Conversion) -> Conversion:
-    def convert(x: Tensor, dim: Any = None, keepdim: bool = False, *_: Any) -> Tensor:
-        if not x.shape:
-            return functional.reshape(x, ())
-        result: Tensor = function(x, _dims(dim), keepdim)
-        return result
-
-    return convert
-
-
-def _var(x: Any, dim: Any = None, correction: Any = None, keepdim: bool = False) -> Tensor:
-    by = 1 if correction is None else correction
-    if by != int(by):
-        raise Refused(f"correction={by}", "a whole number")
-    return functional.var(x, _dims(dim), keepdim, correction=int(by))
-
-
-def _extremum_and_place(function: Conversion, sign: int) -> Conversion:
-    def convert(x: Tensor, dim: int, keepdim: bool) -> Any:
-        return function(x, dim, keepdim), functional.argmax(
-            x if sign > 0 else functional.neg(x), dim, keepdim
-        )
-
-    return convert
-
-
-def _place(sign: int) -> Conversion:
-    def convert(x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
-        x = x if sign > 0 else functional.neg(x)
-        if dim is None:
-            if keepdim:
-                raise Refused("the place among all elements, with keepdim", "a dimension")
-            x, dim = functional.flatten(x, 0), 0
-        return functional.argmax(x, dim, keepdim)
-
-    return convert
-
-
-def _norm(x: Tensor, order: Any, dim: Any, keepdim: bool, *_: Any) -> Tensor:
-    dims = _dims(dim)
-    match 2 if order is None else order:
-        case 2:
-            return functional.sqrt(functional.sum(arithmetic.mul(x, x), dims, keepdim))
-        case 1:
-            return functional.sum(functional.abs(x), dims, keepdim)
-        case math.inf:
-            return functional.amax(functional.abs(x), dims, keepdim)
-        case _ if order == -math.inf:
-            return functional.amin(functional.abs(x), dims, keepdim)
-        case 0:
-            return functional.sum(arithmetic.ne(x, 0.0), dims, keepdim)
-    powers = functional.sum(functional.pow(functional.abs(x), float(order)), dims, keepdim)
-    return functional.pow(powers, 1.0 / order)
-
-
 def _softmax(function: Conversion) -> Conversion:
     return lambda x, dim, dtype: function(x, dim)
-
-
-def _log_sum_exp(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
-    largest = functional.amax(x, _dims(dim), True)
-    total = functional.log(
-        functional.sum(functional.exp(arithmetic.sub(x, largest)), _dims(dim), True)
-    )
-    found = arithmetic.add(total, largest)
-    dims = range(len(x.shape)) if _dims(dim) is None else [*dim]
-    return found if keepdim else movement.squeeze(found, list(dims))
 
 
 def _matmul(x: Any, y: Any) -> Tensor:
@@ -307,32 +241,8 @@ ROWS: dict[str, Conversion] = {
     "group_norm.default": _group_norm,
     "layer_norm.default": _layer_norm,
     "rms_norm.default": _rms_norm,
-    **{f"mean.{form}": _reduced(functional.mean) for form in ("dim",)},
-    "mean.default": lambda x, dtype: _reduced(functional.mean)(x),
-    "sum.dim_IntList": _reduced(functional.sum),
-    "sum.default": lambda x, dtype: _reduced(functional.sum)(x),
-    "amax.default": _reduced(functional.amax),
-    "amin.default": _reduced(functional.amin),
-    "max.default": _reduced(functional.amax),
-    "min.default": _reduced(functional.amin),
-    "max.dim": _extremum_and_place(functional.amax, 1),
-    "min.dim": _extremum_and_place(functional.amin, -1),
-    "argmax.default": _place(1),
-    "argmin.default": _place(-1),
-    "var.correction": _var,
-    "var.dim": lambda x, dim, unbiased, keepdim: _var(x, dim, int(unbiased), keepdim),
-    "var.default": lambda x, unbiased: _var(x, None, int(unbiased)),
-    "std.correction": lambda *args: functional.sqrt(_var(*args)),
-    "std.dim": lambda x, dim, unbiased, keepdim: functional.sqrt(
-        _var(x, dim, int(unbiased), keepdim)
-    ),
-    "std.default": lambda x, unbiased: functional.sqrt(_var(x, None, int(unbiased))),
-    "linalg_vector_norm.default": _norm,
-    "norm.ScalarOpt_dim": _norm,
-    "norm.Scalar": lambda x, order: _norm(x, order, None, False),
     "softmax.int": _softmax(functional.softmax),
     "log_softmax.int": _softmax(functional.log_softmax),
     "_softmax.default": lambda x, dim, half: functional.softmax(x, dim),
     "_log_softmax.default": lambda x, dim, half: functional.log_softmax(x, dim),
-    "logsumexp.default": _log_sum_exp,
 }

@@ -1,0 +1,42 @@
+"""A part of PyTorch's own operator samples; `bench/opinfo.py` runs all of them."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("expecttest", reason="torch.testing's tables of operators need expecttest")
+
+pytestmark = pytest.mark.pure
+PATH = Path(__file__).parents[2] / "bench/opinfo.py"
+
+
+@pytest.fixture(scope="module")
+def opinfo():
+    spec = importlib.util.spec_from_file_location("opinfo_bench", PATH)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for their own
+    spec.loader.exec_module(module)
+    return module
+
+
+# Of each family some operators, and of each operator its first samples.
+PARTS = {
+    "conv": "F.conv2d F.conv_transpose1d addmm",
+    "pool": "F.max_pool2d F.avg_pool2d",
+    "norm": "F.group_norm F.local_response_norm",
+    "activation": "F.gelu F.threshold",
+    "pointwise": "rsub where",
+    "shape": "flatten permute F.pixel_shuffle",
+    "reduction": "var amax",
+    "indexing": "__getitem__",
+}
+
+
+@pytest.mark.parametrize("family", PARTS)
+def test_samples_pass(opinfo, monkeypatch, family):
+    monkeypatch.setitem(opinfo.FAMILIES, family, PARTS[family])
+    outcomes = [one for one in opinfo.run([family], 2, "numpy") if one.verdict != "outside"]
+    assert outcomes
+    assert [one for one in outcomes if one.verdict != "passed"] == []
