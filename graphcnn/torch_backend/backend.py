@@ -121,13 +121,12 @@ def _grad_enabled(module: fx.GraphModule) -> bool:
 
 def _without_grad_modes(module: fx.GraphModule) -> fx.GraphModule:
     """The graph without switches of gradients, which the whole of it runs without."""
-    copy = fx.GraphModule(module, fx.Graph())
-    copy.graph.output(copy.graph.graph_copy(module.graph, {}))
-    for node in [*copy.graph.nodes]:
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(module.graph, {}))
+    for node in [*graph.nodes]:
         if node.target is torch._C._set_grad_enabled:
-            copy.graph.erase_node(node)
-    copy.recompile()
-    return copy
+            graph.erase_node(node)
+    return fx.GraphModule(module, graph)
 
 
 def _specialized(kinds: Sequence[Any]) -> Any:

@@ -54,7 +54,7 @@ def partitioned(module: fx.GraphModule, walk: Walk) -> Parts:
     """
     nodes = list(module.graph.nodes)
     varying = _varying(module, walk)
-    walk.run(module.graph)
+    walk.convert(module.graph)
     roots = _roots(nodes, walk)
     reasons = {node: gap.because for node, gap in walk.lacking.items()}
     reasons |= _aliases(module.graph, roots)
@@ -94,7 +94,7 @@ def _varying(module: fx.GraphModule, walk: Walk) -> set[fx.Node]:
             )
         elif node.op == "get_attr":
             walk.values[node] = getattr(module, str(node.target))
-        elif operands and node.op == "call_function":
+        elif node.op == "call_function" and (operands or _drawn(node)):
             varying.add(node)
             odd = [because for one in operands if (because := _odd(one, walk))]
             if isinstance(kind, torch.SymFloat | torch.SymBool):
@@ -110,8 +110,13 @@ def _varying(module: fx.GraphModule, walk: Walk) -> set[fx.Node]:
     return varying
 
 
+def _drawn(node: fx.Node) -> bool:
+    """Whether an operator draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+
+
 def _odd(node: fx.Node, walk: Walk) -> str:
-    """Why a tensor cannot be an input of ours; "" for one that can. Truth values come as numbers."""
+    """Why a tensor cannot be an input of ours; "" for one that can, as truth values as numbers."""
     kind = node.meta.get("val")
     if not isinstance(kind, torch.Tensor):
         return ""

@@ -109,13 +109,12 @@ class _Built:
         graph = fx.Graph()
         graph.output(graph.graph_copy(traced.lowered.graph, {}))
         self.module = fx.GraphModule(traced.lowered, graph)
-        walk = Walk({} if traced.batch is None else {traced.batch: batch}, set())
+        walk = Walk({} if traced.batch is None else {traced.batch: batch})
         names = {}
         for number, node in enumerate(graph.find_nodes(op="placeholder")):
             if number in state.copies:
-                walk.values[node] = state.copies[number]
                 names[node.name] = _name(traced.state[number], node)
-                walk.name_constant(node, names[node.name])
+                walk.hold(node, state.copies[number], names[node.name])
         self._parts = partitioned(self.module, walk)
         self._regions: list[Region] = []
         self._left = list(self._parts.left)

@@ -9,15 +9,13 @@ import torch
 from torch import fx
 
 from graphcnn import forks
-from graphcnn.compiler import compile
-from graphcnn.errors import BatchError
 from graphcnn.frontend import expr, graph
 from graphcnn.frontend.expr import Call, Input
-from graphcnn.ir import DType, Graph, rebatch
-from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.ir import DType
+from graphcnn.torch_backend.plans import follows_batch, plan_of
 from graphcnn.torch_import.movement import Size
 from graphcnn.torch_import.refusal import Refused
-from graphcnn.torch_import.walk import Walk, valid
+from graphcnn.torch_import.walk import Walk
 
 
 class Region(torch.nn.Module):
@@ -83,102 +81,78 @@ class Region(torch.nn.Module):
         return 0
 
     def _walked(self, batch: int) -> Walk:
-        walk = Walk({} if self._symbol is None else {self._symbol: batch}, set())
+        walk = Walk({} if self._symbol is None else {self._symbol: batch})
         for node in self.module.graph.find_nodes(op="placeholder"):
             if node.name in self._constants:
-                walk.values[node] = self._constants[node.name]
-                if node.name in self._names:
-                    walk.name_constant(node, self._names[node.name])
+                walk.hold(node, self._constants[node.name], self._names.get(node.name))
             elif isinstance(node.meta["val"], torch.Tensor):
+                # By its place: a size among the arguments, or none, makes it no other graph.
+                inputs = sum(isinstance(one, Input) for one in walk.values.values())
                 shape = tuple(map(int, walk.shape(node.meta["val"])))
-                walk.values[node] = expr.input(valid(node.name), shape, _fed(node))
+                walk.values[node] = expr.input(walk.fresh(f"input{inputs}"), shape, _fed(node))
             else:
                 walk.values[node] = walk.size(node.meta["val"])
         return walk
 
 
 class _Plan:
-    """A region for one batch size, or for all."""
+    """A region for one batch size, or for all of them.
+
+    Attributes:
+        free: Whether for all of them.
+        model: What runs.
+    """
 
     def __init__(self, walk: Walk, nodes: list[fx.Node], module: fx.GraphModule) -> None:
-        self._walk, self._nodes = walk, nodes
-        output = module.graph.output_node().args[0]
-        self._single = isinstance(output, fx.Node)
-        self._outputs: list[fx.Node] = [output] if self._single else list(output)  # type: ignore[list-item, arg-type]
-        with torch.no_grad():
-            walk.run(module.graph)
+        output = walk.convert(module.graph).args[0]
         if walk.gaps:
             raise Refused(walk.gaps[0].because)
+        self._single = isinstance(output, fx.Node)
+        outputs = output if isinstance(output, list | tuple) else (output,)
+        self._outputs = [node for node in outputs if isinstance(node, fx.Node)]
         values = [walk.values[node] for node in self._outputs]
-        computed = list({id(value): value for value in values if isinstance(value, Call)}.values())
+        computed = list(dict.fromkeys(value for value in values if isinstance(value, Call)))
         made = graph("region", computed)
-        self._names = {id(value): name for value, name in zip(computed, made.outputs, strict=True)}
-        self.free = not walk.pinned and self._follows_batch() and _rebatches(made)
-        self.model: CompiledModel = compile(made, device=_device(nodes))
-
-    def __call__(self, args: tuple[Any, ...]) -> Any:
-        fed = {
-            node.name: value.to(torch.float32) if value.dtype is torch.bool else value
-            for node, value in zip(self._nodes, args, strict=True)
-            if isinstance(value, torch.Tensor)
-        }
-        given = {valid(name): value for name, value in fed.items()}
-        found = self.model(**{v.name: given[v.name] for v in self.model.graph.inputs})
-        if len(self.model.source.outputs) == 1:
-            found = {self.model.source.outputs[0]: found}
-        results = []
-        for node in self._outputs:
-            value = self._walk.values[node]
-            result = (
-                given[value.name] if isinstance(value, Input) else found[self._names[id(value)]]
-            )
-            results.append(_as_torch(result, node.meta["val"]))
-        return results[0] if self._single else tuple(results)
-
-    def _follows_batch(self) -> bool:
-        """Whether the first dimension, and no other, of every input is the batch."""
-        shapes = [
-            self._walk.shape(node.meta["val"])
-            for node in self._nodes
-            if isinstance(node.meta["val"], torch.Tensor)
-        ]
-        return all(
+        names = dict(zip(computed, made.outputs, strict=True))
+        self._names = [names.get(value, value.name) for value in values]
+        tensors = [node for node in nodes if isinstance(node.meta["val"], torch.Tensor)]
+        self._fed = [walk.values[node].name if node in tensors else None for node in nodes]
+        shapes = [walk.shape(node.meta["val"]) for node in tensors]
+        heads = all(
             [isinstance(size, Size) for size in shape] == [True] + [False] * (len(shape) - 1)
             for shape in shapes
         )
+        self.free = heads and not walk.pinned and follows_batch(made)
+        self._walk = walk
+        self.model = plan_of(made, tensors[0].meta["val"].device)
 
+    def __call__(self, args: tuple[Any, ...]) -> Any:
+        fed = {
+            name: value.to(torch.float32) if value.dtype is torch.bool else value
+            for name, value in zip(self._fed, args, strict=True)
+            if name is not None
+        }
+        found = self.model(**{value.name: fed[value.name] for value in self.model.graph.inputs})
+        outputs = self.model.source.outputs
+        values = fed | (found if len(outputs) > 1 else {outputs[0]: found})
+        results = [
+            self._as_torch(values[name], node.meta["val"])
+            for name, node in zip(self._names, self._outputs, strict=True)
+        ]
+        return results[0] if self._single else tuple(results)
 
-def _device(nodes: list[fx.Node]) -> torch.device:
-    kinds = [node.meta["val"] for node in nodes]
-    found: torch.device = next(k.device for k in kinds if isinstance(k, torch.Tensor))
-    return found
+    def _as_torch(self, result: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
+        """A result in the dtype and the order of strides that torch's operators would give."""
+        result = result.to(kind.dtype)
+        strides = [self._walk.size(stride) for stride in kind.stride()]
+        order = sorted(range(kind.dim()), key=lambda axis: -strides[axis])
+        if order == list(range(kind.dim())):
+            return result
+        back = sorted(range(kind.dim()), key=order.__getitem__)
+        return result.permute(order).contiguous().permute(back)
 
 
 def _fed(node: fx.Node) -> DType:
     """The dtype of an input; truth values come as 0 and 1."""
     dtype = node.meta["val"].dtype
     return DType.F32 if dtype is torch.bool else DType.of(dtype)
-
-
-def _rebatches(made: Graph) -> bool:
-    try:
-        rebatch(made, made.inputs[0].type.shape[0] + 1)
-    except BatchError:
-        return False
-    return True
-
-
-def _as_torch(result: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
-    """A result in the dtype and the order of strides that torch's operators would give."""
-    result = result.to(kind.dtype)
-    strides = [hint(stride) for stride in kind.stride()]
-    order = sorted(range(kind.dim()), key=lambda axis: -strides[axis])
-    if order == list(range(kind.dim())):
-        return result
-    back = sorted(range(kind.dim()), key=order.__getitem__)
-    return result.permute(order).contiguous().permute(back)
-
-
-def hint(size: Any) -> int:
-    """The number that a size was when it was traced, without a guard on it."""
-    return int(size.node.hint) if isinstance(size, torch.SymInt) else int(size)

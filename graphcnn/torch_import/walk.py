@@ -72,12 +72,16 @@ class Walk:
 
     def run(self, graph: fx.Graph) -> Any:
         """Convert what the graph's output depends on, and return its values."""
-        output = next(node for node in graph.nodes if node.op == "output")
+        return fx.node.map_arg(self.convert(graph).args[0], self._returned)
+
+    def convert(self, graph: fx.Graph) -> fx.Node:
+        """Convert what the graph's output depends on, and return that node."""
+        output = graph.output_node()
         wanted = _needed(output)
         for node in graph.nodes:
             if node in wanted and node not in self.values:
                 self.values[node] = self._call(node)
-        return fx.node.map_arg(output.args[0], self._returned)
+        return output
 
     def _returned(self, node: fx.Node) -> Any:
         """An output, which is no truth value: these are 1 and 0 here."""
