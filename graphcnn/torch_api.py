@@ -68,3 +68,10 @@ def original(compiled: Any) -> Any:
         return compiled._orig_mod
     function = getattr(compiled, "_torchdynamo_orig_callable", compiled)
     return getattr(function, "__self__", function)
+
+
+def is_compiled(function: object) -> bool:
+    """Whether something is what `torch.compile` returned."""
+    from torch._dynamo.eval_frame import OptimizedModule
+
+    return isinstance(function, OptimizedModule) or hasattr(function, "_torchdynamo_orig_callable")

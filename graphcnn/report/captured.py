@@ -96,8 +96,13 @@ class CompiledFunction(Result):
             else Table(title, notes=notes),
             Table("stays with torch", ("graph", "operators", "because", "calls"), left, words=3)
             if left
-            else Table("stays with torch: nothing"),
+            else Table("stays with torch: nothing" if self.graphs else _NO_GRAPHS),
         )
+
+
+_NO_GRAPHS = (
+    "no graph has come to graphcnn: call it first; torch runs by itself what Dynamo does not trace"
+)
 
 
 def _shown(ops: tuple[str, ...]) -> str:
@@ -117,13 +122,14 @@ def note(callers: Iterable[Any], made: Captured) -> None:
 
 
 def of(compiled: Any) -> CompiledFunction | None:
-    """What became of a compiled function or module; None for what was not called, or is neither."""
+    """What became of what `torch.compile` returned; None for anything else."""
     source = torch_api.original(compiled)
-    with _lock:
-        try:
+    try:
+        with _lock:
             made = [reference() for reference in _captured.get(source, ())]
-        except TypeError:
-            return None  # no function: it has no hash, or no weak references
-    graphs = [one.report() for one in made if one is not None]
-    name = getattr(source, "__qualname__", type(source).__name__)
-    return CompiledFunction(name, tuple(graphs)) if graphs else None
+    except TypeError:
+        return None  # it has no hash, or no weak references
+    graphs = tuple(one.report() for one in made if one is not None)
+    if not graphs and not torch_api.is_compiled(compiled):
+        return None
+    return CompiledFunction(getattr(source, "__qualname__", type(source).__name__), graphs)

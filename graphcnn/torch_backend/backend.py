@@ -18,6 +18,8 @@ from graphcnn.report import captured
 from graphcnn.report.captured import GraphReport, Piece
 from graphcnn.torch_backend.program import Program, Traced
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+
 
 class Eager:
     """A graph that stays with torch as a whole."""
@@ -70,7 +72,7 @@ def _made(module: fx.GraphModule, inputs: Sequence[Any]) -> Program | Eager:
     because = _left_whole(module, inputs)
     if because:
         return Eager(module, because)
-    batch = _specialized([node.meta["example_value"] for node in placeholders])
+    batch = _specialized([node.meta.get("example_value") for node in placeholders])
     try:
         lowered, written = torch_api.lowered(_without_grad_modes(module), inputs)
     except Exception as error:
@@ -93,6 +95,8 @@ def _left_whole(module: fx.GraphModule, inputs: Sequence[Any]) -> str:
     tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
     if not all(isinstance(value, torch.Tensor | torch.SymInt) for value in inputs):
         return "it takes more than tensors and sizes"
+    if any(type(value) not in _PLAIN or value.layout is not torch.strided for value in tensors):
+        return "it takes a subclass of torch.Tensor, or a sparse tensor"
     devices = {value.device for value in tensors}
     if len(devices) != 1 or next(iter(devices)).type not in ("cpu", "cuda"):
         return f"its tensors are on {', '.join(sorted(map(str, devices))) or 'no device'}"

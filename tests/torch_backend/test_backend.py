@@ -253,6 +253,7 @@ def plans_made(monkeypatch):
 
 
 def test_a_trace_anew_makes_no_plan_anew(plans_made):
+    torch.manual_seed(12)
     model = network()
     made = compiled(model)
     with torch.no_grad():
@@ -264,6 +265,7 @@ def test_a_trace_anew_makes_no_plan_anew(plans_made):
 
 
 def test_other_weights_are_another_plan(plans_made):
+    torch.manual_seed(11)
     models = [network(), network()]
     x = image()
     with torch.no_grad():
@@ -388,10 +390,22 @@ def test_explain_as_text():
 
 
 def test_explain_of_what_was_not_called():
-    with pytest.raises(errors.InputKindError, match="compiled model"):
-        gx.explain(compiled(network()))
-    with pytest.raises(errors.InputKindError, match="compiled model"):
-        gx.explain(3)
+    told = gx.explain(compiled(network()))
+    assert told.graphs == ()
+    assert "call it first" in str(told)
+    for other in (3, [], network()):
+        with pytest.raises(errors.InputKindError, match="compiled model"):
+            gx.explain(other)
+
+
+def test_explain_as_data():
+    made = compiled(network())
+    with torch.no_grad():
+        made(image())
+    (graph,) = gx.explain(made).to_json()["graphs"]
+    (piece,) = graph["pieces"]
+    assert piece["runs"] == "graphcnn"
+    assert piece["kernels"] > 0
 
 
 def test_options_are_refused():
