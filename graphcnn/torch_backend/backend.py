@@ -133,21 +133,23 @@ def _without_grad_modes(module: fx.GraphModule) -> fx.GraphModule:
     return fx.GraphModule(module, graph)
 
 
-def _specialized(kinds: Sequence[Any]) -> Any:
-    """Fix every size but the batch, and return the batch's symbol; None where it is a number."""
-    batch = next(
-        (
-            value.shape[0].node.expr
-            for value in kinds
-            if isinstance(value, torch.Tensor)
-            and value.dim()
-            and isinstance(value.shape[0], torch.SymInt)
-            and value.shape[0].node.expr.is_Symbol
-        ),
-        None,
-    )
+def _specialized(kinds: Sequence[Any]) -> int | None:
+    """Fix every size but the batch: which input that is; None where it is a number."""
+    firsts = {
+        value.shape[0].node.expr
+        for value in kinds
+        if isinstance(value, torch.Tensor)
+        and value.dim()
+        and isinstance(value.shape[0], torch.SymInt)
+    }
+    free = [
+        number
+        for number, value in enumerate(kinds)
+        if isinstance(value, torch.SymInt) and value.node.expr in firsts
+    ]
+    batch = kinds[free[0]].node.expr if free else None
     for value in kinds:
         for size in value.shape if isinstance(value, torch.Tensor) else (value,):
             if isinstance(size, torch.SymInt) and size.node.expr != batch:
                 int(size)
-    return batch
+    return free[0] if free else None

@@ -28,12 +28,12 @@ class Parts:
 
     Attributes:
         parts: These calls, in order.
-        constants: What depends on weights alone, by node.
+        constants: What depends on weights alone, by name of the node.
         left: What stays with torch.
     """
 
     parts: tuple[fx.Node, ...]
-    constants: Mapping[Any, Any]
+    constants: Mapping[str, Any]
     left: tuple[Piece, ...]
 
 
@@ -61,7 +61,7 @@ def partitioned(module: fx.GraphModule, walk: Walk) -> Parts:
     calls = [node for node in nodes if node in varying and _computes_tensors(node)]
     taken = {node for node in calls if node not in reasons and not _part_of(node, reasons)}
     constants = {
-        node: value
+        node.name: value
         for node, value in walk.values.items()
         if node not in varying and isinstance(value, torch.Tensor | list | tuple)
     }

@@ -48,13 +48,23 @@ class Traced:
         module: Dynamo's graph.
         lowered: The same of ATen's operators.
         state: Where Dynamo found the inputs that are weights, by their number.
-        batch: The symbol of the batch; None when no size is free.
+        batch: Which of the inputs is the batch; None when no size is free.
     """
 
     module: fx.GraphModule
     lowered: fx.GraphModule
     state: Mapping[int, str]
-    batch: Any
+    batch: int | None
+
+    @property
+    def symbol(self) -> Any:
+        """What the batch is called in sizes."""
+        return None if self.batch is None else self.placeholders[self.batch].meta["val"].node.expr
+
+    @property
+    def placeholders(self) -> list[fx.Node]:
+        """The inputs."""
+        return list(self.lowered.graph.find_nodes(op="placeholder"))
 
 
 class Program:
@@ -70,14 +80,15 @@ class Program:
 
     def __call__(self, *args: Any) -> Any:
         """What Dynamo's graph computes."""
-        batch = self._batch(args)
+        number = self._traced.batch
+        batch = None if number is None else args[number]
         if batch == 0:
             return self._traced.module.forward(*args)
         with torch.no_grad():
             with self._lock:
                 if self._state is None or not self._state.is_that_of(args):
                     state = State(args, self._traced.state)
-                    self._built = _Built(self._traced, state, batch or 1)
+                    self._built = _Built(self._traced, state, batch)
                     self._state = state
                 built = self._built
             assert built is not None
@@ -89,14 +100,6 @@ class Program:
             self._built.report() if self._built else GraphReport((), "compiled at its first call")
         )
 
-    def _batch(self, args: tuple[Any, ...]) -> int | None:
-        """The batch size of a call; None when no size is free."""
-        for node, value in zip(self._traced.lowered.graph.nodes, args, strict=False):
-            shape = getattr(node.meta.get("val"), "shape", ())
-            if shape and isinstance(shape[0], torch.SymInt):
-                return int(value.shape[0])
-        return None
-
 
 class _Built:
     """The program for weights as they are.
@@ -105,11 +108,11 @@ class _Built:
         module: What runs: torch's operators, and regions.
     """
 
-    def __init__(self, traced: Traced, state: State, batch: int) -> None:
+    def __init__(self, traced: Traced, state: State, batch: int | None) -> None:
         graph = fx.Graph()
         graph.output(graph.graph_copy(traced.lowered.graph, {}))
         self.module = fx.GraphModule(traced.lowered, graph)
-        walk = Walk({} if traced.batch is None else {traced.batch: batch})
+        walk = Walk({} if batch is None else {traced.symbol: batch})
         names = {}
         for number, node in enumerate(graph.find_nodes(op="placeholder")):
             if number in state.copies:
@@ -119,25 +122,31 @@ class _Built:
         self._regions: list[Region] = []
         self._left = list(self._parts.left)
         for part in self._parts.parts:
-            self._place(part, names, traced.batch, batch)
+            self._place(part, names, traced, batch)
         self.module.graph.eliminate_dead_code()
         self.module.recompile()
 
-    def _place(self, part: fx.Node, names: Mapping[str, str], symbol: Any, batch: int) -> None:
+    def _place(
+        self, part: fx.Node, names: Mapping[str, str], traced: Traced, batch: int | None
+    ) -> None:
         """Put a region in the place of a part, or note why it stays with torch."""
         inside = self.module.get_submodule(str(part.target))
         assert isinstance(inside, fx.GraphModule)
-        pairs = list(zip(inside.graph.find_nodes(op="placeholder"), part.args, strict=True))
+        outer = [str(argument) for argument in part.args]
+        inner = [node.name for node in inside.graph.find_nodes(op="placeholder")]
+        pairs = list(zip(inner, outer, strict=True))
         constants = self._parts.constants
-        known = {inner.name: constants[outer] for inner, outer in pairs if outer in constants}
-        named = {inner.name: names[str(outer)] for inner, outer in pairs if str(outer) in names}
+        known = {name: constants[source] for name, source in pairs if source in constants}
+        named = {name: names[source] for name, source in pairs if source in names}
         try:
-            region = Region(inside, known, named, symbol, batch)
+            region = Region(inside, known, named, traced.symbol, batch)
         except _LEFT_TO_TORCH as error:
             self._left.append(_piece("torch", inside, str(getattr(error, "what", error))))
             return
         self.module.add_submodule(str(part.target), region)
-        part.args = tuple(outer for _, outer in pairs if outer not in constants)
+        placeholders = self.module.graph.find_nodes(op="placeholder")
+        size = None if traced.batch is None else placeholders[traced.batch]
+        part.args = (size, *(one for one in part.args if str(one) not in constants))
         self._regions.append(region)
 
     def report(self) -> GraphReport:

@@ -9,17 +9,18 @@ import torch
 from torch import fx
 
 from graphcnn import forks
+from graphcnn.compiler import compile
+from graphcnn.errors import BatchError
 from graphcnn.frontend import expr, graph
-from graphcnn.frontend.expr import Call, Input
-from graphcnn.ir import DType
-from graphcnn.torch_backend.plans import follows_batch, plan_of
+from graphcnn.frontend.expr import Call
+from graphcnn.ir import DType, Graph, batch_of, rebatch
 from graphcnn.torch_import.movement import Size
 from graphcnn.torch_import.refusal import Refused
-from graphcnn.torch_import.walk import Walk
+from graphcnn.torch_import.walk import Walk, valid
 
 
 class Region(torch.nn.Module):
-    """Called with the tensors that it reads, in their order; returns what it computes.
+    """A function of the batch and of the tensors that it reads, in their order.
 
     One plan serves every batch size, unless the graph uses the size as a number: then each size
     has its own.
@@ -42,7 +43,7 @@ class Region(torch.nn.Module):
         constants: Mapping[str, Any],
         names: Mapping[str, str],
         symbol: Any,
-        batch: int,
+        batch: int | None,
     ) -> None:
         super().__init__()
         self.module = module
@@ -58,12 +59,12 @@ class Region(torch.nn.Module):
         """How many kernels a call launches."""
         return len(next(iter(self._plans.values())).model.plan.steps)
 
-    def forward(self, *args: Any) -> Any:
+    def forward(self, batch: int | None, *args: Any) -> Any:
         """What the part computes, by the plan for the call's batch size."""
-        return self.plan(self._batch(args))(args)
+        return self.plan(batch)(args)
 
-    def plan(self, batch: int) -> _Plan:
-        """The plan for a batch size."""
+    def plan(self, batch: int | None) -> _Plan:
+        """The plan for a batch size; None where no size is free."""
         with self._lock:
             found = self._plans.get(None) or self._plans.get(batch)
             if found is None:
@@ -71,25 +72,14 @@ class Region(torch.nn.Module):
                 self._plans[None if found.free else batch] = found
             return found
 
-    def _batch(self, args: tuple[Any, ...]) -> int:
-        """The batch size of a call."""
-        for node, value in zip(self._nodes, args, strict=True):
-            sizes = node.meta["val"].shape if isinstance(value, torch.Tensor) else (value,)
-            for axis, size in enumerate(sizes):
-                if isinstance(size, torch.SymInt) and size.node.expr == self._symbol:
-                    return int(value.shape[axis])
-        return 0
-
-    def _walked(self, batch: int) -> Walk:
-        walk = Walk({} if self._symbol is None else {self._symbol: batch})
+    def _walked(self, batch: int | None) -> Walk:
+        walk = Walk({} if batch is None else {self._symbol: batch})
         for node in self.module.graph.find_nodes(op="placeholder"):
             if node.name in self._constants:
                 walk.hold(node, self._constants[node.name], self._names.get(node.name))
             elif isinstance(node.meta["val"], torch.Tensor):
-                # By its place: a size among the arguments, or none, makes it no other graph.
-                inputs = sum(isinstance(one, Input) for one in walk.values.values())
                 shape = tuple(map(int, walk.shape(node.meta["val"])))
-                walk.values[node] = expr.input(walk.fresh(f"input{inputs}"), shape, _fed(node))
+                walk.values[node] = expr.input(walk.fresh(valid(node.name)), shape, _fed(node))
             else:
                 walk.values[node] = walk.size(node.meta["val"])
         return walk
@@ -122,9 +112,9 @@ class _Plan:
             [isinstance(size, Size) for size in shape] == [True] + [False] * (len(shape) - 1)
             for shape in shapes
         )
-        self.free = heads and not walk.pinned and follows_batch(made)
+        self.free = heads and not walk.pinned and _follows_batch(made)
         self._walk = walk
-        self.model = plan_of(made, tensors[0].meta["val"].device)
+        self.model = compile(made, device=tensors[0].meta["val"].device)
 
     def __call__(self, args: tuple[Any, ...]) -> Any:
         fed = {
@@ -150,6 +140,15 @@ class _Plan:
             return result
         back = sorted(range(kind.dim()), key=order.__getitem__)
         return result.permute(order).contiguous().permute(back)
+
+
+def _follows_batch(made: Graph) -> bool:
+    """Whether a graph can be planned for another batch size."""
+    try:
+        rebatch(made, batch_of(made) + 1)
+    except BatchError:
+        return False
+    return True
 
 
 def _fed(node: fx.Node) -> DType:

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 import graphcnn as gx
 from graphcnn import errors
-from graphcnn.torch_backend import plans
+from graphcnn.torch_backend import region
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +52,9 @@ def reasons(report):
 def network():
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 5)).eval()
+
+
+WEIGHTS = [name for name in network().state_dict() if not name.endswith("tracked")]
 
 
 def image(batch=2):
@@ -239,39 +242,35 @@ def test_a_batch_that_is_a_number_has_a_plan_of_its_own():
     assert counters["stats"]["unique_graphs"] == 1
 
 
-@pytest.fixture
-def plans_made(monkeypatch):
-    """The graphs that plans were made of."""
+def test_a_region_is_one_plan_for_all_batches_and_holds_the_weights(monkeypatch):
     made = []
 
     def compile(graph, **kwargs):
         made.append(graph)
         return gx.compile(graph, **kwargs)
 
-    monkeypatch.setattr(plans, "compile", compile)
-    return made
-
-
-def test_a_trace_anew_makes_no_plan_anew(plans_made):
-    torch.manual_seed(12)
+    monkeypatch.setattr(region, "compile", compile)
     model = network()
-    made = compiled(model)
+    predict = compiled(model, dynamic=True)
     with torch.no_grad():
-        for batch in (1, 2, 7, 8):
-            x = image(batch)
-            assert_same(made(x), model(x))
-    assert counters["stats"]["unique_graphs"] == 2  # torch's own: the batch is free from then on
-    assert len(plans_made) == 1
+        for batch in (2, 7, 8):
+            predict(image(batch))
+    (graph,) = made
+    assert len(graph.inputs) == 1
+    assert {param.name for param in graph.params} == {f"_{name}" for name in WEIGHTS}
 
 
-def test_other_weights_are_another_plan(plans_made):
-    torch.manual_seed(11)
-    models = [network(), network()]
-    x = image()
-    with torch.no_grad():
-        for model in models:
-            assert_same(compiled(model)(x), model(x))
-    assert len(plans_made) == 2
+def test_a_region_that_sees_twice_the_batch():
+    def function(x):
+        stacked = torch.einsum("nchw->cnhw", torch.cat([x, x * 2])).transpose(0, 1)
+        return torch.cumsum(stacked, 1).relu() * 3
+
+    made = compiled(function, dynamic=True)
+    for batch in (2, 7):
+        x = image(batch)
+        assert_same(made(x), function(x))
+    assert gx.explain(made).regions == 2
+    assert counters["stats"]["unique_graphs"] == 1
 
 
 def test_gradients_are_torchs():
