@@ -32,6 +32,7 @@ def network():
 
 NETWORK = network()
 MODEL = gx.compile(NETWORK, target="numpy", device="cpu")
+PROGRAM = torch.export.export(torch.nn.ReLU(), (torch.randn(2, 3),))
 LINE = gx.compile(gx.graph("line", gx.relu(line())), target="numpy", device="cpu")
 
 
@@ -259,6 +260,8 @@ def functions(folder):
         gx.parse: {"text": str(NETWORK)},
         gx.save: {"graph": NETWORK, "path": folder / "net.gcn"},
         gx.load: {"path": saved},
+        gx.from_torch: {"module": PROGRAM},
+        gx.coverage: {"module": PROGRAM},
         gx.compile: {
             "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
         },

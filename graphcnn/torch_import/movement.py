@@ -60,6 +60,10 @@ def _concat(tensors: Sequence[Any], dim: int) -> Tensor:
     return functional.concat(kept, dim)
 
 
+def _rows_of(x: Tensor) -> Tensor:
+    return x if len(x.shape) > 1 else functional.reshape(x, (1, -1))
+
+
 def _slice(x: Tensor, dim: int, start: int | None, end: int | None, step: int) -> Tensor:
     size, axis = x.shape[dim], dim % len(x.shape)
     first, last, _ = slice(start, end, 1).indices(size)
@@ -226,6 +230,8 @@ ROWS: dict[str, Conversion] = {
     "split_with_sizes.default": movement.split,
     "chunk.default": movement.chunk,
     "unbind.int": _unbind,
+    "vstack.default": lambda tensors: _concat([*map(_rows_of, tensors)], 0),
+    "hstack.default": lambda tensors: _concat(tensors, 0 if len(tensors[0].shape) == 1 else 1),
     "slice_scatter.default": _with_slice,
     "select_scatter.default": _with_row,
     "fill.Scalar": _filled,

@@ -117,7 +117,19 @@ class Program:
             wanted = tree_leaves(module(*example))
         output = next(n for n in self.exported.graph.nodes if n.op == "output")
         found = tree_leaves(self.computed[output])
-        return len(found) == len(wanted) and all(map(_alike, found, wanted))
+        planned = all(self._as_planned(node, value) for node, value in self.computed.items())
+        return planned and len(found) == len(wanted) and all(map(_alike, found, wanted))
+
+    def _as_planned(self, node: fx.Node, value: Any) -> bool:
+        """Whether a tensor has its shape in the program; one of a single sample may not."""
+        kind = node.meta.get("val")
+        if not isinstance(kind, torch.Tensor) or not isinstance(value, torch.Tensor):
+            return True
+        sizes = (
+            int(size.node.expr.subs(self.symbols)) if isinstance(size, torch.SymInt) else size
+            for size in kind.shape
+        )
+        return tuple(sizes) == tuple(value.shape)
 
 
 def _fits(wanted: Any, leaf: Any) -> bool:

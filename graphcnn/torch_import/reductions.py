@@ -80,14 +80,15 @@ def _norm(x: Tensor, order: Any, dim: Any, keepdim: bool, *_: Any) -> Tensor:
 
 
 def _log_sum_exp(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
-    x, dim = _ranked(x), dim if x.shape else None
+    rank = len(x.shape)
+    x, dim = _ranked(x), dim if rank else None
     largest = functional.amax(x, _dims(dim), True)
     total = functional.log(
         functional.sum(functional.exp(arithmetic.sub(x, largest)), _dims(dim), True)
     )
     found = arithmetic.add(total, largest)
     dims = range(len(x.shape)) if _dims(dim) is None else [*dim]
-    return found if keepdim else movement.squeeze(found, list(dims))
+    return found if keepdim and rank else movement.squeeze(found, list(dims))
 
 
 ROWS: dict[str, Conversion] = {
