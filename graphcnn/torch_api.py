@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from types import MethodType
 from typing import Any
 
 import torch
@@ -67,7 +68,7 @@ def original(compiled: Any) -> Any:
     if isinstance(compiled, OptimizedModule):
         return compiled._orig_mod
     function = getattr(compiled, "_torchdynamo_orig_callable", compiled)
-    return getattr(function, "__self__", function)
+    return function.__self__ if isinstance(function, MethodType) else function
 
 
 def is_compiled(function: object) -> bool:

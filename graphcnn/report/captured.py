@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -118,7 +119,8 @@ def note(callers: Iterable[Any], made: Captured) -> None:
     """Remember what was made of a graph, for those whose call made Dynamo trace it."""
     with _lock:
         for caller in {id(caller): caller for caller in callers}.values():
-            _captured.setdefault(caller, []).append(weakref.ref(made))
+            with suppress(TypeError):  # without a hash, or weak references, it cannot be found
+                _captured.setdefault(caller, []).append(weakref.ref(made))
 
 
 def of(compiled: Any) -> CompiledFunction | None:

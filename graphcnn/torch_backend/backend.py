@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.utils._pytree import tree_leaves
 
 from graphcnn import torch_api
 from graphcnn.errors import InvalidAttribute
@@ -104,23 +105,29 @@ def _left_whole(module: fx.GraphModule, inputs: Sequence[Any]) -> str:
         torch.is_autocast_enabled(next(iter(devices)).type)
     ):
         return "it runs under autocast"
-    differentiable = [value for value in tensors if value.requires_grad]
-    if differentiable and _grad_enabled(module):
-        weights = sum(isinstance(value, torch.nn.Parameter) for value in differentiable)
-        named = f"{weights} parameters" if weights else "an input"
-        return f"a gradient could be asked for: {named} require grad outside of torch.no_grad()"
+    results = [n.meta.get("example_value") for n in module.graph.nodes if n.op != "placeholder"]
+    if _records(module) and any(map(_requires_grad, results)):
+        weights = sum(_requires_grad(one) for one in tensors if isinstance(one, torch.nn.Parameter))
+        return (
+            f"a gradient could be asked for: it runs outside of torch.no_grad(), and "
+            f"{f'{weights} parameters require' if weights else 'an input requires'} one"
+        )
     return ""
 
 
-def _grad_enabled(module: fx.GraphModule) -> bool:
+def _records(module: fx.GraphModule) -> bool:
     """Whether any operator runs while gradients are recorded."""
-    enabled = torch.is_grad_enabled()
+    records = torch.is_grad_enabled()
     for node in module.graph.nodes:
         if node.target is torch._C._set_grad_enabled:
-            enabled = bool(node.args[0])
-        elif enabled and node.op.startswith("call_"):
+            records = bool(node.args[0])
+        elif records and node.op.startswith("call_"):
             return True
     return False
+
+
+def _requires_grad(kind: Any) -> bool:
+    return any(isinstance(one, torch.Tensor) and one.requires_grad for one in tree_leaves(kind))
 
 
 def _without_grad_modes(module: fx.GraphModule) -> fx.GraphModule:

@@ -31,4 +31,4 @@ class State:
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor as whole numbers, so that NaN equals itself."""
-    return tensor.view(_BITS[tensor.element_size()])
+    return tensor.view(_BITS.get(tensor.element_size(), tensor.dtype))

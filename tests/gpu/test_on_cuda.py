@@ -110,3 +110,18 @@ def test_another_device_than_the_current_one():
     assert got.device == image.device
     assert gx.verify(model, image=image).ok
     assert torch.cuda.current_device() == 0
+
+
+def test_torch_compile_on_the_callers_stream():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()).eval().cuda()
+    compiled = torch.compile(model, backend="graphcnn")
+    image = torch.randn(2, 3, 32, 32, device="cuda")
+    with torch.no_grad():
+        for change in (1.0, 2.0):
+            model[0].weight.data.mul_(change)
+            with torch.cuda.stream(torch.cuda.Stream()):
+                found = compiled(image * 2)
+                wanted = model(image * 2)
+            torch.cuda.synchronize()
+            torch.testing.assert_close(found, wanted, atol=2e-2, rtol=2e-2)
+    assert gx.explain(compiled).regions == 1
