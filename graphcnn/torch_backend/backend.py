@@ -17,6 +17,7 @@ from graphcnn import torch_api
 from graphcnn.errors import InvalidAttribute
 from graphcnn.report import captured
 from graphcnn.report.captured import GraphReport, Piece
+from graphcnn.torch_backend.partition import is_drawn
 from graphcnn.torch_backend.program import Program, Traced
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
@@ -83,6 +84,8 @@ def _made(module: fx.GraphModule, inputs: Sequence[Any]) -> Program | Eager:
         return Eager(module, "it writes to its inputs, or to the state of a module in training")
     if len(placeholders) != len(lowered.graph.find_nodes(op="placeholder")):
         return Eager(module, "it holds tensors of its own")
+    if sum(map(is_drawn, lowered.graph.nodes)) > 1:
+        return Eager(module, "it draws random numbers twice, and their order counts")
     state = {
         number: torch_api.source_of(node)
         for number, (node, value) in enumerate(zip(placeholders, inputs, strict=True))

@@ -94,7 +94,7 @@ def _varying(module: fx.GraphModule, walk: Walk) -> set[fx.Node]:
             )
         elif node.op == "get_attr":
             walk.values[node] = getattr(module, str(node.target))
-        elif node.op == "call_function" and (operands or _drawn(node)):
+        elif node.op == "call_function" and (operands or is_drawn(node)):
             varying.add(node)
             odd = [because for one in operands if (because := _odd(one, walk))]
             if isinstance(kind, torch.SymFloat | torch.SymBool):
@@ -110,7 +110,7 @@ def _varying(module: fx.GraphModule, walk: Walk) -> set[fx.Node]:
     return varying
 
 
-def _drawn(node: fx.Node) -> bool:
+def is_drawn(node: fx.Node) -> bool:
     """Whether an operator draws random numbers."""
     return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 

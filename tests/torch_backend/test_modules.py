@@ -90,6 +90,20 @@ def test_dropout_in_training_draws_as_torch_does():
     assert reasons(gx.explain(made))
 
 
+def test_random_numbers_come_in_the_order_of_torch():
+    def function(x):
+        y = nn.functional.dropout(x.relu(), 0.5, training=True)
+        return y * torch.rand(8) + 1
+
+    x, made = torch.randn(IMAGE), compiled(function)
+    made(x)
+    torch.manual_seed(1)
+    found = made(x)
+    torch.manual_seed(1)
+    assert_same(found, function(x))
+    assert reasons(gx.explain(made)) == ["it draws random numbers twice, and their order counts"]
+
+
 def test_half_precision():
     model, x = nn.Conv2d(4, 6, 3).half(), torch.randn(IMAGE).half()
     made = compiled(model)
