@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, overload
 
 from graphcnn.analysis import traffic
 from graphcnn.errors import counted
 from graphcnn.ir import Graph, Node, Refusal, inline
 from graphcnn.plan import Call, Step
+from graphcnn.report import captured
+from graphcnn.report.captured import CompiledFunction
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, moved, steps_of
 from graphcnn.report.tables import Table, binary_size, count, dimensions
@@ -120,12 +124,25 @@ def _cells(row: KernelRow) -> tuple[str, ...]:
     )
 
 
-def explain(model: CompiledModel, /) -> Explanation:
+@overload
+def explain(model: CompiledModel, /) -> Explanation: ...
+
+
+@overload
+def explain(model: Callable[..., Any], /) -> CompiledFunction: ...
+
+
+def explain(model: Any, /) -> Explanation | CompiledFunction:
     """Which nodes became which kernel, which vanished, and what was declined with what reason.
 
+    Of what `torch.compile(..., backend="graphcnn")` returned, once it was called: which parts run
+    as plans of ours, which operators stay with torch, and why.
+
     Raises:
-        InputKindError: for what is not a compiled model.
+        InputKindError: for what is neither.
     """
+    if not isinstance(model, CompiledModel) and (told := captured.of(model)):
+        return told
     check_model(model)
     graph = model.graph
     steps = steps_of(model.plan)

@@ -26,6 +26,7 @@ from graphcnn.torch_import.reroll import response_norm
 CONVERSIONS = pointwise.ROWS | movement.ROWS | windows.ROWS | reductions.ROWS
 _TRUTHS = pointwise.TRUTHS | movement.KEEPS
 _TORCH = str(Path(torch.__file__).parent)
+_OUTERMOST = re.compile(r"^(?:L__self__|[LG]\['\w+'\])\.?")
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
 # What to use for a family of operators that graphcnn lacks.
 _NEAREST = {
@@ -48,12 +49,14 @@ class Walk:
         values: By node: a symbolic tensor, a torch tensor that is constant, or a Python value.
         gaps: What could not be taken. A stand-in takes its place, so that all of it is found.
         calls: How many calls there were, but for those of constants.
+        lacking: The gap of each node that has one.
         pinned: Whether a number was computed of the batch size, so that it cannot change.
     """
 
     def __init__(self, symbols: Mapping[Any, int]) -> None:
         self.values: dict[fx.Node, Any] = {}
         self.gaps: list[Gap] = []
+        self.lacking: dict[fx.Node, Gap] = {}
         self.calls = 0
         self.pinned = False
         self._symbols, self._taken = symbols, set[str]()
@@ -69,18 +72,26 @@ class Walk:
 
     def run(self, graph: fx.Graph) -> Any:
         """Convert what the graph's output depends on, and return its values."""
-        output = next(node for node in graph.nodes if node.op == "output")
+        return fx.node.map_arg(self.convert(graph).args[0], self._returned)
+
+    def convert(self, graph: fx.Graph) -> fx.Node:
+        """Convert what the graph's output depends on, and return that node."""
+        output = graph.output_node()
         wanted = _needed(output)
         for node in graph.nodes:
             if node in wanted and node not in self.values:
                 self.values[node] = self._call(node)
-        return fx.node.map_arg(output.args[0], self._returned)
+        return output
 
     def _returned(self, node: fx.Node) -> Any:
         """An output, which is no truth value: these are 1 and 0 here."""
         if _truth(node.meta.get("val")) and not self.gaps:
             self._gap(node, Refused("a result of truth values", "numbers: convert with .float()"))
         return self.values[node]
+
+    def leave(self, node: fx.Node, because: str) -> None:
+        """Take a call for one that is lacking."""
+        self.values[node] = self._gap(node, Refused(because), node.meta.get("val"))
 
     def shape(self, value: Any) -> tuple[int, ...]:
         """The sizes of a node's tensor, those that follow the batch told apart."""
@@ -225,11 +236,13 @@ class Walk:
         place = _where(node)
         gap = Gap(str(node.target), _path(node), refused.because, refused.nearest, place)
         self.gaps.append(gap)
-        return self._stand_in(kind)
+        self.lacking[node] = gap
+        return self.stand_in(kind)
 
-    def _stand_in(self, kind: Any) -> Any:
+    def stand_in(self, kind: Any) -> Any:
+        """Symbolic tensors of the types of a node's result."""
         if isinstance(kind, list | tuple):
-            return tuple(map(self._stand_in, kind))
+            return tuple(map(self.stand_in, kind))
         if not isinstance(kind, torch.Tensor) or 0 in self.shape(kind):
             return None
         try:
@@ -305,7 +318,7 @@ def _path(node: fx.Node) -> str:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path = str(stack[-1][0]) if stack else ""
     path = path.partition(".parametrizations.")[0]
-    return "" if path.startswith("_empty_nn_module") else re.sub(r"^L__self__\.?", "", path)
+    return "" if path.startswith("_empty_nn_module") else re.sub(_OUTERMOST, "", path)
 
 
 def _leaf(node: fx.Node) -> bool:

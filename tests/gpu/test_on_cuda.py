@@ -129,3 +129,18 @@ def test_a_refit_waits_for_calls_on_other_streams():
     fresh = gx.compile(gx.load_weights(graph, other), device="cuda")
     torch.testing.assert_close(after, fresh(image), rtol=0, atol=0)
     assert gx.verify(model).ok
+
+
+def test_torch_compile_on_the_callers_stream():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()).eval().cuda()
+    compiled = torch.compile(model, backend="graphcnn")
+    image = torch.randn(2, 3, 32, 32, device="cuda")
+    with torch.no_grad():
+        for change in (1.0, 2.0):
+            model[0].weight.data.mul_(change)
+            with torch.cuda.stream(torch.cuda.Stream()):
+                found = compiled(image * 2)
+                wanted = model(image * 2)
+            torch.cuda.synchronize()
+            torch.testing.assert_close(found, wanted, atol=2e-2, rtol=2e-2)
+    assert gx.explain(compiled).regions == 1
