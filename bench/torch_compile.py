@@ -11,26 +11,11 @@ import sys
 import time
 
 import torch
-from torch import nn
 
 import graphcnn as gx
+from bench.torchvision_networks import NETWORKS, TOLERANCE
+from graphcnn.torch_import.torchvision_networks import network
 
-NETWORKS = (
-    "alexnet",
-    "vgg16_bn",
-    "resnet18",
-    "resnet50",
-    "squeezenet1_1",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "densenet121",
-    "googlenet",
-    "shufflenet_v2_x1_0",
-    "efficientnet_b0",
-    "regnet_y_400mf",
-    "convnext_tiny",
-)
-TOLERANCE = 1e-4
 HEAD = ("network", "regions", "kernels", "torch's", "error", "seconds")
 LINE = "{:<19} {:>7} {:>7} {:>7} {:>8} {:>7}"
 
@@ -60,32 +45,6 @@ def measured(name: str) -> float:
     print(LINE.format(*cells), flush=True)
     torch._dynamo.reset()
     return error
-
-
-def network(name: str) -> nn.Module:
-    """A network with random weights, and running statistics of what it computes."""
-    # The operators that torchvision's compiled part declares, which these networks do not call.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for schema in (
-        "nms(Tensor a, Tensor b, float c) -> Tensor",
-        "qnms(Tensor a, Tensor b, float c) -> Tensor",
-    ):
-        if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
-            library.define(schema)
-    from torchvision import models
-
-    torch.manual_seed(0)
-    options = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
-    module: nn.Module = getattr(models, name)(**options)
-    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    with torch.no_grad():
-        module.train()(torch.randn(4, 3, 224, 224))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    return module.eval()
 
 
 if __name__ == "__main__":
