@@ -229,12 +229,13 @@ def test_fused_nodes_are_not_for_operator_targets():
 
 
 @pytest.mark.parametrize("tf32", [False, True])
-def test_torch_on_cuda_convolves_in_tf32_where_its_settings_say_so(tf32, monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
+def test_torch_on_cuda_convolves_in_tf32_where_its_settings_say_so(tf32):
     on_cuda = LibraryTarget(Device(CUDA, torch.device("cuda"), None))
     h = gx.conv1d(gx.reshape(image(1, 1, 2, 9), (1, 2, 9)), gx.param("w", (3, 2, 3)))
     g = gx.conv2d(gx.reshape(h, (1, 3, 1, 7)), gx.param("v", (4, 3, 1, 1)))
-    steps = on_cuda.lower(gx.graph("g", gx.relu(g))).steps
+    # A module of torch.testing that is imported forbids to set the flags themselves.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32):
+        steps = on_cuda.lower(gx.graph("g", gx.relu(g))).steps
     units = {step.label: step.arithmetic.unit for step in steps}
     wide, narrow = 2.0**-24, 2.0**-11
     convolved = narrow if tf32 else wide
