@@ -78,9 +78,10 @@ class CompiledModel:
     Calling it takes one array per graph input, by name or in the graph's order, all NumPy or all
     torch, and returns the same kind: one array for a graph with one output, otherwise a dict by
     output name. Another batch size is planned at its first call and remembered; all share one
-    arena, as large as the largest needs. Calls from several threads are safe: they take turns. So are calls from several
-    CUDA streams: each is queued on its caller's current stream, behind the call before it. A call
-    inside a call, from a signal handler or a finalizer, gets memory of its own.
+    arena, as large as the largest needs. Calls from several threads are safe: they take turns. So
+    are calls from several CUDA streams: each is queued on its caller's current stream, behind the
+    call before it. A call inside a call, from a signal handler or a finalizer, gets memory of its
+    own.
 
     Attributes:
         source: The graph as the user gave it.
