@@ -29,10 +29,11 @@ def sliced(x: Tensor, dim: int, start: int | None, end: int | None, step: int) -
     if last <= first:
         raise Refused("an empty slice", "at least one element")
     if axis == 0:
-        whole = end is None or end >= (size if isinstance(end, Size) else END)
-        if whole and not start and step == 1:
+        reach = size if isinstance(end, Size) else END
+        stop = END if end is None or end >= reach else end
+        if stop == END and not start and step == 1:
             return x
-        return movement.slice(x, axis, start or 0, END if whole else end, step)
+        return movement.slice(x, axis, start or 0, stop, step)
     if first == 0 and last == size and step == 1:
         return x
     if last == size:
