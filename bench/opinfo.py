@@ -5,12 +5,14 @@
 Reads the tables of torch.testing: `op_db` (OpInfo), for the operators of `FAMILIES`, and
 `module_db` (ModuleInfo). Every sample input in float32 goes through a module of its own,
 `from_torch`, and a compiled model, and the result is compared with torch's within 1e-4 of its
-range.
+range. `errors` are OpInfo's error inputs of the same operators, which torch itself refuses.
 
-A sample passes, is refused with an error of graphcnn, is wrong, or ends in a foreign exception.
-Of several results those in floating point count: a pool's places are no part of inference. Samples
-that are outside of what a CNN compiler is for are counted apart: empty tensors, calls without a
-tensor in float32, results in another dtype, random numbers, and norms in training mode.
+A sample passes, is refused with an error of graphcnn, is wrong, or ends in a foreign exception; a
+result for an error input is wrong. Of several results those in floating point count: a pool's
+places are no part of inference. Samples that are outside of what a CNN compiler is for are counted
+apart, unless they end in a wrong result or a foreign exception: empty tensors, calls without a
+tensor in float32, results in another dtype, random numbers, and norms in training mode. Exits with
+status 1 when a sample is wrong or foreign.
 """
 
 from __future__ import annotations
@@ -18,10 +20,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +84,10 @@ MODULES = (
     "Sigmoid Softmax Softmax2d Softmin Softplus Softshrink Softsign Tanh Tanhshrink "
     "Threshold Unflatten Upsample ZeroPad1d ZeroPad2d"
 )
+
+
+VERDICTS = ("passed", "refused", "wrong", "foreign", "outside")
+PEACEFUL = ("passed", "refused")
 
 
 class Called(torch.nn.Module):
@@ -154,6 +163,21 @@ def module_samples(most: int | None) -> Iterator[tuple[str, torch.nn.Module, lis
             yield f"nn.{name}", given, [given.leaves[place] for place in given.places]
 
 
+def error_samples(most: int | None) -> Iterator[tuple[str, torch.nn.Module, list[Any]]]:
+    """OpInfo's error inputs of all families, those that torch refuses when it is called."""
+    wanted = " ".join(FAMILIES.values()).replace("F.", "nn.functional.").split()
+    for info in op_db:
+        if info.name not in wanted or info.error_inputs_func is None:
+            continue
+        title = f"{info.name}.{info.variant_test_name}".rstrip(".")
+        for number, bad in enumerate(info.error_inputs("cpu")):
+            if most is not None and number >= most:
+                break
+            sample = bad.sample_input
+            module = Called(info.op, (sample.input, *sample.args), sample.kwargs).eval()
+            yield title, module, [module.leaves[place] for place in module.places]
+
+
 def judged(module: torch.nn.Module, inputs: list[Any], target: str) -> tuple[str, str]:
     """The verdict on a sample, and why."""
     try:
@@ -165,8 +189,32 @@ def judged(module: torch.nn.Module, inputs: list[Any], target: str) -> tuple[str
     except Exception as error:
         return "outside", f"torch fails: {type(error).__name__}"
     tensors = [one for one in wanted if isinstance(one, torch.Tensor)]
-    if outside := _outside(inputs, tensors, again):
-        return "outside", outside
+    verdict, reason = _compared(module, inputs, tensors, target)
+    outside = _outside(inputs, tensors, again)
+    return ("outside", outside) if outside and verdict in PEACEFUL else (verdict, reason)
+
+
+def judged_error(module: torch.nn.Module, inputs: list[Any]) -> tuple[str, str]:
+    """The verdict on an error input, and why."""
+    try:
+        with torch.no_grad():
+            module(*[x.clone() for x in inputs])
+    except Exception as error:
+        raised = f"{type(error).__name__}: {error}"
+    else:
+        return "outside", "torch does not fail"
+    try:
+        gx.from_torch(module, *inputs)
+    except GraphCNNError as error:
+        return "refused", str(error)
+    except Exception as error:
+        return "foreign", f"{type(error).__name__}: {error}"
+    return "wrong", f"a graph, where torch raises {raised}"
+
+
+def _compared(
+    module: torch.nn.Module, inputs: list[Any], tensors: list[torch.Tensor], target: str
+) -> tuple[str, str]:
     try:
         graph = gx.from_torch(module, *inputs)
         compiled = gx.compile(graph, target=target)
@@ -218,45 +266,68 @@ def run(families: list[str], most: int | None, target: str) -> list[Outcome]:
     """The outcome of every sample."""
     found = []
     for family in families:
-        drawn = module_samples(most) if family == "modules" else samples(family, most)
-        for op, module, inputs in drawn:
-            found.append(Outcome(family, op, *judged(module, inputs, target)))
+        if family == "errors":
+            drawn = error_samples(most)
+            found += [Outcome(family, op, *judged_error(*sample)) for op, *sample in drawn]
+        else:
+            drawn = module_samples(most) if family == "modules" else samples(family, most)
+            found += [Outcome(family, op, *judged(*sample, target)) for op, *sample in drawn]
     return found
+
+
+def counts(outcomes: list[Outcome]) -> dict[str, dict[str, int]]:
+    """How many of each verdict there are, by family; "all" is without error inputs."""
+    families = dict.fromkeys(one.family for one in outcomes)
+    found = {name: Counter(o.verdict for o in outcomes if o.family == name) for name in families}
+    found["all"] = Counter(one.verdict for one in outcomes if one.family != "errors")
+    return {name: {verdict: of[verdict] for verdict in VERDICTS} for name, of in found.items()}
+
+
+def reasons(outcomes: list[Outcome], verdict: str) -> list[dict[str, Any]]:
+    """Why samples of a verdict have it: operator, reason and how many."""
+    found = Counter((o.op, _brief(o.reason)) for o in outcomes if o.verdict == verdict)
+    return [{"op": op, "reason": why, "samples": n} for (op, why), n in found.most_common()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--family", nargs="*", default=[*FAMILIES, "modules"])
+    parser.add_argument("--family", nargs="*", default=[*FAMILIES, "modules", "errors"])
     parser.add_argument("--samples", type=int, help="at most so many for each operator")
     parser.add_argument("--target", default="numpy")
-    parser.add_argument("--json")
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
     outcomes = run(options.family, options.samples, options.target)
-    verdicts = ("passed", "refused", "wrong", "foreign", "outside")
-    print(
-        f"{'family':12}" + "".join(f"{verdict:>9}" for verdict in verdicts) + "   passed of inside"
-    )
-    for family in [*options.family, None]:
-        count = Counter(one.verdict for one in outcomes if family in (one.family, None))
-        inside = sum(count[verdict] for verdict in verdicts[:4])
-        numbers = "".join(f"{count[verdict]:9}" for verdict in verdicts)
-        print(f"{family or 'all':12}{numbers}   {100 * count['passed'] / max(1, inside):.1f} %")
-    for verdict in verdicts[1:]:
-        reasons = Counter((o.op, _brief(o.reason)) for o in outcomes if o.verdict == verdict)
+    sys.exit(report(outcomes, options.target, options.json))
+
+
+def report(outcomes: list[Outcome], target: str, file: Path | None) -> int:
+    """Print the tables, write them to a file, and return the exit status."""
+    table = counts(outcomes)
+    print(f"{'family':12}" + "".join(f"{v:>9}" for v in VERDICTS) + "   passed of inside")
+    for family, count in table.items():
+        inside = sum(count[verdict] for verdict in VERDICTS[:4])
+        numbers = "".join(f"{count[verdict]:9}" for verdict in VERDICTS)
+        share = "" if family == "errors" else f"   {100 * count['passed'] / max(1, inside):.1f} %"
+        print(f"{family:12}{numbers}{share}")
+    judged = [one for one in outcomes if one.family != "errors" or one.verdict != "refused"]
+    for verdict in VERDICTS[1:]:
         print(f"\n{verdict}:")
-        for (op, reason), number in reasons.most_common():
-            print(f"  {number:4} {op}: {reason}")
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump([asdict(one) for one in outcomes], file, indent=1)
+        for row in reasons(judged, verdict):
+            print(f"  {row['samples']:4} {row['op']}: {row['reason']}")
+    if file is not None:
+        head = {"torch": torch.__version__, "target": target, "samples": table}
+        rows = {verdict: reasons(judged, verdict) for verdict in VERDICTS[1:4]}
+        file.write_text(json.dumps(head | rows, indent=1) + "\n")
+    return int(any(count["wrong"] + count["foreign"] for count in table.values()))
 
 
 def _brief(reason: str) -> str:
     lines = [line.strip() for line in reason.splitlines() if line.strip()]
     inner = [line for line in lines if line.startswith("aten.")]
-    return (inner[0] if inner else " | ".join(lines[:3]))[:230]
+    text = inner[0] if inner else " | ".join(lines[:3])
+    return re.sub(r" x 1 in [^(]*\([^)]*\)", "", text)[:230]
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from .frontend.arithmetic import maximum as maximum
 from .frontend.arithmetic import minimum as minimum
 from .frontend.arithmetic import mul as mul
 from .frontend.arithmetic import ne as ne
+from .frontend.arithmetic import power as power
 from .frontend.arithmetic import sub as sub
 from .frontend.arithmetic import where as where
 from .frontend.as_python import as_python as as_python
@@ -29,6 +30,7 @@ from .frontend.functional import abs as abs
 from .frontend.functional import amax as amax
 from .frontend.functional import amin as amin
 from .frontend.functional import argmax as argmax
+from .frontend.functional import ceil as ceil
 from .frontend.functional import celu as celu
 from .frontend.functional import clamp as clamp
 from .frontend.functional import concat as concat
@@ -38,6 +40,7 @@ from .frontend.functional import elu as elu
 from .frontend.functional import erf as erf
 from .frontend.functional import exp as exp
 from .frontend.functional import flatten as flatten
+from .frontend.functional import floor as floor
 from .frontend.functional import gather as gather
 from .frontend.functional import gelu as gelu
 from .frontend.functional import global_avg_pool2d as global_avg_pool2d
@@ -60,6 +63,7 @@ from .frontend.functional import random_uniform as random_uniform
 from .frontend.functional import relu as relu
 from .frontend.functional import relu6 as relu6
 from .frontend.functional import reshape as reshape
+from .frontend.functional import round as round
 from .frontend.functional import rsqrt as rsqrt
 from .frontend.functional import selu as selu
 from .frontend.functional import sigmoid as sigmoid
@@ -71,6 +75,7 @@ from .frontend.functional import softsign as softsign
 from .frontend.functional import sqrt as sqrt
 from .frontend.functional import sum as sum
 from .frontend.functional import tanh as tanh
+from .frontend.functional import trunc as trunc
 from .frontend.functional import var as var
 from .frontend.indexing import embedding as embedding
 from .frontend.indexing import one_hot as one_hot

@@ -12,9 +12,9 @@ from .maps import map_blocks, map_offset, map_tile
 
 class Places(NamedTuple):
     """The places of outputs in a dimension of the input: that of output p is
-    (p + OFFSET) * STEP - OFFSET, at least 0 and at most the last element. LINEAR: the result lies
-    between the two elements around it, or, where nothing moves, between an element and itself;
-    otherwise the place is rounded down."""
+    (p + OFFSET) * STEP, at most the last element. LINEAR: it is less OFFSET, but at least 0, and
+    the result lies between the two elements around it, or, where nothing moves, between an element
+    and itself; otherwise the place is rounded down."""
 
     STEP: Any
     OFFSET: Any
@@ -24,8 +24,9 @@ class Places(NamedTuple):
 @triton.jit
 def elements_around(index, size, places):
     """The element before a place, the one behind it, and how far it is from there to here."""
-    place = (index.to(tl.float32) + places.OFFSET) * places.STEP - places.OFFSET
-    place = tl.maximum(place, 0.0)
+    place = (index.to(tl.float32) + places.OFFSET) * places.STEP
+    if places.LINEAR:
+        place = tl.maximum(place - places.OFFSET, 0.0)
     low = tl.minimum(place.to(tl.int32), size - 1)
     weight = tl.minimum(place - low.to(tl.float32), 1.0)
     STAYS: tl.constexpr = places.STEP == 1.0 and places.OFFSET == 0.0

@@ -1,8 +1,8 @@
 """The pointwise functions of a tail, each under the name of its operator.
 
 A stage function takes float32 values and then its operator's attributes, as constexprs.
-`libdevice.exp` is within 2 units in the last place everywhere. `tl.exp` is not on a GPU: it is an
-exponential of base 2 of a rounded product, off by up to |value| units.
+`libdevice.exp` is within 2 units in the last place. On a GPU `tl.exp` is a power of 2 of a rounded
+product, off by up to |value| units.
 """
 
 import triton
@@ -134,8 +134,7 @@ def softplus(value, BETA: tl.constexpr, THRESHOLD: tl.constexpr):
     """
     scaled = value * BETA
     soft = libdevice.log1p(libdevice.exp(-tl.abs(scaled))) * (1.0 / BETA)
-    soft = tl.where(value < 0.0, 0.0, value) + soft
-    return tl.where(scaled > THRESHOLD, value, soft)
+    return tl.where(scaled > THRESHOLD, value, tl.where(value < 0.0, 0.0, value) + soft)
 
 
 @triton.jit
@@ -216,10 +215,7 @@ def cos(value):
 
 @triton.jit
 def pow(value, EXPONENT: tl.constexpr):
-    """Value to the power of EXPONENT; a square is a product, and roots are roots, as in torch.
-
-    On a GPU `libdevice.pow` takes numbers below the normal range as 0.
-    """
+    """Value to the power of EXPONENT; a square is a product, and roots are roots, as in torch."""
     if EXPONENT == 2:
         power = value * value
     elif EXPONENT == 0.5:
@@ -229,6 +225,30 @@ def pow(value, EXPONENT: tl.constexpr):
     else:
         power = libdevice.pow(value, EXPONENT * 1.0)
     return power
+
+
+@triton.jit
+def floor(value):
+    """Largest whole number that is at most value."""
+    return libdevice.floor(value)
+
+
+@triton.jit
+def ceil(value):
+    """Smallest whole number that is at least value."""
+    return libdevice.ceil(value)
+
+
+@triton.jit
+def trunc(value):
+    """Next whole number towards 0."""
+    return libdevice.trunc(value)
+
+
+@triton.jit
+def round(value):
+    """Nearest whole number, of two the even one."""
+    return libdevice.rint(value)
 
 
 @triton.jit
@@ -266,6 +286,12 @@ def div(value, other):
     """Value / other, on a GPU off by up to 2 units in the last place: rounding it to nearest takes
     more registers than the largest tiles have."""
     return value / other
+
+
+@triton.jit
+def power(value, other):
+    """Value to the power of other. On a GPU `libdevice.pow` takes subnormal numbers as 0."""
+    return libdevice.pow(value, other)
 
 
 @triton.jit

@@ -225,7 +225,7 @@ def functions(folder):
         **{
             function: {"input": image(), "other": vector[0]}
             for function in (
-                gx.add, gx.sub, gx.mul, gx.div, gx.minimum, gx.maximum,
+                gx.add, gx.sub, gx.mul, gx.div, gx.power, gx.minimum, gx.maximum,
                 gx.eq, gx.ne, gx.lt, gx.le, gx.gt, gx.ge,
             )
         },

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from graphcnn import errors, ops
 from graphcnn.ir import DType, Graph, Node, Op, Param, TensorType, Value
-from graphcnn.ops import activation, elementary, linear_units
+from graphcnn.ops import activation, elementary, linear_units, steps
 
 _ON_POSITIVES = (
     elementary.Log(),
@@ -56,6 +56,8 @@ class Sample:
             drawn = [np.sign(np.round(array)) * (array.size > 3) for array in drawn]
         if isinstance(self.op, ops.Where):
             drawn[0] = np.round(drawn[0] / 2)
+        if self.op == ops.Power():
+            drawn[0] = 0.5 + np.abs(drawn[0]) % 1
         if self.op in _ON_POSITIVES:
             drawn = [0.5 + np.abs(array) for array in drawn]
         for place, count in self.choices.items():
@@ -399,6 +401,8 @@ INFO: dict[str, OpInfo] = {
             Sample(ops.Interpolate(scale_factor=(2.0, 2.0)), ((2, 3, 4, 5),)),
             Sample(ops.Interpolate((7, 3)), ((1, 2, 5, 9),)),
             Sample(ops.Interpolate(scale_factor=(1.7,)), ((2, 3, 7),)),
+            Sample(ops.Interpolate((7, 3), mode="nearest-exact"), ((1, 2, 5, 9),)),
+            Sample(ops.Interpolate(scale_factor=(1.7,), mode="nearest-exact"), ((2, 3, 7),)),
             Sample(ops.Interpolate((9, 8), mode="bilinear"), ((2, 3, 4, 5),)),
             Sample(ops.Interpolate((3, 11), mode="bilinear", align_corners=True), ((1, 2, 7, 5),)),
             Sample(ops.Interpolate((1, 4), mode="bilinear", align_corners=True), ((1, 2, 3, 4),)),
@@ -1006,6 +1010,10 @@ INFO: dict[str, OpInfo] = {
     "erf": _simple(torch.erf, elementary.Erf),
     "sin": _simple(torch.sin, elementary.Sin),
     "cos": _simple(torch.cos, elementary.Cos),
+    "floor": _simple(torch.floor, steps.Floor),
+    "ceil": _simple(torch.ceil, steps.Ceil),
+    "trunc": _simple(torch.trunc, steps.Trunc),
+    "round": _simple(torch.round, steps.Round),
     "pow": OpInfo(
         lambda op, x: torch.pow(x, op.exponent),
         _pointwise(elementary.Pow(), elementary.Pow(3), elementary.Pow(0.3), elementary.Pow(-1.0)),
@@ -1112,6 +1120,9 @@ INFO: dict[str, OpInfo] = {
         )
         for op in (ops.Eq, ops.Ne, ops.Lt, ops.Le, ops.Gt, ops.Ge)
     },
+    "power": OpInfo(
+        lambda op, a, b: torch.pow(a, b), _arithmetic(ops.Power()), _bad_arithmetic(ops.Power)
+    ),
     "where": OpInfo(
         lambda op, condition, a, b: torch.where(condition != 0, a, b),
         (

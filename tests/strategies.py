@@ -319,7 +319,7 @@ class Drawing:
         return x + other if self.chance() else gx.add(other, x, name=self.name("sum"))
 
     def arithmetic(self, x: Tensor) -> Tensor:
-        kind = self.one_of(0, 0, 1, 2, 3, 4, 5, 6, 6, 7, 8)
+        kind = self.one_of(0, 0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9)
         if kind == 0:
             return self.sum_of(x, self.pick([v for v in self.values if v.shape == x.shape]))
         if kind == 1:
@@ -341,6 +341,8 @@ class Drawing:
         if kind == 7:
             function, number = self.pick((gx.sub, gx.div)), self.pick((0.0, 1.0, -0.5))
             return function(x, number or 1.0)
+        if kind == 8:
+            return (gx.sigmoid(x) + 1.0) ** gx.tanh(x)
         return x * gx.tanh(x)
 
     def concat(self, x: Tensor) -> Tensor:

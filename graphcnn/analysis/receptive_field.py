@@ -188,7 +188,7 @@ def _of_windows(size: int, count: int) -> Axis:
 
 def _of_places(op: ops.Interpolate, axis: int, size: int, outputs: int) -> Axis:
     """Of the elements around each output's place (see `Interpolate`), those of weight 0 aside."""
-    offset = Fraction(1, 2) if op.linear and not op.align_corners else Fraction(0)
+    offset = Fraction(0) if op.mode == "nearest" or op.align_corners else Fraction(1, 2)
     if op.linear and size == outputs:
         return Field()
     if op.align_corners:
@@ -197,7 +197,7 @@ def _of_places(op: ops.Interpolate, axis: int, size: int, outputs: int) -> Axis:
         step = 1 / Fraction(op.scale_factor[axis])
     else:
         step = Fraction(size, outputs)
-    first = offset * (step - 1)
+    first = offset * (step - op.linear)
     finest = max(step.denominator, first.denominator)
     if finest > _FINEST:
         return "unknown"

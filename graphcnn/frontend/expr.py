@@ -114,7 +114,10 @@ class Tensor:
         return self.ge(other)
 
     def __pow__(self, exponent: object) -> Tensor:
-        return self.pow(exponent)
+        return self.power(exponent) if isinstance(exponent, Tensor) else self.pow(exponent)
+
+    def __rpow__(self, base: object) -> Tensor:
+        return _reflected("power", self, base)
 
     def __matmul__(self, other: object) -> Tensor:
         return self.matmul(other)

@@ -156,7 +156,8 @@ def interpolate(
         input: The maps.
         size: Of the result: one number, or one per spatial dimension.
         scale_factor: Instead, the ratio to the input's; the product is rounded down.
-        mode: "nearest", "linear" for [N, C, L] or "bilinear" for [N, C, H, W].
+        mode: "nearest", "nearest-exact", whose places are those of the elements' centres, "linear"
+            for [N, C, L] or "bilinear" for [N, C, H, W].
         align_corners: In linear modes, whether the elements in the corners stay as they are.
         recompute_scale_factor: Whether places follow from both sizes, not from a `scale_factor`
             whose product with the size was rounded.

@@ -1,12 +1,13 @@
 """The operators: one class each, with attributes, shape rule, reference, cost and error bound.
 
-The functions of one element are in `activation`, `linear_units` and `elementary`; nothing lists
-them.
+The functions of one element are in `activation`, `linear_units`, `elementary` and `steps`; nothing
+lists them.
 """
 
 from graphcnn.ops import activation as activation
 from graphcnn.ops import elementary as elementary
 from graphcnn.ops import linear_units as linear_units
+from graphcnn.ops import steps as steps
 from graphcnn.ops.activation import Unary as Unary
 from graphcnn.ops.adaptive_pool import AdaptiveAvgPool as AdaptiveAvgPool
 from graphcnn.ops.adaptive_pool import AdaptiveAvgPool1d as AdaptiveAvgPool1d
@@ -22,6 +23,7 @@ from graphcnn.ops.arithmetic import Div as Div
 from graphcnn.ops.arithmetic import Maximum as Maximum
 from graphcnn.ops.arithmetic import Minimum as Minimum
 from graphcnn.ops.arithmetic import Mul as Mul
+from graphcnn.ops.arithmetic import Power as Power
 from graphcnn.ops.arithmetic import Sub as Sub
 from graphcnn.ops.comparison import Comparison as Comparison
 from graphcnn.ops.comparison import Eq as Eq

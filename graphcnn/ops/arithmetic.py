@@ -13,7 +13,7 @@ from graphcnn.errors import ShapeError
 from graphcnn.ir.op import Array, Op, OpKind
 from graphcnn.ir.types import DType, TensorType
 from graphcnn.ops.checks import FLOAT, check_operands
-from graphcnn.ops.rounding import UNDERFLOW
+from graphcnn.ops.rounding import TRANSCENDENTAL, UNDERFLOW
 
 
 class Arithmetic(Op):
@@ -164,6 +164,50 @@ class Div(Arithmetic):
             slack = (errors[0] + size * errors[1]) / least
             bound = slack + 4 * unit * (size + slack) + UNDERFLOW
         return np.where(least > 0, bound, np.inf)
+
+
+@dataclass(frozen=True)
+class Power(Arithmetic):
+    """y = a^b; NaN where a is negative and b is no integer."""
+
+    name: ClassVar[str] = "power"
+    commutative: ClassVar[bool] = False
+    monotone: ClassVar[bool] = False
+    neutral: ClassVar[float] = 1.0
+
+    def reference(self, *inputs: Array) -> Array:
+        """The formula."""
+        with np.errstate(all="ignore"):
+            y: Array = np.power(inputs[0], inputs[1])
+        return y
+
+    def error(
+        self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
+    ) -> Array:
+        """The farthest of the values at the operands' ends, plus the function's own rounding.
+
+        Between positive ends it rises or falls along each operand. Where a may be negative nothing
+        is known unless b is exact, nor is it around the pole of a negative b. An operand below the
+        normal range may count as 0.
+        """
+        a, b = inputs
+        off = errors[0] + np.where((a != 0) & (np.abs(a) < UNDERFLOW), UNDERFLOW, 0.0)
+        ends = [self.reference(x, y) for x in _ends(a, off) for y in _ends(b, errors[1])]
+        undefined = np.logical_and.reduce([np.isnan(end) for end in (output, *ends)])
+        with np.errstate(invalid="ignore"):
+            far = [np.where(end == output, 0.0, np.abs(end - output)) for end in ends]
+        slack = np.max(far, axis=0)
+        pole = (off > 0) & (np.abs(a) <= off) & (b - errors[1] < 0)
+        unknown = pole | (errors[1] > 0) & (a - off < 0) | np.isnan(slack) & ~undefined
+        slack = np.where(unknown, np.inf, np.where(undefined, 0.0, slack))
+        rounded = slack + TRANSCENDENTAL * unit * (np.abs(output) + slack) + UNDERFLOW
+        return np.where(np.isfinite(output), rounded, slack)
+
+
+def _ends(x: Array, error: Array) -> tuple[Array, Array]:
+    """x less and plus its error, rounded outwards; x itself where it is exact."""
+    low, high = np.nextafter(x - error, -inf), np.nextafter(x + error, inf)
+    return np.where(error == 0, x, low), np.where(error == 0, x, high)
 
 
 class Extremum(Arithmetic):

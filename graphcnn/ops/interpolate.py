@@ -23,7 +23,7 @@ from graphcnn.ops.rounding import UNDERFLOW
 from graphcnn.ops.window import AXES, layout
 
 # The number of spatial dimensions that each mode is for.
-_RANKS = {"nearest": (1, 2), "linear": (1,), "bilinear": (2,)}
+_RANKS = {"nearest": (1, 2), "nearest-exact": (1, 2), "linear": (1,), "bilinear": (2,)}
 _LARGEST = 2.0**31
 
 
@@ -31,17 +31,19 @@ _LARGEST = 2.0**31
 class Interpolate(Op):
     """y[n,c,...] = x[n,c,...] at other positions, with PyTorch's rule for these.
 
-    Of the outputs p along a dimension, p takes the place p*step ("nearest", whose places are
-    rounded down, and `align_corners`) or (p + 1/2)*step - 1/2, at least 0. The step is the
-    input's size over the output's; 1 / scale_factor where that is given and not computed anew; and
-    with `align_corners` such that the first and last elements stay. "linear" and "bilinear" take
-    the mean of the two elements around a place, weighted by its distances from them, along each
-    dimension; where a size stays, of each element and itself.
+    Of the outputs p along a dimension, p takes the place p*step ("nearest", and
+    `align_corners`), (p + 1/2)*step ("nearest-exact") or (p + 1/2)*step - 1/2, at least 0. Places
+    of the nearest are rounded down. The step is the input's size over the output's;
+    1 / scale_factor where that is given and not computed anew; and with `align_corners` such that
+    the first and last elements stay. "linear" and "bilinear" take the mean of the two elements
+    around a place, weighted by its distances from them, along each dimension; where a size stays,
+    of each element and itself.
 
     Attributes:
         size: The output's, per spatial dimension; or empty.
         scale_factor: Its ratio to the input's, whose product is rounded down; or empty.
-        mode: "nearest", "linear" over one spatial dimension or "bilinear" over two.
+        mode: "nearest", "nearest-exact", "linear" over one spatial dimension or "bilinear" over
+            two.
         align_corners: Whether corners are the centres of corner elements, not their corners.
         recompute_scale_factor: Whether the step follows from the sizes.
     """
@@ -71,7 +73,7 @@ class Interpolate(Op):
         if not all(type(f) in (int, float) and 0 < f < _LARGEST for f in self.scale_factor):
             got, remedy = shown(self.scale_factor), f"for example scale_factor={(2.0,) * ranks[0]}"
             self._refuse("scale factors are above 0 and below 2^31", got, "numbers", remedy)
-        if self.align_corners and self.mode == "nearest":
+        if self.align_corners and not self.linear:
             remedy = "leave it out, or interpolate linearly"
             self._refuse("align_corners is for linear modes", "True", "False", remedy)
         if self.recompute_scale_factor and self.size:
@@ -89,7 +91,7 @@ class Interpolate(Op):
     @property
     def linear(self) -> bool:
         """Whether elements are means, and not the nearest ones."""
-        return self.mode != "nearest"
+        return self.mode in ("linear", "bilinear")
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """[N, C, sizes]; raises RankError, or InputTooSmall where a size would be 0."""
@@ -111,14 +113,14 @@ class Interpolate(Op):
 
     def step(self, axis: int, size: int, outputs: int) -> tuple[float, float]:
         """From one output's place to the next along a spatial dimension, and an offset: output p
-        has the place (p + offset) * step - offset."""
+        has the place (p + offset) * step, less the offset in linear modes."""
         if self.linear and size == outputs:
             return 1.0, 0.0
         if self.align_corners:
             return (size - 1) / (outputs - 1) if outputs > 1 else 0.0, 0.0
         given = self.scale_factor and not self.recompute_scale_factor
         step = 1 / self.scale_factor[axis] if given else size / outputs
-        return step, 0.5 if self.linear else 0.0
+        return step, 0.0 if self.mode == "nearest" else 0.5
 
     def repeats(self, x: TensorType) -> tuple[int, ...] | None:
         """How often each element of x stands side by side along each spatial dimension; None where
@@ -141,7 +143,8 @@ class Interpolate(Op):
         """
         step, offset = self.step(axis, size, outputs)
         position: Array = np.arange(outputs, dtype=np.float64 if self.linear else np.float32)
-        places = np.maximum((position + offset) * step - offset, 0)
+        back = offset if self.linear else 0.0
+        places = np.maximum((position + offset) * step - back, 0)
         low = np.minimum(places.astype(np.int64), size - 1)
         high = low if (step, offset) == (1.0, 0.0) else np.minimum(low + 1, size - 1)
         return low, high, np.minimum(places - low, 1)

@@ -216,6 +216,12 @@ def _arithmetic(op: ops.Arithmetic) -> Torch:
     return call
 
 
+def _power(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """In float32 for half precision, as a number beside it may be."""
+    dtype = min(x.dtype, y.dtype, key=lambda dtype: dtype.itemsize)
+    return torch.pow(x.to(_wide(x)), y.to(_wide(y))).to(dtype)
+
+
 def _where(condition: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     dtypes = (condition.dtype, x.dtype, y.dtype)
     return torch.where(condition != 0, x, y).to(min(dtypes, key=lambda dtype: dtype.itemsize))
@@ -274,6 +280,7 @@ TABLE: dict[type, Callable[[Any], Torch]] = {
     ops.Permute: lambda op: lambda x: x.permute(op.dims),
     ops.PixelShuffle: lambda op: lambda x: F.pixel_shuffle(x, op.upscale_factor),
     ops.PixelUnshuffle: lambda op: lambda x: F.pixel_unshuffle(x, op.downscale_factor),
+    ops.Power: lambda op: _power,
     ops.Prelu: lambda op: F.prelu,
     ops.Random: _random,
     ops.Reduction: lambda op: lambda x: getattr(torch, op.name)(x, op.dim, op.keepdim),

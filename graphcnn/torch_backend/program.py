@@ -24,8 +24,9 @@ from graphcnn.report.captured import GraphReport, Piece
 from graphcnn.torch_backend.partition import partitioned
 from graphcnn.torch_backend.region import Region
 from graphcnn.torch_backend.state import State
+from graphcnn.torch_import.origin import valid
 from graphcnn.torch_import.refusal import Refused
-from graphcnn.torch_import.walk import Walk, valid
+from graphcnn.torch_import.walk import Walk
 
 # What torch can still compute; other errors, such as a missing compiler, are the user's to know.
 _LEFT_TO_TORCH = (

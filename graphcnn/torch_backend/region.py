@@ -15,8 +15,9 @@ from graphcnn.frontend import graph, sources
 from graphcnn.frontend.expr import Call
 from graphcnn.ir import DType, Graph, batch_of, rebatch
 from graphcnn.torch_import.movement import Size
+from graphcnn.torch_import.origin import valid
 from graphcnn.torch_import.refusal import Refused
-from graphcnn.torch_import.walk import Walk, valid
+from graphcnn.torch_import.walk import Walk
 
 
 class Region(torch.nn.Module):

@@ -14,9 +14,10 @@ from graphcnn.frontend.expr import Tensor
 from graphcnn.ir.graph import Graph
 from graphcnn.torch_import.check import as_array, check
 from graphcnn.torch_import.exporting import exported, made_functional
+from graphcnn.torch_import.origin import valid
 from graphcnn.torch_import.program import Program
 from graphcnn.torch_import.refusal import Coverage, unsupported
-from graphcnn.torch_import.walk import Walk, valid
+from graphcnn.torch_import.walk import Walk
 
 
 def from_torch(module: Any, /, *example: Any) -> Graph:
@@ -36,8 +37,9 @@ def from_torch(module: Any, /, *example: Any) -> Graph:
 
     Raises:
         InputKindError: for another kind of module or example.
-        UnsupportedModule: for training mode, and where torch.export cannot follow the module:
-            its own error, which names the line, is the cause.
+        UnsupportedModule: for training mode, where torch fails on the example, and where
+            torch.export cannot follow the module: torch's own error, which names the line, is the
+            cause.
         UnsupportedOp: with everything that the module calls and graphcnn lacks.
         ImportDeviates: naming the first node whose numbers are not torch's.
     """
@@ -104,7 +106,8 @@ def _walked(program: Program, *, fixed: bool = False) -> tuple[Walk, list[Tensor
             walk.values[node] = made
     with torch.no_grad():
         outputs = [one for one in tree_leaves(walk.run(program.exported.graph)) if one is not None]
-    if not outputs or not all(isinstance(one, Tensor) for one in outputs):
+    whole = outputs and all(isinstance(one, Tensor) for one in outputs)
+    if not whole and not walk.gaps:
         raise UnsupportedModule(
             "a module returns tensors that depend on its inputs",
             where=program.title,

@@ -17,7 +17,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphcnn.errors import InputKindError, UnsupportedModule
-from graphcnn.torch_import.program import Program
+from graphcnn.torch_import.program import Program, failing, first_lines
 
 # Modules that compute something else while training.
 _TRAINED = (torch.nn.modules.batchnorm._NormBase, torch.nn.modules.dropout._DropoutNd)
@@ -28,7 +28,8 @@ def exported(module: torch.nn.Module, example: tuple[Any, ...]) -> Program:
 
     Raises:
         InputKindError: for what is not a module, or an example without a tensor.
-        UnsupportedModule: for a module in training mode, and what torch.export cannot follow.
+        UnsupportedModule: for a module in training mode, one that torch fails to run on the
+            example, and what torch.export cannot follow.
     """
     check_module(module, example)
     title, leaves = type(module).__name__, tuple(tree_leaves((example, {})))
@@ -42,15 +43,25 @@ def exported(module: torch.nn.Module, example: tuple[Any, ...]) -> Program:
     try:
         whole = _exported(module, example, None)
     except Exception as error:
+        _run(module, example)
         raise UnsupportedModule(
             "torch.export cannot follow the module",
             where=title,
-            got=_first_lines(error),
+            got=first_lines(error),
             wanted="a forward that does the same whatever the numbers in its tensors are",
             remedy="choose by torch.where, or by a Python value that is known beforehand; the "
             "cause is torch's own error, which names the line",
         ) from error
     return Program(title, whole, leaves)
+
+
+def _run(module: torch.nn.Module, example: tuple[Any, ...]) -> None:
+    """Call the module; raises UnsupportedModule where torch fails."""
+    try:
+        with _quiet():
+            module(*example)
+    except Exception as error:
+        raise failing(type(module).__name__, error) from error
 
 
 def _exported(module: torch.nn.Module, example: tuple[Any, ...], sizes: Any) -> ExportedProgram:
@@ -120,11 +131,6 @@ def _batch_sizes(example: tuple[Any, ...]) -> list[int]:
 
 def _has_batch(leaf: object) -> bool:
     return isinstance(leaf, torch.Tensor) and leaf.dim() > 0
-
-
-def _first_lines(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return "\n".join(lines[:3]) or type(error).__name__
 
 
 @contextmanager

@@ -52,6 +52,11 @@ def _between(x: Tensor, low: Any, high: Any) -> Tensor:
     return x if high is None else arithmetic.minimum(x, high)
 
 
+def _between_both(x: Any, end: Any, weight: Any) -> Tensor:
+    """From x to the end, `weight` of the way."""
+    return arithmetic.add(x, arithmetic.mul(arithmetic.sub(end, x), weight))
+
+
 def _same(x: Any, *_: Any) -> Any:
     return x
 
@@ -78,13 +83,19 @@ def _off(x: Tensor, p: float, training: bool) -> Tensor:
 
 
 def _divided(x: Any, y: Any, rounding_mode: str | None) -> Tensor:
-    if rounding_mode is not None:
-        raise Refused(f"rounding_mode={rounding_mode!r}", "div without a rounding mode")
-    return arithmetic.div(x, y)
+    quotient = arithmetic.div(x, y)
+    match rounding_mode:
+        case "floor":
+            return functional.floor(quotient)
+        case "trunc":
+            return functional.trunc(quotient)
+    return quotient
 
 
-def _power(x: Tensor, exponent: float) -> Tensor:
-    return functional.pow(x, float(exponent))
+def _power(x: Any, exponent: Any) -> Tensor:
+    if isinstance(exponent, int | float):
+        return functional.pow(x, float(exponent))
+    return arithmetic.power(x, exponent)
 
 
 def _sign(x: Tensor) -> Tensor:
@@ -113,9 +124,9 @@ def _filled(x: Tensor, mask: Any, value: Any) -> Tensor:
 
 # Functions of one tensor under the same name and with the same attributes.
 _ALIKE = (
-    *("abs", "celu", "cos", "erf", "exp", "gelu", "hardsigmoid", "hardswish"),
-    *("hardtanh", "leaky_relu", "log", "mish", "neg", "relu", "relu6", "rsqrt", "selu", "sigmoid"),
-    *("silu", "sin", "softplus", "sqrt", "tanh"),
+    *("abs", "ceil", "celu", "cos", "erf", "exp", "floor", "gelu", "hardsigmoid", "hardswish"),
+    *("hardtanh", "leaky_relu", "log", "mish", "neg", "relu", "relu6", "round", "rsqrt", "selu"),
+    *("sigmoid", "silu", "sin", "softplus", "sqrt", "tanh", "trunc"),
 )
 _COMPARED = ("eq", "ne", "lt", "le", "gt", "ge")
 
@@ -133,6 +144,7 @@ ROWS: dict[str, Conversion] = {
     **{f"div.{form}": arithmetic.div for form in ("Tensor", "Scalar")},
     **{f"true_divide.{form}": arithmetic.div for form in ("Tensor", "Scalar")},
     **{f"div.{form}": _divided for form in ("Tensor_mode", "Scalar_mode")},
+    "floor_divide.default": lambda x, y: _divided(x, y, "floor"),
     **{f"{name}.default": arithmetic.maximum for name in ("maximum",)},
     **{f"{name}.default": arithmetic.minimum for name in ("minimum",)},
     "max.other": arithmetic.maximum,
@@ -141,7 +153,7 @@ ROWS: dict[str, Conversion] = {
         x, _scaled(arithmetic.mul)(a, b, value)
     ),
     "addcdiv.default": lambda x, a, b, value: arithmetic.add(x, arithmetic.div(a, b) * value),
-    "lerp.Scalar": lambda x, end, weight: arithmetic.add(x, arithmetic.sub(end, x) * weight),
+    **dict.fromkeys(("lerp.Scalar", "lerp.Tensor"), _between_both),
     "clamp.default": _clamp,
     "clamp.Tensor": _between,
     "clamp_min.default": lambda x, low: functional.clamp(x, min=low),
@@ -161,7 +173,7 @@ ROWS: dict[str, Conversion] = {
     "softshrink.default": lambda x, at: arithmetic.sub(x, functional.clamp(x, min=-at, max=at)),
     "square.default": lambda x: functional.pow(x, 2.0),
     "reciprocal.default": lambda x: arithmetic.div(1.0, x),
-    "pow.Tensor_Scalar": _power,
+    **dict.fromkeys(("pow.Tensor_Scalar", "pow.Tensor_Tensor", "pow.Scalar"), _power),
     "sign.default": _sign,
     "dropout.default": _off,
     "feature_dropout.default": _off,

@@ -96,7 +96,11 @@ class Program:
 
     @cached_property
     def computed(self) -> dict[fx.Node, Any]:
-        """What torch computes at every node."""
+        """What torch computes at every node.
+
+        Raises:
+            UnsupportedModule: where it fails on the example.
+        """
         found: dict[fx.Node, Any] = {}
 
         class Keeping(fx.Interpreter):
@@ -108,7 +112,10 @@ class Program:
         args = [fed[node] for node in self.exported.graph.nodes if node in fed]
         with torch.no_grad():
             interpreter = Keeping(self.exported.graph_module, garbage_collect_values=False)
-            interpreter.run(*args, enable_io_processing=False)
+            try:
+                interpreter.run(*args, enable_io_processing=False)
+            except Exception as error:
+                raise failing(self.title, error) from error
         return found
 
     def is_like(self, module: torch.nn.Module, example: tuple[Any, ...]) -> bool:
@@ -125,11 +132,33 @@ class Program:
         kind = node.meta.get("val")
         if not isinstance(kind, torch.Tensor) or not isinstance(value, torch.Tensor):
             return True
-        sizes = (
-            int(size.node.expr.subs(self.symbols)) if isinstance(size, torch.SymInt) else size
+        planned = (
+            size.node.expr.subs(self.symbols) if isinstance(size, torch.SymInt) else size
             for size in kind.shape
         )
-        return tuple(sizes) == tuple(value.shape)
+        # What depends on numbers in tensors, as the size of what a mask takes, is left open.
+        return len(kind.shape) == value.dim() and all(
+            size == found or getattr(size, "free_symbols", ())
+            for size, found in zip(planned, value.shape, strict=True)
+        )
+
+
+def failing(title: str, error: Exception) -> UnsupportedModule:
+    """The error of a module that torch itself cannot run."""
+    return UnsupportedModule(
+        "torch fails when it calls the module on the example",
+        where=title,
+        got=f"{type(error).__name__}: {first_lines(error)}",
+        wanted="an example of what the module is called with",
+        remedy="mend the example, or the module, until module(*example) works; the cause is "
+        "torch's own error",
+    )
+
+
+def first_lines(error: Exception) -> str:
+    """What an error of torch says first."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return "\n".join(lines[:3]) or type(error).__name__
 
 
 def _fits(wanted: Any, leaf: Any) -> bool:

@@ -35,17 +35,21 @@ def _reduced(function: Conversion) -> Conversion:
 
 
 def _var(x: Any, dim: Any = None, correction: Any = None, keepdim: bool = False) -> Tensor:
-    by = 1 if correction is None else correction
-    if by != int(by):
-        raise Refused(f"correction={by}", "a whole number")
-    return functional.var(x, _dims(dim), keepdim=keepdim, correction=int(by))
+    by, dims = 1 if correction is None else correction, _dims(dim)
+    if by == int(by) >= 0:
+        return functional.var(x, dims, keepdim=keepdim, correction=int(by))
+    count = math.prod(x.shape if dims is None else (x.shape[axis] for axis in dims))
+    if count <= by:
+        raise Refused(f"correction={by} of {count} elements", "a smaller correction")
+    squares = functional.var(x, dims, keepdim=keepdim, correction=0)
+    return arithmetic.mul(squares, count / (count - by))
 
 
 def _extremum_and_place(function: Conversion, sign: int) -> Conversion:
     def convert(x: Tensor, dim: int, keepdim: bool) -> Any:
-        return function(x, dim, keepdim), functional.argmax(
-            x if sign > 0 else functional.neg(x), dim, keepdim
-        )
+        places = _ranked(x if sign > 0 else functional.neg(x))
+        place = functional.argmax(places, dim, keepdim and bool(x.shape))
+        return _reduced(function)(x, dim, keepdim), place
 
     return convert
 
@@ -63,7 +67,9 @@ def _place(sign: int) -> Conversion:
 
 
 def _norm(x: Tensor, order: Any, dim: Any, keepdim: bool, *_: Any) -> Tensor:
-    x, dims = _ranked(x), _dims(dim) if x.shape else None
+    if not x.shape:
+        return _norm(_ranked(x), order, None, False)
+    dims = _dims(dim)
     match 2 if order is None else order:
         case 2:
             return functional.sqrt(functional.sum(arithmetic.mul(x, x), dims, keepdim))

@@ -6,28 +6,44 @@ weight_norm is its weight.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx
 
-from graphcnn.errors import GraphCNNError, Where
+from graphcnn.errors import GraphCNNError
 from graphcnn.frontend import functional, sources
 from graphcnn.frontend.expr import Call, Tensor, Weight
 from graphcnn.ir.types import DType
-from graphcnn.torch_import import movement, pointwise, reductions, windows
+from graphcnn.torch_import import (
+    movement,
+    padding,
+    places,
+    pointwise,
+    reductions,
+    resizing,
+    windows,
+)
 from graphcnn.torch_import.movement import Size
+from graphcnn.torch_import.origin import is_own_module, module_path, users_line, valid
 from graphcnn.torch_import.refusal import Gap, Refused
 from graphcnn.torch_import.reroll import response_norm
 
-CONVERSIONS = pointwise.ROWS | movement.ROWS | windows.ROWS | reductions.ROWS
-_TRUTHS = pointwise.TRUTHS | movement.KEEPS
-_TORCH = str(Path(torch.__file__).parent)
-_OUTERMOST = re.compile(r"^(?:L__self__|[LG]\['\w+'\])\.?")
-_FRAME = re.compile(r'File "(.+)", line (\d+)')
+CONVERSIONS: dict[str, pointwise.Conversion] = {
+    **pointwise.ROWS,
+    **movement.ROWS,
+    **places.ROWS,
+    **padding.ROWS,
+    **windows.ROWS,
+    **resizing.ROWS,
+    **reductions.ROWS,
+}
+# Operators whose result of truth values has the numbers of its operands.
+_KEEP = {name.partition(".")[0] for name in (*movement.ROWS, *places.ROWS, *movement.SHAPED)}
+_TRUTHS = pointwise.TRUTHS | _KEEP
+# Keyword arguments that say how, not what.
+_IGNORED = ("out", "memory_format", "layout", "device", "pin_memory", "generator")
 # What to use for a family of operators that graphcnn lacks.
 _NEAREST = {
     "conv3d": "conv1d, conv2d",
@@ -35,10 +51,7 @@ _NEAREST = {
     "max_pool3d": "max_pool2d",
     "avg_pool3d": "avg_pool2d",
     "einsum": "matmul, bmm, linear",
-    "upsample_bicubic2d": "interpolate: nearest, bilinear",
-    "upsample_trilinear3d": "interpolate: nearest, linear, bilinear",
-    "_upsample_nearest_exact1d": "interpolate: nearest",
-    "_upsample_nearest_exact2d": "interpolate: nearest",
+    "linalg_matrix_norm": "linalg.vector_norm over two dimensions, Frobenius' norm",
 }
 
 
@@ -59,7 +72,8 @@ class Walk:
         self.lacking: dict[fx.Node, Gap] = {}
         self.calls = 0
         self.pinned = False
-        self._symbols, self._taken = symbols, set[str]()
+        self._symbols, self._found = symbols, dict[Any, int]()
+        self._taken, self._unknown = set[str](), set[fx.Node]()
         self._weights: dict[str, Weight] = {}
         self._named: dict[fx.Node, str] = {}
 
@@ -98,14 +112,20 @@ class Walk:
         return tuple(map(self.size, value.shape))
 
     def size(self, value: Any) -> int:
-        """A size as a number."""
-        if isinstance(value, torch.SymInt):
-            found = int(value.node.expr.subs(self._symbols))
-            return Size(found) if value.node.expr.free_symbols else found
-        return int(value)
+        """A size as a number; raises Refused for one that depends on what tensors hold."""
+        if not isinstance(value, torch.SymInt):
+            return int(value)
+        size = value.node.expr.subs(self._found)
+        found = size.subs(self._symbols)
+        if found.free_symbols:
+            raise Refused("a size that depends on numbers in tensors", "sizes that are known")
+        return Size(found) if size.free_symbols else int(found)
 
     def _call(self, node: fx.Node) -> Any:
         kind = node.meta.get("val")
+        unknown = [one for one in node.all_input_nodes if one in self._unknown]
+        if unknown:
+            return self._without(node, unknown[0])
         if isinstance(kind, torch.SymInt):
             return self.size(kind)
         if isinstance(kind, torch.SymFloat | torch.SymBool):
@@ -133,9 +153,17 @@ class Walk:
             return self._constant(node, args, kwargs)
         return self._converted(node, lambda: self._applied(node, args, kwargs))
 
+    def _without(self, node: fx.Node, operand: fx.Node) -> None:
+        """Leave a call aside, as one of its operands is lacking and no stand-in has its type."""
+        self._unknown.add(node)
+        if operand in self.lacking:
+            self.lacking[node] = self.lacking[operand]
+
     def _part(self, node: fx.Node, args: Any) -> Any:
         parts, number = args
         part = parts[number]
+        if part is None:
+            return self._without(node, node.args[0])  # type: ignore[arg-type]
         if isinstance(part, Refused):
             return self._gap(node.args[0], part, node.meta["val"])  # type: ignore[arg-type]
         return part
@@ -178,8 +206,10 @@ class Walk:
             raise Refused("graphcnn has no such operator", _NEAREST.get(_family(node), ""))
         if _truth(node.meta["val"]) and _family(node) not in _TRUTHS:
             raise Refused("a result of truth values", "numbers: convert with .float()")
-        whole = target in ("slice.Tensor", "slice_scatter.default", "narrow.default")
-        self.pinned |= not whole and any(isinstance(leaf, Size) for leaf in _leaves(bound))
+        sizes = [leaf for leaf in _leaves(bound) if isinstance(leaf, Size)]
+        if target in ("slice.Tensor", "slice_scatter.default", "narrow.default"):
+            sizes = [size for size in sizes if size != bound[0].shape[0]]  # to the end
+        self.pinned |= bool(sizes)
         return convert(*bound)
 
     def _bound(self, node: fx.Node, args: Any, kwargs: Any) -> list[Any]:
@@ -226,18 +256,32 @@ class Walk:
         for one, kind in zip(made, kinds, strict=False) if several else ((made, kinds),):
             if not isinstance(one, Tensor):
                 continue
+            self._learn(one, kind)
             if one.shape != self.shape(kind):
                 raise Refused(f"a result of shape {self.shape(kind)}, not {one.shape}")
             if str(kind.dtype).removeprefix("torch.") not in ("bool", one.dtype.long_name):
                 raise Refused(f"a result in {kind.dtype}", f"{one.dtype.long_name}")
 
+    def _learn(self, made: Tensor, kind: Any) -> None:
+        """Take sizes that torch.export left open, as how many places a constant mask has."""
+        for size, found in zip(kind.shape, made.shape, strict=False):
+            symbol = size.node.expr if isinstance(size, torch.SymInt) else None
+            if symbol is not None and symbol.is_symbol and symbol not in self._symbols:
+                self._found[symbol] = found
+
     def _gap(self, node: fx.Node, refused: Refused, kind: Any = None) -> Any:
         """Note a gap; a stand-in of the right type takes its place."""
-        place = _where(node)
-        gap = Gap(str(node.target), _path(node), refused.because, refused.nearest, place)
+        place = users_line(node)
+        gap = Gap(str(node.target), module_path(node), refused.because, refused.nearest, place)
         self.gaps.append(gap)
         self.lacking[node] = gap
-        return self.stand_in(kind)
+        try:
+            found = self.stand_in(kind)
+        except Refused:
+            found = None
+        if found is None:
+            self._unknown.add(node)
+        return found
 
     def stand_in(self, kind: Any) -> Any:
         """Symbolic tensors of the types of a node's result."""
@@ -253,15 +297,15 @@ class Walk:
 
     def _place(self, made: Tensor, node: fx.Node, known: set[int]) -> None:
         """Give what a conversion made the module's name and the user's line."""
-        where, waiting = _where(node), [made]
+        where, waiting = users_line(node), [made]
         while waiting:
             one = waiting.pop()
             if isinstance(one, Call) and id(one) not in known:
                 known.add(id(one))
                 one.line = where
                 waiting += one.operands
-        path, stem = _path(node), _family(node).strip("_")
-        name = path if path and _leaf(node) else f"{path}.{stem}".strip(".")
+        path, stem = module_path(node), _family(node).strip("_")
+        name = path if path and is_own_module(node) else f"{path}.{stem}".strip(".")
         made.name = self.fresh(valid(name))
 
     def fresh(self, name: str) -> str:
@@ -272,16 +316,6 @@ class Walk:
             found = f"{name}_{number}"
         self._taken.add(found)
         return found
-
-
-# Keyword arguments that say how, not what.
-_IGNORED = ("out", "memory_format", "layout", "device", "pin_memory", "generator")
-
-
-def valid(name: str) -> str:
-    """A name of torch's as one of ours: these start with a letter."""
-    name = re.sub(r"[^\w.\-/]", "_", name)
-    return name if re.match(r"[A-Za-z_]", name) else f"_{name}"
 
 
 def _needed(output: fx.Node) -> set[fx.Node]:
@@ -311,28 +345,3 @@ def _leaves(values: Any) -> list[Any]:
     if isinstance(values, list | tuple):
         return [leaf for value in values for leaf in _leaves(value)]
     return [values]
-
-
-def _path(node: fx.Node) -> str:
-    """The module that makes a call, such as "layer1.0.conv1"."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    path = str(stack[-1][0]) if stack else ""
-    path = path.partition(".parametrizations.")[0]
-    return "" if path.startswith("_empty_nn_module") else re.sub(_OUTERMOST, "", path)
-
-
-def _leaf(node: fx.Node) -> bool:
-    """Whether the innermost module is one of torch's own."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    if not stack:
-        return False
-    kind = stack[-1][1]
-    kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-    return kind.startswith("torch.nn.") and ".container." not in kind
-
-
-def _where(node: fx.Node) -> Where | None:
-    """The innermost line outside of torch."""
-    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [(file, line) for file, line in frames if not file.startswith((_TORCH, "torch/"))]
-    return Where(own[-1][0], int(own[-1][1])) if own else None

@@ -1,4 +1,4 @@
-"""From ATen's convolutions, products, pools, resampling and norms to ours.
+"""From ATen's convolutions, products, pools and norms to ours.
 
 Rows as in `pointwise`. Maps without a batch, which torch takes as well, get one and lose it.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from graphcnn.frontend import arithmetic, functional, movement, norms, resampling, spatial
+from graphcnn.frontend import arithmetic, functional, movement, norms, spatial
 from graphcnn.frontend.expr import Tensor
 from graphcnn.torch_import.pointwise import Conversion
 from graphcnn.torch_import.refusal import Refused
 
-_PLACES = Refused("the places of the largest elements", "a max_pool that returns values alone")
+# The smallest eps of the norms.
+_LEAST = 2.0**-126
+PLACES = Refused("the places of the largest elements", "a max_pool that returns values alone")
 
 
-def _samples(x: Tensor, rank: int, function: Conversion, *args: Any) -> Tensor:
+def samples(x: Tensor, rank: int, function: Conversion, *args: Any) -> Tensor:
     """A function of [N, C, ...] on maps that may lack N."""
     if len(x.shape) == rank + 1:
         return movement.squeeze(function(movement.unsqueeze(x, 0), *args), 0)
@@ -24,7 +26,7 @@ def _samples(x: Tensor, rank: int, function: Conversion, *args: Any) -> Tensor:
     return result
 
 
-def _axes(value: Any, rank: int) -> tuple[int, ...]:
+def axes(value: Any, rank: int) -> tuple[int, ...]:
     """One number per dimension; torch's lists may hold one for all."""
     numbers = [value] if isinstance(value, int) else [*value]
     return tuple(int(n) for n in (numbers * rank if len(numbers) == 1 else numbers))
@@ -34,9 +36,9 @@ def _conv(rank: int) -> Conversion:
     function = (spatial.conv1d, spatial.conv2d)[rank - 1]
 
     def convert(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, g: int) -> Tensor:
-        sides = padding if isinstance(padding, str) else _axes(padding, rank) * 2
-        options = (_axes(stride, rank), sides, _axes(dilation, rank), g)
-        return _samples(x, rank, function, w, b, *options)
+        sides = padding if isinstance(padding, str) else axes(padding, rank) * 2
+        options = (axes(stride, rank), sides, axes(dilation, rank), g)
+        return samples(x, rank, function, w, b, *options)
 
     return convert
 
@@ -45,8 +47,8 @@ def _conv_transpose(rank: int) -> Conversion:
     function = (spatial.conv_transpose1d, spatial.conv_transpose2d)[rank - 1]
 
     def convert(x: Any, w: Any, b: Any, stride: Any, pad: Any, out: Any, g: int, d: Any) -> Tensor:
-        stride, pad, out, d = (_axes(value, rank) for value in (stride, pad, out, d))
-        return _samples(x, rank, function, w, b, stride, pad, out, g, d)
+        stride, pad, out, d = (axes(value, rank) for value in (stride, pad, out, d))
+        return samples(x, rank, function, w, b, stride, pad, out, g, d)
 
     return convert
 
@@ -70,11 +72,11 @@ def _max_pool(rank: int, indices: bool = False) -> Conversion:
     function = (spatial.max_pool1d, spatial.max_pool2d)[rank - 1]
 
     def convert(x: Any, size: Any, stride: Any, padding: Any, dilation: Any, ceil: bool) -> Any:
-        size = _axes(size, rank)
-        step = _axes(stride, rank) if stride else size
-        sides = _axes(padding, rank) * 2
-        found = _samples(x, rank, function, size, step, sides, _axes(dilation, rank), ceil)
-        return (found, _PLACES) if indices else found
+        size = axes(size, rank)
+        step = axes(stride, rank) if stride else size
+        sides = axes(padding, rank) * 2
+        found = samples(x, rank, function, size, step, sides, axes(dilation, rank), ceil)
+        return (found, PLACES) if indices else found
 
     return convert
 
@@ -85,54 +87,18 @@ def _avg_pool(rank: int) -> Conversion:
     def convert(
         x: Any, size: Any, stride: Any, pad: Any, ceil: bool, counts: bool, divisor: Any = None
     ) -> Tensor:
-        size = _axes(size, rank)
-        step = _axes(stride, rank) if stride else size
-        sides = _axes(pad, rank)
-        means = _samples(x, rank, function, size, step, sides * 2, ceil, counts)
+        size = axes(size, rank)
+        step = axes(stride, rank) if stride else size
+        sides = axes(pad, rank)
+        means = samples(x, rank, function, size, step, sides * 2, ceil, counts)
         if divisor is None:
             return means
         # Zeros that fill the last windows: then every mean is of as many elements.
         lengths = zip(means.shape[-rank:], step, size, x.shape[-rank:], sides, strict=True)
         ends = [max(0, (n - 1) * s + k - length - begin) for n, s, k, length, begin in lengths]
-        filled = _samples(x, rank, spatial.pad, (*sides, *ends))
-        whole = _samples(filled, rank, function, size, step)
+        filled = samples(x, rank, spatial.pad, (*sides, *ends))
+        whole = samples(filled, rank, function, size, step)
         return arithmetic.mul(whole, math.prod(size) / divisor)
-
-    return convert
-
-
-def _adaptive(name: str, rank: int, indices: bool) -> Conversion:
-    function = getattr(resampling, f"{name}{rank}d")
-
-    def convert(x: Any, size: Any) -> Any:
-        found = _samples(x, rank, function, _axes(size, rank))
-        return (found, _PLACES) if indices else found
-
-    return convert
-
-
-def _upsample(mode: str, aligned: bool) -> Conversion:
-    def convert(x: Any, size: Any, *args: Any) -> Tensor:
-        align, factors = args if aligned else (None, *args)
-        if size is not None:
-            return resampling.interpolate(x, tuple(map(int, size)), mode=mode, align_corners=align)
-        return resampling.interpolate(x, None, tuple(map(float, factors)), mode, align)
-
-    return convert
-
-
-def _upsample_to(mode: str, aligned: bool) -> Conversion:
-    """The form that names a size, and factors besides, which are the ratio that counts."""
-
-    def convert(x: Any, size: Any, *args: Any) -> Tensor:
-        align, factors = (args[0], args[1:]) if aligned else (None, args)
-        sizes = tuple(map(int, size))
-        if any(factor is not None for factor in factors):
-            scaled = tuple(map(float, factors))
-            found = resampling.interpolate(x, None, scaled, mode, align)
-            if found.shape[2:] == sizes:
-                return found
-        return resampling.interpolate(x, sizes, mode=mode, align_corners=align)
 
     return convert
 
@@ -157,24 +123,53 @@ def _instance_norm(x: Any, w: Any, b: Any, mean: Any, var: Any, *args: Any) -> T
 
 
 def _group_norm(x: Any, groups: int, w: Any, b: Any, eps: float, *_: Any) -> Tensor:
-    return norms.group_norm(x, groups, w, b, eps)
+    if eps >= _LEAST:
+        return norms.group_norm(x, groups, w, b, eps)
+    rows = functional.reshape(x, (-1, groups, math.prod(x.shape[1:]) // groups))
+    normed = functional.reshape(_standardized(rows, [2], eps), (-1, *x.shape[1:]))
+    return _affine(normed, *(_per_channel(vector, len(x.shape)) for vector in (w, b)))
+
+
+def _per_channel(vector: Any, rank: int) -> Any:
+    return None if vector is None else functional.reshape(vector, (-1, *(1,) * (rank - 2)))
 
 
 def _layer_norm(x: Any, shape: Any, w: Any, b: Any, eps: float, *_: Any) -> Tensor:
-    return norms.layer_norm(x, tuple(map(int, shape)), w, b, eps)
+    if eps >= _LEAST:
+        return norms.layer_norm(x, tuple(map(int, shape)), w, b, eps)
+    return _affine(_standardized(x, _last(x, shape), eps), w, b)
+
+
+def _standardized(x: Tensor, dims: list[int], eps: float) -> Tensor:
+    """Less its mean, over its deviation: for an eps of which the norms' bounds know nothing."""
+    centred = arithmetic.sub(x, functional.mean(x, dims, True))
+    variance = functional.mean(arithmetic.mul(centred, centred), dims, True)
+    return arithmetic.mul(centred, functional.rsqrt(arithmetic.add(variance, eps)))
+
+
+def _affine(x: Tensor, w: Any, b: Any) -> Tensor:
+    scaled = x if w is None else arithmetic.mul(x, w)
+    return scaled if b is None else arithmetic.add(scaled, b)
+
+
+def _last(x: Tensor, shape: Any) -> list[int]:
+    """The last dimensions, as many as a shape has."""
+    return list(range(len(x.shape) - len(shape), len(x.shape)))
 
 
 def _rms_norm(x: Any, shape: Any, w: Any, eps: float | None) -> Tensor:
-    dims = list(range(len(x.shape) - len(shape), len(x.shape)))
     small = float(2.0**-23) if eps is None else eps
-    normed = arithmetic.mul(
-        x, functional.rsqrt(functional.mean(arithmetic.mul(x, x), dims, True) + small)
-    )
-    return normed if w is None else arithmetic.mul(normed, w)
+    squares = functional.mean(arithmetic.mul(x, x), _last(x, shape), True)
+    return _affine(arithmetic.mul(x, functional.rsqrt(squares + small)), w, None)
 
 
 def _softmax(function: Conversion) -> Conversion:
-    return lambda x, dim, dtype: function(x, dim)
+    def convert(x: Tensor, dim: int, *_: Any) -> Tensor:
+        if x.shape:
+            return function(x, dim)  # type: ignore[no-any-return]
+        return functional.reshape(function(functional.reshape(x, (1,)), 0), ())
+
+    return convert
 
 
 def _matmul(x: Any, y: Any) -> Tensor:
@@ -227,14 +222,6 @@ ROWS: dict[str, Conversion] = {
     **{f"max_pool{rank}d.default": _max_pool(rank) for rank in (1, 2)},
     **{f"max_pool{rank}d_with_indices.default": _max_pool(rank, True) for rank in (1, 2)},
     **{f"avg_pool{rank}d.default": _avg_pool(rank) for rank in (1, 2)},
-    **{f"adaptive_avg_pool{r}d.default": _adaptive("adaptive_avg_pool", r, False) for r in (1, 2)},
-    **{f"adaptive_max_pool{r}d.default": _adaptive("adaptive_max_pool", r, True) for r in (1, 2)},
-    **{f"upsample_nearest{rank}d.vec": _upsample("nearest", False) for rank in (1, 2)},
-    **{f"upsample_nearest{rank}d.default": _upsample_to("nearest", False) for rank in (1, 2)},
-    "upsample_linear1d.vec": _upsample("linear", True),
-    "upsample_linear1d.default": _upsample_to("linear", True),
-    "upsample_bilinear2d.vec": _upsample("bilinear", True),
-    "upsample_bilinear2d.default": _upsample_to("bilinear", True),
     "_native_batch_norm_legit_no_training.default": _batch_norm,
     "batch_norm.default": _batch_norm_whole,
     "instance_norm.default": _instance_norm,
@@ -243,6 +230,6 @@ ROWS: dict[str, Conversion] = {
     "rms_norm.default": _rms_norm,
     "softmax.int": _softmax(functional.softmax),
     "log_softmax.int": _softmax(functional.log_softmax),
-    "_softmax.default": lambda x, dim, half: functional.softmax(x, dim),
-    "_log_softmax.default": lambda x, dim, half: functional.log_softmax(x, dim),
+    "_softmax.default": _softmax(functional.softmax),
+    "_log_softmax.default": _softmax(functional.log_softmax),
 }

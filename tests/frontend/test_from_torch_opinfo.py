@@ -27,8 +27,8 @@ PARTS = {
     "pool": "F.max_pool2d F.avg_pool2d",
     "norm": "F.group_norm F.local_response_norm",
     "activation": "F.gelu F.threshold",
-    "pointwise": "rsub where",
-    "shape": "flatten permute F.pixel_shuffle",
+    "pointwise": "rsub where pow",
+    "shape": "flatten permute F.pixel_shuffle F.interpolate",
     "reduction": "var amax",
     "indexing": "__getitem__",
 }
@@ -40,3 +40,11 @@ def test_samples_pass(opinfo, monkeypatch, family):
     outcomes = [one for one in opinfo.run([family], 2, "numpy") if one.verdict != "outside"]
     assert outcomes
     assert [one for one in outcomes if one.verdict != "passed"] == []
+
+
+def test_error_inputs_end_in_errors_of_ours(opinfo, monkeypatch):
+    """Also those that torch finds when it looks into tensors."""
+    monkeypatch.setattr(opinfo, "FAMILIES", {"some": "gather F.max_pool1d cat reshape addmm"})
+    outcomes = [one for one in opinfo.run(["errors"], 3, "numpy") if one.verdict != "outside"]
+    assert len({one.op for one in outcomes}) >= 4
+    assert [one for one in outcomes if one.verdict != "refused"] == []

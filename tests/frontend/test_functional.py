@@ -223,6 +223,8 @@ def test_operators_whose_operands_have_an_order():
     named = dict(zip(net.outputs, wanted, strict=True))
     assert_within_bounds(net, {"image": value}, named)
     assert [str(only_op(y)) for y in (1 - x, 1 / x, -x)] == ["sub()", "div()", "neg()"]
+    powers = [str(only_op(y)) for y in (x**3, x**x, 2**x)]
+    assert powers == ["pow(exponent=3)", "power()", "power()"]
     assert list(gx.graph("g", gx.sub(1.0, x, name="y")).param_by_name) == ["y.input"]
 
 

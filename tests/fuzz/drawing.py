@@ -143,7 +143,7 @@ class Wild(Drawing):
         return super().applied(sample, x)
 
     def any_arithmetic(self, x: Tensor) -> Tensor:
-        function = self.pick((gx.add, gx.sub, gx.mul, gx.div, gx.minimum, gx.maximum))
+        function = self.pick((gx.add, gx.sub, gx.mul, gx.div, gx.power, gx.minimum, gx.maximum))
         kind = self.integer(0, 3)
         if kind == 0:
             number = self.number()

@@ -16,7 +16,13 @@ MEANS = [
     {"scale_factor": (1.7, 0.45), "mode": "bilinear"},
     {"scale_factor": (1.7, 0.45), "mode": "bilinear", "recompute_scale_factor": True},
 ]
-NEAREST = [{"size": (5, 17)}, {"scale_factor": (2.0, 2.0)}, {"scale_factor": (0.7, 3.3)}]
+NEAREST = [
+    {"size": (5, 17)},
+    {"scale_factor": (2.0, 2.0)},
+    {"scale_factor": (0.7, 3.3)},
+    {"size": (5, 17), "mode": "nearest-exact"},
+    {"scale_factor": (0.7, 3.3), "mode": "nearest-exact"},
+]
 
 
 def places(op, x, y):

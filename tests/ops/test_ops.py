@@ -13,7 +13,7 @@ from graphcnn import ops
 from graphcnn.errors import DTypeMismatch, GraphCNNError, InvalidGraph
 from graphcnn.ir import Cost, DType, Op, OpKind, TensorType, gamma, parse, verify
 from graphcnn.ir.evaluate import bound_by
-from graphcnn.ops import activation, elementary, linear_units
+from graphcnn.ops import activation, elementary, linear_units, steps
 from graphcnn.ops.checks import FLOAT, INTEGER, check_operands
 from tests.opinfo import BAD, FLOATS, INFO, SAMPLES, Sample
 from tests.tolerance import F64
@@ -453,6 +453,39 @@ def test_bound_of_a_quotient_whose_divisor_may_be_zero():
     assert np.isinf(bound_by(op.error, op, (a, b), (none, none), exact, F32)[0])
     known = bound_by(op.error, op, (a, b), (none, none), exact, F32)[1:]
     assert (known <= 4 * (10 * F32) + 2.0**-120).all()
+
+
+def test_powers_are_those_of_torch_everywhere():
+    numbers = np.array([-np.inf, -2.5, -1, -0.0, 0.0, 0.5, 1, 3, np.inf, np.nan])
+    a, b = (grid.ravel() for grid in np.meshgrid(numbers, np.append(numbers, [2.0, -3.0])))
+    exact = ops.Power().reference(a, b)
+    assert len(set(exact[np.isfinite(exact)])) > 10
+    np.testing.assert_allclose(exact, torch.pow(torch.tensor(a), torch.tensor(b)), rtol=1e-15)
+
+
+def test_bound_of_a_power():
+    """The farthest end where it is known: not where a base may change its sign, or the exponent is
+    not exact, nor around a pole."""
+    a = np.array([2.0, 2.0, -2.0, -2.0, 0.01, 0.0, -2.0, 3.0])
+    b = np.array([3.0, -1.5, 3.0, 3.0, -1.0, 2.0, 0.5, 0.0])
+    off_a = np.array([0.1, 0.0, 0.1, 0.0, 0.1, 0.1, 0.1, 0.0])
+    off_b = np.array([0.0, 0.2, 0.0, 0.1, 0.0, 0.0, 0.0, 0.2])
+    op = ops.Power()
+    exact = op.reference(a, b)
+    allowed = op.error((a, b), (off_a, off_b), exact, F32)
+    wanted = [2.1**3 - 8, 2**-1.3 - 2**-1.5, 2.1**3 - 8, np.inf, np.inf, 0.01, 0, 3**0.2 - 1]
+    np.testing.assert_allclose(allowed, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("op", [steps.Floor(), steps.Ceil(), steps.Trunc(), steps.Round()])
+def test_bound_of_a_step(op):
+    """0, but 1 where the operand's error may take it over a step."""
+    x = np.array([0.2, 0.45, 0.98, 1.02, -0.98, -1.02, -0.45, 2.0])
+    moved = [np.abs(op.reference(x + s) - op.reference(x)) for s in (-0.06, 0.06)]
+    allowed = op.error((x,), (np.full(8, 0.06),), op.reference(x), F32)
+    np.testing.assert_array_equal(allowed, np.maximum(*moved))
+    assert {0, 1} == set(allowed)
+    assert not op.error((x,), (np.zeros(8),), op.reference(x), F32).any()
 
 
 @pytest.mark.parametrize("op", [ops.Minimum(), ops.Maximum()])

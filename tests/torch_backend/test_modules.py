@@ -35,7 +35,7 @@ MODULES = {
         1,
     ),
     "upsample": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), IMAGE, 1),
-    "bicubic": (lambda: nn.Upsample(scale_factor=2, mode="bicubic"), IMAGE, 0),
+    "bicubic": (lambda: nn.Upsample(scale_factor=2, mode="bicubic"), IMAGE, 1),
     "pixel_shuffle": (lambda: nn.PixelShuffle(2), IMAGE, None),
     "unfold": (lambda: nn.Unfold(2), IMAGE, None),
     "pads": (lambda: nn.Sequential(nn.ReflectionPad2d(2), nn.ZeroPad2d((1, 0, 2, 0))), IMAGE, 1),
