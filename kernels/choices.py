@@ -61,6 +61,11 @@ class ConvProblem(NamedTuple):
         """Whether the windows of its pool overlap."""
         return self.pooled is not None and any(self.pooled.pool.halo)
 
+    @property
+    def wide(self) -> bool:
+        """Whether the windows of its pool have more than two columns."""
+        return self.pooled is not None and self.pooled.pool.kernel[1] > 2
+
     def computed(self, tile: ConvTile) -> int:
         """Pixels that tiles of a kernel compute, some twice, and some beyond the images."""
         if self.pooled is None:

@@ -185,7 +185,8 @@ def conv2d_kernel(
     bias_tile = load_bias(bias, channel, channel_live)
     value = tl.trans(acc)
     if HALF > 0:
-        finish_gated(value, bias_tile, tile, N, sizes.OH, sizes.OW, channel, tail, HALF)
+        half = (pid % CHANNEL_TILES) * (BLOCK_CH // 2)
+        finish_gated(value, bias_tile, tile, N, sizes.OH, sizes.OW, half, tail, HALF)
     else:
         finish(value, bias_tile, tile, N, sizes.OH, sizes.OW, channel, channel_live, tail)
 

@@ -222,15 +222,16 @@ def halves(value):
 
 
 @triton.jit
-def finish_gated(value, bias, tile, N, OH, OW, channel, tail, HALF: tl.constexpr):
+def finish_gated(value, bias, tile, N, OH, OW, first_channel, tail, HALF: tl.constexpr):
     """Add bias [CH] to value [PIX, CH], take it apart in its halves of HALF channels, run the rest
-    of the tail on these, store every export."""
+    of the tail on these, store every export.
+
+    Turns that a tile holds whole lie side by side in a half, so its channels count up from one.
+    """
     n, oh, ow, live = tile_pixels(tile, N, OH, OW, tail.pool, value.shape[0])
     value += bias[None, :]
     first, second = halves(value)
-    column, _ = halves(channel[None, :])
-    column = tl.reshape(column, (value.shape[1] // 2,))
-    column = column // (2 * TURN) * TURN + column % TURN
+    column = first_channel + tl.arange(0, value.shape[1] // 2)
     place = (n, oh, ow, column, live, column < HALF)
     run_steps((value, first, second), place, tail, 2, len(tail.steps))
 

@@ -149,6 +149,8 @@ class Prices(NamedTuple):
     Attributes:
         balance: Moving one byte to memory or from it (S. Williams et al., Roofline, 2009).
         exchange: An element's part in bringing together windows that overlap.
+        wide: The same of windows with more than two columns, which several threads of a tensor core
+            hold.
         channels: An element's part in bringing together channels, beyond what it takes in a kernel
             of its own.
         scattered: A product whose operands have addresses of their own, as where no block divides
@@ -157,6 +159,7 @@ class Prices(NamedTuple):
 
     balance: float
     exchange: float
+    wide: float
     channels: float
     scattered: float
 
@@ -229,7 +232,8 @@ class DeviceTraits:
 # MobileNetV2's groups take 0.46 to 0.97 of their parts' time on an H200.
 # Balance: of published rates, 125e12 products and 1.75e12 bytes a second on an A100, 88 products a
 # byte on an RTX 4090; three tf32 products make one of float32. Exchange: 10 instructions of a
-# thread beside the tensor cores' 8 products for each. Channels, scattered: as on an H200.
+# thread beside the tensor cores' 8 products for each, and half of them for wide windows. Channels,
+# scattered: as on an H200.
 CUDA = DeviceTraits(
     unit=2.0**-23,
     unit_f32=2.0**-21,
@@ -240,8 +244,8 @@ CUDA = DeviceTraits(
     weights="reduction_major",
     products_per_byte=2.0,
     programs=128,
-    prices_half=Prices(balance=80.0, exchange=80.0, channels=0.0, scattered=7.0),
-    prices_f32=Prices(balance=10.0, exchange=10.0, channels=490.0, scattered=4.6),
+    prices_half=Prices(balance=80.0, exchange=80.0, wide=40.0, channels=0.0, scattered=7.0),
+    prices_f32=Prices(balance=10.0, exchange=10.0, wide=5.0, channels=490.0, scattered=4.6),
 )
 # Prices: of `bench/results/h200_fusions.json`, at 190e12 products a second of half precision and
 # 37e12 of float32.
@@ -272,8 +276,8 @@ CPU = DeviceTraits(
     weights="channel_major",
     products_per_byte=0.5,
     programs=8,
-    prices_half=Prices(balance=2.0, exchange=25.0, channels=25.0, scattered=1.0),
-    prices_f32=Prices(balance=2.0, exchange=25.0, channels=25.0, scattered=1.0),
+    prices_half=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
+    prices_f32=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
     batches=(1, 8),
 )
 

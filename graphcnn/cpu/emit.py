@@ -144,7 +144,8 @@ def _store(emission: Emission, operation: Operation) -> None:
     site, origin = emission.site(operation.where), emission.origin(operation.operands[0])
 
     def body(nest: Nest) -> None:
-        index = nest.open_all(shape, order)
+        # What the module states of stores, a C compiler does not know.
+        index = nest.open_all(shape, order, apart=not emission.checked)
         mask = nest.value(rest[0], index) if rest else TRUE
         element = nest.value(value, index)
         condition = "" if mask == TRUE else f"if ({mask.text}) "

@@ -65,12 +65,13 @@ class Nest:
         """How many loops are open."""
         return len(self._heads)
 
-    def open(self, extent: int | str, step: int = 1, start: int = 0) -> Term:
-        """Open a loop and return its index."""
+    def open(self, extent: int | str, step: int = 1, start: int = 0, apart: bool = False) -> Term:
+        """Open a loop and return its index; `apart`: no iteration reads what another writes."""
         name = f"i{next(self.scope.numbers)}"
         if isinstance(extent, int):
             self._extents[name] = extent
-        self._heads.append(f"for (int {name} = {start}; {name} < {extent}; {name} += {step}) {{")
+        head = f"for (int {name} = {start}; {name} < {extent}; {name} += {step}) {{"
+        self._heads.append(f"#pragma omp simd\n{head}" if apart else head)
         self._levels.append([])
         self._memo.append({})
         return Term(name, self.depth)
@@ -82,11 +83,14 @@ class Nest:
             self._memo.pop()
             self._levels[-1] += [self._heads.pop(), *body, "}"]
 
-    def open_all(self, shape: Sequence[int], order: Sequence[int]) -> Index:
-        """Open loops over the dimensions in `order`, outermost first; the others stay at 0."""
+    def open_all(self, shape: Sequence[int], order: Sequence[int], apart: bool = False) -> Index:
+        """Open loops over the dimensions in `order`, outermost first; the others stay at 0.
+
+        `apart`: no iteration of the innermost reads what another writes.
+        """
         index = [ZERO] * len(shape)
         for dimension in order:
-            index[dimension] = self.open(shape[dimension])
+            index[dimension] = self.open(shape[dimension], apart=apart and dimension == order[-1])
         return tuple(index)
 
     def emit(self, text: str) -> None:

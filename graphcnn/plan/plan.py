@@ -187,10 +187,8 @@ class Plan:
         where = {slot.name: slot for slot in self.slots}
         lines = [f"arena {self.arena_bytes} bytes, {counted(len(self.steps), 'step')}"]
         for index, step in enumerate(self.steps):
-            places = ", ".join(
-                f"{name}@{where[name].offset}+{where[name].nbytes}"
-                for name in (*step.reads, *step.writes)
-                if name in where
-            )
-            lines.append(f"{index:3} {step.node:20} {step.label:28} {places}")
+            lines.append(f"{index:3} {step.node}: {step.label}")
+            for word, names in (("reads", step.reads), ("writes", step.writes)):
+                slots = [where[name] for name in names if name in where]
+                lines += [f"      {word} {s.name}@{s.offset}+{s.nbytes}" for s in slots]
         return "\n".join(lines)

@@ -52,7 +52,8 @@ def text(table: Table) -> str:
 def _grid(table: Table) -> list[str]:
     """Numbers stay whole and are set flush right. Words share the room that these leave: a long
     cell continues on the next line, after a space, "+", "," or "("; a name longer than its share is
-    elided in the middle, or continues as well where another one would look like it.
+    elided in the middle, or continues as well, after "." or "_" if it can, where another one would
+    look like it.
     """
     words, columns = table.words, table.columns
     cells = (columns, *table.rows)
@@ -119,11 +120,16 @@ def _broken(word: str, width: int, alike: Set[str]) -> str:
     lines = [""]
     for part in _parts(word):
         short = _elided(part, width)
-        for piece in textwrap.wrap(part, width) if short in alike else [short]:
+        for piece in _continued(part, width) if short in alike else [short]:
             if lines[-1] and len(lines[-1]) + len(piece) > width:
                 lines.append("")
             lines[-1] += piece
     return "\n".join(lines)
+
+
+def _continued(name: str, width: int) -> list[str]:
+    words = re.sub(r"(?<=[._])", " ", name)
+    return [line.replace(" ", "") for line in textwrap.wrap(words, width)]
 
 
 def _elided(name: str, width: int) -> str:

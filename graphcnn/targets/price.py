@@ -65,8 +65,9 @@ def _pool_price(
 def pool_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTraits) -> str | None:
     """Why a pool in the kernel of a convolution would cost more than it saves, or None.
 
-    It costs products for the pixels that its tiles hold twice or beyond the windows, and saves
-    writing the convolution's output and reading it back. The tiles are those of `by_rule`.
+    It costs products for the pixels that its tiles hold twice or beyond the windows, and bringing
+    together what several threads hold; it saves writing the convolution's output and reading it
+    back. The tiles are those of `by_rule`.
 
     Args:
         problem: The convolution with its pool.
@@ -82,16 +83,15 @@ def pool_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTrai
     reduction = ceil_div(problem.channels * taps, fused.reduction) * fused.reduction
     products = more * filters * reduction
     scattered = prices.scattered if problem.channels % fused.reduction else 1.0
-    exchanged = computed * filters if problem.overlaps else 0
+    exchange = prices.exchange if problem.overlaps else prices.wide if problem.wide else 0.0
+    exchanged = computed * filters if exchange else 0
     saved = trips * _bytes(problem.pixels * filters, problem.dtype)
-    cost = scattered * products + prices.exchange * exchanged
+    cost = scattered * products + exchange * exchanged
     worth = prices.balance * saved
     if cost <= worth:
         return None
-    start, more_work = "", ""
-    if problem.overlaps:
-        start = "its windows overlap: "
-        more_work = f", and bring {exchanged:,} values together"
+    start = "its windows overlap: " if problem.overlaps else ""
+    more_work = f", and bring {exchanged:,} values together" if exchanged else ""
     addresses = f" at {scattered:g} times the price, as their addresses are scattered"
     return (
         f"{start}tiles of {fused.pixels} pixels would compute {more:,} pixels more, {products:,} "
@@ -143,21 +143,21 @@ def _separable_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofi
     """
     problem, value = separable_problem(chain, traits), chain.head[-1]
     tile = by_rule(problem, choices(problem, traits), traits).tile
-    across, along = ceil_div(problem.filters, tile.channels), ceil_div(problem.pixels, tile.pixels)
+    tiles, along = ceil_div(problem.filters, tile.channels), ceil_div(problem.pixels, tile.pixels)
     blame = tuple(node.name for node in chain.head)
     first = chain.head[0]
-    products = (across - 1) * node_cost(first, body).macs
+    products = (tiles - 1) * node_cost(first, body).macs
     saved = 2 * value.type.nbytes
     if products > traits.products_per_byte * saved:
         because = (
-            f"{across} tiles of {tile.channels} channels would make '{value.name}' anew: "
+            f"{tiles} tiles of {tile.channels} channels would make '{value.name}' anew: "
             f"{products:,} products more, to save {saved:,} bytes, which take the time of "
             f"{traits.products_per_byte * saved:,.0f}"
         )
         return Unprofitable(RULE, chain.anchor.name, because, blame)
-    if across * along < traits.programs:
+    if tiles * along < traits.programs:
         because = (
-            f"with '{first.name}' in its kernel there would be {across * along} programs, and "
+            f"with '{first.name}' in its kernel there would be {tiles * along} programs, and "
             f"{traits.programs} keep the device busy"
         )
         return Unprofitable(RULE, chain.anchor.name, because, blame)

@@ -77,6 +77,7 @@ def test_names_that_would_look_alike_are_not_elided():
     first = [line.split("x" * 8)[0].strip() for line in text(table).splitlines()[3:]]
     assert sum(".." in part for part in first) == 1
     assert all(name in "".join(first) for name in names)
+    assert {part[-1] for part in first if part in names[0]} <= {".", "_", "n"}
 
 
 def test_a_name_is_whole_where_there_is_room():

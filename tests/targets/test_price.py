@@ -120,12 +120,15 @@ MORE_THAN_IT_SAVES = {
     "ResNet's stem in float32": (pooled(MAX3, 64, 3, 32, 112, "f32"), 49, HOPPER),
     "SqueezeNet's stem": (pooled(MAX3, 64, 3, 32, 111), 9, CUDA_SMALL),
     "SqueezeNet's stem on a CPU": (pooled(MAX3, 64, 3, 1, 111, "f32"), 9, CPU),
+    "a 7 x 7 map of ResNet-50": (pooled(Pool("avg", (7, 7)), 2048, 512, 32, 7), 1, HOPPER),
     "windows of three on a CPU": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54, "f32"), 1, CPU),
     "a 7 x 7 map on a CPU": (pooled(Pool("avg", (7, 7)), 2048, 512, 8, 7, "f32"), 1, CPU),
 }
 LESS_THAN_IT_SAVES = {
     "a narrow layer": (pooled(MAX3, 64, 16, 32, 112), 1, CUDA),
     "windows of three": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54), 1, CUDA),
+    "a 7 x 7 map of a few images": (pooled(Pool("avg", (7, 7)), 2048, 512, 8, 7), 1, HOPPER),
+    "a 7 x 7 map of MobileNetV2": (pooled(Pool("avg", (7, 7)), 1280, 320, 32, 7), 1, HOPPER),
     "a 7 x 7 map of one image on a CPU": (pooled(Pool("avg", (7, 7)), 2048, 512, 1, 7), 1, CPU),
     "2 x 2 on a CPU": (pooled(Pool("max", (2, 2)), 64, 64, 1, 56, "f32"), 9, CPU),
     "2 x 2 of an odd size on a CPU": (pooled(Pool("max", (2, 2)), 64, 64, 1, 55, "f32"), 9, CPU),
@@ -137,7 +140,7 @@ def test_a_pool_is_refused_where_it_costs_more_than_it_saves(name):
     problem, taps, device = MORE_THAN_IT_SAVES[name]
     refusal = pool_refusal(problem, taps, 2, device)
     assert refusal is not None
-    assert problem.overlaps == ("bring" in refusal)
+    assert problem.overlaps == ("overlap" in refusal)
 
 
 @pytest.mark.parametrize("name", LESS_THAN_IT_SAVES)
@@ -165,7 +168,7 @@ def test_scattered_products_have_a_price_of_their_own():
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_the_prices_on_hopper_are_what_an_h200_took(dtype):
-    """Groups take at most 1.5 percent longer than if each were decided by its own time."""
+    """Groups take at most 1.2 percent longer than if each were decided by its own time."""
     target, _ = stand_in_target(90)
     rows = [row for row in json.loads(MEASURED.read_text())["rows"] if row["dtype"] == dtype]
     taken = best = together = apart = 0.0
@@ -179,7 +182,7 @@ def test_the_prices_on_hopper_are_what_an_h200_took(dtype):
                 best += min(row["together"], parts)
                 together += row["together"]
                 apart += parts
-    assert taken < 1.015 * best
+    assert taken < 1.012 * best
     assert taken < 0.98 * min(together, apart)
 
 
