@@ -56,7 +56,8 @@ def compiled_callers() -> list[Any]:
         if isinstance(local.get("self"), OptimizedModule):
             found.append(original(local["self"]))
         elif frame.f_code.co_name == "compile_wrapper" and "fn" in local:
-            found.append(original(local["fn"]))
+            # After module.compile() it is a wrapper of the module's own call.
+            found += [original(local["fn"]), original(getattr(local["fn"], "__wrapped__", None))]
         frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
     return found
 
@@ -72,7 +73,9 @@ def original(compiled: Any) -> Any:
 
 
 def is_compiled(function: object) -> bool:
-    """Whether something is what `torch.compile` returned."""
+    """Whether something is what `torch.compile` returned, or a module after `compile()`."""
     from torch._dynamo.eval_frame import OptimizedModule
 
+    if isinstance(function, torch.nn.Module) and function._compiled_call_impl is not None:
+        return True
     return isinstance(function, OptimizedModule) or hasattr(function, "_torchdynamo_orig_callable")
