@@ -56,8 +56,7 @@ def compiled_callers() -> list[Any]:
         if isinstance(local.get("self"), OptimizedModule):
             found.append(original(local["self"]))
         elif frame.f_code.co_name == "compile_wrapper" and "fn" in local:
-            # After module.compile() it is a wrapper of the module's own call.
-            found += [original(local["fn"]), original(getattr(local["fn"], "__wrapped__", None))]
+            found.append(original(local["fn"]))
         frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
     return found
 
