@@ -109,7 +109,7 @@ class _Built:
         # Each with the names of the constants that its placeholders stand for.
         self._regions: dict[Region, dict[str, str]] = {}
         self._refused: list[Piece] = []
-        self._finite = all(bool(copy.isfinite().all()) for copy in state.copies.values())
+        self._finite = state.is_finite
         for part in self._parts.parts:
             self._place(part, batch)
         self.module.graph.eliminate_dead_code()

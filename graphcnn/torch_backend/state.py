@@ -26,6 +26,12 @@ class State:
     def __init__(self, args: tuple[Any, ...], numbers: Mapping[int, str]) -> None:
         self.copies = {number: args[number].detach().clone() for number in numbers}
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether there is neither NaN nor infinity among them, as float32."""
+        floats = (copy for copy in self.copies.values() if copy.is_floating_point())
+        return all(bool(copy.float().isfinite().all()) for copy in floats)
+
     def is_that_of(self, args: tuple[Any, ...]) -> bool:
         """Whether a call's weights are still these, bit by bit."""
         pairs = [(copy, args[n].detach()) for n, copy in self.copies.items()]

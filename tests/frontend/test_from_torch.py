@@ -23,7 +23,7 @@ from graphcnn.errors import (
 )
 from graphcnn.ir import evaluate
 from graphcnn.ir.rebatch import rebatch
-from graphcnn.torch_import import pointwise, walk
+from graphcnn.torch_import import check, pointwise, walk
 
 pytestmark = pytest.mark.pure
 
@@ -478,6 +478,11 @@ def test_a_conversion_that_is_wrong_is_found_and_named(monkeypatch):
     with pytest.raises(ImportDeviates, match=re.escape("ways.0.2")) as raised:
         gx.from_torch(Lists().eval(), images())
     assert __file__ in str(raised.value)
+
+
+def test_the_check_computes_every_node_once(monkeypatch):
+    monkeypatch.setattr(check, "bounded", lambda *_: pytest.fail("torch's value is known"))
+    gx.from_torch(Lists().eval(), images())
 
 
 def test_a_program_and_its_archive(tmp_path):
