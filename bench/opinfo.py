@@ -225,7 +225,7 @@ def _compared(
         return "refused", str(error)
     except Exception as error:
         return "foreign", f"{type(error).__name__}: {error}"
-    found = [found[n] for n in graph.outputs] if isinstance(found, dict) else [found]
+    found = [graph.named(found)[n] for n in graph.outputs]
     if len(found) != len(tensors):
         return "wrong", f"{len(found)} outputs, not {len(tensors)}"
     for got, want in zip(found, tensors, strict=True):

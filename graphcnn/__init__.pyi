@@ -4,7 +4,6 @@ from . import errors as errors
 from . import models as models
 from .checkpoint import load_weights as load_weights
 from .compiler import compile as compile
-from .files import load as load
 from .files import save as save
 from .frontend.arithmetic import add as add
 from .frontend.arithmetic import bmm as bmm
@@ -118,6 +117,7 @@ from .frontend.spatial import max_pool1d as max_pool1d
 from .frontend.spatial import max_pool2d as max_pool2d
 from .frontend.spatial import pad as pad
 from .ir.graph import Graph as Graph
+from .loading import load as load
 from .report import compare as compare
 from .report import explain as explain
 from .report import profile as profile

@@ -134,7 +134,7 @@ def load_network(name: str, batch: int | None, dtype: str | None, seed: int) -> 
         from graphcnn.torch_import.torchvision_networks import graph as imported
 
         return imported(name.removeprefix(TORCHVISION), batch or 1, dtype or "float32", seed)
-    from graphcnn.files import load
+    from graphcnn.loading import load
 
     path = Path(name)
     looks_like_a_path = path.suffix or len(path.parts) > 1

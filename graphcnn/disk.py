@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from graphcnn.errors import FileProblem, shown
+from graphcnn.errors import FileProblem, GraphCNNError, shown
 
 READ, WRITTEN = "a graph cannot be read", "a file cannot be written"
 WEIGHTS = "weights cannot be read"
@@ -161,3 +161,13 @@ def told(path: Path, what: str, *others: type[Exception]) -> Iterator[None]:
             wanted=wanted,
             remedy=remedy,
         ) from None
+
+
+@contextmanager
+def in_file(path: Path) -> Iterator[None]:
+    """Put the file before the place in errors of the graph."""
+    try:
+        yield
+    except GraphCNNError as error:
+        error.where = str(path) if error.where is None else f"{path}, {error.where}"
+        raise

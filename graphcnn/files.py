@@ -16,8 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from graphcnn.disk import (
     READ,
     TEMPORARY,
     WRITTEN,
+    in_file,
     locked,
     no_path,
     plain_path,
@@ -33,7 +33,7 @@ from graphcnn.disk import (
     remove,
     told,
 )
-from graphcnn.errors import FileProblem, GraphCNNError, InvalidName, MissingWeights, shown
+from graphcnn.errors import FileProblem, InvalidName, MissingWeights, shown
 from graphcnn.frontend.from_text import parse
 from graphcnn.ir import Graph, verify
 
@@ -80,33 +80,17 @@ def save(graph: Graph, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Graph:
-    """Read a graph that `save` wrote, a text graph without weights, or a `.pt2` archive.
-
-    A first line `# weights: "NAME"`, written by hand, gives a text the weights of any safetensors
-    file beside it whose tensors have the names, shapes and dtypes of the graph's params.
-
-    An archive is what `torch.export.save` wrote, and is read as `from_torch` reads the program; one
-    that holds pickled objects besides is refused.
+    """Read a graph that `save` wrote, or a text graph without weights: see `loading.load`.
 
     Raises:
-        FileProblem: when a file cannot be read, or the weights do not belong to the graph: tensors
-            that are lacking or too many, of another shape or dtype, or not those that were saved
-            with the text.
-        ParseError: or an error of the graph, when the text is not a valid graph, or its weights are
-            none that a graph may have.
-        UnsupportedOp: or another error of `from_torch`, for an archive.
+        FileProblem, ParseError: and errors of the graph, as there.
     """
     from safetensors import SafetensorError
 
     text = regular(_graph_path(path), READ)
-    if text.suffix == ".pt2":
-        from graphcnn.torch_import.archive import read
-
-        with told(text, READ), _in_file(text):
-            return read(text)
     with told(text, READ, SafetensorError), locked(text.parent, fcntl.LOCK_SH):
         content = text.read_text(encoding="utf-8")
-        with _in_file(text):
+        with in_file(text):
             graph = parse(content)
         if graph.params and not content.startswith(_HEADER):
             _check_nothing_beside(text)
@@ -138,16 +122,6 @@ def _graph_path(path: str | Path) -> Path:
     if named.suffix == ".safetensors":
         raise no_path(path)
     return named
-
-
-@contextmanager
-def _in_file(path: Path) -> Iterator[None]:
-    """Put the file before the place in errors of the graph."""
-    try:
-        yield
-    except GraphCNNError as error:
-        error.where = str(path) if error.where is None else f"{path}, {error.where}"
-        raise
 
 
 def _check_whole(graph: Graph) -> None:
@@ -246,7 +220,7 @@ def _with_weights(graph: Graph, file: Path, text: Path) -> Graph:
     if named and named[1] != graph.fingerprint:
         got = f"fingerprint {graph.fingerprint}, {named[1]} when it was saved"
         raise fail(f"{text} and {file.name}", got, "a text and weights that nobody has changed")
-    with _in_file(file):
+    with in_file(file):
         verify(graph)
     return graph
 

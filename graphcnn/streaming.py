@@ -91,13 +91,9 @@ class Stream:
         model, pasts = self._pieces[length]
         past = self._past or _silence(model, pasts, next(iter(inputs.values())))
         _check_goes_on(past, inputs)
-        results = model(**inputs, **past)
-        if len(model.source.outputs) == 1:
-            results = {model.source.outputs[0]: results}
+        results = model.source.named(model(**inputs, **past))
         self._past = {each.name: results[each.kept] for each in pasts}
-        renamed = zip(self._model.source.outputs, self._graph.outputs, strict=True)
-        found = {name: results[value] for name, value in renamed}
-        return found if len(found) > 1 else next(iter(found.values()))
+        return self._model.source.returned([results[name] for name in self._graph.outputs])
 
     def _compiled(self, length: int) -> tuple[CompiledModel, tuple[Past, ...]]:
         graph, pasts = _piece(self._graph, length)

@@ -72,7 +72,9 @@ def original(compiled: Any) -> Any:
 
 
 def is_compiled(function: object) -> bool:
-    """Whether something is what `torch.compile` returned."""
+    """Whether something is what `torch.compile` returned, or a module after `compile()`."""
     from torch._dynamo.eval_frame import OptimizedModule
 
+    if isinstance(function, torch.nn.Module) and function._compiled_call_impl is not None:
+        return True
     return isinstance(function, OptimizedModule) or hasattr(function, "_torchdynamo_orig_callable")

@@ -19,6 +19,7 @@ from graphcnn.errors import UnsupportedOp
 from graphcnn.frontend.expr import public
 from graphcnn.ir.graph import Fused, Graph, Node, literal
 from graphcnn.ir.op import Op
+from graphcnn.ir.structure import Structure
 from graphcnn.ir.types import DType, TensorType
 from graphcnn.ir.verify import verify
 from graphcnn.ops import Concat, Pooling, RandomUniform
@@ -44,7 +45,12 @@ def as_python(graph: Graph) -> str:
     """
     verify(graph)
     names = _identifiers(graph)
-    blocks = [["import graphcnn as gx"]]
+    outputs = [names[name] for name in graph.outputs]
+    returned = [f"[{', '.join(outputs)}]"]
+    if graph.structure is not None:
+        returned = [graph.structure.spelled(outputs, _named_tuple), "structured=True"]
+    imported = ["from collections import namedtuple", ""] * ("namedtuple(" in returned[0])
+    blocks = [[*imported, "import graphcnn as gx"]]
     for kind, sources in (("input", graph.inputs), ("param", graph.params)):
         calls = (_call(names[v.name], kind, _declared(v.name, v.type)) for v in sources)
         blocks.append([*calls])
@@ -52,8 +58,7 @@ def as_python(graph: Graph) -> str:
         members = [member for node in nodes for member in node.members]
         title = [f"# One kernel: {' + '.join(m.op.name for m in members)}"] if fused else []
         blocks.append([*title, *(_line(member, names) for member in members)])
-    outputs = ", ".join(names[name] for name in graph.outputs)
-    blocks.append([_call("network", "graph", [json.dumps(graph.name), f"[{outputs}]"])])
+    blocks.append([_call("network", "graph", [json.dumps(graph.name), *returned])])
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
@@ -62,7 +67,7 @@ def _identifiers(graph: Graph) -> dict[str, str]:
     values = [source.name for source in graph.sources]
     values += [value.name for node in graph.nodes for m in node.members for value in m.outputs]
     found: dict[str, str] = {}
-    taken = {"gx", "network"}
+    taken = {"gx", "namedtuple", "network"}
     for name in values:
         stem = re.sub(r"[^A-Za-z0-9_]", "_", name)
         stem += "_" * keyword.iskeyword(stem)
@@ -73,6 +78,10 @@ def _identifiers(graph: Graph) -> dict[str, str]:
         taken.add(variable)
         found[name] = variable
     return found
+
+
+def _named_tuple(structure: Structure) -> str:
+    return f"namedtuple({structure.name!r}, {structure.keys!r})"
 
 
 def _declared(name: str, type: TensorType) -> list[str]:

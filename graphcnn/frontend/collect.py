@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from typing import Any
 
-from graphcnn.arguments import sequence
+from graphcnn.arguments import flag, sequence
 from graphcnn.errors import InvalidGraph
 from graphcnn.frontend.expr import Call, Input, Tensor, Weight, on_the_users_line
 from graphcnn.ir.graph import Graph, Node, Param, Value
+from graphcnn.ir.structure import structure_of
 from graphcnn.ir.types import DType
 from graphcnn.ir.verify import check_name, verify
 
 
 @on_the_users_line
-def graph(name: str, outputs: Tensor | Sequence[Tensor]) -> Graph:
+def graph(name: str, outputs: Any, *, structured: bool = False) -> Graph:
     """Collect the graph that computes `outputs`.
 
     Nodes stand in the order in which they were written; what no output depends on is left out. A
@@ -24,18 +25,24 @@ def graph(name: str, outputs: Tensor | Sequence[Tensor]) -> Graph:
 
     Args:
         name: Name of the network.
-        outputs: What a call returns; one tensor or several.
+        outputs: What a call returns: one tensor, or a sequence of several, which it returns in a
+            dict by name.
+        structured: Whether a call returns `outputs` as they stand: a tuple, list, dict or named
+            tuple of tensors, of None and of other such containers. Subclasses of these come back
+            as what they are one of, and a dataclass as a named tuple.
 
     Returns:
         A verified graph. Its parameters share memory with the arrays passed in, where no
         conversion was needed.
 
     Raises:
-        InvalidName, InvalidGraph: for a bad name or two equal ones, or no outputs.
+        InvalidName, InvalidGraph: for a bad name or two equal ones, or no outputs; for keys that
+            are neither strings nor whole numbers.
         InputKindError: for an output that is not a symbolic tensor.
     """
     check_name(name)
-    returned = (outputs,) if isinstance(outputs, Tensor) else outputs
+    structure, leaves = structure_of(outputs) if flag(structured, "structured") else (None, [])
+    returned = (outputs,) if isinstance(outputs, Tensor) else leaves if structure else outputs
     returned = sequence(returned, "outputs", Tensor, "what the functions of graphcnn return")
     tensors = _reachable(returned)
     names = _names(tensors)
@@ -53,7 +60,8 @@ def graph(name: str, outputs: Tensor | Sequence[Tensor]) -> Graph:
     )
     weights = {names[t]: t for t in tensors if isinstance(t, Weight)}
     params = tuple(Param(name, weight.type, weight.data) for name, weight in weights.items())
-    result = Graph(name, inputs, params, nodes, tuple(names[t] for t in returned))
+    kept = structure if structure and structure.is_container else None
+    result = Graph(name, inputs, params, nodes, tuple(names[t] for t in returned), kept)
     verify(result)
     return result
 

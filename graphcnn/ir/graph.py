@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from textwrap import indent
-from typing import ClassVar, Never
+from typing import Any, ClassVar, Never
 
 from graphcnn.errors import MissingWeights, UnknownNode, Where, shown
 from graphcnn.ir.op import Array, Cost, Op, OpKind
+from graphcnn.ir.structure import Structure, structure_of
 from graphcnn.ir.types import TensorType
 
 
@@ -99,6 +100,8 @@ class Graph:
         params: Constants: weights, biases, statistics.
         nodes: Operations in execution order.
         outputs: Names of the values a call returns.
+        structure: The containers that it returns them in; None for one value by itself, and several
+            in a dict by name.
     """
 
     name: str
@@ -106,13 +109,15 @@ class Graph:
     params: tuple[Param, ...]
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
+    structure: Structure | None = None
 
     def __hash__(self) -> int:
         return self._hash
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.name, self.inputs, self.params, self.nodes, self.outputs))
+        parts = self.name, self.inputs, self.params, self.nodes, self.outputs, self.structure
+        return hash(parts)
 
     @property
     def sources(self) -> tuple[Value | Param, ...]:
@@ -222,7 +227,21 @@ class Graph:
         outputs = self.outputs if outputs is None else outputs
         read = {name for node in nodes for name in node.inputs} | set(outputs)
         kept = tuple(p for p in (self.params if params is None else params) if p.name in read)
-        return Graph(self.name, self.inputs if inputs is None else inputs, kept, nodes, outputs)
+        inputs = self.inputs if inputs is None else inputs
+        return Graph(self.name, inputs, kept, nodes, outputs, self.structure)
+
+    def returned(self, values: Sequence[Any]) -> Any:
+        """What a call returns, given the outputs' values in their order."""
+        if self.structure is not None:
+            return self.structure.filled(values)
+        named = dict(zip(self.outputs, values, strict=True))
+        return named if len(self.outputs) > 1 else values[0]
+
+    def named(self, returned: Any) -> Mapping[str, Any]:
+        """The outputs' values by name, given what a call returned."""
+        if self.structure is not None:
+            return dict(zip(self.outputs, structure_of(returned)[1], strict=True))
+        return returned if len(self.outputs) > 1 else {self.outputs[0]: returned}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -236,7 +255,10 @@ class Graph:
     @property
     def text(self) -> str:
         """The lines of the text form that a fused node prints of its body: nodes and return."""
-        return indent("\n".join([*map(str, self.nodes), f"return {', '.join(self.outputs)}"]), "  ")
+        returned = ", ".join(self.outputs)
+        if self.structure is not None:
+            returned = self.structure.spelled(self.outputs)
+        return indent("\n".join([*map(str, self.nodes), f"return {returned}"]), "  ")
 
     def __str__(self) -> str:
         inputs = (f"  input {value}" for value in self.inputs)

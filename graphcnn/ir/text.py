@@ -10,7 +10,8 @@
 
 A statement is a line. A fused node prints its body in braces. Attributes with their default value
 are left out; they are numbers, strings as Python writes them, and tuples. What follows a # outside
-a string is a comment.
+a string is a comment. A graph that returns its outputs in containers spells these as Python does,
+`return (a, {'more': [b, None]})`, and a named tuple as `return Pair(first=a, second=b)`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 from graphcnn.errors import GraphCNNError, InvalidGraph, ParseError, UnknownDType, UnknownOp, shown
 from graphcnn.ir.graph import Fused, Graph, Node, Param, Value
 from graphcnn.ir.op import Op
+from graphcnn.ir.structure import MAX_DEPTH, NONE, NONE_NAME, VALUE, Structure
 from graphcnn.ir.types import TensorType
 from graphcnn.ir.verify import verify
 
@@ -33,18 +35,21 @@ _TOKEN = re.compile(
     r"""
     (?P<blank> [^\S\n]+ | \#[^\n]* )
   | (?P<line> \n )
-  | (?P<keyword> (?:graph|input|param|return) (?=[^\S\n]+[A-Za-z_]) )
+  | (?P<keyword> (?:graph|input|param) (?=[^\S\n]+[A-Za-z_]) | return (?=[^\S\n]+[A-Za-z_(\[{]) )
   | (?P<type> [A-Za-z]\w*\[[0-9,]*\] )
   | (?P<name> [A-Za-z_][\w.\-/]* )
   | (?P<number> [+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? )
   | (?P<string> '[^'\\\n]*(?:\\.[^'\\\n]*)*' | "[^"\\\n]*(?:\\.[^"\\\n]*)*" )
-  | (?P<mark> [{}(),:=] )
+  | (?P<mark> [{}()\[\],:=] )
   | (?P<unknown> . )
     """,
     re.VERBOSE,
 )
 _NODE = "name: type = op(operands, attribute=value)"
 _LITERAL = "a number, string or tuple"
+_RETURNED = "return lists names", "return NAME, NAME"
+# By the opening bracket: a container, and the closing one.
+_CONTAINERS = {"(": ("tuple", ")"), "[": ("list", "]"), "{": ("dict", "}")}
 # Tuples in tuples; no operator has an attribute deeper than 1.
 _MAX_DEPTH = 16
 
@@ -88,7 +93,8 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 
 class _Parser:
-    """Recursive descent with one token ahead; fused bodies, one deep, and tuples are what nests.
+    """Recursive descent with one token ahead; fused bodies, one deep, tuples and
+    what is returned are what nests.
 
     Tokens are made as they are needed, so the first error is also where reading stops.
     """
@@ -162,27 +168,58 @@ class _Parser:
                 self.params.add(value.name)
         types = {value.name: value.type for value in inputs}
         types |= {param.name: param.type for param in params}
-        nodes, outputs = self.body(types)
+        body = self.body(types)
         if self.token.kind != "end":
             raise self.fail("text follows the graph", "the end of the text")
-        return Graph(name, tuple(inputs), tuple(params), nodes, outputs)
+        return Graph(name, tuple(inputs), tuple(params), *body)
 
-    def body(self, types: dict[str, TensorType]) -> tuple[tuple[Node, ...], tuple[str, ...]]:
-        """Nodes up to `return` and the closing brace; adds what they define to `types`."""
+    def body(
+        self, types: dict[str, TensorType]
+    ) -> tuple[tuple[Node, ...], tuple[str, ...], Structure | None]:
+        """Nodes and what is returned, up to the brace; adds what the nodes define to `types`."""
         nodes: list[Node] = []
         while not self.accept("return"):
             nodes.append(self.node(types))
             self.end_line("a line holds one node", "the end of the line")
             types.update({value.name: value.type for value in nodes[-1].outputs})
-        returned = "return lists names", "return NAME, NAME"
-        outputs = [self.name(*returned)]
-        while self.accept(","):
-            outputs.append(self.name(*returned))
-        self.end_line(*returned)
+        outputs: list[str] = []
+        first = self.returned(outputs)
+        structure = first if first.is_container else None
+        while structure is None and self.accept(","):
+            outputs.append(self.name(*_RETURNED))
+        self.end_line(*_RETURNED)
         self.expect("}", "a graph ends after its return", "}")
         if not self.inside_fused:
             self.end_line("text follows the graph", "the end of the text")
-        return tuple(nodes), tuple(outputs)
+        return tuple(nodes), tuple(outputs), structure
+
+    def returned(self, outputs: list[str], depth: int = 0) -> Structure:
+        """A name, None, or a container of such; adds the names to `outputs`."""
+        name = self.take().text if self.token.kind == "name" else ""
+        brackets = ("(",) if name else _CONTAINERS
+        opening = next(filter(self.accept, brackets), None)
+        if opening is None and name == NONE_NAME and depth:
+            return NONE
+        if opening is None:
+            outputs.append(name or self.name(*_RETURNED))
+            return VALUE
+        if depth == MAX_DEPTH:
+            raise self.fail(f"containers nest at most {MAX_DEPTH} deep", _RETURNED[1])
+        kind, closing = ("named", ")") if name else _CONTAINERS[opening]
+        parts: list[Structure] = []
+        keys: list[Any] = []
+        more = True
+        while more and not self.accept(closing):
+            if kind in ("dict", "named"):
+                keys.append(self.literal() if kind == "dict" else self.name(*_RETURNED))
+                self.expect(":" if kind == "dict" else "=", *_RETURNED)
+            parts.append(self.returned(outputs, depth + 1))
+            more = self.accept(",")
+            if not more:
+                self.expect(closing, *_RETURNED)
+        if kind == "tuple" and len(parts) == 1 and not more:
+            return parts[0]
+        return Structure(kind, tuple(parts), tuple(keys), name)
 
     def node(self, types: dict[str, TensorType]) -> Node:
         line = "a line is not a node", _NODE
@@ -237,9 +274,9 @@ class _Parser:
         inputs = tuple(Value(*item) for item in entering.items() if item[0] not in self.params)
         params = tuple(Param(*item) for item in entering.items() if item[0] in self.params)
         self.inside_fused = True
-        nodes, outputs = self.body(entering)
+        body = Graph(name, inputs, params, *self.body(entering))
         self.inside_fused = False
-        return Fused(Graph(name, inputs, params, nodes, outputs))
+        return Fused(body)
 
     def op(self, at: _Token, name: str, attributes: dict[str, Any]) -> Op:
         if name not in Op.registry:

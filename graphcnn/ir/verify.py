@@ -18,6 +18,7 @@ from graphcnn.errors import (
 from graphcnn.ir.fused import inline
 from graphcnn.ir.graph import Fused, Graph, Node, Param, Value
 from graphcnn.ir.op import Op
+from graphcnn.ir.structure import check_structure
 from graphcnn.ir.types import DType, TensorType
 
 _NAME = re.compile(r"[A-Za-z_][\w.\-/]*")
@@ -45,7 +46,7 @@ def verify(graph: Graph) -> None:
 
     Names are legal and unique, also inside fused bodies, every value is defined before it is read,
     the recorded types are what the ops infer, the params' data match their types and suit the ops
-    that read them, and the outputs exist.
+    that read them, and the outputs exist and fill the structure that they are returned in.
 
     Raises:
         InvalidGraph: or a subclass; or the error of the op whose operands do not fit.
@@ -79,6 +80,8 @@ def verify(graph: Graph) -> None:
             where=f"graph '{graph.name}'",
             remedy="name an output",
         )
+    if graph.structure is not None:
+        check_structure(graph.structure, graph.outputs, f"graph '{graph.name}'")
     for node in inline(graph).nodes:
         try:
             operands = (graph.param_by_name.get(name) for name in node.inputs)
@@ -133,6 +136,14 @@ def check_types(graph: Graph, node: Node) -> None:
                 remedy="outline the nodes of ir.inline(graph)",
             )
         verify(body)
+        if body.structure is not None:
+            raise InvalidGraph(
+                "the body of a fused node returns values by name",
+                where=node.place,
+                got=body.structure.spelled(body.outputs),
+                wanted=", ".join(body.outputs),
+                remedy="build fused nodes with ir.outline",
+            )
         wanted = tuple(body.type_of(name) for name in node.op.exports)
         read = tuple((s.name, s.type, body.is_param(s.name)) for s in body.sources)
         given = zip(node.inputs, operands, map(graph.is_param, node.inputs), strict=True)

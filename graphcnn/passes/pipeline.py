@@ -103,7 +103,10 @@ def _check(before: Graph, after: Graph, step: Pass, earlier: tuple[Pass, ...]) -
     broken: GraphCNNError | None = None
     try:
         verify(after)
-        signatures = [(graph.inputs, graph.types_of(graph.outputs)) for graph in (before, after)]
+        signatures = [
+            (graph.inputs, graph.types_of(graph.outputs), graph.structure)
+            for graph in (before, after)
+        ]
         if signatures[0] == signatures[1]:
             return
     except GraphCNNError as error:

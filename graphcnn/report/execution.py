@@ -86,9 +86,8 @@ def run_once(model: CompiledModel, seed: int = 0) -> Execution:
     inputs, device = example_inputs(model.graph, seed), model.target.on
     doing("running")
     first, *later = (timed(lambda: model(**inputs), device) for _ in range(1 + LEAST_ROUNDS))
-    results = model(**inputs)
+    named = model.source.named(model(**inputs))
     found = checked(model, References(inputs))
-    named = results if isinstance(results, dict) else {model.source.outputs[0]: results}
     return Execution(
         model.source.name,
         Environment.of(device),

@@ -76,12 +76,12 @@ class CompiledModel:
     """A network ready to run on one device.
 
     Calling it takes one array per graph input, by name or in the graph's order, all NumPy or all
-    torch, and returns the same kind: one array for a graph with one output, otherwise a dict by
-    output name. Another batch size is planned at its first call and remembered; all share one
-    arena, as large as the largest needs. Calls from several threads are safe: they take turns. So
-    are calls from several CUDA streams: each is queued on its caller's current stream, behind the
-    call before it. A call inside a call, from a signal handler or a finalizer, gets memory of its
-    own.
+    torch, and returns the same kind: one array for a graph with one output; several in the graph's
+    structure, that of the imported module, or in a dict by output name. Another batch size is
+    planned at its first call and remembered; all share one arena, as large as the largest needs.
+    Calls from several threads are safe: they take turns. So are calls from several CUDA streams:
+    each is queued on its caller's current stream, behind the call before it. A call inside a call,
+    from a signal handler or a finalizer, gets memory of its own.
 
     Attributes:
         source: The graph as the user gave it.
@@ -125,13 +125,11 @@ class CompiledModel:
         with self.loaded(inputs) as executor:
             executor.run()
             like, device = next(iter(inputs.values()), None), self.target.on
-            results = {
-                name: give_back(
-                    executor.value(value), self.graph.type_of(value).dtype, like, device
-                )
-                for name, value in zip(self.source.outputs, self.graph.outputs, strict=True)
-            }
-        return results if len(self.source.outputs) > 1 else results[self.source.outputs[0]]
+            results = [
+                give_back(executor.value(value), self.graph.type_of(value).dtype, like, device)
+                for value in self.graph.outputs
+            ]
+        return self.source.returned(results)
 
     @contextmanager
     def loaded(self, inputs: Mapping[str, Any], *, poison: bool = False) -> Iterator[Executor]:

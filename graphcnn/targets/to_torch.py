@@ -20,11 +20,11 @@ MOMENTUM = 0.1
 def to_torch(graph: Graph) -> nn.Module:
     """A module that computes a graph with torch's operators, in evaluation mode on the CPU.
 
-    It is called with tensors, by name or in the graph's order, and returns one tensor, or a dict
-    by output name. Its `state_dict` has the names of the graph's params, whose values it copies,
-    so that `load_weights(graph, module.state_dict())` takes them back after training. Running
-    statistics of batch norms, indices, and numbers, as in `2 * x`, are buffers; everything else is
-    trained.
+    It is called with tensors, by name or in the graph's order, and returns what a call of the
+    compiled graph does: one tensor, or several in the graph's structure or in a dict by name. Its
+    `state_dict` has the names of the graph's params, whose values it copies, so that
+    `load_weights(graph, module.state_dict())` takes them back after training. Running statistics
+    of batch norms, indices, and numbers, as in `2 * x`, are buffers; everything else is trained.
 
     In training mode dropout drops, and a batch norm takes the batch's statistics and updates its
     own with momentum 0.1: a graph does not say another.
@@ -90,8 +90,7 @@ class Network(nn.Module):
         for name, value in interpret(self._graph.nodes, held.__getitem__, apply):
             if name in self._graph.outputs:
                 held[name] = value
-        results = {name: held[name] for name in self._graph.outputs}
-        return results if len(self._graph.outputs) > 1 else held[self._graph.outputs[0]]
+        return self._graph.returned([held[name] for name in self._graph.outputs])
 
 
 def _register(module: nn.Module, name: str, tensor: torch.Tensor) -> None:

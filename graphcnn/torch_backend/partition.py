@@ -30,11 +30,13 @@ class Parts:
         parts: These calls, in order.
         constants: What depends on weights alone, by name of the node.
         left: What stays with torch.
+        known: The same, and the numbers that do.
     """
 
     parts: tuple[fx.Node, ...]
     constants: Mapping[str, Any]
     left: tuple[Piece, ...]
+    known: Mapping[str, Any]
 
 
 class _Among(OperatorSupportBase):
@@ -60,11 +62,8 @@ def partitioned(module: fx.GraphModule, walk: Walk) -> Parts:
     reasons |= _aliases(module.graph, roots)
     calls = [node for node in nodes if node in varying and _computes_tensors(node)]
     taken = {node for node in calls if node not in reasons and not _part_of(node, reasons)}
-    constants = {
-        node.name: value
-        for node, value in walk.values.items()
-        if node not in varying and isinstance(value, torch.Tensor | list | tuple)
-    }
+    known = {node.name: value for node, value in walk.values.items() if node not in varying}
+    constants = {n: v for n, v in known.items() if isinstance(v, torch.Tensor | list | tuple)}
     partitioner = CapabilityBasedPartitioner(
         module, _Among(taken), allows_single_node_partition=True
     )
@@ -77,7 +76,7 @@ def partitioned(module: fx.GraphModule, walk: Walk) -> Parts:
     left = _left(calls, reasons)
     partitioner.fuse_partitions(kept, prefix="region_")
     parts = [node for node in module.graph.nodes if node.op == "call_module"]
-    return Parts(tuple(parts), constants, left)
+    return Parts(tuple(parts), constants, left, known)
 
 
 def _varying(module: fx.GraphModule, walk: Walk) -> set[fx.Node]:

@@ -11,34 +11,12 @@ import torch
 from torch import fx
 
 from graphcnn import forks
-from graphcnn.errors import (
-    DTypeMismatch,
-    InvalidAttribute,
-    NonFiniteWeights,
-    ShapeError,
-    TooLarge,
-    UnknownDType,
-    UnsupportedOp,
-)
 from graphcnn.report.captured import GraphReport, Piece
 from graphcnn.torch_backend.partition import partitioned
-from graphcnn.torch_backend.region import Region
+from graphcnn.torch_backend.region import LEFT_TO_TORCH, Region
 from graphcnn.torch_backend.state import State
 from graphcnn.torch_import.origin import valid
-from graphcnn.torch_import.refusal import Refused
 from graphcnn.torch_import.walk import Walk
-
-# What torch can still compute; other errors, such as a missing compiler, are the user's to know.
-_LEFT_TO_TORCH = (
-    DTypeMismatch,
-    InvalidAttribute,
-    NonFiniteWeights,
-    Refused,
-    ShapeError,
-    TooLarge,
-    UnknownDType,
-    UnsupportedOp,
-)
 
 
 @dataclass(frozen=True)
@@ -69,8 +47,9 @@ class Traced:
 
 
 class Program:
-    """What Dynamo calls. It is built at the first call, which has the weights, and anew when they
-    have changed. Calls from several threads are safe.
+    """What Dynamo calls. It is built at the first call, which has the weights. When they have
+    changed its plans are refit, and where these depend on their values it is built anew. Calls from
+    several threads are safe.
     """
 
     def __init__(self, traced: Traced) -> None:
@@ -88,12 +67,18 @@ class Program:
         with torch.no_grad():
             with self._lock:
                 if self._state is None or not self._state.is_that_of(args):
-                    state = State(args, self._traced.state)
-                    self._built = _Built(self._traced, state, batch)
-                    self._state = state
+                    self._take(State(args, self._traced.state), batch)
                 built = self._built
             assert built is not None
             return built.module.forward(*args)
+
+    def _take(self, state: State, batch: int | None) -> None:
+        """Compute with these weights from now on."""
+        # Until all plans have them, no weights are those of what was built.
+        self._state = None
+        if self._built is None or not self._built.refit(state):
+            self._built = _Built(self._traced, state, batch)
+        self._state = state
 
     def report(self) -> GraphReport:
         """What `explain` shows of it."""
@@ -110,52 +95,72 @@ class _Built:
     """
 
     def __init__(self, traced: Traced, state: State, batch: int | None) -> None:
-        graph = fx.Graph()
-        graph.output(graph.graph_copy(traced.lowered.graph, {}))
+        self._traced = traced
+        graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+        graph.output(graph.graph_copy(traced.lowered.graph, copies))
+        self._called = {node: copy.name for node, copy in copies.items()}
         self.module = fx.GraphModule(traced.lowered, graph)
         walk = Walk({} if batch is None else {traced.symbol: batch})
-        names = {}
+        self._names: dict[str, str] = {}
         for number, node in enumerate(graph.find_nodes(op="placeholder")):
             if number in state.copies:
-                names[node.name] = _name(traced.state[number], node)
-                walk.hold(node, state.copies[number], names[node.name])
+                self._names[node.name] = _name(traced.state[number], node)
+                walk.hold(node, state.copies[number], self._names[node.name])
         self._parts = partitioned(self.module, walk)
-        self._regions: list[Region] = []
-        self._left = list(self._parts.left)
+        # Each with the names of the constants that its placeholders stand for.
+        self._regions: dict[Region, dict[str, str]] = {}
+        self._refused: list[Piece] = []
+        self._finite = state.is_finite
         for part in self._parts.parts:
-            self._place(part, names, traced, batch)
+            self._place(part, batch)
         self.module.graph.eliminate_dead_code()
         self.module.recompile()
 
-    def _place(
-        self, part: fx.Node, names: Mapping[str, str], traced: Traced, batch: int | None
-    ) -> None:
+    def _place(self, part: fx.Node, batch: int | None) -> None:
         """Put a region in the place of a part, or note why it stays with torch."""
         inside = self.module.get_submodule(str(part.target))
         assert isinstance(inside, fx.GraphModule)
-        outer = [str(argument) for argument in part.args]
-        inner = [node.name for node in inside.graph.find_nodes(op="placeholder")]
-        pairs = list(zip(inner, outer, strict=True))
         constants = self._parts.constants
-        known = {name: constants[source] for name, source in pairs if source in constants}
-        named = {name: names[source] for name, source in pairs if source in names}
+        inner = [node.name for node in inside.graph.find_nodes(op="placeholder")]
+        pairs = zip(inner, map(str, part.args), strict=True)
+        sources = {name: source for name, source in pairs if source in constants}
+        named = {n: self._names[source] for n, source in sources.items() if source in self._names}
+        known = {name: constants[source] for name, source in sources.items()}
         try:
-            region = Region(inside, known, named, traced.symbol, batch)
-        except _LEFT_TO_TORCH as error:
-            self._left.append(_piece("torch", inside, str(getattr(error, "what", error))))
+            region = Region(inside, known, named, self._traced.symbol, batch)
+        except LEFT_TO_TORCH as error:
+            self._refused.append(_piece("torch", inside, str(getattr(error, "what", error))))
             return
         self.module.add_submodule(str(part.target), region)
         placeholders = self.module.graph.find_nodes(op="placeholder")
-        size = None if traced.batch is None else placeholders[traced.batch]
+        size = None if self._traced.batch is None else placeholders[self._traced.batch]
         part.args = (size, *(one for one in part.args if str(one) not in constants))
-        self._regions.append(region)
+        self._regions[region] = sources
+
+    def refit(self, state: State) -> bool:
+        """Whether the regions could take other weights; after False they are of no use."""
+        if self._refused or not self._finite:
+            return False  # with these weights more may run
+        values = dict(self._parts.known)
+        for number, node in enumerate(self._traced.placeholders):
+            if number in state.copies:
+                values[self._called[node]] = state.copies[number]
+        for node, name in self._called.items():
+            if name in values and node.op == "call_function":
+                operands = {one: values[self._called[one]] for one in node.all_input_nodes}
+                args, kwargs = fx.node.map_arg((node.args, node.kwargs), operands.__getitem__)
+                values[name] = node.target(*args, **kwargs)  # type: ignore[operator]
+        return all(
+            region.refit({name: values[source] for name, source in sources.items()})
+            for region, sources in self._regions.items()
+        )
 
     def report(self) -> GraphReport:
         """What `explain` shows of it."""
         ours = [
             _piece("graphcnn", region.module, kernels=region.kernels) for region in self._regions
         ]
-        return GraphReport((*ours, *self._left))
+        return GraphReport((*ours, *self._parts.left, *self._refused))
 
 
 def _piece(runs: str, module: fx.GraphModule, because: str = "", kernels: int = 0) -> Piece:

@@ -10,7 +10,17 @@ from torch import fx
 
 from graphcnn import forks
 from graphcnn.compiler import compile
-from graphcnn.errors import BatchError
+from graphcnn.errors import (
+    BatchError,
+    DTypeMismatch,
+    InvalidAttribute,
+    NonFiniteWeights,
+    RefitRefused,
+    ShapeError,
+    TooLarge,
+    UnknownDType,
+    UnsupportedOp,
+)
 from graphcnn.frontend import graph, sources
 from graphcnn.frontend.expr import Call
 from graphcnn.ir import DType, Graph, batch_of, rebatch
@@ -18,6 +28,18 @@ from graphcnn.torch_import.movement import Size
 from graphcnn.torch_import.origin import valid
 from graphcnn.torch_import.refusal import Refused
 from graphcnn.torch_import.walk import Walk
+
+# What torch can still compute; other errors, such as a missing compiler, are the user's to know.
+LEFT_TO_TORCH = (
+    DTypeMismatch,
+    InvalidAttribute,
+    NonFiniteWeights,
+    Refused,
+    ShapeError,
+    TooLarge,
+    UnknownDType,
+    UnsupportedOp,
+)
 
 
 class Region(torch.nn.Module):
@@ -69,9 +91,24 @@ class Region(torch.nn.Module):
         with self._lock:
             found = self._plans.get(None) or self._plans.get(batch)
             if found is None:
-                found = _Plan(self._walked(batch), self._nodes, self.module)
+                found = _Plan(self._walked(batch), self._nodes, self.module, batch)
                 self._plans[None if found.free else batch] = found
             return found
+
+    def refit(self, constants: Mapping[str, Any]) -> bool:
+        """Whether its plans could take other values of the constants.
+
+        They cannot where these make another graph; after False some may have them already.
+        """
+        with self._lock:
+            self._constants = constants
+            try:
+                return all(
+                    plan.refit(self._walked(plan.batch), self.module)
+                    for plan in self._plans.values()
+                )
+            except (*LEFT_TO_TORCH, RefitRefused):
+                return False
 
     def _walked(self, batch: int | None) -> Walk:
         walk = Walk({} if batch is None else {self._symbol: batch})
@@ -90,22 +127,18 @@ class _Plan:
     """A region for one batch size, or for all of them.
 
     Attributes:
+        batch: The one that it was made for.
         free: Whether for all of them.
         model: What runs.
     """
 
-    def __init__(self, walk: Walk, nodes: list[fx.Node], module: fx.GraphModule) -> None:
-        output = walk.convert(module.graph).args[0]
-        if walk.gaps:
-            raise Refused(walk.gaps[0].because)
-        self._single = isinstance(output, fx.Node)
-        outputs = output if isinstance(output, list | tuple) else (output,)
-        self._outputs = [node for node in outputs if isinstance(node, fx.Node)]
-        values = [walk.values[node] for node in self._outputs]
-        computed = list(dict.fromkeys(value for value in values if isinstance(value, Call)))
-        made = graph("region", computed)
-        names = dict(zip(computed, made.outputs, strict=True))
-        self._names = [names.get(value, value.name) for value in values]
+    def __init__(
+        self, walk: Walk, nodes: list[fx.Node], module: fx.GraphModule, batch: int | None
+    ) -> None:
+        self.batch = batch
+        self._single = isinstance(module.graph.output_node().args[0], fx.Node)
+        made, named = _graph(walk, module)
+        self._outputs, self._names = list(named), list(named.values())
         tensors = [node for node in nodes if isinstance(node.meta["val"], torch.Tensor)]
         self._fed = [walk.values[node].name if node in tensors else None for node in nodes]
         shapes = [walk.shape(node.meta["val"]) for node in tensors]
@@ -116,6 +149,14 @@ class _Plan:
         self.free = heads and not walk.pinned and _follows_batch(made)
         self._walk = walk
         self.model = compile(made, device=tensors[0].meta["val"].device)
+
+    def refit(self, walk: Walk, module: fx.GraphModule) -> bool:
+        """Whether the model could take the weights of a walk."""
+        made, _ = _graph(walk, module)
+        if made != self.model.source:
+            return False
+        self.model.refit({param.name: param.values for param in made.params})
+        return True
 
     def __call__(self, args: tuple[Any, ...]) -> Any:
         fed = {
@@ -141,6 +182,19 @@ class _Plan:
             return result
         back = sorted(range(kind.dim()), key=order.__getitem__)
         return result.permute(order).contiguous().permute(back)
+
+
+def _graph(walk: Walk, module: fx.GraphModule) -> tuple[Graph, dict[fx.Node, str]]:
+    """A part as a graph, and what each node of its output is called there."""
+    output = walk.convert(module.graph).args[0]
+    if walk.gaps:
+        raise Refused(walk.gaps[0].because)
+    outputs = output if isinstance(output, list | tuple) else (output,)
+    values = {node: walk.values[node] for node in outputs if isinstance(node, fx.Node)}
+    computed = list(dict.fromkeys(value for value in values.values() if isinstance(value, Call)))
+    made = graph("region", computed)
+    names = dict(zip(computed, made.outputs, strict=True))
+    return made, {node: names.get(value, value.name) for node, value in values.items()}
 
 
 def _follows_batch(made: Graph) -> bool:

@@ -13,19 +13,29 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
+from torch.export import ExportedProgram
 
+from graphcnn.disk import READ, in_file, plain_path, regular, told
 from graphcnn.errors import FileProblem
 from graphcnn.ir.graph import Graph
 from graphcnn.torch_import.door import from_torch
 
 
-def read(path: Path) -> Graph:
+def read(path: str | Path) -> Graph:
     """The graph of the program in an archive, on the example that is saved with it.
 
     Raises:
         FileProblem: for what is not such an archive, and for one with pickled objects.
         The errors of `from_torch`.
     """
+    file = regular(plain_path(path), READ)
+    with told(file, READ):
+        program = _program(file)
+    with in_file(file):
+        return from_torch(program)
+
+
+def _program(path: Path) -> ExportedProgram:
     try:
         pickled = _pickled(path)
         if pickled is None:
@@ -48,7 +58,7 @@ def read(path: Path) -> Graph:
             wanted="tensors and a program alone",
             remedy="if you trust it: gx.from_torch(torch.export.load(path))",
         )
-    return from_torch(program)
+    return program
 
 
 def _pickled(path: Path) -> str | None:

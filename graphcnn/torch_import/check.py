@@ -45,8 +45,9 @@ def check(graph: Graph, values: Mapping[str, Array]) -> None:
             if graph.is_param(n)
         }
         _judge(tuple(pending), operands, values[node.name], node)
-        exact, _, _ = bounded(tuple(pending), operands, 0.0)
-        known |= {name: array for name, array in exact.items() if name not in known}
+        if len(pending) > 1:  # torch has no values of those in between
+            exact, _, _ = bounded(tuple(pending), operands, 0.0)
+            known |= {name: array for name, array in exact.items() if name not in known}
         pending = []
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from graphcnn.errors import UnsupportedModule
 from graphcnn.frontend import functional, graph, sources
 from graphcnn.frontend.expr import Tensor
 from graphcnn.ir.graph import Graph
+from graphcnn.ir.structure import structure_of
 from graphcnn.torch_import.check import as_array, check
 from graphcnn.torch_import.exporting import exported, made_functional
 from graphcnn.torch_import.origin import valid
@@ -26,8 +27,9 @@ def from_torch(module: Any, /, *example: Any) -> Graph:
     Nodes are called as the modules that compute them (`layer1.0.conv1`), params as in the
     module's `state_dict`, and errors name the line of the module's own code. What depends on
     weights alone, such as a weight_norm, is computed at once. Any batch size is free to change
-    unless the module uses it as a number. Several outputs come in the order of
-    `torch.utils._pytree`.
+    unless the module uses it as a number. What a call of the compiled graph returns has the
+    module's structure: tuples, lists, dicts, named tuples, and None. A dataclass becomes a named
+    tuple of its fields; a named tuple has the name and fields of the module's, not its class.
 
     In the end every node is compared with what torch computes on the example.
 
@@ -49,7 +51,7 @@ def from_torch(module: Any, /, *example: Any) -> Graph:
         raise unsupported(_coverage(program, walk))
     if walk.pinned or not program.symbols:
         walk, outputs = _walked(program, fixed=True)
-    imported = graph(valid(program.title), outputs)
+    imported = graph(valid(program.title), outputs, structured=True)
     tensors = {
         value.name: program.computed[node]
         for node, value in walk.values.items()
@@ -90,8 +92,11 @@ def _coverage(program: Program, walk: Walk) -> Coverage:
     return Coverage(program.title, walk.calls, tuple(walk.gaps))
 
 
-def _walked(program: Program, *, fixed: bool = False) -> tuple[Walk, list[Tensor]]:
-    """The program's calls converted, and its outputs; `fixed` for this batch size alone."""
+def _walked(program: Program, *, fixed: bool = False) -> tuple[Walk, Any]:
+    """The program's calls converted, and its outputs in their structure.
+
+    `fixed` for this batch size alone.
+    """
     walk = Walk(program.symbols)
     for node, (name, value) in program.state.items():
         walk.hold(node, value, name)
@@ -105,14 +110,16 @@ def _walked(program: Program, *, fixed: bool = False) -> tuple[Walk, list[Tensor
                 made = functional.reshape(made, made.shape, name=walk.fresh(f"{made.name}.fixed"))
             walk.values[node] = made
     with torch.no_grad():
-        outputs = [one for one in tree_leaves(walk.run(program.exported.graph)) if one is not None]
-    whole = outputs and all(isinstance(one, Tensor) for one in outputs)
+        leaves = tree_leaves(walk.run(program.exported.graph))
+    outputs = tree_unflatten(leaves, program.exported.call_spec.out_spec)
+    values = structure_of(outputs)[1]
+    whole = values and all(isinstance(one, Tensor) for one in values)
     if not whole and not walk.gaps:
         raise UnsupportedModule(
             "a module returns tensors that depend on its inputs",
             where=program.title,
-            got=", ".join(type(one).__name__ for one in outputs) or "no output",
-            wanted="tensors, also in tuples, lists and dicts",
-            remedy="leave constants out of what the module returns",
+            got=", ".join(type(one).__name__ for one in values) or "no output",
+            wanted="tensors, also in tuples, lists, dicts, named tuples and dataclasses",
+            remedy="leave constants out of what the module returns, and other containers",
         )
     return walk, outputs

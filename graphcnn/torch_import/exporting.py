@@ -105,6 +105,22 @@ def check_module(module: object, example: tuple[Any, ...]) -> None:
             wanted="inference: running statistics, no dropout",
             remedy="call module.eval() first",
         )
+    _check_names(module)
+
+
+def _check_names(module: torch.nn.Module) -> None:
+    """Check that no part is called what nn.Module calls something else: export looks it up."""
+    for path, owner in module.named_modules(remove_duplicate=False):
+        for name, part in (owner._modules | owner._parameters | owner._buffers).items():
+            if part is not None and hasattr(torch.nn.Module, name):
+                raise UnsupportedModule(
+                    f"torch.export cannot find a part called '{name}', as nn.Module calls a method",
+                    where=f"{type(module).__name__}, '{path}.{name}'".replace("'.", "'"),
+                    got=f"a {type(part).__name__} called '{name}' in a {type(owner).__name__}",
+                    wanted="a name that nn.Module has not",
+                    remedy=f"rename it, for example to '{name}_', and its entries in the "
+                    "state_dict with it",
+                )
 
 
 def _several(example: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -23,7 +23,7 @@ from graphcnn.errors import (
 )
 from graphcnn.ir import evaluate
 from graphcnn.ir.rebatch import rebatch
-from graphcnn.torch_import import pointwise, walk
+from graphcnn.torch_import import check, pointwise, walk
 
 pytestmark = pytest.mark.pure
 
@@ -382,6 +382,39 @@ def test_a_module_that_trains_is_refused():
         gx.from_torch(Drops().eval(), images())
 
 
+class Halved(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.ReLU(), nn.Module())
+        self.inner[1].half = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        return self.inner[1]._modules["half"](self.inner[0](x))
+
+
+class Typed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self._parameters["type"] = nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x):
+        return x * self._parameters["type"]
+
+
+@pytest.mark.parametrize(
+    ("module", "where", "got"),
+    [
+        (Halved, "Halved, 'inner.1.half'", "a Conv2d called 'half' in a Module"),
+        (Typed, "Typed, 'type'", "a Parameter called 'type' in a Typed"),
+    ],
+)
+def test_a_part_that_is_called_like_a_method(module, where, got):
+    with pytest.raises(UnsupportedModule, match="cannot find a part called") as raised:
+        gx.from_torch(module().eval(), images())
+    assert (raised.value.where, raised.value.got) == (where, got)
+    assert "rename it" in raised.value.remedy
+
+
 def test_control_flow_by_numbers_is_refused_with_torchs_error_as_the_cause():
     class Chooses(nn.Module):
         def forward(self, x):
@@ -450,6 +483,11 @@ def test_a_conversion_that_is_wrong_is_found_and_named(monkeypatch):
     with pytest.raises(ImportDeviates, match=re.escape("ways.0.2")) as raised:
         gx.from_torch(Lists().eval(), images())
     assert __file__ in str(raised.value)
+
+
+def test_the_check_computes_every_node_once(monkeypatch):
+    monkeypatch.setattr(check, "bounded", lambda *_: pytest.fail("torch's value is known"))
+    gx.from_torch(Lists().eval(), images())
 
 
 def test_a_program_and_its_archive(tmp_path):

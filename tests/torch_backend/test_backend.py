@@ -207,15 +207,17 @@ def test_control_flow_on_values():
 def test_batches_without_a_trace_of_their_own():
     model = network()
     made = compiled(model)
+    # torch 2.11 traces a convolution of a single sample apart.
+    apart = int(torch.__version__.startswith("2.11."))
     with torch.no_grad(), shape_config.patch(backed_size_oblivious=True):
         for batch in (1, 2, 7, 8):
             x = image(batch)
             torch._dynamo.mark_dynamic(x, 0)
-            with torch._dynamo.config.patch(error_on_recompile=batch > 1):
+            with torch._dynamo.config.patch(error_on_recompile=batch > 1 + apart):
                 assert_same(made(x), model(x))
-    assert counters["stats"]["unique_graphs"] == 1
-    (graph,) = gx.explain(made).graphs
-    assert [piece.runs for piece in graph.pieces] == ["graphcnn"]
+    assert counters["stats"]["unique_graphs"] == 1 + apart
+    graphs = gx.explain(made).graphs
+    assert [piece.runs for graph in graphs for piece in graph.pieces] == ["graphcnn"] * (1 + apart)
 
 
 def test_dynamic_keeps_the_other_sizes():
@@ -364,11 +366,18 @@ def _one_element(model):
     model[0].weight.data[0, 0, 0, 0] += 5
 
 
+def _in_inference_mode(model):
+    with torch.inference_mode():
+        model[0].weight.fill_(0.5)
+
+
 CHANGES = {
     "optimizer": _stepped,
     "data": lambda model: model[0].weight.data.copy_(torch.ones(8, 3, 3, 3)),
     "one element": _one_element,
     "numpy": lambda model: model[0].weight.detach().numpy().fill(0.5),
+    "dlpack": lambda model: torch.from_dlpack(model[0].weight.detach()).fill_(0.5),
+    "inference mode": _in_inference_mode,
     "state dict": lambda model: model.load_state_dict(network().state_dict()),
     "buffer": lambda model: model[1].running_var.fill_(9.0),
     "exchanged": lambda model: setattr(model[5], "weight", nn.Parameter(torch.ones(5, 32))),
@@ -386,6 +395,88 @@ def test_changed_weights_are_seen(change):
         after = made(x)
         assert not torch.allclose(before, after)
         assert_same(after, model(x))
+
+
+def test_changed_weights_in_another_layout_are_seen():
+    model, x = network().to(memory_format=torch.channels_last), image()
+    made = compiled(model)
+    with torch.no_grad():
+        made(x)
+        model[0].weight.data[7, 2, 2, 2] += 5
+        assert_same(made(x), model(x))
+
+
+def test_weights_that_are_inference_tensors_are_compared():
+    with torch.inference_mode():
+        model, x = network(), image()
+        made = compiled(model)
+        assert_same(made(x), model(x))
+        model[0].weight.mul_(2)
+        assert_same(made(x), model(x))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_weights_keep_the_plan(change, monkeypatch):
+    model, x = network(), image()
+    made = compiled(model)
+    with torch.no_grad():
+        made(x)
+        monkeypatch.setattr(region, "compile", pytest.fail)
+        for turn in range(2):
+            CHANGES[change](model)
+            model[0].bias.fill_(turn)
+            assert_same(made(x), model(x))
+
+
+def test_what_is_computed_of_weights_is_computed_anew(monkeypatch):
+    model, x = Normed().eval(), image()
+    made = compiled(model)
+    with torch.no_grad():
+        made(x)
+        monkeypatch.setattr(region, "compile", pytest.fail)
+        for parameter in model.parameters():
+            parameter.data.mul_(1.5).add_(0.1)
+        assert_same(made(x), model(x))
+
+
+def test_every_plan_of_a_region_is_refit(monkeypatch):
+    model = nn.Conv2d(3, 4, 3).eval()
+    made = compiled(lambda x: model(x) * x.shape[0], dynamic=True)
+    with torch.no_grad():
+        for turn in range(2):
+            for batch in (2, 7):
+                x = image(batch)
+                assert_same(made(x), model(x) * batch)
+            model.weight.add_(turn + 1)
+            monkeypatch.setattr(region, "compile", pytest.fail)
+
+
+class Shifted(nn.Module):
+    """Zeros that are added leave the plan; numbers do not."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("shift", torch.zeros(4, 1, 1))
+
+    def forward(self, x):
+        return (self.conv(x).relu() + self.shift).sigmoid()
+
+
+def test_a_plan_that_depends_on_the_weights_is_made_anew():
+    model, x = Shifted().eval(), image()
+    made = compiled(model)
+    with torch.no_grad():
+        for value in (0.0, 1.0, 0.0):
+            model.shift.fill_(value)
+            assert_same(made(x), model(x))
+        assert gx.explain(made).regions == 1
+        model.shift.fill_(float("nan"))
+        assert made(x).isnan().all()
+        assert "NaN" in str(reasons(gx.explain(made)))
+        model.shift.fill_(2.0)
+        assert_same(made(x), model(x))
+    assert reasons(gx.explain(made)) == []
 
 
 def test_weights_that_are_not_finite_stay_with_torch():
@@ -415,6 +506,18 @@ def test_explain_of_what_was_not_called():
     for other in (3, [], network()):
         with pytest.raises(errors.InputKindError, match="compiled model"):
             gx.explain(other)
+
+
+def test_explain_of_a_module_that_compiles_itself():
+    model, x = Shifted().eval(), image()
+    with pytest.raises(errors.InputKindError, match="compiled model"):
+        gx.explain(model)
+    model.compile(backend="graphcnn")
+    assert "call it first" in str(gx.explain(model))
+    with torch.no_grad():
+        assert_same(model(x), model.forward(x))
+    told = gx.explain(model)
+    assert (told.name, told.regions) == ("Shifted", 1)
 
 
 def test_explain_as_data():
