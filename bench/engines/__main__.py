@@ -8,6 +8,7 @@ What the file has is not measured again. `python -m bench.engines.report` makes 
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from bench.engines.cases import SCALING, SIDE_BY_SIDE, Case
@@ -53,15 +54,15 @@ def _missing(
 
     if "machine" in options.parts and results.machine is None:
         yield "machine", measure_machine
-    for case in SIDE_BY_SIDE:
-        if wanted("engines", case) and results.case(case) is None:
-            yield str(case), lambda case=case: _compare(results, case, ENGINES, options.seconds)
+    scaled = (case for cases in SCALING.values() for case in cases)
+    for case in dict.fromkeys((*SIDE_BY_SIDE, *scaled)):
+        everyone = case in SIDE_BY_SIDE
+        if wanted("engines" if everyone else "scaling", case) and results.case(case) is None:
+            engines = ENGINES if everyone else SCALED
+            yield str(case), partial(_compare, results, case, engines, options.seconds)
     for case in INSIDE:
         if wanted("inside", case) and results.inside(case) is None:
             yield f"inside {case}", lambda case=case: results.insides.append(inside(case))
-    for case in dict.fromkeys(case for cases in SCALING.values() for case in cases):
-        if wanted("scaling", case) and results.case(case) is None:
-            yield str(case), lambda case=case: _compare(results, case, SCALED, options.seconds)
 
 
 def _compare(

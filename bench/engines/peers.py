@@ -232,7 +232,7 @@ class Ncnn(Engine):
         if net.load_param(str(param)) or net.load_model(str(param.with_suffix(".bin"))):
             raise Absent("it does not know a layer of the network")
         (entry,), (result,) = net.input_names(), net.output_names()
-        images = [ncnn.Mat(each) for each in image]
+        images = [ncnn.Mat(each).clone() for each in image]  # a Mat does not keep an array
 
         def one(each: Any) -> Array:
             # The memory of a result is gone with its extractor.

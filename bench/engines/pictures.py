@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.engines.cases import SCALING, Case
+from bench.engines.cases import SCALING, SIDE_BY_SIDE, Case
 from bench.engines.results import Inside, Machine, Memory, Results, SideBySide
 from graphcnn.runtime.timing import three_digits
 
@@ -42,7 +42,7 @@ def draw(results: Results, folder: Path) -> list[str]:
     assert machine is not None
     drawn: dict[str, Figure] = {}
     with mpl.rc_context(STYLE):
-        full = [found for found in results.cases if len(found.rows) > len(COLOURS)]
+        full = [found for found in results.cases if found.case in SIDE_BY_SIDE]
         for kind in dict.fromkeys((found.case.dtype, found.case.batch) for found in full):
             cases = [found for found in full if (found.case.dtype, found.case.batch) == kind]
             drawn["engines_{}_b{}".format(*kind)] = _engines(cases, machine)
@@ -127,7 +127,7 @@ def _layers(inside: Inside, machine: Machine) -> Figure:
         highs = [1e3 * (s.high - s.median) if s else 0 for s in spreads]
         above.errorbar(at + shift, heights, [lows, highs], fmt="none", ecolor=BLACK, lw=0.7)
     above.set_ylabel("ms")
-    above.legend(frameon=False)
+    above.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     for shift, colour, amounts in (
         (-0.2, ORANGE, [layer.unfused_bytes for layer in layers]),
         (0.2, RED, [layer.fused_bytes for layer in layers]),
@@ -159,9 +159,9 @@ def _memory(insides: Sequence[Inside], machine: Machine) -> Figure:
         axes.set_xlabel("part of the plan's steps that have run")
         axes.set_ylabel("MiB")
         axes.set_ylim(0, None)
-        axes.legend(frameon=False, fontsize=7, loc="upper right")
     for axes in grid.flat[len(insides) :]:
         axes.set_axis_off()
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     what = "Activations alive at each step (filled), and the arena that holds them (dashed)"
     _title(figure, what, [inside.date for inside in insides], machine)
     return figure
@@ -200,6 +200,8 @@ def _roofline(insides: Sequence[Inside], machine: Machine) -> Figure:
     )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
     axes.set_xlabel("floating-point operations per byte read or written, weights included")
     axes.set_ylabel("GFLOP/s, of direct operations")
     axes.legend(frameon=False, loc="lower right")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from bench.engines import pictures
 from bench.engines.__main__ import JSON
+from bench.engines.cases import SIDE_BY_SIDE
+from bench.engines.peers import ENGINES
 from bench.engines.results import EngineRow, Inside, Machine, Results, SideBySide
 from graphcnn.report.tables import binary_size, scientific
 from graphcnn.runtime.timing import Measurement, three_digits
@@ -80,11 +82,9 @@ def _rate(measured: Measurement) -> str:
 
 
 def _overview(cases: Sequence[SideBySide]) -> Iterator[str]:
-    yield "Milliseconds, medians; spreads stand in the tables below."
-    full = [found for found in cases if len(found.rows) > len(pictures.COLOURS)]
-    if not full:
-        return
-    engines = [row.engine for row in full[0].rows]
+    yield "Medians in milliseconds, whose spreads are in the tables below."
+    full = [found for found in cases if found.case in SIDE_BY_SIDE]
+    engines = [engine.name for engine in ENGINES]
     head = ("case", *engines, "fused to best")
     rows = []
     for found in full:

@@ -94,7 +94,7 @@ def results() -> Results:
         Layer("conv", "conv2d+relu", 1000, timing, timing, Ratio(1, 1, 1, 7), 64, 128),
         Layer("copy", "copy", 0, timing, None, None, 64, 0),
     )
-    case = Case("lenet", size=32)
+    case = Case("lenet")
     peak = Measurement(100.0, 99.0, 101.0, 9)
     machine = Machine("a CPU", "avx avx2", 2, 1 << 34, "Linux", {"torch": "2"}, "date", peak, peak)
     compared = SideBySide(case, "2026-01-01T00:00:00", 1e-3, 1000, "torch", rows)
@@ -108,8 +108,8 @@ def test_results_come_back_from_json(tmp_path):
     assert Results.load(path) == Results()
     results().save(path)
     assert Results.load(path) == results()
-    assert Results.load(path).case(Case("lenet", size=32)) == results().cases[0]
-    assert Results.load(path).case(Case("lenet")) is None
+    assert Results.load(path).case(Case("lenet")) == results().cases[0]
+    assert Results.load(path).case(Case("lenet", size=32)) is None
     json.loads(path.read_text(), parse_constant=pytest.fail)
 
 
