@@ -108,6 +108,7 @@ def _bars(axes: Axes, found: SideBySide) -> None:
     axes.set_xlim(0, 1.2e3 * longest)
     axes.set_title(found.case.network, size=10)
     axes.set_xlabel("ms", labelpad=1)
+    axes.locator_params(axis="x", nbins=5)
 
 
 def _layers(inside: Inside, machine: Machine) -> Figure:

@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.engines.peers import Absent, Array, Call, Engine
 
-# A turn of short calls goes on for so long; those of long calls are a call each.
+# A turn of short calls goes on for so long; one of long calls is a call.
 TURN_SECONDS = 0.05
 
 
@@ -46,7 +46,7 @@ def main() -> None:
         found = {"absent": f"{type(error).__name__}: {message[0]}"}
     print(json.dumps(found), file=answers)
     for _ in sys.stdin if "absent" not in found else ():
-        print(json.dumps(turn(call, found["calls"])), file=answers)
+        print(json.dumps(turn(call)), file=answers)
 
 
 def loaded(engine: Engine) -> tuple[Call, dict[str, Any]]:
@@ -58,14 +58,10 @@ def loaded(engine: Engine) -> tuple[Call, dict[str, Any]]:
     call = engine.load(image)
     computed = engine.read(call()).reshape(expected.shape)
     error = difference(computed, expected)
-    begin = time.perf_counter()
-    call()
-    calls = max(1, math.ceil(TURN_SECONDS / (time.perf_counter() - begin)))
-    turn(call, calls)  # what ends a process in its turn had better end it here
+    turn(call)  # what ends a process in its turn had better end it here
     facts = {
         "version": version(engine.package),
         "error": error,
-        "calls": calls,
         "memory_bytes": peak(call) - before,
     }
     return call, facts
@@ -93,13 +89,22 @@ def resident(field: str) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
-def turn(call: Call, calls: int) -> tuple[float, float]:
-    """Seconds of a call, by the wall and of all processors together: the mean of a few."""
-    if calls > 1:
-        call()  # caches are another engine's before it
-    wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(calls):
+def turn(call: Call) -> tuple[float, float]:
+    """Seconds of a call, by the wall and of all processors together.
+
+    A long call is timed as it is. Of short ones the first is not, since another engine has had the
+    caches before it, and the mean of those that follow is taken.
+    """
+    wall, cpu = timed(call, 0.0)
+    return (wall, cpu) if wall >= TURN_SECONDS else timed(call, TURN_SECONDS)
+
+
+def timed(call: Call, seconds: float) -> tuple[float, float]:
+    """The mean of calls that go on for so long, and of one at least."""
+    calls, wall, cpu = 0, time.perf_counter(), time.process_time()
+    while not calls or time.perf_counter() - wall < seconds:
         call()
+        calls += 1
     return (time.perf_counter() - wall) / calls, (time.process_time() - cpu) / calls
 
 

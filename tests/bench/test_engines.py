@@ -65,13 +65,23 @@ def test_ratios_refer_to_the_best_peer():
     assert alone.best is rows["own"].to_best is None
 
 
-def test_a_short_call_is_timed_many_times_a_turn():
-    calls = []
-    worker.turn(lambda: calls.append(0), 10)
-    assert len(calls) == 11  # the first is not on the clock
-    calls.clear()
-    worker.turn(lambda: calls.append(0), 1)
-    assert len(calls) == 1
+def test_a_turn_of_short_calls_has_many_and_does_not_count_the_first(monkeypatch):
+    durations = iter([0.01, *[0.001] * 100])
+    now = 0.0
+
+    def call():
+        nonlocal now
+        now += next(durations)
+
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(worker.time, "process_time", lambda: 2 * now)
+    wall, cpu = worker.turn(call)
+    assert abs(wall - 0.001) < 1e-9
+    assert abs(cpu - 0.002) < 1e-9
+    assert 0.06 <= now < 0.062
+    durations = iter([0.5])
+    wall, _ = worker.turn(call)
+    assert abs(wall - 0.5) < 1e-9
 
 
 def test_memory_of_a_call_is_its_peak():
