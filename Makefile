@@ -28,9 +28,10 @@ SEED ?= 0
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz all --count $(COUNT) --seed $(SEED)
 
-# What bench/results/engines_cpu.json has is not measured again, so that it can go on after a stop.
+# Anew; what was interrupted goes on with `.venv/bin/python -m bench.engines`.
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[engines]"
+	rm -f bench/results/engines_cpu.json
 	$(BIN)/python -m bench.engines
 	$(BIN)/python -m bench.engines.report
 
