@@ -2,7 +2,7 @@
 # make test       set up .venv and run the tests
 # make test-fast  the tests that need no C compiler
 # make fuzz       random graphs, files and calls: make fuzz COUNT=100000 SEED=0
-# make bench      other engines beside this one: docs/measured_against_engines.md, 25 minutes
+# make bench      other engines beside this one: docs/measured_against_engines.md
 # make lint       style, format and types
 # make clean      remove .venv and what tools left behind
 

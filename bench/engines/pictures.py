@@ -51,7 +51,7 @@ def draw(results: Results, folder: Path) -> list[str]:
         if results.insides:
             drawn["memory"] = _memory(results.insides, machine)
             drawn["roofline"] = _roofline(results.insides, machine)
-        if any(_known(results, cases) for cases in SCALING.values()):
+        if any(len(_known(results, cases)) > 1 for cases in SCALING.values()):
             drawn["scaling"] = _scaling(results, machine)
         for name, figure in drawn.items():
             figure.savefig(folder / f"{name}.png", dpi=110)

@@ -53,12 +53,12 @@ def page(results: Results, drawn: Sequence[str]) -> str:
     assert results.machine is not None, "the machine was not measured"
     blocks = [
         "# Measured against other engines",
-        f"By `make bench` (`bench/results/{JSON.name}`). {_machine(results.machine)}",
+        f"By `python -m bench.engines` (`bench/results/{JSON.name}`). {_machine(results.machine)}",
         HOW,
         "## Overview",
         *_overview(results.cases),
         *(block for found in results.cases for block in _case(found)),
-        "## Inside: fused against unfused",
+        *(["## Inside: fused against unfused"] if results.insides else []),
         *(block for inside in results.insides for block in _inside(inside)),
         "## Pictures",
         *(f"![{ALT[name.partition('_')[0]]}](pictures/{name}.svg)" for name in drawn),
@@ -69,8 +69,8 @@ def page(results: Results, drawn: Sequence[str]) -> str:
 def _machine(machine: Machine) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     return (
-        f"{machine.cores} cores of an {machine.processor} ({machine.instructions.split()[-1]} and "
-        f"its predecessors), {binary_size(machine.memory_bytes)}, {machine.system}; {versions}. "
+        f"{machine.cores} cores of an {machine.processor} ({machine.instructions}), "
+        f"{binary_size(machine.memory_bytes)}, {machine.system}; {versions}. "
         f"Peak of float32 multiply-adds {_rate(machine.fma)} GFLOP/s, of a copy "
         f"{_rate(machine.copy)} GB/s read or written ({machine.date})."
     )
