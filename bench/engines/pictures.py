@@ -191,13 +191,13 @@ def _roofline(insides: Sequence[Inside], machine: Machine) -> Figure:
     ends = np.geomspace(min(found) / 1.5, max(found) * 1.5, 200)
     axes.plot(ends, np.minimum(peak, ends * copy), color=BLACK, lw=1.2)
     axes.text(ends[-1], peak * 1.05, f"multiply-adds: {peak:.0f} GFLOP/s", ha="right", va="bottom")
-    foot = ends[0] * 1.2
+    slope = (ends[0] * peak / copy) ** 0.5  # the middle of the rise
     axes.annotate(
         f"copy: {copy:.1f} GB/s",
-        (foot, foot * copy),
-        xytext=(6, -4),
+        (slope, slope * copy),
+        xytext=(-5, 5),
         textcoords="offset points",
-        va="top",
+        ha="right",
     )
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -207,7 +207,7 @@ def _roofline(insides: Sequence[Inside], machine: Machine) -> Figure:
     axes.set_ylabel("GFLOP/s, of direct operations")
     axes.legend(frameon=False, loc="lower right")
     what = (
-        f"Every fused kernel, float32, batch 1, {machine.cores} threads, under the machine's roof"
+        f"Every fused kernel, float32, batch 1, {machine.cores} threads, and the machine's roof"
     )
     _title(figure, what, [inside.date for inside in insides], machine)
     return figure
