@@ -205,10 +205,8 @@ def _roofline(insides: Sequence[Inside], machine: Machine) -> Figure:
         axis.set_major_formatter("{x:g}")
     axes.set_xlabel("floating-point operations per byte read or written, weights included")
     axes.set_ylabel("GFLOP/s, of direct operations")
-    axes.legend(frameon=False, loc="lower right")
-    what = (
-        f"Every fused kernel, float32, batch 1, {machine.cores} threads, and the machine's roof"
-    )
+    figure.legend(loc="outside lower center", ncols=len(insides))
+    what = f"Every fused kernel, float32, batch 1, {machine.cores} threads, and the machine's roof"
     _title(figure, what, [inside.date for inside in insides], machine)
     return figure
 
