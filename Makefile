@@ -2,6 +2,7 @@
 # make test       set up .venv and run the tests
 # make test-fast  the tests that need no C compiler
 # make fuzz       random graphs, files and calls: make fuzz COUNT=100000 SEED=0
+# make bench      other engines beside this one: docs/measured_against_engines.md
 # make lint       style, format and types
 # make clean      remove .venv and what tools left behind
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-fast fuzz lint clean
+.PHONY: demo test test-fast fuzz bench lint clean
 
 demo: $(READY)
 	$(BIN)/python -m graphcnn demo
@@ -26,6 +27,13 @@ SEED ?= 0
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz all --count $(COUNT) --seed $(SEED)
+
+# Anew; what was interrupted goes on with `.venv/bin/python -m bench.engines`.
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[engines]"
+	rm -f bench/results/engines_cpu.json
+	$(BIN)/python -m bench.engines
+	$(BIN)/python -m bench.engines.report
 
 lint: $(READY)
 	$(BIN)/ruff check

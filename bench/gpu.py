@@ -15,6 +15,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from graphcnn.ir import Graph, batch_of, inline, rebatch
 from graphcnn.plan import Call, Device
 from graphcnn.report.environment import Environment
 from graphcnn.runtime.boundary import example_inputs, torch_dtype
-from graphcnn.runtime.timing import Ratio, Timing, interleave
+from graphcnn.runtime.timing import Ratio, Timing, interleave, timed
 from graphcnn.targets import resolve
 
 NETWORKS = {
@@ -156,9 +158,17 @@ def measured(
                 print(f"WRONG: {graph.name} {dtype} {batch_of(graph)} {name}: {wrong:.1e}")
         replays = {name: captured(call) for name, call in calls.items()}
         flushed = torch.empty(FLUSHED_BYTES, dtype=torch.int8, device=device.memory)
-        before = dict.fromkeys(calls, flushed.zero_)
-        replayed = interleave(replays, device, rounds=options.rounds, before=before)
-        called = interleave(calls, device, rounds=options.rounds, before=before)
+
+        def take(run: Run) -> float:
+            flushed.zero_()
+            return timed(run, device)
+
+        replayed, called = (
+            interleave(
+                {name: partial(take, run) for name, run in runs.items()}, least=options.rounds
+            )
+            for runs in (replays, calls)
+        )
     for row in rows:
         if row["model"] in calls:
             own = replayed[row["model"]]
@@ -197,7 +207,7 @@ def main() -> int:
                 report["rows"].append(where | row)
                 print(line(where | row), flush=True)
             if options.json:
-                options.json.write_text(json.dumps(report, default=vars_of, indent=1) + "\n")
+                options.json.write_text(json.dumps(report, default=asdict, indent=1) + "\n")
     return 0
 
 
@@ -205,11 +215,6 @@ def driver_version() -> str:
     """NVIDIA's driver, as its own tool says."""
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def vars_of(spread: Timing) -> dict[str, float]:
-    """A spread in JSON."""
-    return {name: getattr(spread, name) for name in ("median", "low", "high", "samples")}
 
 
 def line(row: dict[str, Any]) -> str:

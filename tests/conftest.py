@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 LANES = {
     "pure": (
         "analysis",
+        "bench",
         "cpu/test_corpus.py",
         "frontend",
         "ir",

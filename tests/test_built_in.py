@@ -46,8 +46,7 @@ def quickly(monkeypatch):
     """Layers of 4096 features take seconds to verify, and what is timed needs no precision."""
     for module in ("vgg", "alexnet"):
         monkeypatch.setattr(sys.modules[f"graphcnn.models.{module}"], "_FEATURES", 64)
-    for module in ("comparison", "profiling"):
-        monkeypatch.setattr(f"graphcnn.report.{module}.MOST_ROUNDS", LEAST_ROUNDS)
+    monkeypatch.setattr("graphcnn.runtime.timing.MOST_ROUNDS", LEAST_ROUNDS)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

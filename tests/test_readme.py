@@ -22,8 +22,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch):
     """What is timed needs no precision here."""
-    for module in ("comparison", "profiling"):
-        monkeypatch.setattr(f"graphcnn.report.{module}.MOST_ROUNDS", LEAST_ROUNDS)
+    monkeypatch.setattr("graphcnn.runtime.timing.MOST_ROUNDS", LEAST_ROUNDS)
 
 
 def test_code_and_commands(tmp_path, monkeypatch, capsys):

@@ -21,7 +21,8 @@ from graphcnn.report.tables import Table, binary_size, scientific
 from graphcnn.report.verification import Verification, checked
 from graphcnn.runtime.boundary import given_inputs, to_tensor
 from graphcnn.runtime.compiled import CompiledModel, check_model
-from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Ratio, Timing, interleave
+from graphcnn.runtime.executor import Executor
+from graphcnn.runtime.timing import Ratio, Timing, interleave, timed
 
 UNFUSED = "unfused"
 
@@ -187,19 +188,20 @@ def _time(
 ) -> dict[str, list[float]]:
     device = next(iter(models.values())).target.on
     tensors = {name: to_tensor(array) for name, array in arrays.items()}
-    with ExitStack() as stack:
-        executors = {
-            name: stack.enter_context(model.loaded(arrays)) for name, model in models.items()
-        }
-        runs = {name: executor.run for name, executor in executors.items()}
+
+    def take(executor: Executor) -> float:
         # Loaded anew each time: a step may have put its result where the input was.
-        loads = {name: partial(each.load, tensors) for name, each in executors.items()}
+        executor.load(tensors)
+        return timed(executor.run, device)
+
+    with ExitStack() as stack:
+        takes = {
+            name: partial(take, stack.enter_context(model.loaded(arrays)))
+            for name, model in models.items()
+        }
         doing(f"timing {', '.join(models)}")
         with torch.inference_mode():
-            once = interleave(runs, device, rounds=1, warmup=1, before=loads)
-            per_round = sum(taken[0] for taken in once.values())
-            rounds = min(max(int(seconds / per_round), LEAST_ROUNDS), MOST_ROUNDS)
-            return interleave(runs, device, rounds=rounds, before=loads)
+            return interleave(takes, seconds=seconds)
 
 
 def _row(

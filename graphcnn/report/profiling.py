@@ -6,6 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,10 +23,8 @@ from graphcnn.report.tables import Table
 from graphcnn.report.verification import checked
 from graphcnn.runtime.boundary import given_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
-from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Ratio, Timing, timed
+from graphcnn.runtime.timing import Ratio, Timing, interleave, timed
 from graphcnn.targets import resolve
-
-WARMUP = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,10 @@ def profile(
     if not steps:
         nothing = "no kernel runs: the outputs are inputs or params, perhaps reshaped"
         return Profile(*told, True, nothing)
-    own, *others = _rounds(models, arrays, seconds)
+    doing("timing every kernel")
+    names = ("own", "torch")
+    takes = {n: partial(step_seconds, m, arrays) for n, m in zip(names, models, strict=False)}
+    own, *others = map(_by_node, interleave(takes, seconds=seconds).values())
     ran = [node for node in graph.nodes if node.name in steps]
     medians = sum(statistics.median(own[node.name]) for node in ran)
 
@@ -176,28 +178,16 @@ def _library(model: CompiledModel) -> CompiledModel | None:
         return None
 
 
+def _by_node(rounds: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    return {node: [of_round[node] for of_round in rounds] for node in rounds[0]}
+
+
 def _sums(samples: Sequence[list[float]]) -> list[float]:
     return [sum(of_round) for of_round in zip(*samples, strict=True)]
 
 
-def _rounds(
-    models: Sequence[CompiledModel], arrays: Mapping[str, Any], seconds: float
-) -> list[dict[str, list[float]]]:
-    """Seconds of every node that runs, by node and round, of models that take turns."""
-    doing("timing every kernel")
-    samples: list[dict[str, list[float]]] = [defaultdict(list) for _ in models]
-    rounds, spent = 0, 0.0
-    while rounds < WARMUP + LEAST_ROUNDS or (spent < seconds and rounds < WARMUP + MOST_ROUNDS):
-        rounds += 1
-        for model, own in zip(models, samples, strict=True):
-            for name, taken in _one_round(model, arrays).items():
-                if rounds > WARMUP:
-                    own[name].append(taken)
-                    spent += taken
-    return samples
-
-
-def _one_round(model: CompiledModel, arrays: Mapping[str, Any]) -> dict[str, float]:
+def step_seconds(model: CompiledModel, arrays: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds of every node that runs, in one call that waits for each of its steps."""
     taken: dict[str, float] = defaultdict(float)
     with model.loaded(arrays) as executor, torch.inference_mode():
         for step, run in executor.steps():

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 from graphcnn.plan import Device
+
+T = TypeVar("T")
 
 # Quartiles take a handful of samples; beyond this many the median stands still.
 LEAST_ROUNDS, MOST_ROUNDS = 5, 200
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """What repeated measurements of one figure found.
+class Measurement:
+    """What repeated measurements of one figure found: no median without its quartiles.
 
     Attributes:
         median: The middle of the samples.
         low: Their first quartile.
         high: Their third quartile.
-        samples: How many there are.
+        rounds: How many samples there are, one of each round.
     """
 
     median: float
     low: float
     high: float
-    samples: int
+    rounds: int
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Self:
@@ -36,7 +39,7 @@ class Spread:
         return cls(median, low, high, len(samples))
 
 
-class Timing(Spread):
+class Timing(Measurement):
     """Seconds of repeated runs. Prints as "12.3 ms (12.1 .. 12.9)"."""
 
     def __str__(self) -> str:
@@ -45,7 +48,7 @@ class Timing(Spread):
         return f"{duration(self.median)} ({low} .. {high})"
 
 
-class Ratio(Spread):
+class Ratio(Measurement):
     """How many times as long one run took as another. Prints as "0.97 (0.95 .. 0.99)"."""
 
     @classmethod
@@ -76,32 +79,32 @@ def three_digits(number: float) -> str:
 
 
 def interleave(
-    runs: Mapping[str, Callable[[], object]],
-    device: Device,
+    takes: Mapping[str, Callable[[], T]],
     *,
-    rounds: int,
+    seconds: float = 0.0,
+    least: int = LEAST_ROUNDS,
     warmup: int = 2,
-    before: Mapping[str, Callable[[], object]],
-) -> dict[str, list[float]]:
-    """Time several runs by turns.
+) -> dict[str, list[T]]:
+    """Take samples by turns, one of each in every round.
 
     Args:
-        runs: What to time, by name.
-        device: Whose clock counts.
-        rounds: Samples of each.
-        warmup: Runs of each before the first sample.
-        before: What to call before each run of a name, off the clock.
+        takes: What takes a sample, by name.
+        seconds: How long to go on, warm-up not counted; at most `MOST_ROUNDS` rounds.
+        least: Rounds there are in any case.
+        warmup: Rounds before the first that counts.
 
     Returns:
-        Seconds of each round, by name: the samples of one index ran next to each other.
+        The sample of each round, by name: those of one index were taken next to each other.
     """
-    samples: dict[str, list[float]] = {name: [] for name in runs}
-    for index in range(warmup + rounds):
-        for name, run in runs.items():
-            before[name]()
-            seconds = timed(run, device)
-            if index >= warmup:
-                samples[name].append(seconds)
+    for _ in range(warmup):
+        for take in takes.values():
+            take()
+    samples: dict[str, list[T]] = {name: [] for name in takes}
+    rounds, start = 0, time.perf_counter()
+    while rounds < least or (rounds < MOST_ROUNDS and time.perf_counter() - start < seconds):
+        for name, take in takes.items():
+            samples[name].append(take())
+        rounds += 1
     return samples
 
 

@@ -7,8 +7,7 @@ import graphcnn as gx
 from graphcnn.errors import InputShapeError, InvalidAttribute
 from graphcnn.ir import Graph
 from graphcnn.report import compare
-from graphcnn.report.comparison import LEAST_ROUNDS
-from graphcnn.runtime.timing import Ratio
+from graphcnn.runtime.timing import LEAST_ROUNDS, Ratio
 
 DRAW = np.random.default_rng(1)
 
@@ -45,7 +44,7 @@ def test_figures(models):
         assert own.low == own.median == own.high == 1
     assert all(0 < row.error < 1e-5 for row in found.rows)
     for row in found.rows:
-        assert row.timing.samples == found.rounds
+        assert row.timing.rounds == found.rounds
         assert 0 < row.timing.low <= row.timing.median <= row.timing.high
     text = str(found)
     for row in found.rows:

@@ -13,7 +13,7 @@ def test_a_run_has_its_outputs_and_the_spread_of_its_calls():
     model = gx.compile(small(), device="cpu")
     found = run_once(model, seed=3)
     assert found.ok
-    assert found.timing.samples == LEAST_ROUNDS
+    assert found.timing.rounds == LEAST_ROUNDS
     assert f"{found.timing} a call" in " ".join(str(found).split())
     assert f"the first, cold, {duration(found.first_seconds)}" in " ".join(str(found).split())
     wanted = model(**example_inputs(model.graph, 3))

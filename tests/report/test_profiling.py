@@ -29,13 +29,13 @@ def test_rows_rates_and_shares(target):
     roundings = 4 * len(found.rows)
     assert_equal_but_for_roundings(sum(row.share for row in found.rows), 1, roundings)
     assert found.total.share == 1
-    assert found.total.timing.samples == found.rows[0].timing.samples
+    assert found.total.timing.rounds == found.rows[0].timing.rounds
     conv = found.rows[0]
     flops, moved = 2 * 4 * 4 * 64, 4 * (2 * 256 + 16)
     assert_equal_but_for_roundings(conv.gflops * conv.timing.median * 1e9, flops, 4)
     assert_equal_but_for_roundings(conv.gbytes * conv.timing.median * 1e9, moved, 4)
-    assert conv.timing.samples >= 5
-    assert all(row.torch.samples == row.timing.samples for row in found.rows)
+    assert conv.timing.rounds >= 5
+    assert all(row.torch.rounds == row.timing.rounds for row in found.rows)
     assert all(row.torch.low > 0 < row.to_torch.low for row in (*found.rows, found.total))
     if target == "triton":
         assert found.rows[1].kernel == "pad"
@@ -47,9 +47,9 @@ def test_rows_rates_and_shares(target):
 def test_a_total_is_the_spread_of_the_sums_of_rounds(monkeypatch):
     """Not the sum of medians: a round that is slow in one step is fast in the other."""
     net = gx.graph("net", gx.tanh(gx.relu(gx.input("x", (1, 4)), name="a"), name="b"))
-    own = {"a": [1.0, 2.0, 9.0], "b": [9.0, 3.0, 1.0]}
-    theirs = {"a": [2.0, 2.0, 2.0], "b": [3.0, 3.0, 3.0]}
-    monkeypatch.setattr(profiling, "_rounds", lambda *_: [own, theirs])
+    own = [{"a": 1.0, "b": 9.0}, {"a": 2.0, "b": 3.0}, {"a": 9.0, "b": 1.0}]
+    taken = {"own": own, "torch": [{"a": 2.0, "b": 3.0}] * 3}
+    monkeypatch.setattr(profiling, "interleave", lambda *_, **__: taken)
     total = profile(gx.compile(net, device="cpu")).total
     assert total.timing == Timing.of([10.0, 5.0, 10.0])
     assert total.torch == Timing.of([5.0, 5.0, 5.0])

@@ -1,9 +1,12 @@
 """Figures are medians with their quartiles, and print as such."""
 
+import statistics
+from itertools import count
+
 import pytest
 
-from graphcnn.runtime.timing import Ratio, Timing, duration, interleave
-from graphcnn.targets.device import resolve_device
+from graphcnn.runtime import timing
+from graphcnn.runtime.timing import Measurement, Ratio, Timing, duration, interleave
 
 
 @pytest.mark.parametrize(
@@ -24,7 +27,15 @@ def test_figures(spelled, wanted):
     assert spelled == wanted
 
 
-def test_a_spread_has_quartiles():
+def test_there_is_no_median_without_its_quartiles():
+    for samples in ([], [1.0]):
+        with pytest.raises(statistics.StatisticsError):
+            Timing.of(samples)
+    with pytest.raises(TypeError):
+        Measurement(1.0)
+
+
+def test_a_measurement_has_quartiles():
     assert Timing.of([5.0, 1.0, 2.0, 4.0, 3.0]) == Timing(3.0, 2.0, 4.0, 5)
     assert Timing(1.0, 1.0, 1.0, 2) != Ratio(1.0, 1.0, 1.0, 2)
 
@@ -36,10 +47,18 @@ def test_a_ratio_is_taken_round_by_round():
         Ratio.between([1.0, 2.0], [1.0])
 
 
-def test_runs_take_turns():
+def test_samples_are_taken_by_turns():
     calls = []
-    runs = {name: lambda name=name: calls.append(name) for name in "ab"}
-    before = {name: lambda name=name: calls.append(f"load {name}") for name in "ab"}
-    taken = interleave(runs, resolve_device("cpu"), rounds=3, warmup=1, before=before)
-    assert calls == ["load a", "a", "load b", "b"] * 4
-    assert {name: len(seconds) for name, seconds in taken.items()} == {"a": 3, "b": 3}
+    takes = {name: lambda name=name: calls.append(name) or len(calls) for name in "ab"}
+    samples = interleave(takes, least=3, warmup=1)
+    assert calls == ["a", "b"] * 4
+    assert samples == {"a": [3, 5, 7], "b": [4, 6, 8]}
+
+
+def test_there_are_rounds_until_the_time_is_spent(monkeypatch):
+    clock = count()
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+    counted = {
+        seconds: len(interleave({"a": int}, seconds=seconds)["a"]) for seconds in (0, 9, 1e9)
+    }
+    assert counted == {0: timing.LEAST_ROUNDS, 9: 13, 1e9: timing.MOST_ROUNDS}
