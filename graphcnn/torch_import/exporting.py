@@ -6,6 +6,7 @@ composes of others, such as instance_norm or pixel_shuffle, is one call.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def exported(module: torch.nn.Module, example: tuple[Any, ...]) -> Program:
     title, leaves = type(module).__name__, tuple(tree_leaves((example, {})))
     several = _several(example)
     try:
-        program = Program(title, _exported(module, several, _batched(several)), leaves)
+        program = Program(title, _exported(module, several, _batched(module, several)), leaves)
         if program.is_like(module, example):
             return program
     except Exception:
@@ -133,11 +134,14 @@ def _several(example: tuple[Any, ...]) -> tuple[Any, ...]:
     return several
 
 
-def _batched(example: tuple[Any, ...]) -> Any:
-    """Which dimensions are free: the first of each tensor that has the first one's size."""
+def _batched(module: torch.nn.Module, example: tuple[Any, ...]) -> Any:
+    """Which dimensions are free, by argument: the first of each tensor that has the first one's
+    size."""
     sizes = _batch_sizes(example)
+    # By name, as torch.export takes those of `*args` in no other way.
+    named = dict(inspect.signature(module.forward).bind(*example).arguments)
     return tree_map(
-        lambda x: {0: Dim.AUTO} if _has_batch(x) and x.shape[0] == sizes[0] else None, example
+        lambda x: {0: Dim.AUTO} if _has_batch(x) and x.shape[0] == sizes[0] else None, named
     )
 
 

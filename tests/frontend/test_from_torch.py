@@ -201,6 +201,13 @@ class Attention(nn.Module):
         return (weights @ q).view_as(x), torch.linalg.vector_norm(q, dim=-1), q.var(-1).rsqrt()
 
 
+class Joined(nn.Module):
+    """Takes any number of images, and joins them."""
+
+    def forward(self, first, *others):
+        return torch.cat([first, *others], 1).flatten(1) * 2
+
+
 def images(*shape):
     return torch.randn(*(shape or (2, 4, 8, 8)))
 
@@ -221,6 +228,7 @@ MODULES = {
     "squeeze": (Squeeze, lambda: (images(),)),
     "resized": (Resized, lambda: (images(),)),
     "attention": (Attention, lambda: (images(),)),
+    "joined": (Joined, lambda: (images(), images(), images())),
 }
 
 
