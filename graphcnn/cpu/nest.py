@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from graphcnn.cpu import analysis
@@ -26,6 +27,8 @@ from graphcnn.cpu.expressions import (
 from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.terms import TRUE, ZERO, Array, Index, Term, linear
 from graphcnn.cpu.ttir import Block, Operation, Value
+
+EMPTY: Mapping[Value, int] = MappingProxyType({})
 
 
 class Scope(Protocol):
@@ -65,12 +68,14 @@ class Nest:
         """How many loops are open."""
         return len(self._heads)
 
-    def open(self, extent: int | str, step: int = 1, start: int = 0) -> Term:
-        """Open a loop and return its index."""
+    def open(self, extent: int | Term, step: int = 1, start: int = 0, most: int = 0) -> Term:
+        """Open a loop and return its index; `most` is the extent of one that is computed."""
         name = f"i{next(self.scope.numbers)}"
-        if isinstance(extent, int):
-            self._extents[name] = extent
-        self._heads.append(f"for (int {name} = {start}; {name} < {extent}; {name} += {step}) {{")
+        known = extent if isinstance(extent, int) else most
+        if known:
+            self._extents[name] = known
+        end = extent.text if isinstance(extent, Term) else extent
+        self._heads.append(f"for (int {name} = {start}; {name} < {end}; {name} += {step}) {{")
         self._levels.append([])
         self._memo.append({})
         return Term(name, self.depth)
@@ -82,11 +87,25 @@ class Nest:
             self._memo.pop()
             self._levels[-1] += [self._heads.pop(), *body, "}"]
 
-    def open_all(self, shape: Sequence[int], order: Sequence[int]) -> Index:
-        """Open loops over the dimensions in `order`, outermost first; the others stay at 0."""
+    def open_all(
+        self, shape: Sequence[int], order: Sequence[int], limits: Mapping[Value, int] = EMPTY
+    ) -> Index:
+        """Open loops over the dimensions in `order`, outermost first; the others stay at 0.
+
+        `limits` are comparisons that hold inside the loops, each with its dimension (see
+        `alignment.limits`).
+        """
+        extents: list[int | Term] = list(shape)
+        for comparison, dimension in limits.items():
+            assert comparison.owner is not None
+            start = (ZERO,) * len(comparison.type.shape)
+            first, limit = (self.value(v, start).text for v in comparison.owner.operands)
+            before = extents[dimension]
+            most = before.text if isinstance(before, Term) else before
+            extents[dimension] = self.bind("int", f"MIN({most}, {limit} - {first})", 0)
         index = [ZERO] * len(shape)
         for dimension in order:
-            index[dimension] = self.open(shape[dimension])
+            index[dimension] = self.open(extents[dimension], most=shape[dimension])
         return tuple(index)
 
     def emit(self, text: str) -> None:
