@@ -96,10 +96,9 @@ def single_product_of(emission: Emission, dot: Operation) -> Product | None:
     if emission.checked or not _is_supported(dot) or not analysis.is_zero(start):
         return None
     product = Product(None, dot, _vector(dot, emission))
-    load = load_of(product.rows, 1 - product.vector)
+    loads = [load_of(emission, dot.operands[d], d) for d in (0, 1)]
     alone = all(len(operand.users) == 1 for operand in (left, right))
-    stored = product.rows in emission.arrays or product.panel in emission.arrays
-    return product if alone and not stored and rows_in_place(load) else None
+    return product if alone and all(loads) and rows_in_place(loads[1 - product.vector]) else None
 
 
 def _is_supported(dot: Operation) -> bool:
@@ -113,9 +112,8 @@ def _is_supported(dot: Operation) -> bool:
 def _vector(dot: Operation, emission: Emission) -> int:
     """The dimension whose operand is a panel already, else the one that the dot would take."""
     shape = dot.result.type.shape
-    panels = [
-        d for d in (0, 1) if panel_in_place(load_of(dot.operands[d], d), min(WIDTH, shape[d]))
-    ]
+    loads = [load_of(emission, dot.operands[d], d) for d in (0, 1)]
+    panels = [d for d in (0, 1) if panel_in_place(loads[d], min(WIDTH, shape[d]))]
     return panels[0] if len(panels) == 1 else analysis.vector_dimension(dot, emission.flows)
 
 
@@ -143,13 +141,13 @@ class Load:
         return self.mask is None or analysis.varying(self.mask) <= {self.outer}
 
 
-def load_of(value: Value, outer: int) -> Load | None:
-    """The load of an operand with this dimension of rows or columns, if it is one."""
+def load_of(emission: Emission, value: Value, outer: int) -> Load | None:
+    """The load of an operand with this dimension of rows or columns, if it is not done yet."""
     while value.op == "tt.trans" and value.owner is not None:
         outer = 1 - outer
         value = value.owner.operands[0]
     load = value.owner
-    if load is None or load.name != "tt.load":
+    if load is None or load.name != "tt.load" or value in emission.arrays:
         return None
     pointer, *masked = load.operands
     mask = masked[0] if masked else None

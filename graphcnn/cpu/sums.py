@@ -43,8 +43,10 @@ class _Emitter:
 
     def __init__(self, emission: Emission, product: Product) -> None:
         self.emission, self.product = emission, product
-        self.row_load = load_of(product.rows, 1 - product.vector)
-        self.panel_load = load_of(product.panel, product.vector)
+        if product.loop:
+            pin_captured(emission, product.loop)
+        self.row_load = load_of(emission, product.rows, 1 - product.vector)
+        self.panel_load = load_of(emission, product.panel, product.vector)
         names = ("first", "last", "rows", "columns", "row", "from", "panel", "at")
         self.names = {name: f"{name}{next(emission.numbers)}" for name in names}
 
@@ -53,7 +55,6 @@ class _Emitter:
         emission, product, names = self.emission, self.product, self.names
         kind, begin, end, stride, start = "int", "0", "1", "1", product.dot.operands[2]
         if product.loop:
-            pin_captured(emission, product.loop)
             *bounds, start = product.loop.operands
             begin, end, stride = (emission.scalars[value] for value in bounds)
             kind = c_type(product.loop.blocks[0].arguments[0].type)
@@ -164,21 +165,19 @@ class _Emitter:
         steps = (1, BLOCK) if across else (length, 1)
         tile = self.emission.declare(Type("f32", (BLOCK, length)), steps)
 
-        def body(nest: Nest) -> None:
+        def table(nest: Nest) -> None:
             order = ("k", "r") if across else ("r", "k")
             at = {axis: nest.open(inner if axis == "k" else _BLOCK) for axis in order}
             row = Term(f"({names['row']} + {at['r'].text})", at["r"].depth)
             index = (row, at["k"]) if outer == 0 else (at["k"], row)
-            place = f"{at['r'].text} * {steps[0]} + ({names['at']} * {inner} + {at['k'].text})"
+            k = f"({names['at']} * {inner} + {at['k'].text})"
             element = number(nest.value(value, index).text, value.type)
-            nest.emit(f"{tile.name}[{place} * {steps[1]}] = {element};")
-
-        def table(nest: Nest) -> None:
-            body(nest)
+            place = f"{at['r'].text} * {steps[0]} + {k} * {steps[1]}"
+            nest.emit(f"{tile.name}[{place}] = {element};")
             nest.close(2)
-            row = nest.open(_BLOCK).text
-            place = f"{row} * {steps[0]} + {names['at']} * {inner * steps[1]}"
-            nest.emit(f"{names['from']}[{names['at']} * BLOCK + {row}] = {tile.name} + {place};")
+            first = nest.open(_BLOCK).text
+            place = f"{first} * {steps[0]} + {names['at']} * {inner * steps[1]}"
+            nest.emit(f"{names['from']}[{names['at']} * BLOCK + {first}] = {tile.name} + {place};")
 
         self._steps(table, stride)
         return str(steps[1])
