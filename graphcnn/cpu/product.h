@@ -1,6 +1,7 @@
 /* Sums of products that stay in vector registers: sum[r][v] over steps t and k < inner of
  * x[t][r][k * x_k] * panel[t][k * panel_k + v]. Rows and panels are read where they lie, a step's
- * through pointers of its own; the last rows go in blocks of 4, 2 and 1. */
+ * through pointers of its own; the last rows go in blocks of 4, 2 and 1. Each block is a function of
+ * its own, which GCC specialises for its constants: inside a kernel it spills some of the sums. */
 
 #define PRODUCT(ROWS, WIDTH)                                                                     \
   static __attribute__((noinline)) void product_##ROWS##x##WIDTH(                                \
@@ -72,4 +73,12 @@ static inline __attribute__((always_inline)) void product(
   int v = 0;
   for (; v + 2 * VLEN <= columns; v += 2 * VLEN) PRODUCT_COLUMNS(2)
   for (; v < columns; v += VLEN) PRODUCT_COLUMNS(1)
+}
+
+/* The sums beyond those rows and columns are zero. */
+static inline void zero_rest(float* acc, int64_t acc_row, int count, int rows, int columns) {
+  for (int r = 0; r < count; r++) {
+    int64_t first = r < rows ? columns : 0;
+    if (first < acc_row) memset(acc + r * acc_row + first, 0, sizeof(float) * (acc_row - first));
+  }
 }

@@ -69,9 +69,10 @@ class _Emitter:
         self._count("columns", product.columns, lanes, gate_of(self.panel_load, product.loop))
         zero = analysis.is_zero(start)
         if zero:
-            partial = f"{names['rows']} < {product.count} || {names['columns']} < {product.columns}"
-            condition = f"{begin} >= {end} || {partial}"
-            emission.out.append(f"if ({condition}) memset({sums.name}, 0, sizeof {sums.name});")
+            emission.out.append(
+                f"zero_rest({sums.name}, {product.columns}, {product.count}, "
+                f"{begin} < {end} ? {names['rows']} : 0, {names['columns']});"
+            )
         else:
             emission.fill(sums, start)
         first, last, row = names["first"], names["last"], names["row"]
