@@ -40,6 +40,7 @@ class Geometry(NamedTuple):
     """A filter as constexprs: channels and filters of one group, R x S taps, and their steps.
 
     It slides over a map in which every pixel of the input stands UP_H x UP_W times side by side.
+    Where PANEL is not 0, it is packed in panels of so many filters.
     """
 
     C: Any
@@ -54,6 +55,7 @@ class Geometry(NamedTuple):
     DILATION_W: Any
     UP_H: Any = 1
     UP_W: Any = 1
+    PANEL: Any = 0
 
 
 @triton.jit
@@ -84,7 +86,6 @@ def conv2d_kernel(
     BLOCK_PIX: tl.constexpr,
     BLOCK_RED: tl.constexpr,
     HALF: tl.constexpr = 0,
-    PANEL: tl.constexpr = 0,
 ):
     """Compute BLOCK_CH output channels of one group at BLOCK_PIX output pixels.
 
@@ -95,12 +96,12 @@ def conv2d_kernel(
     which then still is in L1. Otherwise the reduction index (r * S + s) * C + c is cut into blocks.
     Which taps of a pixel lie inside the image is one bit mask, computed once, up to 32 taps.
     Programs with the same pixels follow one another, so their input is in L2. The channels are
-    those of two convolutions in turns where HALF, the channels of each, is not 0. Filters lie in
-    panels [PANEL channels] where PANEL is not 0.
+    those of two convolutions in turns where HALF, the channels of each, is not 0.
     """
     C: tl.constexpr = geometry.C
     K: tl.constexpr = geometry.K
     S: tl.constexpr = geometry.S
+    PANEL: tl.constexpr = geometry.PANEL
     TAPS: tl.constexpr = geometry.R * S
     CHANNEL_TILES: tl.constexpr = (K + BLOCK_CH - 1) // BLOCK_CH
     LIVE: tl.constexpr = (K + LANES - 1) // LANES * LANES if PANEL > 0 else K
@@ -276,7 +277,7 @@ def conv2d(
         raise ValueError(f"packed weight {w.shape}, wanted {packed}")
     end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
-    filter_steps = (*stride, *padding, *dilation, *repeats)
+    filter_steps = (*stride, *padding, *dilation, *repeats, panel)
     geometry = Geometry(channels // groups, group_channels, *kernel, *filter_steps)
     args = conv_arguments(x, w, bias, out_channels, end, geometry, out_size)
     past = [
@@ -298,7 +299,5 @@ def conv2d(
         "BLOCK_RED": tile.reduction,
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
-    }
-    meta |= {"HALF": end.half} if end.half else {}
-    meta |= {"PANEL": panel} if panel else {}
+    } | ({"HALF": end.half} if end.half else {})
     return Launch(conv2d_kernel, grid, args, meta)
