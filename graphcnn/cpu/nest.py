@@ -102,7 +102,9 @@ class Nest:
             first, limit = (self.value(v, start).text for v in comparison.owner.operands)
             before = extents[dimension]
             most = before.text if isinstance(before, Term) else before
-            extents[dimension] = self.bind("int", f"MIN({most}, {limit} - {first})", 0)
+            extents[dimension] = self.bind(
+                "int", f"MIN((int64_t){most}, (int64_t){limit} - {first})", 0
+            )
         index = [ZERO] * len(shape)
         for dimension in order:
             index[dimension] = self.open(extents[dimension], most=shape[dimension])
