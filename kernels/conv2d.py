@@ -23,6 +23,8 @@ from .tile import ConvTile
 
 # Taps whose validity fits the bits of one int32.
 MASK_TAPS = tl.constexpr(32)
+# Panels hold zeros up to a multiple of so many channels.
+LANES = tl.constexpr(16)
 
 
 class Sizes(NamedTuple):
@@ -38,6 +40,7 @@ class Geometry(NamedTuple):
     """A filter as constexprs: channels and filters of one group, R x S taps, and their steps.
 
     It slides over a map in which every pixel of the input stands UP_H x UP_W times side by side.
+    Where PANEL is not 0, it is packed in panels of so many filters.
     """
 
     C: Any
@@ -52,6 +55,7 @@ class Geometry(NamedTuple):
     DILATION_W: Any
     UP_H: Any = 1
     UP_W: Any = 1
+    PANEL: Any = 0
 
 
 @triton.jit
@@ -97,8 +101,10 @@ def conv2d_kernel(
     C: tl.constexpr = geometry.C
     K: tl.constexpr = geometry.K
     S: tl.constexpr = geometry.S
+    PANEL: tl.constexpr = geometry.PANEL
     TAPS: tl.constexpr = geometry.R * S
     CHANNEL_TILES: tl.constexpr = (K + BLOCK_CH - 1) // BLOCK_CH
+    LIVE: tl.constexpr = (K + LANES - 1) // LANES * LANES if PANEL > 0 else K
     REPEATS: tl.constexpr = geometry.UP_H * geometry.UP_W > 1
     H = sizes.H * geometry.UP_H
     W = sizes.W * geometry.UP_W
@@ -115,14 +121,22 @@ def conv2d_kernel(
     else:
         x_pixel = n * x.strides[0] + ih * x.strides[2] + iw * x.strides[3]
         x_pixel += group * C * x.strides[1]
-    w_channel = (group * K + channel) * w.strides[0]
+    if PANEL > 0:
+        panel = (group * K + (pid % CHANNEL_TILES) * BLOCK_CH) // PANEL
+        panel += tl.arange(0, BLOCK_CH // PANEL)
+        w_panel = (panel * w.strides[0])[:, None] + tl.arange(0, PANEL)[None, :]
+        w_channel = tl.reshape(w_panel, (BLOCK_CH,))
+        W_RED: tl.constexpr = PANEL
+    else:
+        w_channel = (group * K + channel) * w.strides[0]
+        W_RED = w.strides[1]
     if TAPS <= MASK_TAPS:
         inside = taps_inside(ih, iw, live, H, W, geometry)
     acc = tl.zeros((BLOCK_CH, BLOCK_PIX), dtype=tl.float32)
     block = tl.arange(0, BLOCK_RED)
     if C % BLOCK_RED == 0:
         x_block = x.ptr + (x_pixel[:, None] + (block * x.strides[1])[None, :])
-        w_block = w.ptr + (w_channel[:, None] + (block * w.strides[1])[None, :])
+        w_block = w.ptr + (w_channel[:, None] + (block * W_RED)[None, :])
         for step in range(TAPS * (C // BLOCK_RED)):
             tap = step % TAPS
             c = step // TAPS * BLOCK_RED
@@ -145,11 +159,11 @@ def conv2d_kernel(
                 other=0.0,
                 cache_modifier=".ca",
             )  # [BLOCK_PIX, BLOCK_RED]
-            w_step = w_block + (tap * C + c) * w.strides[1]
-            if K % BLOCK_CH == 0:
+            w_step = w_block + (tap * C + c) * W_RED
+            if LIVE % BLOCK_CH == 0:
                 filters = tl.load(w_step)  # [BLOCK_CH, BLOCK_RED]
             else:
-                filters = tl.load(w_step, mask=channel_live[:, None], other=0.0)
+                filters = tl.load(w_step, mask=(channel < LIVE)[:, None], other=0.0)
             acc = tl.dot(filters, tl.trans(pixels), acc, input_precision=PRECISION)
     else:
         for start in range(0, TAPS * C, BLOCK_RED):
@@ -176,7 +190,7 @@ def conv2d_kernel(
                 other=0.0,
             )  # [BLOCK_PIX, BLOCK_RED]
             filters = tl.load(
-                w.ptr + (w_channel[:, None] + (k * w.strides[1])[None, :]),
+                w.ptr + (w_channel[:, None] + (k * W_RED)[None, :]),
                 mask=channel_live[:, None] & k_live[None, :],
                 other=0.0,
             )  # [BLOCK_CH, BLOCK_RED]
@@ -195,6 +209,7 @@ def conv_arguments(
     x: View,
     w: View,
     bias: View | None,
+    filters: int,
     end: Epilogue,
     geometry: Geometry,
     out_size: tuple[int, ...],
@@ -205,8 +220,8 @@ def conv_arguments(
         ValueError: for a bias of another shape.
         Refused: for what 32-bit offsets cannot address.
     """
-    if bias is not None and bias.shape != w.shape[:1]:
-        raise ValueError(f"bias {bias.shape}, wanted {w.shape[:1]}")
+    if bias is not None and bias.shape != (filters,):
+        raise ValueError(f"bias {bias.shape}, wanted {(filters,)}")
     require(offset_refusal(x, w))
     return (
         x.argument,
@@ -235,31 +250,37 @@ def conv2d(
     exports: Sequence[int] | None = None,
     tile: ConvTile,
     repeats: tuple[int, int] = (1, 1),
+    filters: int = 0,
 ) -> Launch:
     """Launch a convolution of x [N, C, H, W] with its tail.
 
-    `w` is packed to [K, R * S * C / groups] with reduction index (r * S + s) * C / groups + c;
-    `bias` is [K]. `padding` is (top, left), below 0 where the first rows and columns are not read;
-    the bottom and right follow from `out_size`, the size before any pool. `exports` (default: the
-    last value) names the stored values, one output each. `repeats` is how often each pixel of x
-    stands in the map that is convolved, (down, across).
+    `w` is packed to [K, R * S * C / groups] with reduction index (r * S + s) * C / groups + c, or
+    to panels [K / P, R * S * C / groups, P] of P filters, with zeros behind the last; their number
+    `filters` is given then. `bias` is [K]. `padding` is (top, left), below 0 where the first rows
+    and columns are not read; the bottom and right follow from `out_size`, the size before any pool.
+    `exports` (default: the last value) names the stored values, one output each. `repeats` is how
+    often each pixel of x stands in the map that is convolved, (down, across).
 
     Raises:
         ValueError: for shapes that disagree.
         Refused: for a tail that no kernel takes, and what 32-bit offsets or the grid cannot hold.
     """
     images, channels = x.shape[:2]
-    out_channels = w.shape[0]
+    out_channels = filters or w.shape[0]
     if channels % groups or out_channels % groups:
         raise ValueError(f"{groups} groups do not divide {channels} and {out_channels} channels")
     reduction = kernel[0] * kernel[1] * channels // groups
-    if w.shape != (out_channels, reduction):
-        raise ValueError(f"packed weight {w.shape}, wanted {(out_channels, reduction)}")
+    panel = w.shape[-1] if len(w.shape) == 3 else 0
+    packed = (
+        (ceil_div(out_channels, panel), reduction, panel) if panel else (out_channels, reduction)
+    )
+    if w.shape != packed:
+        raise ValueError(f"packed weight {w.shape}, wanted {packed}")
     end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
-    filter_steps = (*stride, *padding, *dilation, *repeats)
+    filter_steps = (*stride, *padding, *dilation, *repeats, panel)
     geometry = Geometry(channels // groups, group_channels, *kernel, *filter_steps)
-    args = conv_arguments(x, w, bias, end, geometry, out_size)
+    args = conv_arguments(x, w, bias, out_channels, end, geometry, out_size)
     past = [
         max(0, (out - 1) * step + (taps - 1) * spread - before - (size * up - 1))
         for out, step, taps, spread, before, size, up in zip(
@@ -268,7 +289,8 @@ def conv2d(
     ]
     for rows, columns in (padding, past):
         require(reach_refusal(x, rows * x.strides[2] + columns * x.strides[3]))
-    require(reach_refusal(w, -group_channels % tile.channels * w.strides[0]))
+    if not panel:
+        require(reach_refusal(w, -group_channels % tile.channels * w.strides[0]))
     grid = (end.tiles * ceil_div(group_channels, tile.channels), groups, 1)
     require(grid_refusal(grid))
     meta = {

@@ -78,7 +78,7 @@ def depthwise_conv2d(
         raise ValueError(f"packed weight {w.shape} does not hold {kernel} taps")
     end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     geometry = Geometry(channels, out_channels, *kernel, *stride, *padding, *dilation)
-    args = conv_arguments(x, w, bias, end, geometry, out_size)
+    args = conv_arguments(x, w, bias, w.shape[0], end, geometry, out_size)
     grid = (end.tiles * ceil_div(out_channels, tile.channels), 1, 1)
     require(grid_refusal(grid))
     meta = {

@@ -96,15 +96,14 @@ _HOPPER_TIMES_HALF = {
     (64, 32): 0.52,
 }
 _HOPPER_TIMES_F32 = {(128, 64): 15.9, (64, 128): 17.4, (64, 64): 8.8, (64, 32): 5.1}
+# A CPU keeps the sums of 8 pixels of 32 channels in registers over the whole reduction, so that a
+# block of it costs nothing: one divides any number of channels, and no operand has scattered
+# addresses. Pixels that do not exist are left out, so that 64 suit any map: more would leave a tile
+# of 128 channels no room in L1, fewer read the filters more often.
 _CPU = {
-    ConvTile(128, 64, 64): Pressure.HIGH,
-    ConvTile(64, 64, 64): Pressure.HIGH,
-    ConvTile(32, 64, 64): Pressure.HIGH,
-    ConvTile(16, 64, 64): Pressure.HIGH,
-    ConvTile(128, 64, 32): Pressure.HIGH,
-    ConvTile(64, 64, 32): Pressure.HIGH,
-    ConvTile(32, 64, 32): Pressure.HIGH,
-    ConvTile(16, 64, 32): Pressure.HIGH,
+    ConvTile(channels, 64, reduction): Pressure.HIGH
+    for reduction in (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+    for channels in (128, 64, 32)
 }
 DEPTHWISE = (
     ConvTile(64, 32, 1),
@@ -177,6 +176,7 @@ class DeviceTraits:
         linear_f32: Those of float32.
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
             contiguous; the vectors of a CPU lie along the output channels.
+        panel: Channels that lie side by side in a panel of a channel-major filter; 0: all do.
         products_per_byte: How many products outside of tensor cores, with the reads of their
             factors, take the time of moving a byte to or from memory.
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
@@ -203,6 +203,7 @@ class DeviceTraits:
     batches: tuple[int, ...] = ()
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    panel: int = 0
 
     def images(self, batch: int) -> int:
         """The batch size whose kernels serve another."""
@@ -279,6 +280,7 @@ CPU = DeviceTraits(
     prices_half=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
     prices_f32=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
     batches=(1, 8),
+    panel=32,
 )
 
 

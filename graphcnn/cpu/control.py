@@ -9,7 +9,8 @@ from graphcnn.cpu.terms import Array
 from graphcnn.cpu.ttir import Operation, Value
 
 
-def _pin_captured(emission: Emission, operation: Operation) -> None:
+def pin_captured(emission: Emission, operation: Operation) -> None:
+    """Before a loop or branch: compute what it would compute again from outside."""
     for value in schedule.captured(operation):
         pin(emission, value)
 
@@ -139,7 +140,7 @@ def emit_for(emission: Emission, operation: Operation) -> None:
     """`scf.for`: carried tensors are updated in place where that is safe."""
     block = operation.blocks[0]
     low, high, step, *initial = operation.operands
-    _pin_captured(emission, operation)
+    pin_captured(emission, operation)
     storage = [
         _carry(emission, operation, argument, value)
         for argument, value in zip(block.arguments[1:], initial, strict=True)
@@ -161,7 +162,7 @@ def emit_for(emission: Emission, operation: Operation) -> None:
 
 def emit_if(emission: Emission, operation: Operation) -> None:
     """`scf.if`, with or without results."""
-    _pin_captured(emission, operation)
+    pin_captured(emission, operation)
     storage = [_carry(emission, operation, result, None) for result in operation.results]
     for position, block in enumerate(operation.blocks):
         condition = emission.scalars[operation.operands[0]]
@@ -175,7 +176,7 @@ def emit_if(emission: Emission, operation: Operation) -> None:
 def emit_while(emission: Emission, operation: Operation) -> None:
     """`scf.while`: test in the middle of an endless loop."""
     before, after = operation.blocks
-    _pin_captured(emission, operation)
+    pin_captured(emission, operation)
     storage = [
         _carry(emission, operation, argument, value)
         for argument, value in zip(before.arguments, operation.operands, strict=True)

@@ -7,7 +7,7 @@ dot, a loop that carries them. Scalars become C variables at once.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from graphcnn.cpu import analysis, schedule
 from graphcnn.cpu.expressions import c_type, number, size
@@ -47,10 +47,14 @@ class Emission:
         kept = schedule.materialized(block)
         for operation in block.operations:
             with understanding(operation.line, operation.where):
-                self._statement(self, operation)
+                self.statement(operation)
                 for result in operation.results:
                     if result in kept:
                         self.materialize(result)
+
+    def statement(self, operation: Operation) -> None:
+        """Write one operation."""
+        self._statement(self, operation)
 
     def define(self, value: Value, storage: Array | str) -> None:
         """Let what follows find a value in an array, or a number in a C variable."""
@@ -140,13 +144,20 @@ class Emission:
 
         self.nest(body, [value])
 
-    def nest(self, body: Callable[[Nest], None], values: Sequence[Value]) -> None:
+    def nest(
+        self,
+        body: Callable[[Nest], None],
+        values: Sequence[Value],
+        holding: Collection[Value] = (),
+    ) -> None:
         """Append a loop nest that evaluates these values.
 
         It is written twice when their masks compare linear terms: once for tiles that lie wholly
-        inside the tensors, without those masks, and once for the rest.
+        inside the tensors, without those masks, and once for the rest. The comparisons in `holding`
+        are true wherever the nest goes.
         """
         bounds = [] if self.checked else schedule.bounds(values, self.arrays)
+        bounds = [value for value in bounds if value not in holding]
         self.out.append("{")
         if bounds:
             test = Nest(self)
@@ -156,9 +167,9 @@ class Emission:
                 for value, corner in zip(bounds, corners, strict=True)
             ]
             self.out += [*test.lines, f"if ({' && '.join(conditions)}) {{"]
-            self._finish(Nest(self, set(bounds)), body)
+            self._finish(Nest(self, {*bounds, *holding}), body)
             self.out.append("} else {")
-        self._finish(Nest(self), body)
+        self._finish(Nest(self, set(holding)), body)
         self.out += ["}"] * (2 if bounds else 1)
 
     def _finish(self, nest: Nest, body: Callable[[Nest], None]) -> None:

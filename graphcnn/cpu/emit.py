@@ -11,20 +11,23 @@ overlap element for element, as when an elementwise kernel runs in place.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from graphcnn.cpu import analysis
+from graphcnn.cpu.alignment import limits
 from graphcnn.cpu.atomics import emit_atomic
 from graphcnn.cpu.control import emit_for, emit_if, emit_while
 from graphcnn.cpu.dot import emit_dot
 from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.expressions import c_type, passed
 from graphcnn.cpu.nest import Nest
+from graphcnn.cpu.product import product_of, single_product_of
 from graphcnn.cpu.reduction import emit_reduce, emit_scan
 from graphcnn.cpu.refusal import understanding
-from graphcnn.cpu.terms import TRUE, ZERO, linear
-from graphcnn.cpu.ttir import Operation, parse
+from graphcnn.cpu.sums import emit_product
+from graphcnn.cpu.terms import TRUE, ZERO, Term, linear
+from graphcnn.cpu.ttir import Operation, Value, parse
 
 # Larger sums of tensors than this go to thread-local memory instead of the stack.
 STACK_BYTES = 1 << 20
@@ -92,6 +95,7 @@ def _source(emission: Emission, parameters: list[tuple[str, str]]) -> str:
     enter = "program_id = id;" if emission.checked else ""
     return f"""#include "runtime.h"
 #include "dot.h"
+#include "product.h"
 {head}static const char zeros[{emission.zeros}] __attribute__((aligned(64)));
 static void kernel(int pid_x, int pid_y, int pid_z, int num_x, int num_y, int num_z{declared}) {{
 {body}
@@ -143,9 +147,13 @@ def _store(emission: Emission, operation: Operation) -> None:
     order = sorted(range(len(shape)), key=lambda d: d == inner)
     site, origin = emission.site(operation.where), emission.origin(operation.operands[0])
 
+    clipped = limits(rest[0]) if rest and not emission.checked else {}
+
     def body(nest: Nest) -> None:
-        # What the module states of stores, a C compiler does not know.
-        index = nest.open_all(shape, order, apart=not emission.checked)
+        index = nest.open_all(shape, order, _ends(nest, shape, clipped))
+        if not emission.checked:
+            # What the module states of stores, a C compiler does not know.
+            nest.independent()
         mask = nest.value(rest[0], index) if rest else TRUE
         element = nest.value(value, index)
         condition = "" if mask == TRUE else f"if ({mask.text}) "
@@ -157,7 +165,36 @@ def _store(emission: Emission, operation: Operation) -> None:
             base, moving = nest.address(pointer, index)
             nest.emit(f"{condition}{base.text}[{linear(moving).text}] = {element.text};")
 
-    emission.nest(body, operation.operands)
+    emission.nest(body, operation.operands, clipped)
+
+
+def _ends(nest: Nest, shape: tuple[int, ...], clipped: Mapping[Value, int]) -> dict[int, Term]:
+    """Where loops over a shape end that comparisons clip, by dimension (see `limits`)."""
+    ends: dict[int, Term] = {}
+    for comparison, dimension in clipped.items():
+        assert comparison.owner is not None
+        start = (ZERO,) * len(comparison.type.shape)
+        first, limit = (nest.value(operand, start) for operand in comparison.owner.operands)
+        most = ends.get(dimension, Term(str(shape[dimension]), 0))
+        end = f"MIN((int64_t){most.text}, (int64_t){limit.text} - {first.text})"
+        ends[dimension] = nest.bind("int", end, 0)
+    return ends
+
+
+def _for(emission: Emission, operation: Operation) -> None:
+    product = product_of(emission, operation)
+    if product is None:
+        emit_for(emission, operation)
+    else:
+        emit_product(emission, product)
+
+
+def _dot(emission: Emission, operation: Operation) -> None:
+    product = single_product_of(emission, operation)
+    if product is None:
+        emit_dot(emission, operation)
+    else:
+        emit_product(emission, product)
 
 
 def _gather(emission: Emission, operation: Operation) -> None:
@@ -193,11 +230,11 @@ _STATEMENTS: dict[str, Callable[[Emission, Operation], None]] = {
     "tt.atomic_rmw": emit_atomic,
     "tt.atomic_cas": emit_atomic,
     "tt.assert": _assert,
-    "tt.dot": emit_dot,
+    "tt.dot": _dot,
     "tt.gather": _gather,
     "tt.scan": emit_scan,
     "tt.reduce": emit_reduce,
-    "scf.for": emit_for,
+    "scf.for": _for,
     "scf.if": emit_if,
     "scf.while": emit_while,
     **dict.fromkeys(("tt.return", "scf.yield", "scf.condition"), _nothing),

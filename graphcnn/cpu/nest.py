@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from graphcnn.cpu import analysis
@@ -26,6 +27,8 @@ from graphcnn.cpu.expressions import (
 from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.terms import TRUE, ZERO, Array, Index, Term, linear
 from graphcnn.cpu.ttir import Block, Operation, Value
+
+EMPTY: Mapping[int, Term] = MappingProxyType({})
 
 
 class Scope(Protocol):
@@ -65,13 +68,14 @@ class Nest:
         """How many loops are open."""
         return len(self._heads)
 
-    def open(self, extent: int | str, step: int = 1, start: int = 0, apart: bool = False) -> Term:
-        """Open a loop and return its index; `apart`: no iteration reads what another writes."""
+    def open(self, extent: int | Term, step: int = 1, start: int = 0, most: int = 0) -> Term:
+        """Open a loop and return its index; `most` is the extent of one that is computed."""
         name = f"i{next(self.scope.numbers)}"
-        if isinstance(extent, int):
-            self._extents[name] = extent
-        head = f"for (int {name} = {start}; {name} < {extent}; {name} += {step}) {{"
-        self._heads.append(f"#pragma omp simd\n{head}" if apart else head)
+        known = extent if isinstance(extent, int) else most
+        if known:
+            self._extents[name] = known
+        end = extent.text if isinstance(extent, Term) else extent
+        self._heads.append(f"for (int {name} = {start}; {name} < {end}; {name} += {step}) {{")
         self._levels.append([])
         self._memo.append({})
         return Term(name, self.depth)
@@ -83,15 +87,23 @@ class Nest:
             self._memo.pop()
             self._levels[-1] += [self._heads.pop(), *body, "}"]
 
-    def open_all(self, shape: Sequence[int], order: Sequence[int], apart: bool = False) -> Index:
+    def open_all(
+        self, shape: Sequence[int], order: Sequence[int], ends: Mapping[int, Term] = EMPTY
+    ) -> Index:
         """Open loops over the dimensions in `order`, outermost first; the others stay at 0.
 
-        `apart`: no iteration of the innermost reads what another writes.
+        `ends` are computed extents, by dimension, where there are such.
         """
         index = [ZERO] * len(shape)
         for dimension in order:
-            index[dimension] = self.open(shape[dimension], apart=apart and dimension == order[-1])
+            extent = ends.get(dimension, shape[dimension])
+            index[dimension] = self.open(extent, most=shape[dimension])
         return tuple(index)
+
+    def independent(self) -> None:
+        """Let the compiler know that no step of the innermost loop reads what another writes."""
+        if self._heads:
+            self._heads[-1] = f"#pragma omp simd\n{self._heads[-1]}"
 
     def emit(self, text: str) -> None:
         """Append a statement to the innermost loop."""

@@ -25,11 +25,23 @@
 /* IEEE 754 maximum: NaN when one operand is NaN. */
 #define MAX_NAN(a, b) SELECT_UNORDERED(a, b, a_ > b_ ? a_ : b_, a_, a_)
 #define MIN_NAN(a, b) SELECT_UNORDERED(a, b, a_ < b_ ? a_ : b_, a_, a_)
+/* A quotient of 32-bit integers is exact in double, which has vector instructions; by a constant the
+ * compiler has better ones. */
+#define QUOTIENT(a, b)                                                             \
+  (__builtin_types_compatible_p(__typeof__(a), int32_t) && !__builtin_constant_p(b) \
+       ? (__typeof__(a))((double)(a) / (double)(b))                                \
+       : (a) / (b))
 /* A GPU returns some value for x / 0 and INT_MIN / -1; the CPU would trap. */
-#define DIVIDE(a, b) \
-  ({ __typeof__(a) a_ = (a), b_ = (b); b_ == 0 ? 0 : b_ == (__typeof__(a))-1 ? -a_ : a_ / b_; })
-#define REMAINDER(a, b) \
-  ({ __typeof__(a) a_ = (a), b_ = (b); b_ == 0 || b_ == (__typeof__(a))-1 ? 0 : a_ % b_; })
+#define DIVIDE(a, b)                                                              \
+  ({                                                                              \
+    __typeof__(a) a_ = (a), b_ = (b);                                             \
+    b_ == 0 ? 0 : b_ == (__typeof__(a))-1 ? -a_ : QUOTIENT(a_, b_);               \
+  })
+#define REMAINDER(a, b)                                                           \
+  ({                                                                              \
+    __typeof__(a) a_ = (a), b_ = (b);                                             \
+    b_ == 0 || b_ == (__typeof__(a))-1 ? 0 : a_ - QUOTIENT(a_, b_) * b_;          \
+  })
 
 /* a * b + c, rounded once where the processor has an instruction for it. */
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)

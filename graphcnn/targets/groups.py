@@ -16,6 +16,7 @@ from graphcnn.kernels import (
     Refused,
     View,
     across,
+    conv2d,
     conv_pressure,
 )
 from graphcnn.ops import Conv, ConvTranspose, Interpolate, Linear
@@ -23,7 +24,7 @@ from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
 from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
-from graphcnn.targets.pack import filters, in_turns, plain
+from graphcnn.targets.pack import filters, in_panels, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
 from graphcnn.targets.price import separable_problem
 
@@ -164,6 +165,10 @@ def _implicit_gemm(
         across(tail),
     )
     choice = lowering.choose(chain.anchor, problem)
+    panel, counted = device.panel, {}
+    if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
+        counted = {"filters": packing.shape[0]}
+        packing = in_panels(packing, panel)
     return choice.launch(
         x,
         lowering.weight(packing),
@@ -178,6 +183,7 @@ def _implicit_gemm(
         tail=tail,
         exports=chain.exports,
         tile=choice.tile,
+        **counted,
         **_repeats(chain, lowering.graph),
     )
 

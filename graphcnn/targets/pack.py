@@ -61,6 +61,28 @@ def channel_major(weight: Array) -> Array:
     return reduction_major(weight).T
 
 
+def in_panels(filters: Packing, width: int) -> Packing:
+    """A channel-major matrix [K, inner] as panels [K / width, inner, width], zeros behind the last
+    channel: what one pass of the vectors over the reduction reads lies together."""
+    channels, inner = filters.shape
+    shape = (-(-channels // width), inner, width)
+    return Packing(
+        f"{filters.name}@panels",
+        filters.sources,
+        shape,
+        contiguous(shape),
+        filters.dtype,
+        partial(_panels, arrange=filters.arrange, width=width),
+    )
+
+
+def _panels(*weights: Array, arrange: Callable[..., Array], width: int) -> Array:
+    matrix = arrange(*weights)
+    whole = np.pad(matrix, [(0, 0), (0, -matrix.shape[1] % width)])
+    panels: Array = whole.reshape(len(whole), -1, width).transpose(1, 0, 2)
+    return panels
+
+
 def in_turns(first: Packing, second: Packing) -> Packing:
     """The rows [K] of two packings in turns of `TURN`, with rows of zeros up to whole turns."""
     turns = -(-first.shape[0] // TURN)

@@ -381,3 +381,41 @@ def test_an_unsupported_operation_is_named_with_its_line():
     with pytest.raises(UnsupportedTritonOp, match=r"tt\.histogram") as caught:
         run(sorts, (1,), x, x, BLOCK=16)
     assert f"test_emit.py:{sorts.fn.__code__.co_firstlineno + 3}" in str(caught.value)
+
+
+@triton.jit
+def fill_up_to(y, first, limit, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(y + i, 1.0, mask=first + i < limit)
+
+
+@pytest.mark.parametrize(
+    ("first", "limit", "stored"),
+    [(0, 5, 5), (-3, 0, 3), (7, 7, 0), (9, 2, 0), (0, 64, 32), (0, 2**40, 32), (-(2**40), 0, 32)],
+)
+def test_a_store_ends_at_the_limit_of_its_mask(first, limit, stored):
+    y = torch.zeros(32)
+    run(fill_up_to, (1,), y, first, limit, BLOCK=32)
+    assert y.tolist() == [1.0] * stored + [0.0] * (32 - stored)
+
+
+@triton.jit
+def quotients(a, b, q, r, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    x = tl.load(a + i)
+    tl.store(q + i, x // b)
+    tl.store(r + i, x % b)
+
+
+@pytest.mark.parametrize("b", [1, 3, -7, 2**31 - 1, -(2**31), 65536])
+def test_quotients_of_integers_are_exact(b):
+    edges = [0, 1, -1, 2**31 - 1, -(2**31), -(2**31) + 1, 2**24 + 1, -(2**24) - 1]
+    around = [k * b + d for k in (-3, -1, 1, 2, 1000) for d in (-1, 0, 1)]
+    a = torch.tensor([*edges, *(v for v in around if abs(v) < 2**31)][:16] + [17] * 16)[:16]
+    a = a.to(torch.int32)
+    q, r = torch.zeros(16, dtype=torch.int32), torch.zeros(16, dtype=torch.int32)
+    run(quotients, (1,), a, b, q, r, BLOCK=16)
+    want = [int(abs(x) // abs(b)) * (1 if (x < 0) == (b < 0) else -1) for x in a.tolist()]
+    want = [w if w < 2**31 else w - 2**32 for w in want]
+    assert q.tolist() == want
+    assert r.tolist() == [x - w * b for x, w in zip(a.tolist(), want, strict=True)]

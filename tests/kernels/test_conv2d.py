@@ -28,6 +28,12 @@ def packed(weight, channel_major):
     return matrix.t().contiguous().t() if channel_major else matrix
 
 
+def in_panels(matrix, width):
+    """[K, RED] to panels [K / width, RED, width], zeros behind the last filter."""
+    whole = F.pad(matrix, (0, 0, 0, -len(matrix) % width))
+    return whole.view(-1, width, matrix.shape[1]).transpose(1, 2).contiguous()
+
+
 def check(
     run,
     shape,
@@ -43,6 +49,7 @@ def check(
     layouts=("nhwc", "nhwc"),
     bias=True,
     channel_major=True,
+    panel=0,
     tile=TILE,
     repeats=None,
     op=conv2d,
@@ -65,7 +72,7 @@ def check(
     outputs = [Output(values[i][0].shape, dtype, layouts[1]) for i in exports]
     launch = op(
         view_of(x),
-        view_of(packed(w, channel_major)),
+        view_of(in_panels(packed(w, False), panel) if panel else packed(w, channel_major)),
         None if b is None else view_of(b),
         [o.view for o in outputs],
         kernel=tuple(w.shape[2:]),
@@ -78,6 +85,7 @@ def check(
         exports=exports,
         tile=tile,
         **({"repeats": repeats} if repeats else {}),
+        **({"filters": len(w)} if panel else {}),
     )
     run(launch)
     for output, index in zip(outputs, exports, strict=True):
@@ -425,3 +433,24 @@ def test_halves_need_whole_turns_and_no_pool():
         conv2d(x, w, None, [output], tail=(Half(0), Half(1), mul), **options)
     with pytest.raises(Refused, match="brings nothing else together"):
         conv2d(x, w, None, [output], tail=(Half(0), Half(1), mul, MAX2), **options)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize(
+    ("channels", "filters", "size", "tile"),
+    [
+        (3, 16, 9, ConvTile(32, 64, 1)),
+        (24, 144, 7, ConvTile(128, 64, 8)),
+        (48, 40, 5, ConvTile(64, 32, 16)),
+    ],
+)
+def test_filters_in_panels(run, dtype, channels, filters, size, tile):
+    padding = (1, 1, 1, 1)
+    shape, weight = (2, channels, size, size), (filters, channels, 3, 3)
+    check(run, shape, weight, padding=padding, dtype=dtype, panel=32, tile=tile, tail=(RELU, MAX2))
+
+
+@pytest.mark.parametrize("layouts", [("nchw", "nhwc"), ("nhwc", "nchw")])
+def test_panels_with_other_layouts(run, layouts):
+    tile = ConvTile(32, 32, 4)
+    check(run, (1, 4, 6, 5), (24, 4, 3, 2), layouts=layouts, panel=32, tile=tile, stride=(2, 1))

@@ -1,0 +1,89 @@
+"""How masks and addresses lie to a dimension: within aligned blocks of it, and up to a limit."""
+
+from __future__ import annotations
+
+import math
+
+from graphcnn.cpu import analysis
+from graphcnn.cpu.ttir import Value
+
+
+def divisor(value: Value, block: int) -> int:
+    """A number that divides an integer wherever its indices are multiples of `block`; 0 for 0."""
+    known = analysis.constant(value)
+    if known is not None:
+        return abs(known)
+    operation = value.owner
+    if operation is None:
+        return 1
+    if operation.name == "tt.make_range":
+        return math.gcd(operation.integer("start"), block)
+    parts = [divisor(operand, block) for operand in operation.operands]
+    if operation.name in ("arith.addi", "arith.subi"):
+        return math.gcd(*parts)
+    if operation.name == "arith.muli":
+        return math.prod(parts)
+    passes = operation.name in {"tt.splat", "tt.expand_dims", "tt.broadcast", "arith.extsi"}
+    return parts[0] if passes else 1
+
+
+def stride_within(value: Value, dimension: int, block: int) -> int | None:
+    """As `analysis.stride`, of a step that does not leave a block."""
+    step = analysis.stride(value, dimension)
+    operation = value.owner
+    if step is not None or operation is None:
+        return step
+    operands = operation.operands
+    if operation.name in ("tt.expand_dims", "tt.broadcast", "tt.trans"):
+        source = analysis.source_dimension(operation, dimension)
+        return None if source is None else stride_within(operands[0], source, block)
+    if operation.name in ("arith.addi", "tt.addptr"):
+        steps = [stride_within(operand, dimension, block) for operand in operands]
+        return None if None in steps else sum(step for step in steps if step)
+    if operation.name == "tt.reshape":
+        before = operands[0].type.shape
+        for parts, target in analysis.reshape_groups(before, value.type.shape):
+            if target == (dimension,) and before[parts[-1]] % block == 0:
+                return analysis.stride(operands[0], parts[-1])
+    return None
+
+
+def is_uniform(mask: Value, dimension: int, block: int) -> bool:
+    """The mask is the same throughout each block: it compares with a multiple of its size."""
+    if dimension not in analysis.varying(mask):
+        return True
+    operation = mask.owner
+    if operation is None:
+        return False
+    operands = operation.operands
+    if operation.name in ("tt.expand_dims", "tt.broadcast", "tt.trans"):
+        source = analysis.source_dimension(operation, dimension)
+        return source is not None and is_uniform(operands[0], source, block)
+    if operation.name == "arith.andi":
+        return all(is_uniform(operand, dimension, block) for operand in operands)
+    if operation.name != "arith.cmpi" or operation.text.split(",")[0] not in ("slt", "sge"):
+        return False
+    steps = [analysis.stride(operand, dimension) for operand in operands]
+    whole = all(divisor(operand, block) % block == 0 for operand in operands)
+    return steps == [1, 0] and whole
+
+
+def limits(mask: Value) -> dict[Value, int]:
+    """Comparisons that a mask implies and that hold up to a limit along one dimension, which each
+    is given with: of a value that rises by 1 along it, with one that does not change."""
+    operation = mask.owner
+    if operation is None or not mask.type.shape:
+        return {}
+    operands = operation.operands
+    if operation.name in ("tt.expand_dims", "tt.broadcast"):
+        rank = range(len(mask.type.shape))
+        source = {analysis.source_dimension(operation, d): d for d in rank}
+        return {value: source[d] for value, d in limits(operands[0]).items()}
+    if operation.name == "arith.andi":
+        return limits(operands[0]) | limits(operands[1])
+    varying = analysis.varying(mask)
+    if operation.name != "arith.cmpi" or not operation.text.startswith("slt,") or len(varying) != 1:
+        return {}
+    (dimension,) = varying
+    steps = [analysis.stride(operand, dimension) for operand in operands]
+    return {mask: dimension} if steps == [1, 0] else {}

@@ -1,0 +1,84 @@
+/* Sums of products that stay in vector registers: sum[r][v] over steps t and k < inner of
+ * x[t][r][k * x_k] * panel[t][k * panel_k + v]. Rows and panels are read where they lie, a step's
+ * through pointers of its own; the last rows go in blocks of 4, 2 and 1. Each block is a function of
+ * its own, which GCC specialises for its constants: inside a kernel it spills some of the sums. */
+
+#define PRODUCT(ROWS, WIDTH)                                                                     \
+  static __attribute__((noinline)) void product_##ROWS##x##WIDTH(                                \
+      float* acc, int64_t acc_row, int fresh, const float* const* x, int64_t x_k,                \
+      const float* const* panel, int64_t at, int64_t panel_k, int steps, int inner) {            \
+    vec sum[ROWS][WIDTH];                                                                        \
+    _Pragma("GCC unroll 16") for (int r = 0; r < ROWS; r++)                                      \
+      _Pragma("GCC unroll 2") for (int w = 0; w < WIDTH; w++) sum[r][w] = (vec){0};              \
+    for (int t = 0; t < steps; t++) {                                                            \
+      const float *b = panel[t] + at, *a[ROWS];                                                  \
+      _Pragma("GCC unroll 16") for (int r = 0; r < ROWS; r++) a[r] = x[t * BLOCK + r];           \
+      for (int k = 0; k < inner; k++) {                                                          \
+        vec weight[WIDTH];                                                                       \
+        _Pragma("GCC unroll 2") for (int w = 0; w < WIDTH; w++)                                  \
+          weight[w] = *(const vec*)(b + k * panel_k + w * VLEN);                                 \
+        _Pragma("GCC unroll 16") for (int r = 0; r < ROWS; r++) {                                \
+          vec value = a[r][k * x_k] - (vec){0};                                                  \
+          _Pragma("GCC unroll 2") for (int w = 0; w < WIDTH; w++)                                \
+            sum[r][w] = multiply_add(value, weight[w], sum[r][w]);                               \
+        }                                                                                        \
+      }                                                                                          \
+    }                                                                                            \
+    _Pragma("GCC unroll 16") for (int r = 0; r < ROWS; r++)                                      \
+      _Pragma("GCC unroll 2") for (int w = 0; w < WIDTH; w++) {                                  \
+        vec* place = (vec*)(acc + r * acc_row + w * VLEN);                                       \
+        if (!fresh) sum[r][w] += *place;                                                         \
+        *place = sum[r][w];                                                                      \
+      }                                                                                          \
+  }
+
+#if BLOCK == 8
+PRODUCT(8, 2)
+PRODUCT(8, 1)
+#endif
+PRODUCT(4, 2)
+PRODUCT(4, 1)
+PRODUCT(2, 2)
+PRODUCT(2, 1)
+PRODUCT(1, 2)
+PRODUCT(1, 1)
+
+#define PRODUCT_ROWS(ROWS, WIDTH)                                                               \
+  if (rows & ROWS) {                                                                            \
+    product_##ROWS##x##WIDTH(acc + r * acc_row + v, acc_row, fresh, x + r, x_k, panel, at,      \
+                             panel_k, steps, inner);                                            \
+    r += ROWS;                                                                                  \
+  }
+#if BLOCK == 8
+#define PRODUCT_BLOCK(WIDTH) PRODUCT_ROWS(8, WIDTH)
+#else
+#define PRODUCT_BLOCK(WIDTH)
+#endif
+#define PRODUCT_COLUMNS(WIDTH)                          \
+  {                                                     \
+    const float* const* panel = panels + v / width * most; \
+    int at = v % width, r = 0;                          \
+    PRODUCT_BLOCK(WIDTH)                                \
+    PRODUCT_ROWS(4, WIDTH)                              \
+    PRODUCT_ROWS(2, WIDTH)                              \
+    PRODUCT_ROWS(1, WIDTH)                              \
+  }
+
+/* acc[r][v] = or += the sums of at most BLOCK rows; panel v / width has pointers for `most` steps.
+ * `columns` is a multiple of VLEN; all sizes but rows, columns and steps are constants at the call. */
+static inline __attribute__((always_inline)) void product(
+    float* acc, int64_t acc_row, int fresh, int rows, int columns, const float* const* x,
+    int64_t x_k, const float* const* panels, int width, int most, int64_t panel_k, int steps,
+    int inner) {
+  int v = 0;
+  for (; v + 2 * VLEN <= columns; v += 2 * VLEN) PRODUCT_COLUMNS(2)
+  for (; v < columns; v += VLEN) PRODUCT_COLUMNS(1)
+}
+
+/* The sums beyond those rows and columns are zero. */
+static inline void zero_rest(float* acc, int64_t acc_row, int count, int rows, int columns) {
+  for (int r = 0; r < count; r++) {
+    int64_t first = r < rows ? columns : 0;
+    if (first < acc_row) memset(acc + r * acc_row + first, 0, sizeof(float) * (acc_row - first));
+  }
+}

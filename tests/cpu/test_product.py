@@ -1,0 +1,109 @@
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from graphcnn import cpu, triton_api
+from tests.tolerance import F32
+
+
+@triton.jit
+def taps(
+    x, w, start, y, steps, rows, columns,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PANEL: tl.constexpr,
+    LIVE: tl.constexpr, STARTED: tl.constexpr,
+):  # fmt: skip  # one line per kind of argument reads better
+    """y[m, n] = start[m, n] + the sum over t and k of x[t + m, k] w[n / PANEL, t, k, n % PANEL], of
+    the rows t + m that are even."""
+    m, k, n = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_K), tl.arange(0, BLOCK_N)
+    admitted = ((m < rows).to(tl.int32) << 1) - (m < rows).to(tl.int32)
+    panel = tl.arange(0, BLOCK_N // PANEL) * (steps * BLOCK_K * PANEL)
+    column = tl.reshape(panel[:, None] + tl.arange(0, PANEL)[None, :], (BLOCK_N,))
+    acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    if STARTED:
+        acc = tl.load(start + m[:, None] * BLOCK_N + n[None, :])
+    for t in range(steps):
+        there = ((admitted >> 0) & 1) != 0
+        even = there & ((t + m) % 2 == 0)
+        left = tl.load(x + ((t + m) * BLOCK_K)[:, None] + k[None, :], mask=even[:, None], other=0.0)
+        place = w + (t * BLOCK_K + k)[:, None] * PANEL + column[None, :]
+        right = tl.load(place, mask=(n < LIVE)[None, :], other=0.0)
+        acc = tl.dot(left, right, acc, input_precision="ieee")
+    mask = (m < rows)[:, None] & (n < columns)[None, :]
+    tl.store(y + m[:, None] * BLOCK_N + n[None, :], acc, mask=mask)
+
+
+def check(steps, rows, columns, blocks, panel=32, dtype=torch.float32, started=False):
+    count, width, inner = blocks
+    live = -(-columns // 16) * 16
+    x = torch.randn(steps + rows, inner).to(dtype)
+    w = torch.zeros(steps * inner, width)
+    w[:, :columns] = torch.randn(steps * inner, columns)
+    w = w.to(dtype)
+    packed = w.view(steps * inner, width // panel, panel).transpose(0, 1).contiguous()
+    start = torch.randn(count, width)
+    y = torch.full((count, width), float("nan"))
+    with triton_api.using(cpu.driver(sanitize=False)):
+        compiled = taps[(1,)](
+            x, packed, start, y, steps, rows, columns, *blocks, panel, live, started
+        )
+    even = torch.zeros(rows, steps, inner, dtype=torch.float64)
+    for t in range(steps):
+        for m in range(rows):
+            if (t + m) % 2 == 0:
+                even[m, t] = x[t + m].double()
+    flat, filters = even.view(rows, -1), w[:, :columns].double()
+    first = start[:rows, :columns].double() if started else 0.0
+    want, sizes = flat @ filters + first, flat.abs() @ filters.abs() + abs(first)
+    assert ((y[:rows, :columns] - want).abs() <= (steps * inner + 1) * F32 * sizes).all()
+    assert y[rows:].isnan().all()
+    assert y[:, columns:].isnan().all()
+    return compiled.asm["c"]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 7, 8, 9, 15, 32])
+def test_the_last_rows_go_in_smaller_blocks(rows):
+    assert "product(" in check(3, rows, 64, (32, 64, 16))
+
+
+@pytest.mark.parametrize("columns", [1, 16, 17, 24, 32, 40, 48, 100, 128])
+def test_the_last_columns_take_half_a_panel(columns):
+    assert "product(" in check(3, 16, columns, (16, 128, 8))
+
+
+@pytest.mark.parametrize("inner", [1, 2, 4, 8, 64, 512])
+def test_steps_of_every_length(inner):
+    assert "product(" in check(5, 9, 32, (16, 32, inner))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 255, 256, 257, 700])
+def test_a_table_of_pointers_serves_any_number_of_steps(steps):
+    assert "product(" in check(steps, 5, 32, (16, 32, 2))
+
+
+def test_no_step_leaves_zeros():
+    assert "product(" in check(0, 5, 32, (16, 32, 16))
+
+
+def test_sums_begin_where_they_are_told():
+    assert "product(" in check(40, 13, 48, (16, 64, 32), started=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("inner", [1, 16, 128])
+def test_halves_are_widened_into_tiles(dtype, inner):
+    assert "product(" in check(9, 13, 48, (16, 64, inner), dtype=dtype)
+
+
+@pytest.mark.parametrize("panel", [16, 32, 64])
+def test_panels_of_any_width(panel):
+    assert "product(" in check(3, 16, 64, (16, 64, 16), panel)
+
+
+def test_what_is_masked_is_zero_times_the_weight():
+    """Not left out: zero times infinity is NaN, as where the map is padded."""
+    x, w = torch.ones(18, 16), torch.full((2, 16, 32), float("inf"))
+    y = torch.zeros(16, 32)
+    with triton_api.using(cpu.driver(sanitize=False)):
+        taps[(1,)](x, w, y, y, 2, 16, 32, 16, 32, 16, 32, 32, False)
+    assert y.isnan().all()
