@@ -42,6 +42,14 @@ class LibraryTarget:
                 taken.append(Chosen(node.name, "call", call.way, ways, call.because))
         return Lowered(tuple(steps), {}, {}, (), choices=tuple(taken))
 
+    def alone(self, graph: Graph, node: Node) -> Lowered:
+        """The call of one node of a graph.
+
+        Raises:
+            UnsupportedOp: as `lower`.
+        """
+        return self.lower(graph.replace(nodes=(node,), outputs=(node.name,)))
+
     def step(self, node: Node, way: str = TORCH) -> Step:
         """One call, in one of the ways that torch has; those of a group follow one another.
 

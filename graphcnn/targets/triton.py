@@ -115,6 +115,18 @@ class TritonTarget:
                 calls = (_told(graph, n, called[n.name]) for n in graph.nodes if n.name in called)
                 return lowering.lowered((*apart, *calls))
 
+    def alone(self, graph: Graph, node: Node) -> Lowered:
+        """The steps of one node, with its values where they lie in its graph.
+
+        Raises:
+            Refused: where no kernel computes it, or can take them as they lie.
+        """
+        if not _has_kernel(node):
+            raise Refused("no kernel computes it")
+        lowering = Lowering.of(graph, self.on, self.policy)
+        self._lower_node(lowering, node, {})
+        return lowering.lowered(())
+
     def _lower_node(self, lowering: Lowering, node: Node, called: Container[str]) -> None:
         if node.name in called:
             step = LibraryTarget(self.on).step(node)

@@ -1,0 +1,139 @@
+"""The ways in which a node can be computed: kernels and tiles in the order of the model's liking,
+and those of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphcnn.errors import UnsupportedOp
+from graphcnn.ir import Graph, Node
+from graphcnn.kernels import Choice, DeviceTraits, Problem, Refused, by_rule
+from graphcnn.plan import Location
+from graphcnn.targets.library import LibraryTarget
+from graphcnn.targets.policy import Called, Measured, Policy
+from graphcnn.targets.triton import TritonTarget
+from graphcnn.targets.ways import TORCH, function, ways_of
+
+# As many of a layer's kernels and tiles as the model likes best; the first is what it would take.
+KERNELS = 4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way of computing a node.
+
+    Attributes:
+        name: As a person reads it, and as its times are kept.
+        kernels: Choices by the anchor's name and its problem, where kernels compute the node.
+        call: One of torch's ways in their place, or "".
+    """
+
+    name: str
+    kernels: Mapping[tuple[str, Problem], Choice] = field(default_factory=dict)
+    call: str = ""
+
+    def policy(self, node: Node) -> Policy:
+        """What makes a target compute the node in this way."""
+        calls = {(node.name, node.type): Called(self.call, "")} if self.call else {}
+        return Measured(self.kernels, calls)
+
+
+class _Noting(Policy):
+    """The model, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[tuple[str, Problem], Sequence[Choice]] = {}
+
+    def kernel(
+        self, anchor: Node, problem: Problem, found: Sequence[Choice], device: DeviceTraits
+    ) -> Choice:
+        self.asked[anchor.name, problem] = ranked(problem, found, device)
+        return super().kernel(anchor, problem, found, device)
+
+
+def ranked(
+    problem: Problem, found: Sequence[Choice], device: DeviceTraits, most: int = KERNELS
+) -> tuple[Choice, ...]:
+    """The choices that the model likes best, in this order."""
+    left, best = list(found), list[Choice]()
+    while left and len(best) < most:
+        best.append(by_rule(problem, left, device))
+        left.remove(best[-1])
+    return tuple(best)
+
+
+Tunable = TritonTarget | LibraryTarget
+
+
+def candidates(graph: Graph, node: Node, target: Tunable) -> tuple[Candidate, ...]:
+    """The ways for a node of a graph, that of an untuned compile first; none where nothing is to be
+    chosen."""
+    found = _calls(node, target)
+    if isinstance(target, TritonTarget):
+        own = _kernels(graph, node, target)
+        found = (*own, *found) if own else ()
+    return found if len(found) > 1 else ()
+
+
+def _kernels(graph: Graph, node: Node, target: TritonTarget) -> tuple[Candidate, ...]:
+    """The ways of our own, if any kernel runs.
+
+    The phases of a transposed convolution take their first choices together, then their second.
+    """
+    noting = _Noting()
+    try:
+        steps = TritonTarget(target.on, noting).alone(graph, node).steps
+    except Refused:
+        return ()  # a call of the library, as no kernel computes it
+    if not steps:
+        return ()
+    own = []
+    for rank in range(max(map(len, noting.asked.values()), default=1)):
+        taken = {key: best[min(rank, len(best) - 1)] for key, best in noting.asked.items()}
+        told = dict.fromkeys(f"{c.launch.__name__} {_spelled(c.tile)}" for c in taken.values())
+        own.append(Candidate(" and ".join(told) or steps[0].label, taken))
+    return tuple(own)
+
+
+def _calls(node: Node, target: Tunable) -> tuple[Candidate, ...]:
+    """The ways of torch, if it has any."""
+    try:
+        ways = ways_of(node, target.on.memory.type)
+        function(node, TORCH)
+    except UnsupportedOp:
+        return ()
+    return tuple(Candidate(f"library: {way}", call=way) for way in ways)
+
+
+def _spelled(tile: Any) -> str:
+    """A tile as "128x64x32 4w 3s": its sizes, warps and stages."""
+    fields = tile._asdict()
+    counts = [f"{fields.pop(f'num_{name}')}{name[0]}" for name in ("warps", "stages")]
+    return " ".join(["x".join(map(str, fields.values())), *counts])
+
+
+def spelled(graph: Graph, node: Node, locations: Mapping[str, Location]) -> str:
+    """What the time of a node depends on, on one device: its operators, types and strides; the same
+    for two nodes that differ in their names."""
+    numbers: dict[str, str] = {}
+    lines = []
+    for name in dict.fromkeys(node.inputs):
+        numbers[name] = f"%{len(numbers)}"
+        place = "param" if graph.is_param(name) else _place(name, locations)
+        lines.append(f"{numbers[name]}: {graph.type_of(name)} {place}")
+    outputs = {value.name for value in node.outputs}
+    for member in node.members:
+        numbers[member.name] = f"%{len(numbers)}"
+        reads = [numbers[name] for name in member.inputs]
+        said = [f"{name}={value!r}" for name, value in member.op.attributes().items()]
+        line = (
+            f"{numbers[member.name]}: {member.type} = {member.op.name}({', '.join(reads + said)})"
+        )
+        lines.append(f"{line} {_place(member.name, locations)}" if member.name in outputs else line)
+    return "\n".join(lines)
+
+
+def _place(name: str, locations: Mapping[str, Location]) -> str:
+    return f"at {list(locations[name].strides)}" if name in locations else "anywhere"
