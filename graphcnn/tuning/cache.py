@@ -106,12 +106,15 @@ class Cache:
         return entry.trials
 
     def keep(self, where: Mapping[str, str], node: str, trials: Sequence[Trial]) -> None:
-        """Write an entry; only inside `turn`.
+        """Write an entry, beside what is known of other ways of the node; only inside `turn`.
 
         Raises:
             FileProblem: when it cannot be written.
         """
-        content = {"where": dict(where), "node": node, "trials": [asdict(t) for t in trials]}
+        tried = {trial.way for trial in trials}
+        others = [trial for trial in self.find(where, node) or () if trial.way not in tried]
+        rows = [asdict(trial) for trial in (*trials, *others)]
+        content = {"where": dict(where), "node": node, "trials": rows}
         file = self._file(where, node)
         remove(self.folder, rf"\..*{TEMPORARY}")  # what a killed writer left
         with told(file, WRITTEN):

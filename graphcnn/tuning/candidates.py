@@ -9,8 +9,8 @@ from typing import Any
 
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import Graph, Node
-from graphcnn.kernels import Choice, DeviceTraits, Problem, Refused, by_rule
-from graphcnn.plan import Location
+from graphcnn.kernels import Choice, DeviceTraits, Problem, by_rule
+from graphcnn.plan import Call, Location
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.policy import Called, Measured, Policy
 from graphcnn.targets.triton import TritonTarget
@@ -67,34 +67,37 @@ def ranked(
 Tunable = TritonTarget | LibraryTarget
 
 
-def candidates(graph: Graph, node: Node, target: Tunable) -> tuple[Candidate, ...]:
-    """The ways for a node of a graph, that of an untuned compile first; none where nothing is to be
-    chosen."""
-    found = _calls(node, target)
+def candidates(graph: Graph, target: Tunable) -> dict[str, tuple[Candidate, ...]]:
+    """The ways for each node of a graph, that of an untuned compile first; nodes for which nothing
+    is to be chosen are left out."""
+    found = {node.name: _calls(node, target) for node in graph.nodes}
     if isinstance(target, TritonTarget):
-        own = _kernels(graph, node, target)
-        found = (*own, *found) if own else ()
-    return found if len(found) > 1 else ()
+        own = _kernels(graph, target)
+        found = {name: (*own[name], *calls) for name, calls in found.items() if name in own}
+    return {name: ways for name, ways in found.items() if len(ways) > 1}
 
 
-def _kernels(graph: Graph, node: Node, target: TritonTarget) -> tuple[Candidate, ...]:
-    """The ways of our own, if any kernel runs.
+def _kernels(graph: Graph, target: TritonTarget) -> dict[str, list[Candidate]]:
+    """The ways of our own for the nodes that kernels compute.
 
     The phases of a transposed convolution take their first choices together, then their second.
     """
     noting = _Noting()
-    try:
-        steps = TritonTarget(target.on, noting).alone(graph, node).steps
-    except Refused:
-        return ()  # a call of the library, as no kernel computes it
-    if not steps:
-        return ()
-    own = []
-    for rank in range(max(map(len, noting.asked.values()), default=1)):
-        taken = {key: best[min(rank, len(best) - 1)] for key, best in noting.asked.items()}
-        told = dict.fromkeys(f"{c.launch.__name__} {_spelled(c.tile)}" for c in taken.values())
-        own.append(Candidate(" and ".join(told) or steps[0].label, taken))
-    return tuple(own)
+    steps = TritonTarget(target.on, noting).lower(graph).steps
+    labels = {step.node: step.label for step in steps if not isinstance(step.work, Call)}
+    found: dict[str, list[Candidate]] = {}
+    for node in graph.nodes:
+        if node.name not in labels:
+            continue
+        anchors = {member.name for member in node.members}
+        asked = {key: best for key, best in noting.asked.items() if key[0] in anchors}
+        found[node.name] = []
+        for rank in range(max(map(len, asked.values()), default=1)):
+            taken = {key: best[min(rank, len(best) - 1)] for key, best in asked.items()}
+            told = dict.fromkeys(f"{c.launch.__name__} {_spelled(c.tile)}" for c in taken.values())
+            name = " and ".join(told) or labels[node.name]
+            found[node.name].append(Candidate(name, taken))
+    return found
 
 
 def _calls(node: Node, target: Tunable) -> tuple[Candidate, ...]:

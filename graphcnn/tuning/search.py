@@ -175,14 +175,17 @@ class _Search:
 
     def run(self) -> tuple[Tunable, Tuning]:
         """Go through the nodes, the costliest first."""
-        nodes = sorted(self._graph.nodes, key=self._cost, reverse=True)
+        ways = candidates(self._graph, self._target)
+        nodes = [node for node in self._graph.nodes if node.name in ways]
+        nodes.sort(key=self._cost, reverse=True)
         interrupted = False
         try:
             for number, node in enumerate(nodes, 1):
-                self._node(node, f"node {number} of {len(nodes)}, {node.name}")
+                told = f"node {number} of {len(nodes)}, {node.name}"
+                self._node(node, ways[node.name], told)
         except KeyboardInterrupt:
             interrupted = True
-        told = Tuning(
+        found = Tuning(
             self._name,
             Environment.of(self._target.on),
             self._seconds,
@@ -192,22 +195,19 @@ class _Search:
             interrupted,
             tuple(self._cache.notes),
         )
-        return type(self._target)(self._target.on, Measured(self._kernels, self._calls)), told
+        return type(self._target)(self._target.on, Measured(self._kernels, self._calls)), found
 
     def _cost(self, node: Node) -> int:
         cost = node_cost(node, self._graph)
         return cost.flops + cost.reads + cost.writes
 
-    def _node(self, node: Node, told: str) -> None:
-        ways = candidates(self._graph, node, self._target)
-        if not ways:
-            return
+    def _node(self, node: Node, ways: Sequence[Candidate], told: str) -> None:
         text = spelled(self._graph, node, self._locations)
-        made = self._cache.find(self._where, text)
+        made = self._known(text, ways)
         if made is None and clock() < self._deadline:
             with self._cache.turn():
                 # Another process may have measured it while this one waited for its turn.
-                made = self._cache.find(self._where, text)
+                made = self._known(text, ways)
                 if made is None and (made := self._try(node, ways, told)) is not None:
                     self._measured += 1
                     self._cache.keep(self._where, text, made)
@@ -221,6 +221,13 @@ class _Search:
                 self._kernels |= way.kernels
                 if way.call:
                     self._calls[node.name, node.type] = Called(way.call, tuned.because)
+
+    def _known(self, text: str, ways: Sequence[Candidate]) -> tuple[Trial, ...] | None:
+        """The trials of a node, if all its ways were tried."""
+        kept = {trial.way: trial for trial in self._cache.find(self._where, text) or ()}
+        if any(way.name not in kept for way in ways):
+            return None
+        return tuple(kept[way.name] for way in ways)
 
     def _try(self, node: Node, ways: Sequence[Candidate], told: str) -> tuple[Trial, ...] | None:
         def tell(what: str) -> None:

@@ -28,8 +28,8 @@ def chosen(model):
 
 
 def by_name(model, node):
-    found = candidates(model.graph, model.graph[node], model.target)
-    return {candidate.name: candidate for candidate in found}
+    found = candidates(model.graph, model.target)
+    return {candidate.name: candidate for candidate in found.get(node, ())}
 
 
 def second_best(model, node):
@@ -308,8 +308,8 @@ def test_the_model_ranks_every_choice():
         # Every family of kernels, to the last of its choices.
         problem = next(
             key[1]
-            for node in model.graph.nodes
-            for way in candidates(model.graph, node, model.target)
+            for ways in candidates(model.graph, model.target).values()
+            for way in ways
             for key in way.kernels
             if key[0] == event.node
         )
