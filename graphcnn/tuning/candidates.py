@@ -82,7 +82,7 @@ def _kernels(graph: Graph, target: TritonTarget) -> dict[str, list[Candidate]]:
 
     The phases of a transposed convolution take their first choices together, then their second.
     """
-    noting = _Noting()
+    noting, device = _Noting(), target.on.memory.type
     steps = TritonTarget(target.on, noting).lower(graph).steps
     labels = {step.node: step.label for step in steps if not isinstance(step.work, Call)}
     found: dict[str, list[Candidate]] = {}
@@ -94,8 +94,8 @@ def _kernels(graph: Graph, target: TritonTarget) -> dict[str, list[Candidate]]:
         found[node.name] = []
         for rank in range(max(map(len, asked.values()), default=1)):
             taken = {key: best[min(rank, len(best) - 1)] for key, best in asked.items()}
-            told = dict.fromkeys(f"{c.launch.__name__} {_spelled(c.tile)}" for c in taken.values())
-            name = " and ".join(told) or labels[node.name]
+            told = (f"{c.launch.__name__} {_spelled(c.tile, device)}" for c in taken.values())
+            name = " and ".join(dict.fromkeys(told)) or labels[node.name]
             found[node.name].append(Candidate(name, taken))
     return found
 
@@ -110,11 +110,11 @@ def _calls(node: Node, target: Tunable) -> tuple[Candidate, ...]:
     return tuple(Candidate(f"library: {way}", call=way) for way in ways)
 
 
-def _spelled(tile: Any) -> str:
-    """A tile as "128x64x32 4w 3s": its sizes, warps and stages."""
+def _spelled(tile: Any, device: str) -> str:
+    """A tile as "128x64x32 4w 3s": its sizes, and on a GPU its warps and stages."""
     fields = tile._asdict()
     counts = [f"{fields.pop(f'num_{name}')}{name[0]}" for name in ("warps", "stages")]
-    return " ".join(["x".join(map(str, fields.values())), *counts])
+    return " ".join(["x".join(map(str, fields.values())), *(counts if device != "cpu" else ())])
 
 
 def spelled(graph: Graph, node: Node, locations: Mapping[str, Location]) -> str:
