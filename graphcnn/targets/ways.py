@@ -86,7 +86,7 @@ def _nnpack(node: Node) -> Torch | None:
 
 
 _ON_CPU: dict[str, Callable[[Node], Torch | None]] = {
-    "oneDNN, packed weights": _onednn,
+    "oneDNN packed": _onednn,
     "NNPACK": _nnpack,
 }
 # What makes a function of a convolution or linear layer, by the way's name; None where it has none.

@@ -73,7 +73,7 @@ def test_a_group_is_a_call_where_the_policy_says_so(way):
     assert (event.node, event.what, event.chosen) == ("pool", "call", way)
     told = str(gx.explain(model))
     assert "1 ms against 2 ms" in told
-    assert way.split(",")[0] in told
+    assert way in " ".join(told.split())
     assert gx.verify(model).ok is (way != "NNPACK")
     # Another batch size was not measured: a kernel computes it.
     check_model(model, {"image": np.ones((3, 6, 9, 11), np.float32)})

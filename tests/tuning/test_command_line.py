@@ -7,7 +7,6 @@ import pytest
 
 import graphcnn as gx
 from graphcnn.cli import main
-from graphcnn.runtime import timing
 
 
 @pytest.fixture
@@ -17,8 +16,6 @@ def saved(tmp_path, monkeypatch):
     h = gx.relu(gx.conv2d(x, rng.standard_normal((4, 2, 3, 3)), padding=1, name="conv"), name="act")
     gx.save(gx.graph("net", gx.max_pool2d(h, 2, name="pool")), tmp_path / "net.gcn")
     monkeypatch.setattr("graphcnn.tuning.measure.SECONDS", 0.0)
-    for module in ("comparison", "profiling"):
-        monkeypatch.setattr(f"graphcnn.report.{module}.MOST_ROUNDS", timing.LEAST_ROUNDS)
     return str(tmp_path / "net.gcn")
 
 
