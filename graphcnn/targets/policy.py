@@ -31,7 +31,11 @@ class Policy:
             found: Every kernel and tile that would do.
             device: Where it runs.
         """
-        return by_rule(problem, found, device)
+        return by_rule(problem, [choice for choice in found if self.allows(choice)], device)
+
+    def allows(self, choice: Choice) -> bool:
+        """Whether a choice may be taken at all."""
+        return True
 
     def call(self, node: Node) -> Called | None:
         """The call that computes a node of the graph in place of kernels, if one does."""
@@ -43,13 +47,15 @@ MODEL = Policy()
 
 @dataclass(frozen=True)
 class Measured(Policy):
-    """What was measured to be fastest, and the model where nothing was.
+    """What was measured to be fastest, and another policy where nothing was.
 
     Attributes:
+        base: The other one.
         kernels: Choices by the name of the anchor and its problem.
         calls: Calls of the library by the name and type of the node.
     """
 
+    base: Policy = MODEL
     kernels: Mapping[tuple[str, Problem], Choice] = field(default_factory=dict)
     calls: Mapping[tuple[str, TensorType], Called] = field(default_factory=dict)
 
@@ -58,9 +64,13 @@ class Measured(Policy):
     ) -> Choice:
         """The measured one, where it is among the choices."""
         picked = self.kernels.get((anchor.name, problem))
-        if picked is None or picked not in found:
-            return by_rule(problem, found, device)
+        if picked is None or picked not in found or not self.allows(picked):
+            return self.base.kernel(anchor, problem, found, device)
         return picked
+
+    def allows(self, choice: Choice) -> bool:
+        """Whether the other policy allows it."""
+        return self.base.allows(choice)
 
     def call(self, node: Node) -> Called | None:
         """The call that was measured to be faster than kernels, if one was."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import Graph, Node
-from graphcnn.kernels import Choice, DeviceTraits, Problem, by_rule
+from graphcnn.kernels import Choice, DeviceTraits, Problem
 from graphcnn.plan import Call, Location
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.policy import Called, Measured, Policy
@@ -34,37 +34,49 @@ class Candidate:
     kernels: Mapping[tuple[str, Problem], Choice] = field(default_factory=dict)
     call: str = ""
 
-    def policy(self, node: Node) -> Policy:
-        """What makes a target compute the node in this way."""
+    def policy(self, node: Node, base: Policy) -> Policy:
+        """What makes a target compute the node in this way, and others by another policy."""
         calls = {(node.name, node.type): Called(self.call, "")} if self.call else {}
-        return Measured(self.kernels, calls)
+        return Measured(base, self.kernels, calls)
 
 
 class _Noting(Policy):
-    """The model, and what it was asked."""
+    """A policy, and what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: Policy) -> None:
+        self._base = base
         self.asked: dict[tuple[str, Problem], Sequence[Choice]] = {}
 
     def kernel(
         self, anchor: Node, problem: Problem, found: Sequence[Choice], device: DeviceTraits
     ) -> Choice:
-        self.asked[anchor.name, problem] = ranked(problem, found, device)
-        return super().kernel(anchor, problem, found, device)
+        self.asked[anchor.name, problem] = best = ranked(self._base, anchor, problem, found, device)
+        return best[0]
 
 
 def ranked(
-    problem: Problem, found: Sequence[Choice], device: DeviceTraits, most: int = KERNELS
+    policy: Policy,
+    anchor: Node,
+    problem: Problem,
+    found: Sequence[Choice],
+    device: DeviceTraits,
+    most: int = KERNELS,
 ) -> tuple[Choice, ...]:
-    """The choices that the model likes best, in this order."""
-    left, best = list(found), list[Choice]()
+    """The choices that a policy likes best, in this order."""
+    left, best = [choice for choice in found if policy.allows(choice)], list[Choice]()
     while left and len(best) < most:
-        best.append(by_rule(problem, left, device))
+        best.append(policy.kernel(anchor, problem, left, device))
         left.remove(best[-1])
     return tuple(best)
 
 
 Tunable = TritonTarget | LibraryTarget
+
+
+def base_of(target: Tunable) -> Policy:
+    """The policy of a target where nothing was measured."""
+    policy = target.policy
+    return policy.base if isinstance(policy, Measured) else policy
 
 
 def candidates(graph: Graph, target: Tunable) -> dict[str, tuple[Candidate, ...]]:
@@ -82,7 +94,7 @@ def _kernels(graph: Graph, target: TritonTarget) -> dict[str, list[Candidate]]:
 
     The phases of a transposed convolution take their first choices together, then their second.
     """
-    noting, device = _Noting(), target.on.memory.type
+    noting, device = _Noting(base_of(target)), target.on.memory.type
     steps = TritonTarget(target.on, noting).lower(graph).steps
     labels = {step.node: step.label for step in steps if not isinstance(step.work, Call)}
     found: dict[str, list[Candidate]] = {}
@@ -113,7 +125,7 @@ def _calls(node: Node, target: Tunable) -> tuple[Candidate, ...]:
 def _spelled(tile: Any, device: str) -> str:
     """A tile as "128x64x32 4w 3s": its sizes, and on a GPU its warps and stages."""
     fields = tile._asdict()
-    counts = [f"{fields.pop(f'num_{name}')}{name[0]}" for name in ("warps", "stages")]
+    counts = [f"{fields.pop(f'num_{name}', 1)}{name[0]}" for name in ("warps", "stages")]
     return " ".join(["x".join(map(str, fields.values())), *(counts if device != "cpu" else ())])
 
 

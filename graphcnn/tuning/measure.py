@@ -16,7 +16,7 @@ from graphcnn.report.schedule import arithmetic
 from graphcnn.runtime.boundary import example_inputs, to_tensor
 from graphcnn.runtime.executor import GUARD_BYTES, Executor, WeightStore, allocate
 from graphcnn.runtime.timing import LEAST_ROUNDS, MOST_ROUNDS, Timing, timed
-from graphcnn.tuning.candidates import Candidate, Tunable
+from graphcnn.tuning.candidates import Candidate, Tunable, base_of
 from graphcnn.tuning.trial import Trial
 
 WARMUP = 2
@@ -66,7 +66,7 @@ class Subject:
         Raises:
             Refused: where a kernel cannot take the values as they lie.
         """
-        target = type(self._target)(self._on, candidate.policy(self._node))
+        target = type(self._target)(self._on, candidate.policy(self._node, base_of(self._target)))
         lowered = target.alone(self._graph, self._node)
         # The operands outlive the node: nothing is written over them.
         kept = (*self._arrays, *self._part.outputs)

@@ -18,7 +18,7 @@ from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.timing import Timing, three_digits
 from graphcnn.targets.policy import Called, Measured
 from graphcnn.tuning.cache import Cache, environment
-from graphcnn.tuning.candidates import Candidate, Tunable, candidates, spelled
+from graphcnn.tuning.candidates import Candidate, Tunable, base_of, candidates, spelled
 from graphcnn.tuning.measure import Subject, trials
 from graphcnn.tuning.trial import Trial, fastest
 
@@ -195,7 +195,8 @@ class _Search:
             interrupted,
             tuple(self._cache.notes),
         )
-        return type(self._target)(self._target.on, Measured(self._kernels, self._calls)), found
+        policy = Measured(base_of(self._target), self._kernels, self._calls)
+        return type(self._target)(self._target.on, policy), found
 
     def _cost(self, node: Node) -> int:
         cost = node_cost(node, self._graph)

@@ -40,7 +40,7 @@ def test_a_measured_choice_is_taken_for_its_anchor_and_problem_alone():
             return super().kernel(anchor, problem, found, device)
 
     compiled(small(), Noting())
-    policy = Measured({("conv1", problems["conv1"]): other})
+    policy = Measured(kernels={("conv1", problems["conv1"]): other})
     assert {name: event.chosen for name, event in chosen(compiled(small(), policy)).items()} == {
         name: other if name == "conv1" else event.chosen for name, event in by_model.items()
     }

@@ -12,10 +12,14 @@ import pytest
 import graphcnn as gx
 from graphcnn import kernels
 from graphcnn.errors import InputKindError, InvalidAttribute, MissingWeights
-from graphcnn.ir import Chosen, with_he_weights
+from graphcnn.ir import Chosen, CompileLog, with_he_weights
 from graphcnn.kernels import Choice, conv2d, linear
 from graphcnn.report.progress import told_to
+from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import lowering
+from graphcnn.targets.device import resolve_device
+from graphcnn.targets.policy import MODEL, Policy
+from graphcnn.targets.triton import TritonTarget
 from graphcnn.tuning import search, tune
 from graphcnn.tuning.candidates import Candidate, candidates, ranked, spelled
 from graphcnn.tuning.measure import Subject
@@ -313,10 +317,32 @@ def test_the_model_ranks_every_choice():
             for key in way.kernels
             if key[0] == event.node
         )
-        order = ranked(problem, event.alternatives, traits, 100)
+        anchor = next(n for n in model.source.nodes if n.name == event.node)
+        order = ranked(MODEL, anchor, problem, event.alternatives, traits, 100)
         assert sorted(map(str, order)) == sorted(map(str, event.alternatives))
         assert order[0] == event.chosen
     assert linear is not conv2d
+
+
+class Narrow(Policy):
+    """Allows no tile of 16 channels, which the small network would take."""
+
+    def allows(self, choice):
+        return choice.tile[0] != 16
+
+
+def test_a_policy_that_forbids_choices_is_obeyed_when_tuned(takes):
+    takes(lambda way: 1.0 if " 16x" in way else 2.0)
+    target = TritonTarget(resolve_device("cpu"), Narrow())
+    optimized = gx.compile(vgg_block(), device="cpu").graph
+    model = CompiledModel(optimized, optimized, target, CompileLog())
+    names = [n for node in optimized.nodes for n in by_name(model, node.name)]
+    assert any("conv2d" in name for name in names)
+    assert all(" 16x" not in name for name in names)
+    tuned, _ = search.search(model, 1000)
+    assert isinstance(tuned.policy.base, Narrow)
+    again, _ = search.search(CompiledModel(optimized, optimized, tuned, CompileLog()), 1000)
+    assert isinstance(again.policy.base, Narrow)
 
 
 def test_what_cannot_be_tuned():
@@ -332,7 +358,7 @@ def test_what_cannot_be_tuned():
         assert "tune" in f"{caught.value.where} {caught.value.remedy}"
     with pytest.raises(InputKindError):
         tune(3)
-    assert Candidate("a").policy(bare.nodes[0]).call(bare.nodes[0]) is None
+    assert Candidate("a").policy(bare.nodes[0], MODEL).call(bare.nodes[0]) is None
 
 
 def test_two_processes_at_once_measure_each_node_once(tmp_path):
