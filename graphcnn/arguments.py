@@ -49,7 +49,7 @@ def batch_sizes(value: object) -> tuple[int, ...]:
     return tuple(count(size, "batches", 1) for size in sizes)
 
 
-def seconds(value: object) -> float:
+def seconds(value: object, argument: str = "seconds") -> float:
     """A time.
 
     Raises:
@@ -57,12 +57,12 @@ def seconds(value: object) -> float:
     """
     number = value if isinstance(value, int | float | np.integer | np.floating) else -1
     if isinstance(value, bool) or not 0 <= number <= _LONGEST:
-        raise _invalid(
-            value,
-            "seconds",
-            f"a number from 0 to {_LONGEST:g}",
-            'seconds=5.0; an input of that name is passed as profile(model, {"seconds": array})',
+        input_of_that_name = (
+            '; an input of that name is passed as profile(model, {"seconds": array})'
         )
+        hint = input_of_that_name if argument == "seconds" else ""
+        wanted = f"a number from 0 to {_LONGEST:g}"
+        raise _invalid(value, argument, wanted, f"{argument}=5.0{hint}")
     return float(number)
 
 

@@ -71,6 +71,14 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(word, help=text)
         _add_network_options(sub)
         sub.set_defaults(command=_report, word=word)
+        if word == "tune":
+            sub.add_argument(
+                "--seconds", type=float, default=60.0, help="how long it may take; 60 by default"
+            )
+    cache = commands.add_parser("cache", help="list what was measured, or remove it")
+    cache.add_argument("--clear", action="store_true", help="remove all of it")
+    cache.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    cache.set_defaults(command=_cache)
     return parser
 
 
@@ -83,6 +91,7 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--batch", type=_at_least(1), help="images per call; 1, or as the file has it")
     sub.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
     sub.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
+    sub.add_argument("--tune", action="store_true", help="take what was measured to be fastest")
     sub.add_argument("--no-fuse", action="store_true", help="one kernel per operator")
     for demand in DEMANDS:
         sub.add_argument(
@@ -162,15 +171,24 @@ def _demands(options: argparse.Namespace) -> dict[str, Any]:
 def _compiled(options: argparse.Namespace, graph: Graph, **changes: Any) -> Any:
     from graphcnn.compiler import compile
 
-    return compile(graph, **({"device": options.device} | _demands(options) | changes))
+    fixed = {"device": options.device, "tune": options.tune}
+    return compile(graph, **(fixed | _demands(options) | changes))
 
 
 def _side_by_side(options: argparse.Namespace, graph: Graph) -> dict[str, Any]:
     undemanded: dict[str, Any] = dict.fromkeys(DEMANDS, ())
     return {
-        "torch": _compiled(options, graph, target="library", **undemanded),
-        "unfused": _compiled(options, graph, fuse=False, **undemanded),
-        "fused": _compiled(options, graph),
+        "torch": _compiled(options, graph, target="library", tune=False, **undemanded),
+        "unfused": _compiled(options, graph, fuse=False, tune=False, **undemanded),
+        "fused": _compiled(options, graph, tune=False),
+    } | (_tuned(options, graph) if options.tune else {})
+
+
+def _tuned(options: argparse.Namespace, graph: Graph) -> dict[str, Any]:
+    undemanded: dict[str, Any] = dict.fromkeys(DEMANDS, ())
+    return {
+        "best of torch": _compiled(options, graph, target="library", **undemanded),
+        "tuned": _compiled(options, graph),
     }
 
 
@@ -181,6 +199,7 @@ REPORTS = {
     "explain": "which nodes became which kernel, and why the rest did not",
     "compare": "time torch, unfused and fused side by side",
     "profile": "time every kernel",
+    "tune": "measure kernels, and torch's ways, for each node, and keep the times",
     "inspect": "show the graph: types, receptive fields, parameters, multiply-accumulates",
 }
 
@@ -194,6 +213,10 @@ def _result(word: str, options: argparse.Namespace, graph: Graph) -> Any:
             return report.run_once(_compiled(options, graph), options.seed)
         case "compare":
             return report.compare(_side_by_side(options, graph))
+        case "tune":
+            from graphcnn.tuning import tune
+
+            return tune(_compiled(options, graph, tune=False), options.seconds)
         case "inspect":
             return replace(report.inspect(graph), published=PUBLISHED.get(options.network))
     return getattr(report, word)(_compiled(options, graph))
@@ -224,7 +247,17 @@ def _report(options: argparse.Namespace) -> int:
     with _telling_progress(f"{options.word} {Path(options.network).name}"):
         result = _result(options.word, options, graph)
     print(json.dumps(result.to_json(), indent=2) if options.json else result)
+    if getattr(result, "interrupted", False):
+        return 128 + signal.SIGINT
     return 0 if getattr(result, "ok", True) else 1
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from graphcnn.tuning.kept import clear, kept
+
+    result = clear() if options.clear else kept()
+    print(json.dumps(result.to_json(), indent=2) if options.json else result)
+    return 0
 
 
 @contextmanager

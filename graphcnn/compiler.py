@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from graphcnn.arguments import batch_sizes, flag, sequence
+from graphcnn.arguments import batch_sizes, flag, seconds, sequence
 from graphcnn.errors import FusionRefused
 from graphcnn.ir import CompileLog, Graph, Skipped, inline, verify
 from graphcnn.passes import PASSES, Pass, default_pipeline, groups, journal, run_passes
@@ -13,6 +13,7 @@ from graphcnn.passes.demands import Demands
 from graphcnn.plan import Target
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import resolve
+from graphcnn.tuning.search import SECONDS, search
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,7 @@ def compile(
     must_fuse: Sequence[tuple[str, ...]] = (),
     must_not_fuse: Sequence[tuple[str, ...]] = (),
     batches: Sequence[int] = (),
+    tune: bool | float = False,
 ) -> CompiledModel:
     """Compile a network: run the passes, plan the memory, pack the weights, compile the kernels.
 
@@ -45,6 +47,10 @@ def compile(
         must_not_fuse: Groups of node names no two of which may share a kernel.
         batches: Batch sizes to prepare beside the graph's own, such as (1, 8, 32): their first
             calls then neither plan nor compile.
+        tune: Whether to take, for each node, the kernel or library call that was measured to be the
+            fastest on this device, and to measure those not known yet (see `tuning.tune`): for a
+            minute at most, or for so many seconds. Otherwise a model of the device picks, and
+            nothing is measured.
 
     Raises:
         InvalidGraph, ShapeError, InvalidAttribute, NonFiniteWeights: for a graph that breaks a
@@ -56,21 +62,38 @@ def compile(
         BatchError: when the graph cannot be re-planned for one of `batches`.
         TooLarge: for a tensor, or a batch, beyond what the kernels can address.
         DeviceUnavailable, UnknownTarget: for a device or target that is not there.
+        MissingWeights: when a graph whose params have no data is to be tuned.
+        FileProblem: when what was measured cannot be kept.
+        KeyboardInterrupt: from tuning; what was measured until then is kept.
     """
     log = journal()
     verify(graph)
     chosen = resolve(target, device)
     sizes = batch_sizes(batches)
+    limit = None if tune is False else SECONDS if tune is True else seconds(tune, "tune")
 
     def passed(source: Graph, log: CompileLog) -> Graph:
         return optimize(source, chosen, log, fuse, passes, must_fuse, must_not_fuse)
 
-    model = CompiledModel(graph, passed(graph, log), chosen, log, lambda g: passed(g, CompileLog()))
+    optimized = passed(graph, log)
+    if limit is not None:
+        chosen = _tuned(CompiledModel(graph, optimized, chosen, CompileLog()), limit, log)
+    model = CompiledModel(graph, optimized, chosen, log, lambda g: passed(g, CompileLog()))
     # A group that the passes made may be one that lowering took apart.
     Demands.of(groups("must_fuse", must_fuse), (), model.graph, log).check(model.graph, log)
     if all(param.data is not None for param in model.graph.params):
         model.prepare(sizes)
     return model
+
+
+def _tuned(model: CompiledModel, limit: float, log: CompileLog) -> Target:
+    """A model's target, with what was measured."""
+    target, told = search(model, limit)
+    if told.interrupted:
+        raise KeyboardInterrupt
+    for refusal in told.refusals:
+        log.refuse(refusal)
+    return target
 
 
 def optimize(

@@ -20,7 +20,6 @@ from .adaptive_pool import adaptive_pool2d as adaptive_pool2d
 from .choices import Choice as Choice
 from .choices import ConvProblem as ConvProblem
 from .choices import LinearProblem as LinearProblem
-from .choices import Policy as Policy
 from .choices import Pooled as Pooled
 from .choices import Problem as Problem
 from .choices import SeparableProblem as SeparableProblem

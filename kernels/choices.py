@@ -96,8 +96,6 @@ class SeparableProblem(NamedTuple):
 
 
 Problem = ConvProblem | LinearProblem | SeparableProblem
-# Picks one of the choices for a problem on a device.
-Policy = Callable[[Problem, Sequence[Choice], DeviceTraits], Choice]
 
 
 def conv_pressure(
@@ -149,7 +147,7 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
 
 
 def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> Choice:
-    """The default policy.
+    """The choice of the model, among all of them or some.
 
     A linear layer takes the tile with the most rows that it fills, or the one with the fewest. A
     separable convolution has its depthwise one made as seldom as can be, by tiles no wider than
@@ -175,8 +173,8 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
             return -across, -channels, fills, pixels if fills else -pixels
 
         return max(found, key=merit_separable)
-    if problem.depthwise:
-        direct = [choice for choice in found if choice.launch is depthwise_conv2d]
+    direct = [choice for choice in found if choice.launch is depthwise_conv2d]
+    if direct:
         width = 2 * problem.filters * problem.groups
         return next((choice for choice in direct if choice.tile.channels < width), direct[-1])
     blocks = {choice.tile.reduction for choice in found}

@@ -41,6 +41,8 @@ LANES = {
         "test_import.py",
         "test_lanes.py",
         "test_strategies.py",
+        "tuning/test_cache.py",
+        "tuning/test_trial.py",
     ),
     "cpu": (".",),
     "compile": (

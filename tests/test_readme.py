@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from graphcnn import triton_api
 from graphcnn.cli import main
 from graphcnn.models import MODELS
 from graphcnn.runtime.timing import LEAST_ROUNDS
@@ -22,11 +23,13 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch):
     """What is timed needs no precision here."""
+    monkeypatch.setattr("graphcnn.tuning.measure.SECONDS", 0.0)
     monkeypatch.setattr("graphcnn.runtime.timing.MOST_ROUNDS", LEAST_ROUNDS)
 
 
 def test_code_and_commands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(triton_api, "cache_folder", lambda: tmp_path)
     names: dict[str, object] = {}
     for code in blocks("python"):
         exec(compile(code, "README.md", "exec"), names)

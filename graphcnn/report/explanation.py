@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from graphcnn.analysis import traffic
 from graphcnn.errors import counted
-from graphcnn.ir import Graph, Node, Refusal, inline
+from graphcnn.ir import Chosen, Graph, Node, Refusal, inline
 from graphcnn.plan import Call, Step
 from graphcnn.report import captured
 from graphcnn.report.captured import CompiledFunction
@@ -69,6 +69,7 @@ class Explanation(Result):
         rows: What runs, in order.
         vanished: Nodes for which nothing runs.
         refusals: What the passes declined to do, and why.
+        calls: Nodes that are calls of a library although there are kernels, and why.
     """
 
     model: str
@@ -82,6 +83,7 @@ class Explanation(Result):
     rows: tuple[KernelRow, ...]
     vanished: tuple[Vanished, ...]
     refusals: tuple[Refusal, ...]
+    calls: tuple[Chosen, ...]
 
     def tables(self) -> tuple[Table, ...]:
         """What runs, what does not, and what was declined; tables without a row are left out."""
@@ -96,10 +98,12 @@ class Explanation(Result):
         )
         columns = ("kernel", "nodes", "inputs", "outputs", "tile", "grid")
         gone = tuple((gone.name, gone.op, gone.because) for gone in self.vanished)
+        called = tuple((call.node, str(call.chosen), call.because) for call in self.calls)
         declined = tuple((r.rule, r.node, r.because) for r in self.refusals)
         found = (
             Table(title, columns, tuple(map(_cells, self.rows)), words=4, notes=(moved,)),
             Table("no kernel runs for", ("node", "op", "because"), gone, words=3),
+            Table("called as measured", ("node", "way", "because"), called, words=3),
             Table("declined", ("rule", "node", "because"), declined, words=3)
             if declined
             else Table("declined: nothing"),
@@ -159,6 +163,7 @@ def explain(model: Any, /) -> Explanation | CompiledFunction:
         tuple(_row(node, graph, steps[node.name]) for node in graph.nodes if node.name in steps),
         _vanished(model),
         tuple(model.log.refusals),
+        tuple(event for event in model.log.of(Chosen) if event.what == "call"),
     )
 
 

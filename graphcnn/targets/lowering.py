@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from graphcnn.errors import InvalidAttribute, TooLarge, shown
 from graphcnn.ir import Chosen, Graph, Node, Param, Refusal, TensorType
-from graphcnn.kernels import Choice, Launch, Policy, Problem, Refused, View, choices
+from graphcnn.kernels import Choice, Launch, Problem, Refused, View, choices
 from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.plan import Buffer, Location, Lowered, Packing, Step
 from graphcnn.targets.device import Device
 from graphcnn.targets.layout import broadcast_strides, locate, within
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import share
+from graphcnn.targets.policy import Policy
 
 
 @dataclass
@@ -105,7 +106,7 @@ class Lowering:
         """
         device = self.device.traits
         found = choices(problem, device)
-        picked = self.policy(problem, found, device)
+        picked = self.policy.kernel(anchor, problem, found, device)
         if picked not in found:
             raise InvalidAttribute(
                 "a policy picks one of the choices that it is given",

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import replace
 
-from graphcnn.ir import Fused, Graph, Node, Refusal, inline
+from graphcnn.ir import Chosen, Fused, Graph, Node, Refusal, inline
 from graphcnn.kernels import (
-    Policy,
     Refused,
     Stage,
     View,
     avg_pool2d,
-    by_rule,
     copy,
     global_avg_pool2d,
     local_response_norm,
@@ -62,6 +60,7 @@ from graphcnn.targets.lowering import Lowering, as_image, view_of
 from graphcnn.targets.maps import adaptive_pool, resize
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import parts
+from graphcnn.targets.policy import MODEL, Policy
 from graphcnn.targets.price import unprofitable
 from graphcnn.targets.statistics import norm, reduce
 
@@ -70,12 +69,13 @@ class TritonTarget:
     """Kernels of `graphcnn.kernels` on a CUDA device, or compiled natively for the CPU; what none
     of them computes is a call of the library between them.
 
-    `policy` picks the kernel and the tile of every convolution and linear layer.
+    `policy` picks the kernel and the tile of every convolution and linear layer, and tells which
+    nodes are calls of the library although there are kernels.
     """
 
     name = "triton"
 
-    def __init__(self, device: Device, policy: Policy = by_rule) -> None:
+    def __init__(self, device: Device, policy: Policy = MODEL) -> None:
         self.on, self.policy = device, policy
 
     def supports(self, body: Graph) -> Refusal | None:
@@ -115,10 +115,27 @@ class TritonTarget:
                 calls = (_told(graph, n, called[n.name]) for n in graph.nodes if n.name in called)
                 return lowering.lowered((*apart, *calls))
 
+    def alone(self, graph: Graph, node: Node) -> Lowered:
+        """The steps of one node, with its values where they lie in its graph.
+
+        Raises:
+            Refused: where no kernel computes it, or can take them as they lie.
+        """
+        if not _has_kernel(node):
+            raise Refused("no kernel computes it")
+        lowering = Lowering.of(graph, self.on, self.policy)
+        self._lower_node(lowering, node, {})
+        return lowering.lowered(())
+
     def _lower_node(self, lowering: Lowering, node: Node, called: Container[str]) -> None:
         if node.name in called:
             step = LibraryTarget(self.on).step(node)
             lowering.steps.append(replace(step, label=f"library {step.label}"))
+        elif call := self.policy.call(node):
+            step = LibraryTarget(self.on).step(node, call.way)
+            lowering.steps.append(replace(step, label=f"library {step.label}"))
+            both = ("kernels", call.way)
+            lowering.choices.append(Chosen(node.name, "call", call.way, both, call.because))
         elif isinstance(node.op, Fused):
             chain = chain_of(node.op.body)
             if isinstance(chain, Refusal):

@@ -4,11 +4,12 @@ import pytest
 
 import graphcnn as gx
 from graphcnn.ir import Graph, Refusal, Unprofitable, outline
-from graphcnn.kernels import by_rule, stages
+from graphcnn.kernels import stages
 from graphcnn.targets import resolve
 from graphcnn.targets.chain import chain_of
 from graphcnn.targets.device import resolve_device
 from graphcnn.targets.lowering import Lowering
+from graphcnn.targets.policy import MODEL
 
 CONV = """graph g {{
   input x: f32[1,3,8,6]
@@ -425,7 +426,7 @@ def image(name="image", shape=(2, 3, 4, 5)):
 
 def test_views_follow_the_locations():
     graph = gx.graph("g", gx.relu(gx.relu(image(), name="inner"), name="outer"))
-    lowering = Lowering.of(graph, resolve_device("cpu"), by_rule)
+    lowering = Lowering.of(graph, resolve_device("cpu"), MODEL)
     assert lowering.view("image").strides == (60, 20, 5, 1)
     assert lowering.view("inner").strides == (60, 1, 15, 3)
     assert lowering.view("outer").strides == (60, 20, 5, 1)

@@ -1,7 +1,8 @@
 """Groups that a target supports become one launch each, and the log hears what became of others."""
 
 import random
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import groups, layout, resolve
 from graphcnn.targets.device import resolve_device
+from graphcnn.targets.policy import MODEL, Policy
 from graphcnn.targets.triton import TritonTarget
 from tests.runtime.small_networks import small
 from tests.stand_in_gpu import stand_in_target
@@ -172,6 +174,16 @@ PROBLEMS = {
 }
 
 
+@dataclass(frozen=True)
+class Picking(Policy):
+    """What a function of the problem and the choices picks."""
+
+    pick: Callable
+
+    def kernel(self, anchor, problem, found, device):
+        return self.pick(problem, found)
+
+
 def compiled(graph, policy):
     target = TritonTarget(resolve_device("cpu"), policy)
     fused = run_passes(graph, default_pipeline(target.supports), CompileLog())
@@ -183,9 +195,9 @@ def compiled(graph, policy):
 def test_every_choice_computes_the_same(problem):
     graph = with_he_weights(gx.graph("g", gx.silu(PROBLEMS[problem]())))
     inputs = example_inputs(graph)
-    (ruled,) = compiled(graph, by_rule).log.of(Chosen)
+    (ruled,) = compiled(graph, MODEL).log.of(Chosen)
     for alternative in ruled.alternatives:
-        model = compiled(graph, lambda *_, taken=alternative: taken)
+        model = compiled(graph, Picking(lambda *_, taken=alternative: taken))
         assert [choice.chosen for choice in model.log.of(Chosen)] == [alternative]
         check_model(model, inputs)
 
@@ -193,7 +205,7 @@ def test_every_choice_computes_the_same(problem):
 @pytest.mark.cpu
 def test_a_network_compiled_with_a_policy_of_ones_own():
     graph = small()
-    model = compiled(graph, lambda problem, found, device: found[-1])
+    model = compiled(graph, Picking(lambda problem, found: found[-1]))
     assert all(choice.chosen == choice.alternatives[-1] for choice in model.log.of(Chosen))
     assert len(model.log.of(Chosen)) == 3
     assert gx.verify(model).ok
@@ -203,6 +215,6 @@ def test_a_network_compiled_with_a_policy_of_ones_own():
 @pytest.mark.parametrize("picked", [None, 0, Choice(linear, LinearTile(3, 5, 7))], ids=type)
 def test_a_policy_that_picks_what_is_no_choice(picked):
     with pytest.raises(InvalidAttribute, match="a policy picks one of the choices") as caught:
-        compiled(small(), lambda *_: picked)
+        compiled(small(), Picking(lambda *_: picked))
     assert "node 'conv1'" in caught.value.where
     assert "ConvTile" in caught.value.wanted

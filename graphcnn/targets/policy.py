@@ -1,0 +1,77 @@
+"""Which of several ways a node is computed in: what the model says, or what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from graphcnn.ir import Node, TensorType
+from graphcnn.kernels import Choice, DeviceTraits, Problem, by_rule
+
+
+class Called(NamedTuple):
+    """A call of the library: one of `targets.ways.WAYS`, and why it takes it."""
+
+    way: str
+    because: str
+
+
+class Policy:
+    """Our kernels, each as the model picks it: deterministic, and nothing is measured."""
+
+    def kernel(
+        self, anchor: Node, problem: Problem, found: Sequence[Choice], device: DeviceTraits
+    ) -> Choice:
+        """One of the choices that compute an anchor.
+
+        Args:
+            anchor: The convolution or linear layer, which a group may hold.
+            problem: What it asks of a kernel; a transposed convolution has one for each phase.
+            found: Every kernel and tile that would do.
+            device: Where it runs.
+        """
+        return by_rule(problem, [choice for choice in found if self.allows(choice)], device)
+
+    def allows(self, choice: Choice) -> bool:
+        """Whether a choice may be taken at all."""
+        return True
+
+    def call(self, node: Node) -> Called | None:
+        """The call that computes a node of the graph in place of kernels, if one does."""
+        return None
+
+
+MODEL = Policy()
+
+
+@dataclass(frozen=True)
+class Measured(Policy):
+    """What was measured to be fastest, and another policy where nothing was.
+
+    Attributes:
+        base: The other one.
+        kernels: Choices by the name of the anchor and its problem.
+        calls: Calls of the library by the name and type of the node.
+    """
+
+    base: Policy = MODEL
+    kernels: Mapping[tuple[str, Problem], Choice] = field(default_factory=dict)
+    calls: Mapping[tuple[str, TensorType], Called] = field(default_factory=dict)
+
+    def kernel(
+        self, anchor: Node, problem: Problem, found: Sequence[Choice], device: DeviceTraits
+    ) -> Choice:
+        """The measured one, where it is among the choices."""
+        picked = self.kernels.get((anchor.name, problem))
+        if picked is None or picked not in found or not self.allows(picked):
+            return self.base.kernel(anchor, problem, found, device)
+        return picked
+
+    def allows(self, choice: Choice) -> bool:
+        """Whether the other policy allows it."""
+        return self.base.allows(choice)
+
+    def call(self, node: Node) -> Called | None:
+        """The call that was measured to be faster than kernels, if one was."""
+        return self.calls.get((node.name, node.type))
