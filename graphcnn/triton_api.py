@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +17,15 @@ from typing import Any
 import triton
 from triton._C.libtriton import ir, passes
 from triton.backends import Backend, backends
+from triton.runtime._async_compile import AsyncCompileMode
 from triton.runtime.driver import driver as _config
 from triton.runtime.jit import JITFunction
 
 from graphcnn.errors import DeviceUnavailable, FileProblem
+from graphcnn.progress import doing
+
+# A kernel, its runtime arguments in order, and its constexprs by name.
+Call = tuple[Any, Sequence[object], Mapping[str, object]]
 
 # Triton 3.9 warns that this default will change; say what we mean.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
@@ -105,6 +113,42 @@ def prepare(
         run(x, y, z, stream, function, packed, None, None, None, *values)
 
     return Prepared(compiled, launch, values)
+
+
+def compile_ahead(calls: Sequence[Call], driver: Any) -> None:
+    """Compile kernels for their arguments side by side, for `prepare` to find.
+
+    Each is compiled in a thread: the C compiler, or ptxas, is a process that the others do not wait
+    for. What cannot be compiled is left to `prepare`, which says why.
+
+    Args:
+        calls: Kernels with what `prepare` takes: runtime arguments and constexprs.
+        driver: The driver to compile for; None is Triton's own (CUDA).
+    """
+    copy_context().run(_compile_ahead, calls, driver)  # Triton's mode ends with it in any case
+
+
+def _compile_ahead(calls: Sequence[Call], driver: Any) -> None:
+    begin = time.monotonic()
+    names: dict[Future[Any], str] = {}
+    with ThreadPoolExecutor(processors()) as pool, using(driver):
+        try:
+            with AsyncCompileMode(pool, ignore_errors=True) as mode:
+                for kernel, args, meta in calls:
+                    kernel.warmup(grid=(1,), **named_arguments(kernel, args, meta))
+                    names |= {f: kernel.__name__ for f in mode.raw_futures if f not in names}
+                for number, future in enumerate(as_completed(names), 1):
+                    seconds = time.monotonic() - begin
+                    doing(f"kernel {number} of {len(names)}: {names[future]}, {seconds:.1f} s")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    known = getattr(os, "sched_getaffinity", None)  # Linux
+    return len(known(0)) if known else os.cpu_count() or 1
 
 
 # What Triton raises when a file of its cache is short, of zeros, or no JSON, and our driver when
