@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 import triton
 from triton._C.libtriton import ir, passes
 from triton.backends import Backend, backends
+from triton.runtime import cache as _cache
 from triton.runtime._async_compile import AsyncCompileMode
 from triton.runtime.driver import driver as _config
 from triton.runtime.jit import JITFunction
@@ -45,13 +48,48 @@ def using(driver: Any) -> Iterator[None]:
     there before comes back, the state "no driver made yet" included.
     """
     with _lock:
-        before = _config._active
+        before, own_key = _config._active, _cache.triton_key
         if driver is not None:
             _config._active = driver
+        _cache.triton_key = _key
         try:
             yield
         finally:
-            _config._active = before
+            _config._active, _cache.triton_key = before, own_key
+
+
+_triton_key = _cache.triton_key
+
+
+@functools.cache
+def _key() -> str:
+    """Triton's key of its own files, remembered on disk for files of the same sizes and times.
+
+    Triton reads them all, which takes half a second of each process.
+    """
+    folder = Path(triton.__file__).parent
+    files = sorted((*folder.rglob("*.py"), *(folder / "_C").glob("libtriton.*")))
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    digest = hashlib.sha256(f"{triton.__version__} {stamps}".encode()).hexdigest()
+    known = cache_folder() / "graphcnn" / f"triton_{digest}.txt"
+    with suppress(OSError):
+        if (key := known.read_text()).startswith(triton.__version__):
+            return key
+    found: str = _triton_key()
+    with suppress(OSError):  # a folder that cannot be written is Triton's to report
+        put(known, found.encode())
+    return found
+
+
+def put(file: Path, content: bytes) -> None:
+    """Put a file in place, whole or not at all, and its folder before it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    own = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_native_id()}")
+    try:
+        own.write_bytes(content)
+        own.replace(file)
+    finally:
+        own.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

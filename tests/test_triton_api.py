@@ -7,6 +7,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from triton.runtime import cache
 from triton.runtime import driver as config
 from triton.runtime.interpreter import InterpretedFunction
 
@@ -236,6 +237,24 @@ def test_an_interrupt_ends_compiling_ahead(calls, monkeypatch):
     assert config._active is before
     triton_api.compile_ahead(calls, cpu.driver(sanitize=False))
     triton_api.prepare(*calls[0], cpu.driver(sanitize=False))((1,), 0)
+
+
+def test_tritons_key_of_itself_is_asked_of_it_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
+    triton_api._key.cache_clear()
+    whole = triton_api._key()
+    assert whole == cache.triton_key()
+    with triton_api.using(None):
+        assert cache.triton_key is triton_api._key
+    assert cache.triton_key is triton_api._triton_key
+    monkeypatch.setattr(triton_api, "_triton_key", None)
+    triton_api._key.cache_clear()
+    assert triton_api._key() == whole
+    (known,) = tmp_path.glob("graphcnn/triton_*")
+    known.write_text("")
+    monkeypatch.setattr(triton_api, "_triton_key", lambda: whole)
+    triton_api._key.cache_clear()
+    assert triton_api._key() == whole == known.read_text()
 
 
 def mappings():

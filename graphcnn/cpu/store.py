@@ -7,11 +7,8 @@ same C, and the C stays the same through most changes of what writes it.
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 import warnings
 from contextlib import suppress
-from pathlib import Path
 
 from graphcnn import triton_api
 from graphcnn.cpu import loader, toolchain
@@ -30,8 +27,11 @@ def built(source: str, *, checked: bool = False) -> bytes:
         MissingCompiler, FileProblem: of the compiler, where it is needed.
     """
     text = f"{toolchain.fingerprint('*.h')} {checked}\0{source}"
-    folder = triton_api.cache_folder() / "graphcnn"
-    file = folder / f"{hashlib.sha256(text.encode()).hexdigest()}.sealed"
+    file = (
+        triton_api.cache_folder()
+        / "graphcnn"
+        / f"{hashlib.sha256(text.encode()).hexdigest()}.sealed"
+    )
     with suppress(OSError):
         sealed = file.read_bytes()
         if loader.is_whole(sealed):
@@ -40,16 +40,5 @@ def built(source: str, *, checked: bool = False) -> bytes:
     sealed = loader.seal(toolchain.shared_object(source, checked=checked))
     # Who cannot keep it compiles it again; a folder that cannot be written is Triton's to report.
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        put(file, sealed)
+        triton_api.put(file, sealed)
     return sealed
-
-
-def put(file: Path, content: bytes) -> None:
-    """Put a file in place, whole or not at all."""
-    own = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_native_id()}")
-    try:
-        own.write_bytes(content)
-        own.replace(file)
-    finally:
-        own.unlink(missing_ok=True)

@@ -192,9 +192,7 @@ def _remember(identity: str) -> None:
     # A folder that cannot be written is Triton's to report: it keeps the kernel there.
     with suppress(OSError):
         if not file.exists() or file.read_text() != identity:
-            own = file.with_suffix(f".{os.getpid()}")
-            own.write_text(identity)
-            own.replace(file)
+            triton_api.put(file, identity.encode())
 
 
 def temporary_folder_problem(error: OSError) -> FileProblem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate, groupby
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from graphcnn import settings
+from graphcnn.errors import SanitizerFault
 from graphcnn.ir import Array, Graph, Param
 from graphcnn.plan import Buffer, Call, Device, Packing, Plan, Step
 from graphcnn.plan.memory import ALIGNMENT, check_sharing
@@ -214,13 +216,21 @@ class Executor:
                 self._values[name] = tensor.to(self._device.memory, dtype)
 
     def run(self) -> None:
-        """Run all steps."""
+        """Run all steps.
+
+        Raises:
+            SanitizerFault: under the sanitizer, naming the node.
+        """
+        if self._shadow is not None:
+            for step, run in self.steps():
+                with _named(step):
+                    run()
+            return
         for row in self._rows:
             if isinstance(row, int):
                 self._call(self.plan.steps[row], self._freed[row])
             else:
                 row()
-        self._check(self.graph.outputs)
 
     def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
         """The steps in order, each with what runs it."""
@@ -244,6 +254,16 @@ class Executor:
     def _view(self, name: str) -> torch.Tensor:
         at = self.plan.locations[name]
         return self._resolve(at.buffer).as_strided(at.type.shape, at.strides)
+
+
+@contextmanager
+def _named(step: Step) -> Iterator[None]:
+    """Let a fault of the sanitizer name the node at whose step it was found."""
+    try:
+        yield
+    except SanitizerFault as fault:
+        fault.where = f"{fault.where}, at node '{step.node}'"
+        raise
 
 
 @torch.inference_mode(False)  # torch lets nobody write to a tensor made inside, once outside

@@ -68,6 +68,6 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
             out.write(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.Path, "write_bytes", half)
+    monkeypatch.setattr(triton_api.Path, "write_bytes", half)
     assert loader.load(store.built(SOURCE % 4)).answer() == 4
     assert files(tmp_path) == []
