@@ -275,7 +275,7 @@ def _telling_progress(command: str) -> Iterator[None]:
     from rich.live import Live
     from rich.text import Text
 
-    from graphcnn.report.progress import told_to
+    from graphcnn.progress import told_to
 
     console = Console(stderr=True)
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as line:

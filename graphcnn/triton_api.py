@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +19,16 @@ from typing import Any
 import triton
 from triton._C.libtriton import ir, passes
 from triton.backends import Backend, backends
+from triton.runtime import cache as _cache
+from triton.runtime._async_compile import AsyncCompileMode
 from triton.runtime.driver import driver as _config
 from triton.runtime.jit import JITFunction
 
 from graphcnn.errors import DeviceUnavailable, FileProblem
+from graphcnn.progress import doing
+
+# A kernel, its runtime arguments in order, and its constexprs by name.
+Call = tuple[Any, Sequence[object], Mapping[str, object]]
 
 # Triton 3.9 warns that this default will change; say what we mean.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
@@ -37,13 +48,48 @@ def using(driver: Any) -> Iterator[None]:
     there before comes back, the state "no driver made yet" included.
     """
     with _lock:
-        before = _config._active
+        before, own_key = _config._active, _cache.triton_key
         if driver is not None:
             _config._active = driver
+        _cache.triton_key = _key
         try:
             yield
         finally:
-            _config._active = before
+            _config._active, _cache.triton_key = before, own_key
+
+
+_triton_key = _cache.triton_key
+
+
+@functools.cache
+def _key() -> str:
+    """Triton's key of its own files, remembered on disk for files of the same sizes and times.
+
+    Triton reads them all, which takes half a second of each process.
+    """
+    folder = Path(triton.__file__).parent
+    files = sorted((*folder.rglob("*.py"), *(folder / "_C").glob("libtriton.*")))
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    digest = hashlib.sha256(f"{triton.__version__} {stamps}".encode()).hexdigest()
+    known = cache_folder() / "graphcnn" / f"triton_{digest}.txt"
+    with suppress(OSError):
+        if (key := known.read_text()).startswith(triton.__version__):
+            return key
+    found: str = _triton_key()
+    with suppress(OSError):  # a folder that cannot be written is Triton's to report
+        put(known, found.encode())
+    return found
+
+
+def put(file: Path, content: bytes) -> None:
+    """Put a file in place, whole or not at all, and its folder before it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    own = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_native_id()}")
+    try:
+        own.write_bytes(content)
+        own.replace(file)
+    finally:
+        own.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +151,42 @@ def prepare(
         run(x, y, z, stream, function, packed, None, None, None, *values)
 
     return Prepared(compiled, launch, values)
+
+
+def compile_ahead(calls: Sequence[Call], driver: Any) -> None:
+    """Compile kernels for their arguments side by side, for `prepare` to find.
+
+    Each is compiled in a thread: the C compiler, or ptxas, is a process that the others do not wait
+    for. What cannot be compiled is left to `prepare`, which says why.
+
+    Args:
+        calls: Kernels with what `prepare` takes: runtime arguments and constexprs.
+        driver: The driver to compile for; None is Triton's own (CUDA).
+    """
+    copy_context().run(_compile_ahead, calls, driver)  # Triton's mode ends with it in any case
+
+
+def _compile_ahead(calls: Sequence[Call], driver: Any) -> None:
+    begin = time.monotonic()
+    names: dict[Future[Any], str] = {}
+    with ThreadPoolExecutor(processors()) as pool, using(driver):
+        try:
+            with AsyncCompileMode(pool, ignore_errors=True) as mode:
+                for kernel, args, meta in calls:
+                    kernel.warmup(grid=(1,), **named_arguments(kernel, args, meta))
+                    names |= {f: kernel.__name__ for f in mode.raw_futures if f not in names}
+                for number, future in enumerate(as_completed(names), 1):
+                    seconds = time.monotonic() - begin
+                    doing(f"kernel {number} of {len(names)}: {names[future]}, {seconds:.1f} s")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    known = getattr(os, "sched_getaffinity", None)  # Linux
+    return len(known(0)) if known else os.cpu_count() or 1
 
 
 # What Triton raises when a file of its cache is short, of zeros, or no JSON, and our driver when

@@ -7,11 +7,14 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from triton.runtime import cache
 from triton.runtime import driver as config
 from triton.runtime.interpreter import InterpretedFunction
 
 from graphcnn import cpu, triton_api
-from graphcnn.errors import DeviceUnavailable, FileProblem
+from graphcnn.cpu import store
+from graphcnn.errors import DeviceUnavailable, FileProblem, MissingCompiler
+from graphcnn.progress import told_to
 from tests.gpu_compiler import compile_for_gpu_like
 
 
@@ -170,6 +173,88 @@ def test_a_damaged_cache_is_built_anew(tmp_path, monkeypatch):
             assert torch.equal(x, torch.arange(64.0)), (name, file.name)
             if file.suffix == ".so":
                 assert file.read_bytes() == whole, "the cache holds a whole binary again"
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """Four kernels that no cache holds, the last one twice."""
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
+    x, out = torch.randn(64), torch.full((64,), float("nan"))
+    scaled.device_caches.clear()
+    return [
+        (scaled, (x, (out, None), 64, 2.0, 1), {**META, "WEIGHTS": (weight, 1)})
+        for weight in (1, 2, 3, 4, 4)
+    ]
+
+
+def test_kernels_are_compiled_side_by_side_and_once(calls, monkeypatch):
+    """Two are inside of the C compiler at once, and what takes time now is told."""
+    built, real = [], store.built
+    both = threading.Barrier(2, timeout=60)
+
+    def building(source, **options):
+        built.append(source)
+        if len(built) <= 2:
+            both.wait()
+        return real(source, **options)
+
+    monkeypatch.setattr(store, "built", building)
+    monkeypatch.setattr(triton_api, "processors", lambda: 2)
+    told, before = [], config._active
+    with told_to(told.append):
+        triton_api.compile_ahead(calls, cpu.driver(sanitize=False))
+    assert len(built) == 4
+    assert [line.rsplit(",", 1)[0] for line in told] == [
+        f"kernel {number} of 4: scaled" for number in (1, 2, 3, 4)
+    ]
+    assert config._active is before
+    monkeypatch.setattr(store, "built", None)
+    for kernel, args, meta in calls:
+        triton_api.prepare(kernel, args, meta, cpu.driver(sanitize=False))((1,), 0)
+        assert torch.equal(args[1][0], args[0].relu() * 2 + meta["WEIGHTS"][0])
+
+
+def test_what_fails_ahead_is_told_by_prepare(calls, monkeypatch):
+    def failing(source, **_):
+        raise MissingCompiler("no compiler")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "built", failing)
+        triton_api.compile_ahead(calls, cpu.driver(sanitize=False))
+        with pytest.raises(MissingCompiler, match="no compiler"):
+            triton_api.prepare(*calls[0], cpu.driver(sanitize=False))
+    triton_api.compile_ahead(calls, cpu.driver(sanitize=False))
+    triton_api.prepare(*calls[0], cpu.driver(sanitize=False))((1,), 0)
+
+
+def test_an_interrupt_ends_compiling_ahead(calls, monkeypatch):
+    def interrupting(line):
+        raise KeyboardInterrupt
+
+    before = config._active
+    with pytest.raises(KeyboardInterrupt), told_to(interrupting):
+        triton_api.compile_ahead(calls, cpu.driver(sanitize=False))
+    assert config._active is before
+    triton_api.compile_ahead(calls, cpu.driver(sanitize=False))
+    triton_api.prepare(*calls[0], cpu.driver(sanitize=False))((1,), 0)
+
+
+def test_tritons_key_of_itself_is_asked_of_it_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
+    triton_api._key.cache_clear()
+    whole = triton_api._key()
+    assert whole == cache.triton_key()
+    with triton_api.using(None):
+        assert cache.triton_key is triton_api._key
+    assert cache.triton_key is triton_api._triton_key
+    monkeypatch.setattr(triton_api, "_triton_key", None)
+    triton_api._key.cache_clear()
+    assert triton_api._key() == whole
+    (known,) = tmp_path.glob("graphcnn/triton_*")
+    known.write_text("")
+    monkeypatch.setattr(triton_api, "_triton_key", lambda: whole)
+    triton_api._key.cache_clear()
+    assert triton_api._key() == whole == known.read_text()
 
 
 def mappings():

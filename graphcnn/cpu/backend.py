@@ -11,7 +11,7 @@ from typing import Any
 from triton.backends.compiler import BaseBackend, GPUTarget
 
 from graphcnn import triton_api
-from graphcnn.cpu import loader, toolchain
+from graphcnn.cpu import store, toolchain
 from graphcnn.cpu.emit import emit
 
 NAME = "graphcnn_cpu"
@@ -109,6 +109,4 @@ class CpuBackend(BaseBackend):  # type: ignore[misc]  # triton has no type stubs
 
         stages["ttir"] = lambda module, _: triton_api.run_ttir_passes(module)
         stages["c"] = to_c
-        stages["so"] = lambda source, _: loader.seal(
-            toolchain.shared_object(source, checked=checked)
-        )
+        stages["so"] = lambda source, _: store.built(source, checked=checked)

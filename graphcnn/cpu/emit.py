@@ -1,7 +1,7 @@
 """A Triton kernel as a C translation unit: statements and control flow.
 
 Each operation that does something has a row in `_STATEMENTS`; the others are expressions. One call
-of `kernel` is one Triton program; `launch` runs the grid over OpenMP threads.
+of `kernel` is one Triton program; `programs` runs some of a grid, which `team.c` deals to threads.
 
 A program's stores must not change what its pending loads read unless both go through the same
 parameter (then the load is completed first): two parameters that name overlapping memory must
@@ -87,7 +87,9 @@ def _program(emission: Emission) -> Program:
 
 def _source(emission: Emission, parameters: list[tuple[str, str]]) -> str:
     declared = "".join(f", {kind} {name}" for kind, name in parameters)
-    passed = "".join(f", {name}" for _, name in parameters)
+    passed = "".join(
+        f", *({kind} const*)(arguments + {place})" for place, (kind, _) in enumerate(parameters)
+    )
     body = "\n".join(emission.out)
     if emission.bytes > STACK_BYTES:
         body = re.sub(r"^(\w+\*? a\d+\[)", r"static __thread \1", body, flags=re.MULTILINE)
@@ -100,10 +102,9 @@ def _source(emission: Emission, parameters: list[tuple[str, str]]) -> str:
 static void kernel(int pid_x, int pid_y, int pid_z, int num_x, int num_y, int num_z{declared}) {{
 {body}
 }}
-void launch(int threads, int gx, int gy, int gz{declared}) {{
-  int64_t programs = (int64_t)gx * gy * gz;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1 && programs > 1)
-  for (int64_t id = 0; id < programs; id++) {{
+void programs(int64_t first, int64_t last, const int32_t* grid, const uint64_t* arguments) {{
+  int gx = grid[0], gy = grid[1], gz = grid[2];
+  for (int64_t id = first; id < last; id++) {{
     {enter}
     kernel(id % gx, id / gx % gy, id / gx / gy, gx, gy, gz{passed});
   }}

@@ -15,13 +15,16 @@ from graphcnn.cpu import toolchain
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _loaded: weakref.WeakValueDictionary[bytes, ctypes.CDLL] = weakref.WeakValueDictionary()
 _numbers = itertools.count(1)
-# The first one: it brings OpenMP's runtime, which has to outlive the threads it started.
-_kept: list[ctypes.CDLL] = []
 
 
 def seal(binary: bytes) -> bytes:
     """A shared object with its digest behind it, which `load` checks; loaders ignore the rest."""
     return binary + hashlib.sha256(binary).digest()
+
+
+def is_whole(sealed: bytes) -> bool:
+    """Whether bytes are what `seal` made."""
+    return hashlib.sha256(sealed[:-_DIGEST_BYTES]).digest() == sealed[-_DIGEST_BYTES:]
 
 
 def load(sealed: bytes) -> ctypes.CDLL:
@@ -33,15 +36,13 @@ def load(sealed: bytes) -> ctypes.CDLL:
         FileProblem: No folder allows a shared object to be loaded from it.
     """
     binary, digest = sealed[:-_DIGEST_BYTES], sealed[-_DIGEST_BYTES:]
-    if hashlib.sha256(binary).digest() != digest:
+    if not is_whole(sealed):
         raise ValueError("a compiled kernel is damaged: its bytes do not have their digest")
     library = _loaded.get(digest)
     if library is None:
         library = _loaded[digest] = _open(binary)
-        # Nothing to free when the process ends; OpenMP's threads may still be inside.
+        # Nothing to free when the process ends; the team's threads may still be inside.
         weakref.finalize(library, dlclose, library._handle).atexit = False
-        if not _kept:
-            _kept.append(library)
     return library
 
 

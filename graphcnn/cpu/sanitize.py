@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from graphcnn import forks
+from graphcnn.cpu.team import Bound
 from graphcnn.errors import SanitizerFault
 
 _KINDS = {
@@ -158,11 +159,11 @@ def launch(
                 shadows[arena] = np.zeros(total, np.uint32), np.zeros(total, np.uint32)
             region.low, region.high = low, low + size
             region.writer, region.reader = (a[start:].ctypes.data for a in shadows[arena])
-    values = [v.data_ptr() if hasattr(v, "data_ptr") else v for v in arguments]
+    bound = Bound(library, metadata.parameters, arguments)
     library.sanitize_end.restype = _Fault
     with _one_at_a_time:
         library.sanitize_begin(regions, len(regions))
-        library.launch(1, *grid, *values)
+        bound.run_in_order(grid)
         fault = library.sanitize_end()
     if fault.kind:
         raise _error(fault, metadata, grid, arguments)

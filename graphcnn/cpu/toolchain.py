@@ -19,8 +19,8 @@ from graphcnn.errors import FileProblem, MissingCompiler
 
 HERE = Path(__file__).parent
 _FLAGS = shlex.split(
-    "-O3 -std=gnu11 -shared -fPIC -fopenmp -fwrapv -fno-math-errno -fno-trapping-math "
-    "-ffp-contract=off -fno-strict-aliasing -w"
+    "-O3 -std=gnu11 -shared -fPIC -fwrapv -fno-math-errno -fno-trapping-math "
+    "-ffp-contract=off -fno-strict-aliasing -fopenmp-simd -w"
 )
 # In the cache's folder: the compiler of the kernels there, for machines that have none.
 _LAST = "graphcnn_cpu_compiler.txt"
@@ -83,11 +83,14 @@ def _cpu_features() -> str:
     return "\n".join(dict.fromkeys(line for line in lines if line.startswith(wanted)))
 
 
-def fingerprint() -> str:
-    """Changes with the compiler, its flags, the processor, and the source of this package.
+def fingerprint(sources: str = "*") -> str:
+    """Changes with the compiler, its flags, the processor, and files of this package.
 
     Kernels that are compiled already need no compiler: where there is none, it is the one that
     filled Triton's cache.
+
+    Args:
+        sources: A pattern of the files' names: "*.h" are what generated C includes.
 
     Raises:
         MissingCompiler: There is none and never was, or $CC names one that cannot be found.
@@ -103,7 +106,7 @@ def fingerprint() -> str:
             identity = ""
         if not identity:
             raise
-    return _digest(identity)
+    return _digest(identity, sources)
 
 
 @cache
@@ -133,9 +136,9 @@ def _run(command: list[str], **variables: str) -> subprocess.CompletedProcess[st
 
 
 @cache
-def _digest(identity: str) -> str:
+def _digest(identity: str, sources: str) -> str:
     digest = hashlib.sha256("\0".join([identity, *flags(), _cpu_features()]).encode())
-    for path in sorted([*HERE.glob("*.py"), *HERE.glob("*.h")]):
+    for path in sorted(path for path in HERE.glob(sources) if path.is_file()):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -178,7 +181,7 @@ def _compile(command: tuple[str, ...], source: str, folder: Path, checked: bool)
         where=shlex.join([*command, *options]),
         got=f"{said} (exit status {result.returncode}"
         + (")" if result.returncode else ", and no output file)"),
-        wanted="gcc 12 or newer, or clang 15 or newer, with OpenMP",
+        wanted="gcc 12 or newer, or clang 15 or newer",
         remedy="set CC to such a compiler",
     )
 
@@ -189,9 +192,7 @@ def _remember(identity: str) -> None:
     # A folder that cannot be written is Triton's to report: it keeps the kernel there.
     with suppress(OSError):
         if not file.exists() or file.read_text() != identity:
-            own = file.with_suffix(f".{os.getpid()}")
-            own.write_text(identity)
-            own.replace(file)
+            triton_api.put(file, identity.encode())
 
 
 def temporary_folder_problem(error: OSError) -> FileProblem:

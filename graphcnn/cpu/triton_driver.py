@@ -15,22 +15,7 @@ from triton.backends.driver import DriverBase
 
 from graphcnn.cpu import loader, sanitize
 from graphcnn.cpu.backend import NAME
-from graphcnn.cpu.expressions import PARAMETERS
-
-# OpenMP's pool of threads does not survive a fork: a child that calls for a team waits for ever, in
-# a kernel as in torch.
-os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-
-
-def threads() -> int:
-    """Threads of a launch: torch's setting, and no more than OMP_NUM_THREADS.
-
-    One in a child made by fork, and one for torch, until `torch.set_num_threads` is called there;
-    that is safe where the parent had run nothing on several threads.
-    """
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    count: int = torch.get_num_threads()
-    return min(count, int(limit)) if limit.isdigit() and int(limit) > 0 else count
+from graphcnn.cpu.team import Bound
 
 
 class Launcher:
@@ -40,9 +25,6 @@ class Launcher:
         self.signature = tuple(source.signature.values())
         self.metadata = metadata
         self.checked = metadata.arch == "sanitize"
-        self.types: list[Any] = [ctypes.c_int] * 4 + [
-            PARAMETERS[kind] for kind in metadata.parameters
-        ]
 
     def __call__(
         self,
@@ -68,13 +50,10 @@ class Launcher:
         self, loaded: ctypes.CDLL, arguments: Sequence[object]
     ) -> Callable[[int, int, int, int], None]:
         """What runs a grid on a stream with these arguments, which are taken apart once."""
-        if loaded.launch.argtypes is None:
-            loaded.launch.argtypes, loaded.launch.restype = self.types, None
         live = list(_flatten(self.signature, arguments))
         if self.checked:
             return lambda x, y, z, _: sanitize.launch(loaded, self.metadata, (x, y, z), live)
-        values = [v.data_ptr() if hasattr(v, "data_ptr") else v for v in live]
-        return lambda x, y, z, _: loaded.launch(threads(), x, y, z, *values)
+        return Bound(loaded, self.metadata.parameters, live)
 
 
 def _flatten(signature: Sequence[object], arguments: Sequence[object]) -> Iterator[Any]:

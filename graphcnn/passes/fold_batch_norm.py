@@ -138,9 +138,10 @@ def rounding_loss(exact: Array, rounded: Array, axis: int) -> float:
 
     Of normal numbers it takes at most the unit roundoff: it moves each by no more than that.
     """
-    others = tuple(other for other in range(exact.ndim) if other != axis)
-    error = np.sqrt(((rounded - exact) ** 2).sum(others))
-    size = np.sqrt((exact**2).sum(others))
+    axes = range(exact.ndim)
+    error, size = (
+        np.sqrt(np.einsum(array, axes, array, axes, [axis])) for array in (rounded - exact, exact)
+    )
     return float((error / np.where(size > 0, size, 1.0)).max())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -41,8 +41,13 @@ class Device(Protocol):
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device."""
 
-    def prepare(self, launch: Launch, resolve: Callable[[Buffer], Any]) -> Callable[[], None]:
-        """Compile a launch for the memory its buffers resolve to."""
+    def prepare(
+        self, launches: Sequence[Launch], resolve: Callable[[Buffer], Any]
+    ) -> list[Callable[[], None]]:
+        """Compile launches for the memory their buffers resolve to."""
+
+    def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        """What runs prepared launches one after the other."""
 
     def copy(self, source: Any, into: Any) -> None:
         """Copy a tensor on the current stream, converting dtype and device."""

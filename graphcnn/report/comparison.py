@@ -12,9 +12,9 @@ import torch
 
 from graphcnn import arguments
 from graphcnn.errors import DeviceUnavailable, InvalidAttribute, shown
+from graphcnn.progress import doing
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
-from graphcnn.report.progress import doing
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import moved
 from graphcnn.report.tables import Table, binary_size, scientific

@@ -8,9 +8,9 @@ import numpy as np
 
 from graphcnn.errors import counted
 from graphcnn.ir import Array
+from graphcnn.progress import doing
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
-from graphcnn.report.progress import doing
 from graphcnn.report.result import Result
 from graphcnn.report.tables import Table, dimensions
 from graphcnn.report.verification import checked

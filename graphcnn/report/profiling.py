@@ -14,9 +14,9 @@ import torch
 from graphcnn import arguments
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import CompileLog, Node, inline, node_cost
+from graphcnn.progress import doing
 from graphcnn.report.end_to_end import References
 from graphcnn.report.environment import Environment
-from graphcnn.report.progress import doing
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, steps_of
 from graphcnn.report.tables import Table

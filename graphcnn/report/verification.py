@@ -19,10 +19,10 @@ import numpy as np
 
 from graphcnn.errors import counted
 from graphcnn.ir import Array, Graph, Node, inline, weights
+from graphcnn.progress import doing
 from graphcnn.report.deviation import Deviation, deviation
 from graphcnn.report.end_to_end import OutputError, References, source_for
 from graphcnn.report.equivalence import ValueCheck, equivalence
-from graphcnn.report.progress import doing
 from graphcnn.report.replay import first_bad_member, read
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import arithmetic, kernels, steps_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,11 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
         accepted = {value.type.dtype}
         if value.type.dtype is DType.BF16 and isinstance(array, np.ndarray):
             accepted = {DType.F32}
-        spelled = str(array.dtype).removeprefix("torch.")
-        if spelled not in {dtype.long_name for dtype in accepted}:
+        if _spelled(array.dtype) not in {dtype.long_name for dtype in accepted}:
             raise InputDTypeError(
                 "an input has another dtype than the model",
                 where=f"input '{value.name}'",
-                got=spelled,
+                got=_spelled(array.dtype),
                 wanted=" or ".join(dtype.long_name for dtype in accepted),
                 remedy="convert the array, or build the graph with this dtype",
             )
@@ -86,6 +86,12 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
             remedy="pass the same number of samples for every input",
         )
     return batches.pop()
+
+
+@cache
+def _spelled(dtype: object) -> str:
+    """The name of a dtype of NumPy or torch."""
+    return str(dtype).removeprefix("torch.")
 
 
 def check_device(arrays: Mapping[str, Any], device: Device) -> None:
@@ -161,18 +167,18 @@ def to_tensor(array: Any) -> torch.Tensor:
     """A NumPy array or torch tensor as a tensor; shares memory where it can."""
     if isinstance(array, torch.Tensor):
         return array.detach().resolve_neg()
-    # torch takes no negative strides and warns of memory that it must not write to.
-    return torch.from_numpy(np.require(array, requirements=("C", "W")))
+    if not array.flags.carray:
+        # torch takes no negative strides and warns of memory that it must not write to.
+        array = np.require(array, requirements=("C", "W"))
+    return torch.from_numpy(array)
 
 
 def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
     """A torch tensor or NumPy array as a NumPy array of its own; bf16 becomes float32."""
     if not isinstance(array, torch.Tensor):
         return np.array(array)
-    tensor = array.detach().resolve_neg()
-    tensor = tensor.float() if tensor.dtype is torch.bfloat16 else tensor
-    copied: np.ndarray[Any, np.dtype[Any]] = tensor.cpu().contiguous().numpy().copy()
-    return copied
+    tensor = array.float() if array.dtype is torch.bfloat16 else array
+    return np.array(tensor.numpy(force=True), order="C")
 
 
 def give_back(array: Any, dtype: DType, like: Any, device: Device) -> Any:
@@ -186,9 +192,11 @@ def give_back(array: Any, dtype: DType, like: Any, device: Device) -> Any:
         device.copy(found, result)
         return result
     device.finish()
-    return dtype.round(to_numpy(array))
+    stored = isinstance(array, torch.Tensor) and array.dtype is torch_dtype(dtype)
+    return to_numpy(array) if stored else dtype.round(to_numpy(array))
 
 
+@cache
 def torch_dtype(dtype: DType) -> torch.dtype:
     """torch's dtype of the same name."""
     found: torch.dtype = getattr(torch, dtype.long_name)

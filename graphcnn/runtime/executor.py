@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
 
 from graphcnn import settings
+from graphcnn.errors import SanitizerFault
 from graphcnn.ir import Array, Graph, Param
 from graphcnn.plan import Buffer, Call, Device, Packing, Plan, Step
 from graphcnn.plan.memory import ALIGNMENT, check_sharing
@@ -126,6 +128,7 @@ class Executor:
         calls = (step for step in plan.steps if isinstance(step.work, Call))
         weights.enter((*graph.outputs, *(name for step in calls for name in step.reads)))
         self._values: dict[str, Any] = dict(weights.params)
+        self._views: dict[str, torch.Tensor] = {}  # of the arena, which stays where it is
         places = {slot.name: (self._slots[slot.name], slot.offset) for slot in plan.slots}
         self._shadow = device.shadow(plan.arena_bytes, places)
         if self._shadow is not None:
@@ -136,10 +139,20 @@ class Executor:
             {name for name in step.reads if last[name] == index} - stay
             for index, step in enumerate(plan.steps)
         ]
-        self._launches = [
-            None if isinstance(step.work, Call) else device.prepare(step.work, self._resolve)
-            for step in plan.steps
-        ]
+        works = [step.work for step in plan.steps]
+        kernels = [work for work in works if not isinstance(work, Call)]
+        ready = iter(device.prepare(kernels, self._resolve))
+        self._launches = [None if isinstance(work, Call) else next(ready) for work in works]
+        self._rows = [*self._in_rows()]
+
+    def _in_rows(self) -> Iterator[Callable[[], None] | int]:
+        """What `run` does: launches in rows, and between them calls, by the number of the step."""
+        for kernels, numbered in groupby(enumerate(self._launches), lambda at: at[1] is not None):
+            numbers, launches = zip(*numbered, strict=True)
+            if kernels:
+                yield self._device.in_a_row(launches)
+            else:
+                yield from numbers
 
     def _resolve(self, buffer: Buffer) -> torch.Tensor:
         if buffer.name in self._slots:
@@ -203,9 +216,21 @@ class Executor:
                 self._values[name] = tensor.to(self._device.memory, dtype)
 
     def run(self) -> None:
-        """Run all steps."""
-        for _, run in self.steps():
-            run()
+        """Run all steps.
+
+        Raises:
+            SanitizerFault: under the sanitizer, naming the node.
+        """
+        if self._shadow is not None:
+            for step, run in self.steps():
+                with _named(step):
+                    run()
+            return
+        for row in self._rows:
+            if isinstance(row, int):
+                self._call(self.plan.steps[row], self._freed[row])
+            else:
+                row()
 
     def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
         """The steps in order, each with what runs it."""
@@ -219,11 +244,26 @@ class Executor:
         """A value as it is now, in its logical shape: later steps may overwrite what is a view of
         the arena, and free what a call has kept, unless it is an output.
         """
-        if name not in self._values:
-            at = self.plan.locations[name]
-            view = self._resolve(at.buffer).as_strided(at.type.shape, at.strides)
-            self._values[name] = view
-        return self._values[name]
+        if name in self._values:
+            return self._values[name]
+        if name not in self._views:
+            self._views[name] = self._view(name)
+        return self._views[name]
+
+    @torch.inference_mode(False)  # what is made inside, torch lets nobody use freely outside
+    def _view(self, name: str) -> torch.Tensor:
+        at = self.plan.locations[name]
+        return self._resolve(at.buffer).as_strided(at.type.shape, at.strides)
+
+
+@contextmanager
+def _named(step: Step) -> Iterator[None]:
+    """Let a fault of the sanitizer name the node at whose step it was found."""
+    try:
+        yield
+    except SanitizerFault as fault:
+        fault.where = f"{fault.where}, at node '{step.node}'"
+        raise
 
 
 @torch.inference_mode(False)  # torch lets nobody write to a tensor made inside, once outside

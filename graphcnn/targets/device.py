@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from graphcnn import cpu, settings, triton_api
 from graphcnn.cpu import sanitize
+from graphcnn.cpu.team import Bound, Launches
 from graphcnn.errors import DeviceUnavailable, shown
 from graphcnn.ir import DType
 from graphcnn.kernels import CPU, DeviceTraits, cuda_traits
@@ -55,12 +57,33 @@ class Device:
         traits = self.traits
         return Arithmetic(traits.unit_f32 if dtype is DType.F32 else traits.unit)
 
-    def prepare(self, launch: Launch, resolve: Callable[[Buffer], Any]) -> Callable[[], None]:
-        """Compile a launch for the memory its buffers resolve to."""
-        args = tuple(_substitute(arg, resolve) for arg in launch.args)
-        prepared = triton_api.prepare(launch.kernel, args, launch.meta, self.driver)
-        grid, stream = launch.grid, self.stream
+    def prepare(
+        self, launches: Sequence[Launch], resolve: Callable[[Buffer], Any]
+    ) -> list[Callable[[], None]]:
+        """Compile launches for the memory their buffers resolve to."""
+        calls = [
+            (launch.kernel, tuple(_substitute(arg, resolve) for arg in launch.args), launch.meta)
+            for launch in launches
+        ]
+        if len(calls) > 1:
+            triton_api.compile_ahead(calls, self.driver)
+        return [
+            self._bound(triton_api.prepare(*call, self.driver), launch.grid)
+            for call, launch in zip(calls, launches, strict=True)
+        ]
+
+    def _bound(
+        self, prepared: triton_api.Prepared, grid: tuple[int, int, int]
+    ) -> Callable[[], None]:
+        if isinstance(prepared.launch, Bound):
+            return Launches([(prepared.launch, grid)])
+        stream = self.stream
         return lambda: prepared(grid, stream())
+
+    def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        """What runs prepared launches one after the other: one call of C, where they are C."""
+        members = [m for launch in launches if isinstance(launch, Launches) for m in launch.members]
+        return Launches(members) if len(members) == len(launches) else partial(_run, launches)
 
     def copy(self, source: torch.Tensor, into: torch.Tensor) -> None:
         """Copy a tensor on the current stream, converting dtype and device."""
@@ -152,6 +175,11 @@ class CudaDevice(Device):
             return float(start.elapsed_time(stop)) / 1e3
 
         return elapsed
+
+
+def _run(launches: Sequence[Callable[[], None]]) -> None:
+    for launch in launches:
+        launch()
 
 
 def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:

@@ -10,8 +10,8 @@ from graphcnn import arguments
 from graphcnn.errors import InvalidAttribute, counted
 from graphcnn.ir import Node, Refusal, TensorType, node_cost
 from graphcnn.kernels import Choice, Problem
+from graphcnn.progress import doing
 from graphcnn.report.environment import Environment
-from graphcnn.report.progress import doing
 from graphcnn.report.result import Result
 from graphcnn.report.tables import Table
 from graphcnn.runtime.compiled import CompiledModel, check_model

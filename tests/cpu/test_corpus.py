@@ -1,6 +1,5 @@
 """Triton IR as every supported version of Triton prints it is read and compiled to C."""
 
-import ctypes
 import re
 from zipfile import ZipFile
 
@@ -9,7 +8,7 @@ import pytest
 
 from graphcnn.cpu import loader, toolchain
 from graphcnn.cpu.emit import emit
-from graphcnn.cpu.expressions import PARAMETERS
+from graphcnn.cpu.team import Bound
 from graphcnn.cpu.ttir import parse
 from tests.conftest import HERE
 
@@ -54,7 +53,7 @@ def test_texts_are_read_and_compiled_to_c(version):
         for checked in (False, True):
             program = emit(text, checked=checked)
             assert len(program.parameters) == len(function.parameters)
-            assert "void launch(" in program.source
+            assert "void programs(" in program.source
             # Without it no row of a tail with a branch becomes vectors.
             assert ("#pragma omp simd" in program.source) != checked, name
 
@@ -66,9 +65,8 @@ def test_a_kernel_runs(version):
     program = emit(text)
     assert program.parameter_names == ["x", "y", "n", "factor"]
     library = loader.load(loader.seal(toolchain.shared_object(program.source)))
-    library.launch.argtypes = [ctypes.c_int] * 4 + [PARAMETERS[kind] for kind in program.parameters]
     x = np.random.default_rng(0).standard_normal(100, np.float32)
     y = np.full(120, np.nan, np.float32)
-    library.launch(1, 2, 1, 1, x.ctypes.data, y.ctypes.data, 100, 0.5)
+    Bound(library, program.parameters, (x.ctypes.data, y.ctypes.data, 100, 0.5))(2, 1, 1, 0)
     np.testing.assert_array_equal(y[:100], np.maximum(x, 0) * np.float32(0.5))
     assert np.isnan(y[100:]).all()

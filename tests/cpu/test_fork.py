@@ -10,7 +10,7 @@ SCRIPT = """
 import os, threading, numpy as np, torch
 import graphcnn as gx
 from graphcnn import triton_api
-from graphcnn.cpu import triton_driver
+from graphcnn.cpu import team
 from triton.runtime import driver
 
 torch.set_num_threads(2)
@@ -62,9 +62,9 @@ def while_another_thread_is(holding, work):
 
 
 def more_threads_when_told():
-    assert torch.get_num_threads() == triton_driver.threads() == 1
+    assert torch.get_num_threads() == team.threads() == 1
     torch.set_num_threads(2)
-    assert triton_driver.threads() == 2
+    assert team.threads() == 2
 
 
 def compile_one():

@@ -1,5 +1,6 @@
 """Faults planted in plans, which the sanitizer sees though every buffer has memory of its own."""
 
+import re
 from dataclasses import replace
 from itertools import combinations
 
@@ -57,6 +58,15 @@ def test_an_output_that_no_kernel_wrote_is_named():
     with pytest.raises(SanitizerFault, match="'fc' holds elements that no kernel stored") as caught:
         run(spoilt(model, steps=(*before[:-1], replace(last, work=before[0].work))))
     assert caught.value.got == "10 of 10 elements, the first at [0, 0]"
+    assert "at node 'fc'" in caught.value.where
+
+
+def test_a_fault_of_a_kernel_names_its_node_and_line():
+    model = gx.compile(small(), device="cpu")
+    _, *rest = model.plan.steps
+    with pytest.raises(SanitizerFault, match="nothing wrote") as caught:
+        run(spoilt(model, steps=tuple(rest)))
+    assert re.search(rf"\w+\.py:\d+, at node '{rest[0].node}'$", caught.value.where)
 
 
 def test_a_part_of_an_output_that_no_kernel_wrote_is_named():

@@ -14,7 +14,7 @@ from graphcnn import kernels
 from graphcnn.errors import InputKindError, InvalidAttribute, MissingWeights
 from graphcnn.ir import Chosen, CompileLog, with_he_weights
 from graphcnn.kernels import Choice, conv2d, linear
-from graphcnn.report.progress import told_to
+from graphcnn.progress import told_to
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import lowering
 from graphcnn.targets.device import resolve_device

@@ -1,7 +1,7 @@
 """What a report is doing, as it tells it."""
 
 import graphcnn as gx
-from graphcnn.report.progress import doing, told_to
+from graphcnn.progress import doing, told_to
 
 
 def test_verify_tells_of_each_group_in_order():
