@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from graphcnn.cpu import analysis
+from graphcnn.cpu import analysis, schedule
 from graphcnn.cpu.atomics import emit_atomic
 from graphcnn.cpu.control import emit_for, emit_if, emit_while
 from graphcnn.cpu.dot import emit_dot
@@ -23,7 +23,7 @@ from graphcnn.cpu.expressions import c_type, passed
 from graphcnn.cpu.nest import Nest
 from graphcnn.cpu.reduction import emit_reduce, emit_scan
 from graphcnn.cpu.refusal import understanding
-from graphcnn.cpu.terms import TRUE, ZERO, linear
+from graphcnn.cpu.terms import TRUE, ZERO, Index, linear
 from graphcnn.cpu.ttir import Operation, parse
 
 # Larger sums of tensors than this go to thread-local memory instead of the stack.
@@ -137,26 +137,35 @@ def _position(emission: Emission, operation: Operation) -> None:
 
 
 def _store(emission: Emission, operation: Operation) -> None:
-    pointer, value, *rest = operation.operands
-    shape = value.type.shape
-    inner = next((d for d in range(len(shape)) if analysis.stride(pointer, d) == 1), None)
+    """Write a run of stores, when it is its last one's turn."""
+    run = emission.runs.get(operation)
+    if run is None:
+        return
+    shape, inner = operation.operands[1].type.shape, schedule.inner_dimension(operation)
     order = sorted(range(len(shape)), key=lambda d: d == inner)
-    site, origin = emission.site(operation.where), emission.origin(operation.operands[0])
 
     def body(nest: Nest) -> None:
         index = nest.open_all(shape, order)
-        mask = nest.value(rest[0], index) if rest else TRUE
-        element = nest.value(value, index)
-        condition = "" if mask == TRUE else f"if ({mask.text}) "
-        if emission.checked:
-            exact = nest.value(pointer, index).text
-            condition += f"if (may_store({exact}, sizeof(*{exact}), {origin}, {site})) "
-            nest.emit(f"{condition}*{exact} = {element.text};")
-        else:
-            base, moving = nest.address(pointer, index)
-            nest.emit(f"{condition}{base.text}[{linear(moving).text}] = {element.text};")
+        nest.independent()
+        for store in run:
+            _store_element(emission, nest, store, index)
 
-    emission.nest(body, operation.operands)
+    emission.nest(body, [operand for store in run for operand in store.operands])
+
+
+def _store_element(emission: Emission, nest: Nest, store: Operation, index: Index) -> None:
+    pointer, value, *rest = store.operands
+    mask = nest.value(rest[0], index) if rest else TRUE
+    element = nest.value(value, index)
+    condition = "" if mask == TRUE else f"if ({mask.text}) "
+    if emission.checked:
+        site, origin = emission.site(store.where), emission.origin(pointer)
+        exact = nest.value(pointer, index).text
+        condition += f"if (may_store({exact}, sizeof(*{exact}), {origin}, {site})) "
+        nest.emit(f"{condition}*{exact} = {element.text};")
+    else:
+        base, moving = nest.address(pointer, index)
+        nest.emit(f"{condition}{base.text}[{linear(moving).text}] = {element.text};")
 
 
 def _gather(emission: Emission, operation: Operation) -> None:

@@ -89,6 +89,11 @@ class Nest:
             index[dimension] = self.open(shape[dimension])
         return tuple(index)
 
+    def independent(self) -> None:
+        """Let the compiler know that no step of the innermost loop reads what another writes."""
+        if self._heads:
+            self._heads[-1] = f"#pragma GCC ivdep\n{self._heads[-1]}"
+
     def emit(self, text: str) -> None:
         """Append a statement to the innermost loop."""
         self._levels[-1].append(text)
