@@ -161,8 +161,8 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
 def _winograd_tiles(problem: ConvProblem, device: DeviceTraits) -> Iterator[WinogradTile]:
     """Tiles of minimal filtering, with the programs that share the work.
 
-    There are as many workers as a 32nd of the memory of the maps has room for, but enough to
-    keep the device busy, where need be with a part of the output channels each.
+    There are as many workers as a 32nd of the memory of the maps has room for, but enough to keep
+    the device busy, where need be with a part of the output channels each.
     """
     maps = problem.maps
     if maps is None:
@@ -181,19 +181,21 @@ def _winograd_tiles(problem: ConvProblem, device: DeviceTraits) -> Iterator[Wino
 
 class Work(NamedTuple):
     """What a kernel of a convolution does: products, padding included; numbers of tiles that it
-    transforms; bytes of weights that it reads from memory; and all of these in products."""
+    transforms; bytes of weights and of these numbers that it reads from beyond the caches; and what
+    all of it takes, in products."""
 
     products: int
     transformed: int
-    weights: int
+    nbytes: int
     time: float
 
 
 def work_of(choice: Choice, problem: ConvProblem, device: DeviceTraits) -> Work:
     """What a kernel does for a convolution of 3 x 3 filters, and what it takes.
 
-    Weights that the device's cache does not hold are read again for every block of tiles. A kernel
-    of fewer programs than keep the device busy takes as much longer.
+    What a cache does not hold is read again: weights for every block of tiles, and the numbers of a
+    block for every block of output channels. A kernel of fewer programs than keep the device busy
+    takes as much longer.
     """
     maps, tile, prices = problem.maps, choice.tile, device.prices(problem.dtype)
     assert maps is not None
@@ -204,16 +206,18 @@ def work_of(choice: Choice, problem: ConvProblem, device: DeviceTraits) -> Work:
         tiles = blocks * tile.tiles
         products = tiles * tile.points * filters * channels
         transformed = tiles * tile.points * (channels * tile.parts + filters)
-        weights = 4 * tile.points * filters * channels
-        weights *= blocks if weights > device.cache else 1
+        nbytes = 4 * tile.points * filters * channels
+        nbytes *= blocks if nbytes > device.cache else 1
+        if 4 * tile.scratch(problem.channels) > device.cache * tile.programs:
+            nbytes += 4 * tile.points * tiles * channels * (filters // tile.channels)
         idle = max(1.0, device.workers / tile.programs)
     else:
         products = problem.computed(tile) * TAPS**2 * filters * channels
-        transformed, weights = 0, 4 * TAPS**2 * filters * channels
+        transformed, nbytes = 0, 4 * TAPS**2 * filters * channels
         programs = problem.computed(tile) // tile.pixels * (filters // tile.channels)
         idle = max(1.0, device.programs / programs)
-    time = idle * (products + device.transform * transformed) + prices.balance * weights
-    return Work(products, transformed, weights, time)
+    time = idle * (products + device.transform * transformed) + prices.balance * nbytes
+    return Work(products, transformed, nbytes, time)
 
 
 def directly(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> Choice:

@@ -132,8 +132,8 @@ _WINOGRAD_CPU = (
     WinogradTile(2, 32, 32, 64),
 )
 _WINOGRAD_CUDA = (
-    WinogradTile(4, 64, 32, 16),
-    WinogradTile(2, 64, 32, 16),
+    WinogradTile(4, 32, 16, 16, num_warps=8),
+    WinogradTile(2, 32, 32, 16, num_warps=8),
 )
 _LINEAR_CUDA_HALF = (
     LinearTile(64, 128, 32, 8, 3),

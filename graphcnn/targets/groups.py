@@ -194,16 +194,16 @@ def _implicit_gemm(
         Maps(images, (height, width), parts) if parts else None,
     )
     choice = lowering.choose(chain.anchor, problem)
+    if isinstance(choice.tile, WinogradTile):
+        weight = lowering.param(chain.anchor.inputs[1])
+        packing = winograd.filters(weight, choice.tile, device.weights)
+    packed = lowering.weight(packing)
     shift = lowering.weight(vectors[0]) if vectors else None
     if isinstance(choice.tile, WinogradTile):
         scratch = lowering.scratch(chain.anchor, choice.tile.scratch(x.shape[1]))
         launch = choice.launch(
             x,
-            lowering.weight(
-                winograd.filters(
-                    lowering.param(chain.anchor.inputs[1]), choice.tile, device.weights
-                )
-            ),
+            packed,
             shift,
             outputs,
             scratch=scratch,
@@ -218,7 +218,7 @@ def _implicit_gemm(
         return Piece(launch, (scratch,), {chain.anchor.name: rounded_as}, "winograd")
     launch = choice.launch(
         x,
-        lowering.weight(packing),
+        packed,
         shift,
         outputs,
         kernel=window.kernel,

@@ -207,8 +207,8 @@ def algorithm(
     (minimal, work), (direct, sums) = works
     because = (
         f"{minimal}: {work.products:,} products, {work.transformed:,} numbers transformed and "
-        f"{work.weights:,} bytes of weights take the time of {work.time:,.0f} products; {direct}: "
-        f"{sums.products:,} and {sums.weights:,} bytes that of {sums.time:,.0f}"
+        f"{work.nbytes:,} bytes take the time of {work.time:,.0f} products; {direct}: "
+        f"{sums.products:,} products and {sums.nbytes:,} bytes that of {sums.time:,.0f}"
     )
     if picked is written and work.time < sums.time:
         because += "; sums as they are written were asked for"
