@@ -26,7 +26,7 @@ from .launch import (
 )
 from .stages import maximum
 from .toom_cook import GAP as TILE_GAP
-from .toom_cook import TAPS, TRANSFORMS, WinogradTile
+from .toom_cook import TAPS, TRANSFORMS, Tables, WinogradTile
 from .window import Pool
 
 GAP = tl.constexpr(TILE_GAP)
@@ -162,7 +162,6 @@ def winograd_kernel(
     N,
     sizes,
     geometry,
-    tables,
     tail,
     PRECISION: tl.constexpr,
     BLOCK_CH: tl.constexpr,
@@ -176,8 +175,8 @@ def winograd_kernel(
     next channels take their place. What is transformed is read again for every BLOCK_CH channels of
     the program's part.
     """
-    SIZE: tl.constexpr = len(tables.INPUT)
-    OUTPUTS: tl.constexpr = len(tables.OUTPUT)
+    SIZE: tl.constexpr = len(geometry.TABLES.INPUT)
+    OUTPUTS: tl.constexpr = len(geometry.TABLES.OUTPUT)
     POINTS: tl.constexpr = SIZE * SIZE
     PANELS: tl.constexpr = (geometry.K + BLOCK_CH - 1) // BLOCK_CH
     PADDED: tl.constexpr = (geometry.C + BLOCK_RED - 1) // BLOCK_RED * BLOCK_RED
@@ -202,7 +201,7 @@ def winograd_kernel(
         for start in range(0, PADDED, BLOCK_RED):
             c = start + block
             ALL: tl.constexpr = geometry.C == PADDED
-            transform_input(x, v, place, c, c < geometry.C, sizes, tables, ALL)
+            transform_input(x, v, place, c, c < geometry.C, sizes, geometry.TABLES, ALL)
         tl.debug_barrier()
         for panel in range(part, PANELS, tl.num_programs(1)):
             channel = panel * BLOCK_CH + tl.arange(0, BLOCK_CH)
@@ -219,11 +218,11 @@ def winograd_kernel(
                 m_block = m + p * M_POINT + (index * BLOCK_CH)[:, None]
                 tl.store(m_block + tl.arange(0, BLOCK_CH)[None, :], tl.trans(acc))
             tl.debug_barrier()
-            products = tables.INPUT[:0]
+            products = geometry.TABLES.INPUT[:0]
             for p in tl.static_range(POINTS):
                 m_block = m + p * M_POINT + (index * BLOCK_CH)[:, None]
                 products = products + (tl.load(m_block + tl.arange(0, BLOCK_CH)[None, :]),)
-            values = transformed(products, tables.PAIRS, tables.OUTPUT)
+            values = transformed(products, geometry.TABLES.PAIRS, geometry.TABLES.OUTPUT)
             if geometry.K % BLOCK_CH == 0:
                 channel_live = tl.full((BLOCK_CH,), True, tl.int1)
             else:
@@ -236,12 +235,13 @@ def winograd_kernel(
 
 
 class Filter(NamedTuple):
-    """What a kernel knows of a convolution beforehand: its channels, filters and padding."""
+    """What a kernel knows of a convolution beforehand: channels, filters, padding, matrices."""
 
     C: int
     K: int
     PAD_TOP: int
     PAD_LEFT: int
+    TABLES: Tables
 
 
 class MapSizes(NamedTuple):
@@ -327,8 +327,7 @@ def winograd_conv2d(
         scratch.argument,
         images,
         MapSizes(x.shape[2], x.shape[3], out_size[0], out_size[1]),
-        constants(Filter(channels, filters, *padding)),
-        constants(transform.tables),
+        constants(Filter(channels, filters, padding[0], padding[1], transform.tables)),
         end.argument,
     )
     meta = {
