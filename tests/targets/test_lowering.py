@@ -118,6 +118,7 @@ def test_the_log_tells_which_kernel_was_chosen_among_how_many():
     assert [(choice.node, choice.what) for choice in chosen] == [
         ("conv1", "kernel"),
         ("conv2", "kernel"),
+        ("conv2", "algorithm"),
         ("fc", "kernel"),
     ]
     for choice in chosen:
