@@ -19,6 +19,7 @@ from graphcnn.errors import DTypeMismatch, GraphCNNError
 from graphcnn.ir import DType, Failed, Graph, rebatch, with_he_weights
 from graphcnn.models import MODELS, PUBLISHED, build
 from graphcnn.passes import PASSES, Fuse, journal
+from graphcnn.targets import PRECISIONS
 from graphcnn.version import __version__
 
 TORCHVISION = "torchvision:"
@@ -92,6 +93,12 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
     sub.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     sub.add_argument("--tune", action="store_true", help="take what was measured to be fastest")
+    sub.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="direct: every sum of products as it is written",
+    )
     sub.add_argument("--no-fuse", action="store_true", help="one kernel per operator")
     for demand in DEMANDS:
         sub.add_argument(
@@ -171,7 +178,11 @@ def _demands(options: argparse.Namespace) -> dict[str, Any]:
 def _compiled(options: argparse.Namespace, graph: Graph, **changes: Any) -> Any:
     from graphcnn.compiler import compile
 
-    fixed = {"device": options.device, "tune": options.tune}
+    fixed = {
+        "device": options.device,
+        "precision": options.precision,
+        "tune": options.tune,
+    }
     return compile(graph, **(fixed | _demands(options) | changes))
 
 
@@ -231,7 +242,9 @@ def _stage(options: argparse.Namespace, graph: Graph) -> object:
 
     log = journal()
     try:
-        optimize(graph, resolve("triton", options.device), log, **_demands(options))
+        optimize(
+            graph, resolve("triton", options.device, options.precision), log, **_demands(options)
+        )
     except GraphCNNError:
         # A pass behind the stage may fail.
         if options.emit not in log.graphs or not log.of(Failed):

@@ -11,8 +11,9 @@ reason where no kernel can serve them, and returns a `Launch`.
     tile       the tiles of each device
     choices    every kernel that can serve a layer, and the rule that picks one
     rows       views as rows, for kernels that reduce whole dimensions
+    toom_cook  the matrices of minimal filtering, of which winograd makes convolutions
     adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
-    reduction, separable, softmax, standardize    one file for each family of kernels
+    reduction, separable, softmax, standardize, winograd    one file for each family of kernels
 """
 
 from . import stages as stages
@@ -20,12 +21,15 @@ from .adaptive_pool import adaptive_pool2d as adaptive_pool2d
 from .choices import Choice as Choice
 from .choices import ConvProblem as ConvProblem
 from .choices import LinearProblem as LinearProblem
+from .choices import Maps as Maps
 from .choices import Pooled as Pooled
 from .choices import Problem as Problem
 from .choices import SeparableProblem as SeparableProblem
 from .choices import by_rule as by_rule
 from .choices import choices as choices
 from .choices import conv_pressure as conv_pressure
+from .choices import directly as directly
+from .choices import work_of as work_of
 from .conv2d import conv2d as conv2d
 from .depthwise import depthwise_conv2d as depthwise_conv2d
 from .epilogue import TURN as TURN
@@ -71,4 +75,9 @@ from .tile import LinearTile as LinearTile
 from .tile import Pressure as Pressure
 from .tile import Prices as Prices
 from .tile import cuda_traits as cuda_traits
+from .toom_cook import TRANSFORMS as TRANSFORMS
+from .toom_cook import Transform as Transform
+from .toom_cook import WinogradTile as WinogradTile
 from .window import Pool as Pool
+from .winograd import tile_refusal as tile_refusal
+from .winograd import winograd_conv2d as winograd_conv2d

@@ -1,6 +1,6 @@
 """Every kernel that can serve a layer, as values, and the rule that picks one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from .conv2d import MASK_TAPS, conv2d
@@ -10,7 +10,9 @@ from .launch import Launch, View, ceil_div
 from .linear import linear
 from .separable import separable_conv2d
 from .tile import DEPTHWISE, SEPARABLE, ConvTile, DeviceTraits, Pressure
+from .toom_cook import TAPS, WinogradTile
 from .window import Pool
+from .winograd import winograd_conv2d
 
 
 class Choice(NamedTuple):
@@ -28,6 +30,15 @@ class Pooled(NamedTuple):
     size: tuple[int, int]
 
 
+class Maps(NamedTuple):
+    """The output of a convolution of 3 x 3 filters: images, height and width, and by how many
+    outputs of a tile minimal filtering may compute it."""
+
+    images: int
+    size: tuple[int, int]
+    outputs: tuple[int, ...]
+
+
 class ConvProblem(NamedTuple):
     """A convolution, as far as the choice of its kernel goes.
 
@@ -40,6 +51,7 @@ class ConvProblem(NamedTuple):
         pressure: On registers.
         pooled: The pool of its tail, if there is one.
         across: Whether its tail wants all channels in one tile.
+        maps: Its output, where minimal filtering may compute it.
     """
 
     dtype: str
@@ -50,6 +62,7 @@ class ConvProblem(NamedTuple):
     pressure: Pressure
     pooled: Pooled | None = None
     across: bool = False
+    maps: Maps | None = None
 
     @property
     def depthwise(self) -> bool:
@@ -143,7 +156,76 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
         return most >= (problem.pressure if divides else Pressure.HIGH)
 
     tiles = device.conv_tiles(problem.dtype).items()
-    return (*direct, *(Choice(conv2d, tile) for tile, most in tiles if bears(tile, most)))
+    implicit = (Choice(conv2d, tile) for tile, most in tiles if bears(tile, most))
+    filtered = (Choice(winograd_conv2d, tile) for tile in _winograd_tiles(problem, device))
+    return (*direct, *implicit, *filtered)
+
+
+def _winograd_tiles(problem: ConvProblem, device: DeviceTraits) -> Iterator[WinogradTile]:
+    """Tiles of minimal filtering, with the programs that share the work.
+
+    There are as many workers as a 32nd of the memory of the maps has room for, but enough to keep
+    the device busy, where need be with a part of the output channels each.
+    """
+    maps = problem.maps
+    if maps is None:
+        return
+    for tile in device.winograd:
+        if tile.outputs not in maps.outputs:
+            continue
+        step = max((n for n in (64, 32, 16) if problem.channels % n == 0), default=16)
+        shared = tile._replace(reduction=min(step, tile.reduction))
+        room = problem.pixels * (problem.channels + problem.filters) // 32
+        workers = max(device.workers, room // shared.scratch(problem.channels))
+        workers = min(shared.blocks(*maps[:2]), workers)
+        parts = min(ceil_div(problem.filters, tile.channels), device.workers // workers)
+        yield shared._replace(workers=workers, parts=max(1, parts))
+
+
+class Work(NamedTuple):
+    """What a kernel of a convolution does: products, padding included; numbers of tiles that it
+    transforms; bytes of weights and of these numbers that it reads from beyond the caches; and what
+    all of it takes, in products."""
+
+    products: int
+    transformed: int
+    nbytes: int
+    time: float
+
+
+def work_of(choice: Choice, problem: ConvProblem, device: DeviceTraits) -> Work:
+    """What a kernel does for a convolution of 3 x 3 filters, and what it takes.
+
+    What a cache does not hold is read again: weights for every block of tiles, and the numbers of a
+    block for every block of output channels. A kernel of fewer programs than keep the device busy
+    takes as much longer.
+    """
+    maps, tile, prices = problem.maps, choice.tile, device.prices(problem.dtype)
+    assert maps is not None
+    filters = ceil_div(problem.filters, tile.channels) * tile.channels
+    channels = ceil_div(problem.channels, tile.reduction) * tile.reduction
+    if isinstance(tile, WinogradTile):
+        blocks = tile.blocks(*maps[:2])
+        tiles = blocks * tile.tiles
+        products = tiles * tile.points * filters * channels
+        transformed = tiles * tile.points * (channels * tile.parts + filters)
+        nbytes = 4 * tile.points * filters * channels
+        nbytes *= blocks if nbytes > device.cache else 1
+        if 4 * tile.scratch(problem.channels) > device.cache * tile.programs:
+            nbytes += 4 * tile.points * tiles * channels * (filters // tile.channels)
+        idle = max(1.0, device.workers / tile.programs)
+    else:
+        products = problem.computed(tile) * TAPS**2 * filters * channels
+        transformed, nbytes = 0, 4 * TAPS**2 * filters * channels
+        programs = problem.computed(tile) // tile.pixels * (filters // tile.channels)
+        idle = max(1.0, device.programs / programs)
+    time = idle * (products + device.transform * transformed) + prices.balance * nbytes
+    return Work(products, transformed, nbytes, time)
+
+
+def directly(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> Choice:
+    """The choice of the model among those that take sums of products as they are written."""
+    return by_rule(problem, [c for c in found if c.launch is not winograd_conv2d], device)
 
 
 def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> Choice:
@@ -158,7 +240,7 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     multiprocessor with the most programs, where the times of a step are known. Elsewhere the rules
     are, in order: less than twice the channels there are; the fewest pixels computed, where windows
     overlap; the largest tile whose grid still fills the device, else the tile with the most
-    programs.
+    programs. Minimal filtering takes its place where it takes less time (see `work_of`).
     """
     if isinstance(problem, LinearProblem):
         least = min(choice.tile.rows for choice in found)
@@ -177,6 +259,10 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     if direct:
         width = 2 * problem.filters * problem.groups
         return next((choice for choice in direct if choice.tile.channels < width), direct[-1])
+    filtered = [choice for choice in found if choice.launch is winograd_conv2d]
+    if filtered:
+        written = [directly(problem, found, device)] if len(filtered) < len(found) else []
+        return min((*written, *filtered), key=lambda choice: work_of(choice, problem, device).time)
     blocks = {choice.tile.reduction for choice in found}
     block = max((b for b in blocks if problem.channels % b == 0), default=0)
     block = block or min((b for b in blocks if b >= 32), default=min(blocks))

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
+from .toom_cook import WinogradTile
+
 
 class Pressure(IntEnum):
     """How many registers a convolution's loads and tail need beside the accumulator.
@@ -122,6 +124,14 @@ SEPARABLE = (
     ConvTile(16, 64, 32, 8, 1),
     ConvTile(16, 16, 32, 4, 1),
 )
+_WINOGRAD_CPU = (
+    WinogradTile(4, 32, 16, 64),
+    WinogradTile(4, 32, 32, 64),
+    WinogradTile(2, 32, 16, 64),
+    WinogradTile(2, 32, 32, 64),
+)
+# The 36 products of a tile of 4 x 4 outputs spill on 10.0.
+_WINOGRAD_CUDA = (WinogradTile(2, 32, 16, 16, num_warps=8),)
 _LINEAR_CUDA_HALF = (
     LinearTile(64, 128, 32, 8, 3),
     LinearTile(64, 64, 64, 4, 3),
@@ -182,6 +192,10 @@ class DeviceTraits:
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
         prices_half: What work beside the products takes, of half-precision operands.
         prices_f32: The same of float32 operands.
+        winograd: Tiles of a convolution by minimal filtering, of float32.
+        transform: What transforming a number of a tile there takes, in products.
+        workers: How many programs with memory of their own keep the device busy.
+        cache: Bytes of weights that programs read again without going to memory.
         batches: Batch sizes that have kernels of their own; others share those of the largest below
             them. Empty where each has its own.
         times: What a program of so many channels and pixels adds to each step of a convolution on
@@ -200,6 +214,10 @@ class DeviceTraits:
     programs: int
     prices_half: Prices
     prices_f32: Prices
+    winograd: tuple[WinogradTile, ...]
+    transform: float
+    workers: int
+    cache: int
     batches: tuple[int, ...] = ()
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
@@ -247,6 +265,10 @@ CUDA = DeviceTraits(
     programs=128,
     prices_half=Prices(balance=80.0, exchange=80.0, wide=40.0, channels=0.0, scattered=7.0),
     prices_f32=Prices(balance=10.0, exchange=10.0, wide=5.0, channels=490.0, scattered=4.6),
+    winograd=_WINOGRAD_CUDA,
+    transform=80.0,
+    workers=128,
+    cache=32 << 20,
 )
 # Prices: of `bench/results/h200_fusions.json`, at 190e12 products a second of half precision and
 # 37e12 of float32.
@@ -279,6 +301,10 @@ CPU = DeviceTraits(
     programs=8,
     prices_half=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
     prices_f32=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
+    winograd=_WINOGRAD_CPU,
+    transform=8.0,
+    workers=4,
+    cache=1 << 20,
     batches=(1, 8),
     panel=32,
 )

@@ -39,12 +39,14 @@ class Emission:
         self.out: list[str] = []
         self.sites: list[str] = []
         self.bytes = 0
+        self.runs: dict[Operation, list[Operation]] = {}
         self.flows = schedule.flows(function.body)
         self._homes = schedule.homes(function.body)
 
     def block(self, block: Block) -> None:
         """Write a block's operations, all but the terminator of a region."""
         kept = schedule.materialized(block)
+        self.runs |= {run[-1]: run for run in schedule.store_runs(block)}
         for operation in block.operations:
             with understanding(operation.line, operation.where):
                 self.statement(operation)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from graphcnn.cpu import analysis
+from graphcnn.cpu import analysis, schedule
 from graphcnn.cpu.alignment import limits
 from graphcnn.cpu.atomics import emit_atomic
 from graphcnn.cpu.control import emit_for, emit_if, emit_while
@@ -26,7 +26,7 @@ from graphcnn.cpu.product import product_of, single_product_of
 from graphcnn.cpu.reduction import emit_reduce, emit_scan
 from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.sums import emit_product
-from graphcnn.cpu.terms import TRUE, ZERO, Term, linear
+from graphcnn.cpu.terms import TRUE, ZERO, Index, Term, linear
 from graphcnn.cpu.ttir import Operation, Value, parse
 
 # Larger sums of tensors than this go to thread-local memory instead of the stack.
@@ -142,31 +142,31 @@ def _position(emission: Emission, operation: Operation) -> None:
 
 
 def _store(emission: Emission, operation: Operation) -> None:
-    pointer, value, *rest = operation.operands
-    shape = value.type.shape
-    inner = next((d for d in range(len(shape)) if analysis.stride(pointer, d) == 1), None)
+    """Write a run of stores, when it is its last one's turn."""
+    run = emission.runs.get(operation)
+    if run is None:
+        return
+    shape, inner = operation.operands[1].type.shape, schedule.inner_dimension(operation)
     order = sorted(range(len(shape)), key=lambda d: d == inner)
-    site, origin = emission.site(operation.where), emission.origin(operation.operands[0])
 
-    clipped = limits(rest[0]) if rest and not emission.checked else {}
+    clipped = {} if emission.checked else _clipped(run)
 
     def body(nest: Nest) -> None:
         index = nest.open_all(shape, order, _ends(nest, shape, clipped))
         if not emission.checked:
             # What the module states of stores, a C compiler does not know.
             nest.independent()
-        mask = nest.value(rest[0], index) if rest else TRUE
-        element = nest.value(value, index)
-        condition = "" if mask == TRUE else f"if ({mask.text}) "
-        if emission.checked:
-            exact = nest.value(pointer, index).text
-            condition += f"if (may_store({exact}, sizeof(*{exact}), {origin}, {site})) "
-            nest.emit(f"{condition}*{exact} = {element.text};")
-        else:
-            base, moving = nest.address(pointer, index)
-            nest.emit(f"{condition}{base.text}[{linear(moving).text}] = {element.text};")
+        for store in run:
+            _store_element(emission, nest, store, index)
 
-    emission.nest(body, operation.operands, clipped)
+    values = [operand for store in run for operand in store.operands]
+    emission.nest(body, values, clipped)
+
+
+def _clipped(run: list[Operation]) -> dict[Value, int]:
+    """Comparisons that end the loops of all stores of a run (see `limits`)."""
+    first, *others = ({} if len(s.operands) < 3 else limits(s.operands[2]) for s in run)
+    return {v: d for v, d in first.items() if all(v in other for other in others)}
 
 
 def _ends(nest: Nest, shape: tuple[int, ...], clipped: Mapping[Value, int]) -> dict[int, Term]:
@@ -196,6 +196,21 @@ def _dot(emission: Emission, operation: Operation) -> None:
         emit_dot(emission, operation)
     else:
         emit_product(emission, product)
+
+
+def _store_element(emission: Emission, nest: Nest, store: Operation, index: Index) -> None:
+    pointer, value, *rest = store.operands
+    mask = nest.value(rest[0], index) if rest else TRUE
+    element = nest.value(value, index)
+    condition = "" if mask == TRUE else f"if ({mask.text}) "
+    if emission.checked:
+        site, origin = emission.site(store.where), emission.origin(pointer)
+        exact = nest.value(pointer, index).text
+        condition += f"if (may_store({exact}, sizeof(*{exact}), {origin}, {site})) "
+        nest.emit(f"{condition}*{exact} = {element.text};")
+    else:
+        base, moving = nest.address(pointer, index)
+        nest.emit(f"{condition}{base.text}[{linear(moving).text}] = {element.text};")
 
 
 def _gather(emission: Emission, operation: Operation) -> None:

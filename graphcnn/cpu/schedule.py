@@ -46,6 +46,47 @@ def base(pointer: Value) -> Value | None:
     return pointer
 
 
+def store_runs(block: Block) -> list[list[Operation]]:
+    """The stores of a block, in runs that one loop nest writes, at the place of the last.
+
+    They have one shape and run through memory alike, and between them nothing is computed at once,
+    nor loaded through a parameter that one of them stores to.
+    """
+    runs: list[list[Operation]] = []
+    run: list[Operation] = []
+    for operation in block.operations:
+        with understanding(operation.line, operation.where):
+            if operation.name == "tt.store":
+                if not run or _way(operation) != _way(run[0]):
+                    run = []
+                    runs.append(run)
+                run.append(operation)
+            elif operation.name == "tt.load":
+                if not all(_apart(operation, store) for store in run):
+                    run = []
+            elif not analysis.is_lazy(operation):
+                run = []
+    return runs
+
+
+def _way(store: Operation) -> tuple[tuple[int, ...], int | None]:
+    """The shape of what is stored, and the dimension along which memory runs."""
+    shape = store.operands[1].type.shape
+    return shape, inner_dimension(store)
+
+
+def inner_dimension(store: Operation) -> int | None:
+    """The dimension along which a store runs through memory."""
+    pointer, value = store.operands[:2]
+    return next((d for d in range(len(value.type.shape)) if analysis.stride(pointer, d) == 1), None)
+
+
+def _apart(load: Operation, store: Operation) -> bool:
+    """Whether a load and a store go through different parameters."""
+    source, target = base(load.operands[0]), base(store.operands[0])
+    return source is not None and target is not None and source is not target
+
+
 def materialized(block: Block) -> set[Value]:
     """The lazy values of a block that must be computed at their definition.
 
@@ -53,13 +94,16 @@ def materialized(block: Block) -> set[Value]:
     later store could overtake.
     """
     positions = {op: i for i, outer in enumerate(block.operations) for op in outer.walk()}
+    runs = {run[-1]: run for run in store_runs(block)}
+    for last, run in runs.items():
+        positions |= dict.fromkeys(run, positions[last])
     roots: dict[Value, set[int]] = {}
     chosen: set[Value] = set()
-    writes = [
-        i
-        for i, outer in enumerate(block.operations)
+    writes = {
+        positions[outer]
+        for outer in block.operations
         if any(op.name in _WRITES for op in outer.walk())
-    ]
+    }
     for position in range(len(block.operations) - 1, -1, -1):
         operation = block.operations[position]
         with understanding(operation.line, operation.where):
@@ -81,26 +125,29 @@ def materialized(block: Block) -> set[Value]:
                 if (costly or analysis.is_unrolled(operation)) and len(reached) > 1:
                     chosen.add(value)
                 if operation.name == "tt.load" and _overtaken(
-                    block, operation, position, reached, writes
+                    block, operation, position, reached, writes, runs
                 ):
                     chosen.add(value)
     return chosen
 
 
 def _overtaken(
-    block: Block, load: Operation, position: int, reached: set[int], writes: list[int]
+    block: Block,
+    load: Operation,
+    position: int,
+    reached: set[int],
+    writes: set[int],
+    runs: dict[Operation, list[Operation]],
 ) -> bool:
-    last = max(reached, default=position)
-    if any(position < write < last for write in writes):
+    until = max(reached, default=position)
+    if any(position < write < until for write in writes):
         return True
     for at in reached:
-        store = block.operations[at]
-        if store.name == "tt.store":
-            source, target = load.operands[0], store.operands[0]
-            apart = base(source) is not None and base(target) is not None
-            if not (apart and base(source) is not base(target)) and source is not target:
+        last = block.operations[at]
+        for store in runs.get(last, ()):
+            if not _apart(load, store) and load.operands[0] is not store.operands[0]:
                 return True
-        elif at in writes:
+        if last.name != "tt.store" and at in writes:
             return True
     return False
 

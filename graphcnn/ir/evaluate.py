@@ -123,12 +123,12 @@ def bound_by(
     """An op's bound by one of its rules, also where operands are NaN or infinite.
 
     What these make is known, and the bound 0, unless the others are unknown or overflow beside
-    them; where nothing is known it is infinite.
+    them, or the op spreads them; where nothing is known it is infinite.
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         bound = rule(inputs, errors, output, unit)
         bound = np.where(np.isnan(bound), np.inf, bound)
-        if np.isfinite(output).all():
+        if op.spreads or np.isfinite(output).all():
             return bound
         others = tuple(np.where(np.isfinite(x), x, 0.0) for x in inputs)
         rest = rule(others, errors, op.reference(*others), unit)

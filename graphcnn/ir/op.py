@@ -60,6 +60,8 @@ class Op(ABC):
     kind: ClassVar[OpKind]
     # Whether nodes of equal op and operands are one computation. Random draws are not.
     pure: ClassVar[bool] = True
+    # Whether an operand that is not finite may reach results beyond those that it is a part of.
+    spreads: ClassVar[bool] = False
     registry: ClassVar[dict[str, type[Op]]] = {}
 
     def __init_subclass__(cls) -> None:

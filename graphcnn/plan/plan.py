@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from graphcnn.errors import counted
-from graphcnn.ir import Array, Chosen, DType, Param, Refusal, TensorType
+from graphcnn.ir import Array, Chosen, DType, Op, Param, Refusal, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,15 @@ class Arithmetic:
 
     Attributes:
         unit: Unit roundoff; 0 where nothing is rounded.
-        growth: What the algorithm multiplies the error bound of its op with: 1 for a sum of
-            products as it is written.
+        growth: What the bounds on the errors of ops are multiplied with, where no more is known of
+            the algorithm: 1 for a sum of products as it is written.
+        rounded_as: By the names of nodes that the step computes in another way than their ops do,
+            ops of the same values whose rounding is that of this way.
     """
 
     unit: float
     growth: float = 1.0
+    rounded_as: Mapping[str, Op] = field(default_factory=dict)
 
 
 class Launch(Protocol):

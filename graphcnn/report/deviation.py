@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,8 +59,9 @@ def deviation(
         dtypes: The dtype each of them is stored in.
         arithmetic: What the kernel computes in.
     """
+    growth, rounded_as = arithmetic.growth, arithmetic.rounded_as
+    nodes = tuple(replace(node, op=rounded_as.get(node.name, node.op)) for node in nodes)
     exact, proofs, noises = bounded(nodes, operands, arithmetic.unit, computed)
-    growth = arithmetic.growth
     found = (
         _worst(name, array, exact[name], growth * proofs[name], growth * noises[name], dtypes[name])
         for name, array in computed.items()

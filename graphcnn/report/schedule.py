@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from graphcnn.analysis import copy_traffic
-from graphcnn.ir import Graph
+from graphcnn.ir import Graph, Op
 from graphcnn.plan import Arithmetic, Plan, Step
 
 
@@ -33,6 +33,9 @@ def kernels(steps: Iterable[Step]) -> str:
 
 def arithmetic(steps: Sequence[Step]) -> Arithmetic:
     """The loosest that the steps of one node compute in; exact for none, which move no number."""
+    rounded_as: dict[str, Op] = {}
+    for step in steps:
+        rounded_as |= step.arithmetic.rounded_as
     units = (step.arithmetic.unit for step in steps)
     growths = (step.arithmetic.growth for step in steps)
-    return Arithmetic(max(units, default=0.0), max(growths, default=1.0))
+    return Arithmetic(max(units, default=0.0), max(growths, default=1.0), rounded_as)

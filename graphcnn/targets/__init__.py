@@ -4,30 +4,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphcnn.errors import UnknownTarget, shown
+from graphcnn.errors import InvalidAttribute, UnknownTarget, shown
 from graphcnn.plan import Target
 
 if TYPE_CHECKING:
     import torch
 
 NAMES = ("triton", "library", "numpy")
+# "auto": all that has a derived bound on its errors; "direct": sums of products as written.
+PRECISIONS = ("auto", "direct")
 
 
-def resolve(name: str, device: str | torch.device = "auto") -> Target:
+def resolve(
+    name: str, device: str | torch.device = "auto", precision: str = PRECISIONS[0]
+) -> Target:
     """The target `name` on `device`, as `resolve_device` takes it.
+
+    `precision`, one of `PRECISIONS`, is what the kernels of the Triton target may do; the library
+    and NumPy do what they do.
 
     Raises:
         UnknownTarget: for a name that is not in `NAMES`.
+        InvalidAttribute: for a precision that is none.
         DeviceUnavailable: for a device that is not on this machine.
     """
     from graphcnn.targets.device import resolve_device
 
+    if precision not in PRECISIONS:
+        raise InvalidAttribute(
+            "there is no such precision",
+            where="the argument precision",
+            got=shown(precision),
+            wanted=" or ".join(f'"{word}"' for word in PRECISIONS),
+            remedy="pass one of these words",
+        )
     if not isinstance(name, str):
         name = shown(name)
     if name == "triton":
+        from graphcnn.targets.policy import DIRECT, MODEL
         from graphcnn.targets.triton import TritonTarget
 
-        return TritonTarget(resolve_device(device))
+        return TritonTarget(resolve_device(device), DIRECT if precision == "direct" else MODEL)
     if name == "library":
         from graphcnn.targets.library import LibraryTarget
 

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
 
-from graphcnn.ir import DType, Graph, Node
+from graphcnn.ir import DType, Graph, Node, Op
 from graphcnn.kernels import (
+    TRANSFORMS,
     ConvProblem,
     Head,
     Launch,
     LinearProblem,
+    Maps,
     Pool,
     Pooled,
+    Pressure,
     Refused,
     View,
+    WinogradTile,
     across,
     conv2d,
     conv_pressure,
+    tile_refusal,
 )
-from graphcnn.ops import Conv, ConvTranspose, Interpolate, Linear
+from graphcnn.ops import Conv, Conv2d, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
+from graphcnn.targets import winograd
 from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, in_panels, in_turns, plain
@@ -45,12 +53,30 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     apart = {"enable_fp_fusion": False} if len(outputs) > 1 and node.type.dtype is DType.F32 else {}
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     label = "+".join(member.op.name for member in (*chain.head, *values))
-    for launch in lower(lowering, chain, outputs):
-        rounded = launch._replace(meta={**launch.meta, **apart})
-        lowering.emit(node, label, rounded, reads, tuple(outputs))
+    for piece in lower(lowering, chain, outputs):
+        rounded = piece.launch._replace(meta={**piece.launch.meta, **apart})
+        writes = (*outputs, *piece.scratch)
+        told = f"{piece.word} {label}".lstrip()
+        lowering.emit(node, told, rounded, reads, writes, rounded_as=piece.rounded_as)
 
 
-def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
+class Piece(NamedTuple):
+    """A launch of a group.
+
+    Attributes:
+        launch: The launch.
+        scratch: The memory that it works in.
+        rounded_as: As of `Arithmetic`.
+        word: The algorithm's name, where it has one.
+    """
+
+    launch: Launch
+    scratch: tuple[View, ...] = ()
+    rounded_as: Mapping[str, Op] = MappingProxyType({})
+    word: str = ""
+
+
+def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
     image, weight, *bias = chain.anchor.inputs
     x = lowering.view(image)
     choice = lowering.choose(chain.anchor, LinearProblem(x.dtype, x.size // x.shape[-1]))
@@ -65,12 +91,12 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launc
         exports=chain.exports,
         tile=choice.tile,
     )
-    return [launch]
+    return [Piece(launch)]
 
 
-def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
+def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
     if chain.separable:
-        return [_separable(lowering, chain, outputs)]
+        return [Piece(_separable(lowering, chain, outputs))]
     op, weight = chain.anchor.op, chain.anchor.inputs[1]
     assert isinstance(op, Conv)
     window = op.window(lowering.graph.type_of(weight).shape)
@@ -114,16 +140,16 @@ def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
     )
 
 
-def _conv_transpose(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Launch]:
+def _conv_transpose(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
     op, weight = chain.anchor.op, lowering.param(chain.anchor.inputs[1])
     assert isinstance(op, ConvTranspose)
-    launches = []
+    pieces = []
     for phase in phases(op, weight.type.shape[2:], chain.anchor.type.shape[2:]):
         packing = filters_of(phase, weight, op.groups, lowering.device.traits.weights)
         size, part = tuple(p.count for p in phase), partial(part_of, phase=phase)
         window = window_of(phase)
-        launches.append(_implicit_gemm(lowering, chain, outputs, window, packing, size, part))
-    return launches
+        pieces.append(_implicit_gemm(lowering, chain, outputs, window, packing, size, part))
+    return pieces
 
 
 def _implicit_gemm(
@@ -134,7 +160,7 @@ def _implicit_gemm(
     packing: Packing,
     size: tuple[int, ...],
     part: Callable[[View], View],
-) -> Launch:
+) -> Piece:
     """A convolution to `size` outputs, which lie in a part of the chain's values."""
     op = chain.anchor.op
     assert isinstance(op, Conv | ConvTranspose)
@@ -154,25 +180,51 @@ def _implicit_gemm(
     height, width = image_size((*x.shape[:2], *size))
     images = device.images(x.shape[0])
     pool = next((step for step in tail if isinstance(step, Pool)), None)
+    pressure = conv_pressure(x, outputs, tail, window.kernel)
+    filtered = pressure < Pressure.HIGH and _is_filtering(chain, window, x.dtype)
+    parts = tuple(m for m in TRANSFORMS if filtered and tile_refusal(tail, m) is None)
     problem = ConvProblem(
         x.dtype,
         packing.shape[0] // op.groups,
         x.shape[1] // op.groups,
         op.groups,
         images * height * width,
-        conv_pressure(x, outputs, tail, window.kernel),
+        pressure,
         None if pool is None else Pooled(pool, images, (height, width)),
         across(tail),
+        Maps(images, (height, width), parts) if parts else None,
     )
     choice = lowering.choose(chain.anchor, problem)
     panel, counted = device.panel, {}
-    if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
+    if isinstance(choice.tile, WinogradTile):
+        weight = lowering.param(chain.anchor.inputs[1])
+        packing = winograd.filters(weight, choice.tile, device.weights)
+    elif choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
         counted = {"filters": packing.shape[0]}
         packing = in_panels(packing, panel)
-    return choice.launch(
+    packed = lowering.weight(packing)
+    shift = lowering.weight(vectors[0]) if vectors else None
+    if isinstance(choice.tile, WinogradTile):
+        scratch = lowering.scratch(chain.anchor, choice.tile.scratch(x.shape[1]))
+        launch = choice.launch(
+            x,
+            packed,
+            shift,
+            outputs,
+            scratch=scratch,
+            padding=window.begins,
+            out_size=(height, width),
+            tail=tail,
+            exports=chain.exports,
+            tile=choice.tile,
+        )
+        assert isinstance(op, Conv2d)
+        rounded_as = winograd.WinogradConv2d(op.stride, op.padding, outputs=choice.tile.outputs)
+        return Piece(launch, (scratch,), {chain.anchor.name: rounded_as}, "winograd")
+    launch = choice.launch(
         x,
-        lowering.weight(packing),
-        lowering.weight(vectors[0]) if vectors else None,
+        packed,
+        shift,
         outputs,
         kernel=window.kernel,
         stride=window.stride,
@@ -186,6 +238,15 @@ def _implicit_gemm(
         **counted,
         **_repeats(chain, lowering.graph),
     )
+    return Piece(launch)
+
+
+def _is_filtering(chain: Chain, window: Window, dtype: str) -> bool:
+    """Whether an anchor slides 3 x 3 filters over a float32 map, one pixel at a time."""
+    plain = isinstance(chain.anchor.op, Conv2d) and chain.anchor.op.groups == 1
+    alone = not chain.gate and not chain.head
+    steps = (window.kernel, window.stride, window.dilation)
+    return plain and alone and dtype == "f32" and steps == ((3, 3), (1, 1), (1, 1))
 
 
 def _repeats(chain: Chain, graph: Graph) -> dict[str, tuple[int, int]]:
@@ -200,7 +261,7 @@ def _repeats(chain: Chain, graph: Graph) -> dict[str, tuple[int, int]]:
 
 
 # How an anchor, or a family of them, becomes launches with its tail.
-TABLE: dict[type, Callable[[Lowering, Chain, list[View]], list[Launch]]] = {
+TABLE: dict[type, Callable[[Lowering, Chain, list[View]], list[Piece]]] = {
     Conv: _conv,
     ConvTranspose: _conv_transpose,
     Linear: _linear,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graphcnn.errors import InvalidAttribute, TooLarge, shown
-from graphcnn.ir import Chosen, Graph, Node, Param, Refusal, TensorType
+from graphcnn.ir import Chosen, DType, Graph, Node, Op, Param, Refusal, TensorType
 from graphcnn.kernels import Choice, Launch, Problem, Refused, View, choices
 from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.plan import Buffer, Location, Lowered, Packing, Step
@@ -15,6 +15,7 @@ from graphcnn.targets.layout import broadcast_strides, locate, within
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import share
 from graphcnn.targets.policy import Policy
+from graphcnn.targets.winograd import algorithm
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Lowering:
     graph: Graph
     device: Device
     policy: Policy
-    locations: Mapping[str, Location]
+    locations: dict[str, Location]
     copied: tuple[Refusal, ...] = ()
     steps: list[Step] = field(default_factory=list)
     weights: dict[str, Packing] = field(default_factory=dict)
@@ -98,6 +99,12 @@ class Lowering:
         self.weights[packing.name] = packing
         return View(Buffer(packing.name), packing.shape, packing.strides, packing.dtype.value)
 
+    def scratch(self, node: Node, size: int) -> View:
+        """Memory of so many float32 numbers, in which a step of the node works."""
+        name, type = f"{node.name}@scratch", TensorType((size,), DType.F32)
+        self.locations[name] = Location(Buffer(name), type, (1,))
+        return view_of(self.locations[name])
+
     def choose(self, anchor: Node, problem: Problem) -> Choice:
         """What the policy picks for an anchor, which the log will be told.
 
@@ -116,6 +123,8 @@ class Lowering:
                 remedy="return an element of the sequence, as graphcnn.kernels.by_rule does",
             )
         self.choices.append(Chosen(anchor.name, "kernel", picked, found, str(problem)))
+        if told := algorithm(problem, picked, found, device):
+            self.choices.append(Chosen(anchor.name, "algorithm", *told))
         return picked
 
     def emit(
@@ -127,12 +136,15 @@ class Lowering:
         writes: tuple[View, ...],
         *,
         in_place: bool = False,
+        rounded_as: Mapping[str, Op] | None = None,
     ) -> None:
         """Add a step; views of weights are not counted as reads."""
         # A buffer of activations bears the name of the value it was made for.
         read = tuple(view.buffer.name for view in reads if view.buffer.name in self.locations)
         written = tuple(view.buffer.name for view in writes)
-        arithmetic = self.device.arithmetic(node.type.dtype)
+        arithmetic = replace(
+            self.device.arithmetic(node.type.dtype), rounded_as=dict(rounded_as or {})
+        )
         self.steps.append(Step(node.name, label, launch, read, written, arithmetic, in_place))
 
     def lowered(self, refusals: tuple[Refusal, ...]) -> Lowered:

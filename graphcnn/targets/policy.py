@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from graphcnn.ir import Node, TensorType
-from graphcnn.kernels import Choice, DeviceTraits, Problem, by_rule
+from graphcnn.kernels import Choice, DeviceTraits, Problem, by_rule, winograd_conv2d
 
 
 class Called(NamedTuple):
@@ -42,7 +42,16 @@ class Policy:
         return None
 
 
+class Direct(Policy):
+    """The same, with sums of products as they are written: no minimal filtering."""
+
+    def allows(self, choice: Choice) -> bool:
+        """Whether it is no minimal filtering."""
+        return choice.launch is not winograd_conv2d
+
+
 MODEL = Policy()
+DIRECT = Direct()
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from graphcnn.kernels import (
     softmax,
     stages,
     standardize,
+    winograd_conv2d,
 )
 from tests.gpu_compiler import compile_for_gpu_like
 from tests.kernels.buffers import DTYPES, RELU, stage
@@ -365,6 +366,38 @@ def test_separable_conv2d(tile, capability):
             tile=tile,
         )
         compiled(launch, capability)
+
+
+WINOGRAD_TAILS = {
+    "two outputs of a residual": (lambda add: (add, SILU), (1, 2)),
+    "a pool, and what is pooled": (lambda add: (add, RELU, MAX2), (2, 3)),
+}
+
+
+@pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
+@pytest.mark.parametrize("tile", CUDA.winograd, ids=str)
+@pytest.mark.parametrize("name", WINOGRAD_TAILS)
+def test_winograd_conv2d(tile, capability, name):
+    tail, exports = WINOGRAD_TAILS[name]
+    steps = tail(residual("f32"))
+    tile = tile._replace(workers=64, parts=2)
+    sizes = [(32, 256, 28, 28) if MAX2 in steps[:e] else (32, 256, 57, 57) for e in exports]
+    launch = winograd_conv2d(
+        view((32, 128, 57, 57), "f32"),
+        view((256 // tile.channels, tile.points, tile.channels, 128), "f32"),
+        view((256,), "f32"),
+        [view(size, "f32") for size in sizes],
+        scratch=View(torch.empty(1), (tile.scratch(128),), (1,), "f32"),
+        padding=(1, 1),
+        out_size=(57, 57),
+        tail=steps,
+        exports=exports,
+        tile=tile,
+    )
+    binary = compiled(launch, capability)
+    products = re.findall(r"\bH\w*MMA\S*", binary.sass())
+    assert products
+    assert all("TF32" in product for product in products)
 
 
 def others(dtype, layout):
