@@ -202,6 +202,7 @@ def work_of(choice: Choice, problem: ConvProblem, device: DeviceTraits) -> Work:
     """
     maps, tile, prices = problem.maps, choice.tile, device.prices(problem.dtype)
     assert maps is not None
+    assert device.transform is not None
     filters = ceil_div(problem.filters, tile.channels) * tile.channels
     channels = ceil_div(problem.channels, tile.reduction) * tile.reduction
     if isinstance(tile, WinogradTile):
@@ -240,7 +241,8 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     multiprocessor with the most programs, where the times of a step are known. Elsewhere the rules
     are, in order: less than twice the channels there are; the fewest pixels computed, where windows
     overlap; the largest tile whose grid still fills the device, else the tile with the most
-    programs. Minimal filtering takes its place where it takes less time (see `work_of`).
+    programs. Minimal filtering takes its place where it takes less time (see `work_of`), on devices
+    on which its price is known.
     """
     if isinstance(problem, LinearProblem):
         least = min(choice.tile.rows for choice in found)
@@ -262,6 +264,8 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     filtered = [choice for choice in found if choice.launch is winograd_conv2d]
     if filtered:
         written = [directly(problem, found, device)] if len(filtered) < len(found) else []
+        if device.transform is None:
+            return (*written, *filtered)[0]
         return min((*written, *filtered), key=lambda choice: work_of(choice, problem, device).time)
     blocks = {choice.tile.reduction for choice in found}
     block = max((b for b in blocks if problem.channels % b == 0), default=0)

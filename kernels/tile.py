@@ -193,7 +193,8 @@ class DeviceTraits:
         prices_half: What work beside the products takes, of half-precision operands.
         prices_f32: The same of float32 operands.
         winograd: Tiles of a convolution by minimal filtering, of float32.
-        transform: What transforming a number of a tile there takes, in products.
+        transform: What transforming a number of a tile there takes, in products; None where nobody
+            has measured it, so that only tuning takes such tiles.
         workers: How many programs with memory of their own keep the device busy.
         cache: Bytes of weights that programs read again without going to memory.
         batches: Batch sizes that have kernels of their own; others share those of the largest below
@@ -215,7 +216,7 @@ class DeviceTraits:
     prices_half: Prices
     prices_f32: Prices
     winograd: tuple[WinogradTile, ...]
-    transform: float
+    transform: float | None
     workers: int
     cache: int
     batches: tuple[int, ...] = ()
@@ -266,7 +267,7 @@ CUDA = DeviceTraits(
     prices_half=Prices(balance=80.0, exchange=80.0, wide=40.0, channels=0.0, scattered=7.0),
     prices_f32=Prices(balance=10.0, exchange=10.0, wide=5.0, channels=490.0, scattered=4.6),
     winograd=_WINOGRAD_CUDA,
-    transform=80.0,
+    transform=None,
     workers=128,
     cache=32 << 20,
 )

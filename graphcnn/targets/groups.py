@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from graphcnn.ir import DType, Graph, Node, Op
 from graphcnn.kernels import (
-    TRANSFORMS,
     ConvProblem,
     Head,
     Launch,
@@ -24,7 +23,6 @@ from graphcnn.kernels import (
     across,
     conv2d,
     conv_pressure,
-    tile_refusal,
 )
 from graphcnn.ops import Conv, Conv2d, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
@@ -34,7 +32,7 @@ from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, in_panels, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
-from graphcnn.targets.price import separable_problem
+from graphcnn.targets.price import filtered_outputs, separable_problem
 
 
 def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
@@ -181,8 +179,7 @@ def _implicit_gemm(
     images = device.images(x.shape[0])
     pool = next((step for step in tail if isinstance(step, Pool)), None)
     pressure = conv_pressure(x, outputs, tail, window.kernel)
-    filtered = pressure < Pressure.HIGH and _is_filtering(chain, window, x.dtype)
-    parts = tuple(m for m in TRANSFORMS if filtered and tile_refusal(tail, m) is None)
+    parts = filtered_outputs(chain, window, tail) if pressure < Pressure.HIGH else ()
     problem = ConvProblem(
         x.dtype,
         packing.shape[0] // op.groups,
@@ -239,14 +236,6 @@ def _implicit_gemm(
         **_repeats(chain, lowering.graph),
     )
     return Piece(launch)
-
-
-def _is_filtering(chain: Chain, window: Window, dtype: str) -> bool:
-    """Whether an anchor slides 3 x 3 filters over a float32 map, one pixel at a time."""
-    plain = isinstance(chain.anchor.op, Conv2d) and chain.anchor.op.groups == 1
-    alone = not chain.gate and not chain.head
-    steps = (window.kernel, window.stride, window.dilation)
-    return plain and alone and dtype == "f32" and steps == ((3, 3), (1, 1), (1, 1))
 
 
 def _repeats(chain: Chain, graph: Graph) -> dict[str, tuple[int, int]]:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from math import prod
 
-from graphcnn.ir import Graph, Unprofitable, node_cost
+from graphcnn.ir import DType, Graph, Unprofitable, node_cost
 from graphcnn.kernels import (
+    TRANSFORMS,
     ConvProblem,
     DeviceTraits,
+    Maps,
     Pool,
     Pooled,
     Pressure,
     SeparableProblem,
+    Tail,
     across,
     by_rule,
     choices,
     is_pointwise,
+    tile_refusal,
+    work_of,
 )
 from graphcnn.kernels.launch import ceil_div
-from graphcnn.ops import Conv
+from graphcnn.ops import Conv, Conv2d
+from graphcnn.ops.window import Window
 from graphcnn.targets.chain import RULE, Chain
 from graphcnn.targets.lowering import image_size
+from graphcnn.targets.policy import MODEL, Policy
 
 
 def separable_problem(chain: Chain, traits: DeviceTraits) -> SeparableProblem:
@@ -30,7 +37,9 @@ def separable_problem(chain: Chain, traits: DeviceTraits) -> SeparableProblem:
     return SeparableProblem(filters, traits.images(images) * prod(sizes), window)
 
 
-def unprofitable(chain: Chain, graph: Graph, device: DeviceTraits) -> Unprofitable | None:
+def unprofitable(
+    chain: Chain, graph: Graph, device: DeviceTraits, policy: Policy = MODEL
+) -> Unprofitable | None:
     """Why a group would take longer than its parts, or None: for its head, or for the last step of
     its tail that is not pointwise.
 
@@ -47,7 +56,9 @@ def unprofitable(chain: Chain, graph: Graph, device: DeviceTraits) -> Unprofitab
     link, dtype = chain.links[at], chain.anchor.type.dtype.value
     if isinstance(step, Pool):
         trips = 1 if min(chain.exports) <= at else 2
-        because = _pool_price(chain, graph, step, trips, device)
+        because = _pool_price(chain, graph, step, trips, device) or _filtering_price(
+            chain, graph, step, trips, device, policy
+        )
     else:
         because = across_refusal(link.type.size, dtype, device)
     return None if because is None else Unprofitable(RULE, link.name, because, link.inputs)
@@ -60,6 +71,48 @@ def _pool_price(
     pooled = Pooled(pool, shape[0], image_size(shape))
     problem = _conv_problem(chain, graph)._replace(pooled=pooled)
     return pool_refusal(problem, prod(taps), trips, device)
+
+
+def filtered_outputs(chain: Chain, window: Window, tail: Tail) -> tuple[int, ...]:
+    """Of how many rows and columns tiles may be by which minimal filtering computes an anchor and
+    a tail: of 3 x 3 filters that slide over a float32 map, one pixel at a time."""
+    anchor = chain.anchor
+    if not isinstance(anchor.op, Conv2d) or anchor.op.groups > 1 or chain.gate or chain.head:
+        return ()
+    steps = (window.kernel, window.stride, window.dilation)
+    if anchor.type.dtype is not DType.F32 or steps != ((3, 3), (1, 1), (1, 1)):
+        return ()
+    return tuple(m for m in TRANSFORMS if tile_refusal(tail, m) is None)
+
+
+def _filtering_price(
+    chain: Chain, graph: Graph, pool: Pool, trips: int, device: DeviceTraits, policy: Policy
+) -> str | None:
+    """Why a pool that minimal filtering does not end in would cost more than it saves, or None."""
+    op, shape = chain.anchor.op, chain.anchor.type.shape
+    assert isinstance(op, Conv)
+    window, size = op.window(graph.type_of(chain.anchor.inputs[1]).shape), image_size(shape)
+    alone = filtered_outputs(chain, window, chain.tail[: chain.tail.index(pool)])
+    if device.transform is None or not alone or filtered_outputs(chain, window, chain.tail):
+        return None
+    whole = _conv_problem(chain, graph)._replace(maps=Maps(shape[0], size, ()))
+    problems = (
+        whole._replace(pooled=Pooled(pool, shape[0], size)),
+        whole._replace(maps=Maps(shape[0], size, alone)),
+    )
+    found = ([c for c in choices(p, device) if policy.allows(c)] for p in problems)
+    fused, unfused = (
+        work_of(by_rule(p, c, device), p, device).time for p, c in zip(problems, found, strict=True)
+    )
+    saved = trips * _bytes(prod(shape), whole.dtype)
+    worth = device.prices(whole.dtype).balance * saved
+    if fused - unfused <= worth:
+        return None
+    return (
+        f"minimal filtering, which does not end in such a pool, takes the time of {unfused:,.0f} "
+        f"products, sums as they are written that of {fused:,.0f}, and the {saved:,} bytes that "
+        f"the pool would not move that of {worth:,.0f}"
+    )
 
 
 def pool_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTraits) -> str | None:

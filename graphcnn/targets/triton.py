@@ -83,7 +83,7 @@ class TritonTarget:
         chain = chain_of(body)
         if isinstance(chain, Refusal):
             return chain
-        return unprofitable(chain, body, self.on.traits)
+        return unprofitable(chain, body, self.on.traits, self.policy)
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order. Refusals tell which groups are taken apart, because no

@@ -199,6 +199,9 @@ def algorithm(
     filtered = [choice for choice in found if choice.launch is winograd_conv2d]
     if not isinstance(problem, ConvProblem) or not filtered:
         return None
+    if device.transform is None:
+        names = tuple(dict.fromkeys(map(_name, found)))
+        return _name(picked), names, "nobody has measured minimal filtering on this device"
     best = min(filtered, key=lambda choice: work_of(choice, problem, device).time)
     best = picked if picked in filtered else best
     written = picked if picked not in filtered else directly(problem, found, device)

@@ -12,6 +12,7 @@ from graphcnn.kernels import CPU, CUDA, CUDA_SMALL, HOPPER, ConvProblem, Pool, P
 from graphcnn.report import explain
 from graphcnn.targets import resolve
 from graphcnn.targets.chain import chain_of
+from graphcnn.targets.policy import DIRECT, MODEL
 from graphcnn.targets.price import across_refusal, pool_refusal, unprofitable
 from tests.stand_in_gpu import stand_in_target
 
@@ -223,3 +224,29 @@ def test_repeated_pixels_are_read_where_they_are(traits, taps):
 def test_repeated_pixels_are_written_where_that_takes_less(traits, dtype, because):
     told = refusal(traits, repeated(3, 64, dtype))
     assert (told.node, told.because, told.blame) == ("conv", because, ("up",))
+
+
+def averaged(channels: int, size: int, stride: int = 1) -> Graph:
+    x = gx.input("x", (1, channels, size, size))
+    w = gx.param("w", (channels, channels, 3, 3))
+    h = gx.relu(gx.conv2d(x, w, padding=1, stride=stride, name="conv"), name="relu")
+    return gx.graph("g", gx.global_avg_pool2d(h, name="mean"))
+
+
+def test_a_pool_that_ends_minimal_filtering_is_priced_by_it():
+    because = refusal(CPU, averaged(512, 7)).because
+    assert because.startswith("minimal filtering, which does not end in such a pool, takes the")
+    assert "200,704 bytes" in because
+
+
+@pytest.mark.parametrize(
+    ("traits", "graph", "policy"),
+    [
+        (CPU, averaged(512, 7), DIRECT),  # is not to be filtered in any case
+        (CPU, averaged(512, 7, stride=2), MODEL),
+        (HOPPER, averaged(512, 7), MODEL),  # has no price of filtering
+    ],
+)
+def test_a_pool_behind_sums_as_they_are_written_is_not(traits, graph, policy):
+    found = unprofitable(chain_of(graph), graph, traits, policy)
+    assert found is None or "minimal filtering" not in found.because
