@@ -22,7 +22,7 @@ from tests.stepwise import check_model
 def gpu(request, monkeypatch):
     """What device="cuda" means in this test."""
     target, driver = stand_in_target(request.param)
-    monkeypatch.setattr("graphcnn.compiler.resolve", lambda name, device: target)
+    monkeypatch.setattr("graphcnn.compiler.resolve", lambda *_: target)
     return driver
 
 
@@ -116,7 +116,7 @@ def test_each_model_runs_on_its_own_device(monkeypatch):
     inputs = example_inputs(graph)
     models = []
     for target, _ in targets:
-        monkeypatch.setattr("graphcnn.compiler.resolve", lambda name, device, on=target: on)
+        monkeypatch.setattr("graphcnn.compiler.resolve", lambda *_, on=target: on)
         models.append(gx.compile(graph))
     first, second = (model(**inputs) for model in models)
     np.testing.assert_array_equal(first, second)
