@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from graphcnn.arguments import batch_sizes, flag, seconds, sequence
 from graphcnn.errors import FusionRefused
@@ -13,7 +13,6 @@ from graphcnn.passes.demands import Demands
 from graphcnn.plan import Target
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import resolve
-from graphcnn.tuning.search import SECONDS, search
 
 if TYPE_CHECKING:
     import torch
@@ -76,13 +75,13 @@ def compile(
     verify(graph)
     chosen = resolve(target, device, precision)
     sizes = batch_sizes(batches)
-    limit = None if tune is False else SECONDS if tune is True else seconds(tune, "tune")
+    limit = tune if isinstance(tune, bool) else seconds(tune, "tune")
 
     def passed(source: Graph, log: CompileLog) -> Graph:
         return optimize(source, chosen, log, fuse, passes, must_fuse, must_not_fuse)
 
     optimized = passed(graph, log)
-    if limit is not None:
+    if limit is not False:
         chosen = _tuned(CompiledModel(graph, optimized, chosen, CompileLog()), limit, log)
     model = CompiledModel(graph, optimized, chosen, log, lambda g: passed(g, CompileLog()))
     # A group that the passes made may be one that lowering took apart.
@@ -92,9 +91,11 @@ def compile(
     return model
 
 
-def _tuned(model: CompiledModel, limit: float, log: CompileLog) -> Target:
+def _tuned(model: CompiledModel, limit: float | Literal[True], log: CompileLog) -> Target:
     """A model's target, with what was measured."""
-    target, told = search(model, limit)
+    from graphcnn.tuning.search import SECONDS, search
+
+    target, told = search(model, SECONDS if limit is True else limit)
     if told.interrupted:
         raise KeyboardInterrupt
     for refusal in told.refusals:

@@ -108,6 +108,12 @@ def put(file: Path, content: bytes, like: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def keep(file: Path, content: bytes) -> None:
+    """Put a file of a cache in place, and its folder before it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    put(file, content, file)
+
+
 def remove(folder: Path, pattern: str, kept: Path | None = None) -> None:
     """Remove the files whose whole names match, but for one; those that stay do no harm."""
     with suppress(OSError):

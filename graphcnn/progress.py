@@ -1,4 +1,4 @@
-"""What a report is doing at the moment, for whoever waits for it."""
+"""What a compile or a report is doing at the moment, for whoever waits for it."""
 
 from __future__ import annotations
 

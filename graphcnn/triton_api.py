@@ -24,6 +24,7 @@ from triton.runtime._async_compile import AsyncCompileMode
 from triton.runtime.driver import driver as _config
 from triton.runtime.jit import JITFunction
 
+from graphcnn.disk import keep
 from graphcnn.errors import DeviceUnavailable, FileProblem
 from graphcnn.progress import doing
 
@@ -77,19 +78,8 @@ def _key() -> str:
             return key
     found: str = _triton_key()
     with suppress(OSError):  # a folder that cannot be written is Triton's to report
-        put(known, found.encode())
+        keep(known, found.encode())
     return found
-
-
-def put(file: Path, content: bytes) -> None:
-    """Put a file in place, whole or not at all, and its folder before it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    own = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_native_id()}")
-    try:
-        own.write_bytes(content)
-        own.replace(file)
-    finally:
-        own.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from graphcnn import triton_api
 from graphcnn.cpu import loader, toolchain
+from graphcnn.disk import keep
 
 
 def built(source: str, *, checked: bool = False) -> bytes:
@@ -40,5 +41,5 @@ def built(source: str, *, checked: bool = False) -> bytes:
     sealed = loader.seal(toolchain.shared_object(source, checked=checked))
     # Who cannot keep it compiles it again; a folder that cannot be written is Triton's to report.
     with suppress(OSError):
-        triton_api.put(file, sealed)
+        keep(file, sealed)
     return sealed

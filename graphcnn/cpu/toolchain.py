@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from graphcnn import triton_api
+from graphcnn.disk import keep
 from graphcnn.errors import FileProblem, MissingCompiler
 
 HERE = Path(__file__).parent
@@ -192,7 +193,7 @@ def _remember(identity: str) -> None:
     # A folder that cannot be written is Triton's to report: it keeps the kernel there.
     with suppress(OSError):
         if not file.exists() or file.read_text() != identity:
-            triton_api.put(file, identity.encode())
+            keep(file, identity.encode())
 
 
 def temporary_folder_problem(error: OSError) -> FileProblem:

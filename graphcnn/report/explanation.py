@@ -53,15 +53,6 @@ class Vanished:
     because: str
 
 
-@dataclass(frozen=True, slots=True)
-class Algorithm:
-    """A node that could be computed in several ways, the one that was taken, and why."""
-
-    node: str
-    name: str
-    because: str
-
-
 @dataclass(frozen=True)
 class Explanation(Result):
     """A compile, told.
@@ -77,7 +68,7 @@ class Explanation(Result):
         moved_unfused: The same with one kernel per node.
         rows: What runs, in order.
         vanished: Nodes for which nothing runs.
-        algorithms: Nodes that could be computed in several ways.
+        algorithms: Nodes that could be computed in several ways, the one that is taken, and why.
         refusals: What the passes declined to do, and why.
         calls: Nodes that are calls of a library although there are kernels, and why.
     """
@@ -92,7 +83,7 @@ class Explanation(Result):
     moved_unfused: int
     rows: tuple[KernelRow, ...]
     vanished: tuple[Vanished, ...]
-    algorithms: tuple[Algorithm, ...]
+    algorithms: tuple[Chosen, ...]
     refusals: tuple[Refusal, ...]
     calls: tuple[Chosen, ...]
 
@@ -110,7 +101,7 @@ class Explanation(Result):
         columns = ("kernel", "nodes", "inputs", "outputs", "tile", "grid")
         gone = tuple((gone.name, gone.op, gone.because) for gone in self.vanished)
         called = tuple((call.node, str(call.chosen), call.because) for call in self.calls)
-        taken = tuple((a.node, a.name, a.because) for a in self.algorithms)
+        taken = tuple((each.node, str(each.chosen), each.because) for each in self.algorithms)
         declined = tuple((r.rule, r.node, r.because) for r in self.refusals)
         found = (
             Table(title, columns, tuple(map(_cells, self.rows)), words=4, notes=(moved,)),
@@ -175,11 +166,7 @@ def explain(model: Any, /) -> Explanation | CompiledFunction:
         traffic(inline(model.source)),
         tuple(_row(node, graph, steps[node.name]) for node in graph.nodes if node.name in steps),
         _vanished(model),
-        tuple(
-            Algorithm(event.node, str(event.chosen), event.because)
-            for event in model.log.of(Chosen)
-            if event.what == "algorithm"
-        ),
+        tuple(event for event in model.log.of(Chosen) if event.what == "algorithm"),
         tuple(model.log.refusals),
         tuple(event for event in model.log.of(Chosen) if event.what == "call"),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graphcnn.ir import DType, Graph, Node, Op
 from graphcnn.kernels import (
+    Choice,
     ConvProblem,
     Head,
     Launch,
@@ -192,50 +193,54 @@ def _implicit_gemm(
         Maps(images, (height, width), parts) if parts else None,
     )
     choice = lowering.choose(chain.anchor, problem)
-    panel, counted = device.panel, {}
+    shift = vectors[0] if vectors else None
+    options = {
+        "padding": window.begins,
+        "out_size": (height, width),
+        "tail": tail,
+        "exports": chain.exports,
+        "tile": choice.tile,
+    }
     if isinstance(choice.tile, WinogradTile):
-        weight = lowering.param(chain.anchor.inputs[1])
-        packing = winograd.filters(weight, choice.tile, device.weights)
-    elif choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
+        return _filtered(lowering, chain, choice, x, shift, outputs, options)
+    panel, counted = device.panel, {}
+    if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
         counted = {"filters": packing.shape[0]}
         packing = in_panels(packing, panel)
-    packed = lowering.weight(packing)
-    shift = lowering.weight(vectors[0]) if vectors else None
-    if isinstance(choice.tile, WinogradTile):
-        scratch = lowering.scratch(chain.anchor, choice.tile.scratch(x.shape[1]))
-        launch = choice.launch(
-            x,
-            packed,
-            shift,
-            outputs,
-            scratch=scratch,
-            padding=window.begins,
-            out_size=(height, width),
-            tail=tail,
-            exports=chain.exports,
-            tile=choice.tile,
-        )
-        assert isinstance(op, Conv2d)
-        rounded_as = winograd.WinogradConv2d(op.stride, op.padding, outputs=choice.tile.outputs)
-        return Piece(launch, (scratch,), {chain.anchor.name: rounded_as}, "winograd")
     launch = choice.launch(
         x,
-        packed,
-        shift,
+        lowering.weight(packing),
+        shift and lowering.weight(shift),
         outputs,
         kernel=window.kernel,
         stride=window.stride,
-        padding=window.begins,
         dilation=window.dilation,
         groups=op.groups,
-        out_size=(height, width),
-        tail=tail,
-        exports=chain.exports,
-        tile=choice.tile,
+        **options,
         **counted,
         **_repeats(chain, lowering.graph),
     )
     return Piece(launch)
+
+
+def _filtered(
+    lowering: Lowering,
+    chain: Chain,
+    choice: Choice,
+    x: View,
+    shift: Packing | None,
+    outputs: Sequence[View],
+    options: Mapping[str, Any],
+) -> Piece:
+    """A convolution by minimal filtering, which works in memory of its own."""
+    op, param = chain.anchor.op, lowering.param(chain.anchor.inputs[1])
+    assert isinstance(op, Conv2d)
+    weight = lowering.weight(winograd.filters(param, choice.tile, lowering.device.traits.weights))
+    bias = shift and lowering.weight(shift)
+    scratch = lowering.scratch(chain.anchor, choice.tile.scratch(x.shape[1]))
+    launch = choice.launch(x, weight, bias, outputs, scratch=scratch, **options)
+    rounded_as = winograd.WinogradConv2d(op.stride, op.padding, outputs=choice.tile.outputs)
+    return Piece(launch, (scratch,), {chain.anchor.name: rounded_as}, "winograd")
 
 
 def _repeats(chain: Chain, graph: Graph) -> dict[str, tuple[int, int]]:

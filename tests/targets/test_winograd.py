@@ -43,7 +43,7 @@ def test_it_is_taken_where_it_pays_and_is_right():
     check_model(model, example_inputs(graph))
     assert gx.verify(model).ok
     told = gx.explain(model)
-    assert [(a.node, a.name) for a in told.algorithms] == [
+    assert [(a.node, a.chosen) for a in told.algorithms] == [
         (f"conv{n}", "F(4x4, 3x3)") for n in (1, 2, 3)
     ]
     text = " ".join(str(told).split())
@@ -57,7 +57,7 @@ def test_direct_sums_can_be_asked_for():
     assert "winograd_kernel" not in kernels(model)
     assert not any("winograd" in weight.name for weight in model.plan.weights)
     told = gx.explain(model).algorithms
-    assert {a.name for a in told} == {"direct"}
+    assert {a.chosen for a in told} == {"direct"}
     assert all(a.because.endswith("sums as they are written were asked for") for a in told)
     with pytest.raises(InvalidAttribute, match='"auto" or "direct"'):
         gx.compile(graph, device="cpu", precision="fast")
