@@ -42,10 +42,10 @@ def compile(
         device: "auto", "cpu", "cuda", "cuda:1" or a torch.device; "auto" is CUDA where there is a
             CUDA device, and "cuda" the current one. A model runs on one device.
         precision: "auto" takes a convolution of 3 x 3 filters in float32 by minimal filtering where
-            that is faster (`explain` says so): its error stays within a bound of its own, which is
-            a few times as large, and a NaN or an infinity in a tile of the input makes all outputs
-            of the tile NaN. "direct" takes every sum of products as it is written, and NaN and
-            infinities pass as in PyTorch.
+            a price says that it is faster (`explain` shows it; GPUs have none): its error stays
+            within a bound of its own, which is a few times as large, and a NaN or an infinity in a
+            tile of the input makes all outputs of the tile NaN. "direct" takes every sum of
+            products as it is written, and NaN and infinities pass as in PyTorch.
         fuse: Whether to fuse; False compiles one kernel per operator.
         passes: Passes to run instead of the default pipeline.
         must_fuse: Groups of node names that have to end in one kernel.
