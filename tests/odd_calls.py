@@ -179,7 +179,7 @@ def functions(folder):
     cases = {
         gx.input: {"name": "a", "shape": (1, 2), "dtype": "f32"},
         gx.param: {"name": "a", "shape": (1, 2), "dtype": "f32"},
-        gx.graph: {"name": "g", "outputs": image()},
+        gx.graph: {"name": "g", "outputs": image(), "structured": False},
         gx.conv2d: {
             "input": image(), "weight": np.ones((2, 3, 3, 3)), "bias": np.ones(2),
             "stride": 1, "padding": 0, "dilation": 1, "groups": 1,
