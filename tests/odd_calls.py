@@ -267,7 +267,7 @@ def functions(folder):
         gx.coverage: {"module": PROGRAM},
         gx.compile: {
             "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
-            "tune": False,
+            "precision": "auto", "tune": False,
         },
         gx.stream: {"model": LINE},
         gx.to_torch: {"graph": NETWORK},

@@ -30,7 +30,7 @@ def resolve(
     """
     from graphcnn.targets.device import resolve_device
 
-    if precision not in PRECISIONS:
+    if not isinstance(precision, str) or precision not in PRECISIONS:
         raise InvalidAttribute(
             "there is no such precision",
             where="the argument precision",
