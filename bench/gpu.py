@@ -12,7 +12,6 @@ from an idle device with a flushed L2 cache; times are medians over the rounds.
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from typing import Any
 import torch
 
 import graphcnn as gx
+from graphcnn.doctor import driver_version
 from graphcnn.ir import Graph, batch_of, inline, rebatch
 from graphcnn.plan import Call, Device
 from graphcnn.report.environment import Environment
@@ -209,12 +209,6 @@ def main() -> int:
             if options.json:
                 options.json.write_text(json.dumps(report, default=asdict, indent=1) + "\n")
     return 0
-
-
-def driver_version() -> str:
-    """NVIDIA's driver, as its own tool says."""
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def line(row: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from graphcnn.targets import PRECISIONS
 from graphcnn.version import __version__
 
 TORCHVISION = "torchvision:"
+DEVICES = "auto, cpu, cuda or cuda:1"
 STAGES = ("source", *PASSES, "plan")
 # Options of a pass that a user may set: groups of node names.
 DEMANDS = tuple(option.name for option in fields(Fuse) if option.type == "Names")
@@ -68,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the main job: LeNet on real digits, then VGG-16")
     demo.add_argument("--json", metavar="FILE", help="write every result to FILE")
     demo.set_defaults(command=_demo)
+    check = commands.add_parser("doctor", help="check this machine: every kernel once, and times")
+    check.add_argument("--device", default="auto", help=DEVICES)
+    check.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    check.set_defaults(command=_doctor)
     for word, text in REPORTS.items():
         sub = commands.add_parser(word, help=text)
         _add_network_options(sub)
@@ -91,7 +96,7 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--batch", type=_at_least(1), help="images per call; 1, or as the file has it")
     sub.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
-    sub.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
+    sub.add_argument("--device", default="auto", help=DEVICES)
     sub.add_argument("--tune", action="store_true", help="take what was measured to be fastest")
     sub.add_argument(
         "--precision",
@@ -259,6 +264,11 @@ def _report(options: argparse.Namespace) -> int:
         return 0
     with _telling_progress(f"{options.word} {Path(options.network).name}"):
         result = _result(options.word, options, graph)
+    return _printed(result, options)
+
+
+def _printed(result: Any, options: argparse.Namespace) -> int:
+    """A report's exit status, once it is printed."""
     print(json.dumps(result.to_json(), indent=2) if options.json else result)
     if getattr(result, "interrupted", False):
         return 128 + signal.SIGINT
@@ -268,9 +278,15 @@ def _report(options: argparse.Namespace) -> int:
 def _cache(options: argparse.Namespace) -> int:
     from graphcnn.tuning.kept import clear, kept
 
-    result = clear() if options.clear else kept()
-    print(json.dumps(result.to_json(), indent=2) if options.json else result)
-    return 0
+    return _printed(clear() if options.clear else kept(), options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from graphcnn.doctor import doctor
+
+    with _telling_progress("doctor"):
+        result = doctor(options.device)
+    return _printed(result, options)
 
 
 @contextmanager

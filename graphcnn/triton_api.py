@@ -221,6 +221,11 @@ def named_arguments(
     return {**dict(zip(runtime, args, strict=False)), **meta}
 
 
+def cuobjdump() -> Path:
+    """NVIDIA's reader of machine code, which comes with Triton."""
+    return Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+
+
 def cache_folder() -> Path:
     """Where Triton keeps compiled kernels: TRITON_CACHE_DIR, or its default."""
     return Path(triton.knobs.cache.dir)

@@ -1,15 +1,12 @@
 """Kernels compiled for NVIDIA GPUs that are not here, and what became of them."""
 
 import re
-import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
-import triton
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
+from graphcnn.gpu_code import dumped, resources
 from graphcnn.triton_api import named_arguments, using
 
 
@@ -25,7 +22,7 @@ class GpuBinary:
 
     def sass(self):
         """The disassembled machine code."""
-        return _cuobjdump(self.cubin, "-sass")
+        return dumped(self.cubin, "-sass")
 
     def spills_in_loops(self):
         """How often a spilled register is accessed between the first and last line of a loop."""
@@ -51,26 +48,7 @@ def compile_for_gpu_like(kernel, args, meta, capability):
         compiled = kernel.warmup(grid=(1,), **named_arguments(kernel, args, meta))
     cubin = compiled.asm["cubin"]
     shared = int(compiled.metadata.shared)
-    return GpuBinary(*cubin_registers(cubin), shared, compiled.asm["ptx"], cubin)
-
-
-def cubin_registers(cubin):
-    """Registers per thread of a kernel's machine code, and bytes it spills per thread."""
-    text = _cuobjdump(cubin, "-res-usage")
-    match = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", text)
-    assert match, text
-    registers, stack, local = (int(group) for group in match.groups())
-    return registers, stack + local
-
-
-def _cuobjdump(cubin, option):
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        return subprocess.run(
-            [str(tool), option, file.name], capture_output=True, text=True, check=True
-        ).stdout
+    return GpuBinary(*resources(cubin), shared, compiled.asm["ptx"], cubin)
 
 
 class _OfflineDriver(DriverBase):

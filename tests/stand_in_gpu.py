@@ -19,10 +19,10 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
 from graphcnn import cpu, triton_api
+from graphcnn.gpu_code import resources
 from graphcnn.kernels import cuda_traits
 from graphcnn.targets.device import Device
 from graphcnn.targets.triton import TritonTarget
-from tests.gpu_compiler import cubin_registers
 
 # Shared memory that a block may ask for, by compute capability (CUDA C++ Programming Guide,
 # technical specifications per compute capability).
@@ -179,7 +179,7 @@ class _Loader:
 
     def load_binary(self, name, cubin, shared, device):
         assert self.gpu.current == self.gpu.index, "loaded on another device than the current one"
-        registers, spills = cubin_registers(cubin)
+        registers, spills = resources(cubin)
         # Registers are handed out in units of 8 for each of a warp's 32 threads.
         threads = REGISTERS_PER_BLOCK // (math.ceil(max(registers, 1) / 8) * 8) // 32 * 32
         most = min(THREADS_PER_BLOCK, threads)

@@ -16,6 +16,7 @@ from bench.engines.cases import THREADS
 from bench.engines.peers import ENGINES
 from bench.engines.results import Machine, now
 from graphcnn.cpu import toolchain
+from graphcnn.doctor import processor
 from graphcnn.runtime.timing import Measurement, interleave
 
 # Larger than any cache.
@@ -27,7 +28,7 @@ def machine() -> Machine:
     """This one, its peaks measured now."""
     fma, copy = peaks()
     return Machine(
-        _field("/proc/cpuinfo", "model name") or platform.processor(),
+        processor(),
         " ".join(f for f in _field("/proc/cpuinfo", "flags").split() if f.startswith("avx")),
         THREADS,
         1024 * int(_field("/proc/meminfo", "MemTotal").split()[0]),

@@ -97,21 +97,21 @@ def fingerprint(sources: str = "*") -> str:
         MissingCompiler: There is none and never was, or $CC names one that cannot be found.
     """
     try:
-        identity = _identity(compiler())
+        told = identity(compiler())
     except MissingCompiler:
         if os.environ.get("CC", "").strip():
             raise
         try:
-            identity = (triton_api.cache_folder() / _LAST).read_text()
+            told = (triton_api.cache_folder() / _LAST).read_text()
         except OSError:
-            identity = ""
-        if not identity:
+            told = ""
+        if not told:
             raise
-    return _digest(identity, sources)
+    return _digest(told, sources)
 
 
 @cache
-def _identity(command: tuple[str, ...]) -> str:
+def identity(command: tuple[str, ...]) -> str:
     """What a compiler says it is, and the options it is called with."""
     return "\n".join([_run([*command, "--version"]).stdout, *command[1:]])
 
@@ -162,7 +162,7 @@ def shared_object(source: str, *, checked: bool = False) -> bytes:
             binary = _compile(command, source, Path(folder), checked)
     except OSError as error:
         raise temporary_folder_problem(error) from error
-    _remember(_identity(command))
+    _remember(identity(command))
     return binary
 
 

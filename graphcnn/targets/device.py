@@ -77,8 +77,7 @@ class Device:
     ) -> Callable[[], None]:
         if isinstance(prepared.launch, Bound):
             return Launches([(prepared.launch, grid)])
-        stream = self.stream
-        return lambda: prepared(grid, stream())
+        return Queued(prepared, grid, self.stream)
 
     def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
         """What runs prepared launches one after the other: one call of C, where they are C."""
@@ -175,6 +174,25 @@ class CudaDevice(Device):
             return float(start.elapsed_time(stop)) / 1e3
 
         return elapsed
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A launch that goes to the stream that is current when it is called.
+
+    Attributes:
+        prepared: The kernel, bound to its arguments.
+        grid: Programs along each axis.
+        stream: What says which stream that is.
+    """
+
+    prepared: triton_api.Prepared
+    grid: tuple[int, int, int]
+    stream: Callable[[], int]
+
+    def __call__(self) -> None:
+        """Launch it."""
+        self.prepared(self.grid, self.stream())
 
 
 def _run(launches: Sequence[Callable[[], None]]) -> None:

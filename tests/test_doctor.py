@@ -1,0 +1,84 @@
+"""What a machine is told about itself."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import graphcnn as gx
+from graphcnn import doctor
+from graphcnn.cli import main
+from graphcnn.compiler import optimize
+from graphcnn.gpu_code import Resources
+from graphcnn.kernels import Launch
+from graphcnn.models.specimen import specimen
+from graphcnn.passes import journal
+from graphcnn.report.tables import WIDTH
+from graphcnn.targets import resolve
+from tests.stand_in_gpu import stand_in_target
+
+# What a launch runs, of the modules of `kernels`.
+MODULES = [module for name, module in sys.modules.items() if name.startswith("graphcnn.kernels.")]
+KERNELS = {name for module in MODULES for name in vars(module) if name.endswith("_kernel")}
+
+
+@pytest.mark.pure
+def test_the_specimen_needs_every_kernel():
+    target = resolve("triton", "cpu")
+    lowered = target.lower(optimize(specimen(), target, journal()))
+    assert {step.work.kernel.__name__ for step in lowered.steps} == KERNELS
+    assert len(KERNELS) == 16
+    assert all(isinstance(step.work, Launch) for step in lowered.steps)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """One dtype, and a network that is compiled sooner."""
+    monkeypatch.setattr(doctor, "DTYPES", ("float32",))
+    monkeypatch.setattr("graphcnn.models.vgg11", lambda batch, dtype, size: gx.models.lenet(batch))
+
+
+def test_the_cpu_is_fit(capsys, small):
+    assert main(["doctor", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert all(name.removesuffix("_kernel") in out for name in KERNELS)
+    assert "PASS: all 16 stay within their bounds" in out
+    assert "no CUDA device" in " ".join(out.split())
+    assert "fused" in out
+    assert max(map(len, out.splitlines())) <= WIDTH
+
+
+def test_a_kernel_that_is_wrong_is_named(capsys, monkeypatch, small):
+    real = doctor.verify
+
+    def verify(model):
+        rows = real(model).rows
+        wrong = [
+            row if row.name != "lrn" else SimpleNamespace(**_fields(row) | {"problem": "wrong"})
+            for row in rows
+        ]
+        return SimpleNamespace(rows=wrong)
+
+    monkeypatch.setattr(doctor, "verify", verify)
+    assert main(["doctor", "--device", "cpu", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    problems = {row["kernel"]: row["problem"] for row in told["kernels"] if row["problem"]}
+    assert problems == {"local_response_norm": "wrong"}
+
+
+def _fields(row):
+    return {name: getattr(row, name) for name in row.__slots__}
+
+
+def test_a_gpu_is_asked_for_registers(monkeypatch):
+    target, _ = stand_in_target(90)
+    monkeypatch.setattr("graphcnn.compiler.resolve", lambda *_: target)
+    x = gx.input("image", (1, 8, 16, 16), "float16")
+    model = gx.compile(gx.graph("n", [gx.tanh(gx.max_pool2d(x, 2)), gx.softmax(x)]))
+    rows = [*doctor.kernels(model, "float16")]
+    assert [row.kernel for row in rows] == ["pointwise", "pool2d", "softmax"]
+    assert all(16 <= row.registers <= 255 for row in rows)
+    assert all(row.spilled_bytes == 0 and row.problem is None for row in rows)
+    monkeypatch.setattr(doctor, "resources", lambda cubin: Resources(7, 0))
+    assert all("registers=7" in row.problem for row in doctor.kernels(model, "float16"))
