@@ -105,6 +105,7 @@ from .frontend.resampling import global_max_pool2d as global_max_pool2d
 from .frontend.resampling import interpolate as interpolate
 from .frontend.resampling import lp_pool1d as lp_pool1d
 from .frontend.resampling import lp_pool2d as lp_pool2d
+from .frontend.sources import constant as constant
 from .frontend.sources import input as input
 from .frontend.sources import param as param
 from .frontend.spatial import avg_pool1d as avg_pool1d

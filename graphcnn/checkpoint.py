@@ -41,7 +41,8 @@ def load_weights(
     number beyond the range of a narrower dtype is refused. Params of whole numbers take such alone.
 
     Tensors called `num_batches_tracked` are ignored, and so is another name of a tensor that is
-    taken, as tied weights have it.
+    taken, as tied weights have it. Truth values, as of a mask, are 1 and 0. Constants, such as the
+    2 of `2 * x`, are no weights and keep their values, unless there is a tensor for them.
 
     Args:
         graph: Its params say which names, shapes and dtypes are wanted.
@@ -74,7 +75,7 @@ def load_weights(
         for name, value in taken.items()
         if tuple(value.shape) != params[name].type.shape
     }
-    missing = [name for name in params if name not in given]
+    missing = [n for n, p in params.items() if n not in given and not _is_kept(p)]
     memory = {_memory(value) for value in taken.values()}
     unexpected = [
         name
@@ -124,9 +125,10 @@ def _given(weights: object) -> tuple[Mapping[str, Any], str]:
 def _data(value: Any, param: Param) -> Array:
     """A copy of an array's numbers in the dtype of a param."""
     dtype = param.type.dtype
-    if dtype.is_float:
-        return np.array(numbers_of(value, dtype, param.name))
     kind = str(value.dtype).removeprefix("torch.")
+    if dtype.is_float:
+        value = value * 1.0 if kind == "bool" else value
+        return np.array(numbers_of(value, dtype, param.name))
     if kind.startswith(("int", "uint")):
         given = value if isinstance(value, np.ndarray) else value.cpu().numpy()
         data = np.array(given, dtype.numpy)
@@ -139,6 +141,11 @@ def _data(value: Any, param: Param) -> Array:
         wanted=f"whole numbers that {dtype.long_name} has",
         remedy=f"convert it, such as with array.astype(np.{dtype.long_name})",
     )
+
+
+def _is_kept(param: Param) -> bool:
+    """Whether a param needs no tensor."""
+    return param.constant and param.data is not None
 
 
 def _is_idle(name: str, value: object, taken: set[object]) -> bool:
@@ -211,10 +218,20 @@ def _remedy(missing: list[str], unexpected: list[str], shapes: Mapping[str, obje
             f"put {prefix!r} before every name: "
             f"{{{prefix!r} + name: value for name, value in weights.items()}}"
         )
+    if any(_is_computed(name, unexpected) for name in missing):
+        return (
+            "the module computes weights of these, as weight_norm does: import it with its new "
+            "ones, {p.name: p.data for p in gx.from_torch(module, *example).params}"
+        )
     return (
         "rename the tensors; strict=False keeps params that have no tensor and ignores tensors "
         "that have no param"
     )
+
+
+def _is_computed(name: str, unexpected: list[str]) -> bool:
+    """Whether torch keeps tensors in a state dict of which it computes a weight."""
+    return any("parametrizations." in one or one.startswith(f"{name}_") for one in unexpected)
 
 
 def _prefix(names: list[str], longer: list[str]) -> str:

@@ -20,6 +20,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from graphcnn.disk import (
     READ,
     TEMPORARY,
@@ -59,8 +61,9 @@ def save(graph: Graph, path: str | Path) -> None:
 
     verify(graph)
     text = regular(_graph_path(path), WRITTEN)
-    data = {param.name: param.data for param in graph.params if param.data is not None}
     _check_whole(graph)
+    # safetensors writes an array's memory as it lies.
+    data = {p.name: np.asarray(p.data, order="C") for p in graph.params if p.data is not None}
     weights = text.with_name(f"{text.name}.{graph.fingerprint}.safetensors") if data else None
     header = f"{_HEADER}{json.dumps(weights and weights.name)}"
     with told(text, WRITTEN), locked(text.parent, fcntl.LOCK_EX):

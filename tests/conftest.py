@@ -43,6 +43,7 @@ LANES = {
         "test_import.py",
         "test_lanes.py",
         "test_strategies.py",
+        "torch_import",
         "tuning/test_cache.py",
         "tuning/test_trial.py",
     ),

@@ -179,6 +179,7 @@ def functions(folder):
     cases = {
         gx.input: {"name": "a", "shape": (1, 2), "dtype": "f32"},
         gx.param: {"name": "a", "shape": (1, 2), "dtype": "f32"},
+        gx.constant: {"name": "a", "value": vector, "dtype": "f32"},
         gx.graph: {"name": "g", "outputs": image(), "structured": False},
         gx.conv2d: {
             "input": image(), "weight": np.ones((2, 3, 3, 3)), "bias": np.ones(2),

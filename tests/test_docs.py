@@ -10,7 +10,7 @@ import graphcnn
 from graphcnn.ir import DType, Op
 from graphcnn.kernels import stages
 from graphcnn.ops import activation
-from tests import opinfo
+from tests.opinfo import activations
 from tests.targets.op_cases import check_sample
 
 ROOT = Path(__file__).parents[1]
@@ -79,20 +79,22 @@ def test_an_activation_takes_the_steps_of_the_page(tmp_path, monkeypatch):
         "graphcnn/ops/activation.py",
         "kernels/stages.py",
         "graphcnn/__init__.pyi",
-        "tests/opinfo.py",
+        "tests/opinfo/activations.py",
     ]
-    known = set(opinfo.INFO)
+    known = set(activations.INFO)
     monkeypatch.setattr(Op, "registry", dict(Op.registry))
-    monkeypatch.setattr(opinfo, "INFO", dict(opinfo.INFO))
-    for module, (file, code) in zip((activation, stages, graphcnn, opinfo), steps, strict=True):
+    monkeypatch.setattr(activations, "INFO", dict(activations.INFO))
+    for module, (file, code) in zip(
+        (activation, stages, graphcnn, activations), steps, strict=True
+    ):
         path = tmp_path / Path(file).name  # Triton reads a kernel's source
         path.write_text(code)
         names = dict(vars(module))
         exec(compile(code, str(path), "exec"), names)
         for name in names.keys() - vars(module).keys() - {"__builtins__"}:
             monkeypatch.setattr(module, name, names[name], raising=False)
-    (name,) = opinfo.INFO.keys() - known
+    (name,) = activations.INFO.keys() - known
     assert getattr(graphcnn, name)(graphcnn.input("x", (2, 3))).op.name == name
-    for sample in opinfo.INFO[name].samples:
+    for sample in activations.INFO[name].samples:
         for target in ("triton", "library", "numpy"):
             check_sample(sample, DType.F32, target, "cpu")

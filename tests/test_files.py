@@ -46,6 +46,21 @@ def test_a_saved_graph_comes_back_with_its_weights(network, tmp_path):
     assert gx.parse(rest) == network
 
 
+@pytest.mark.parametrize(
+    "weight",
+    [
+        np.arange(24, dtype=np.float32).reshape(4, 3, 2).T,
+        np.broadcast_to(np.arange(4, dtype=np.float32), (2, 3, 4)),
+        torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last).numpy()[..., 0],
+    ],
+)
+def test_weights_in_any_layout_of_memory_come_back(weight, tmp_path):
+    graph = gx.graph("net", gx.input("x", (2, 3, 4)) * weight)
+    gx.save(graph, tmp_path / "net.gcn")
+    (param,) = gx.load(tmp_path / "net.gcn").params
+    np.testing.assert_array_equal(param.data, weight)
+
+
 def test_text_without_weights_loads_without_weights(network, tmp_path):
     (tmp_path / "net.gcn").write_text(str(network))
     assert [param.data for param in gx.load(tmp_path / "net.gcn").params] == [None, None]

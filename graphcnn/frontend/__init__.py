@@ -2,6 +2,6 @@
 
 from graphcnn.frontend.collect import graph
 from graphcnn.frontend.expr import Tensor
-from graphcnn.frontend.sources import input, param
+from graphcnn.frontend.sources import constant, input, param
 
-__all__ = ["Tensor", "graph", "input", "param"]
+__all__ = ["Tensor", "constant", "graph", "input", "param"]

@@ -55,10 +55,11 @@ def _operand(value: WeightLike, dtype: DType, name: str) -> Tensor:
     """A tensor, or the weight made from an array or a number beside one of `dtype`."""
     if isinstance(value, Tensor):
         return value
-    value = as_array(value)
+    array = as_array(value)
     # A number is as wide as its arithmetic.
-    wide = getattr(value, "ndim", 0) == 0
-    return Weight.of(value, dtype.arithmetic if wide else dtype, name)
+    wide = getattr(array, "ndim", 0) == 0
+    is_number = array is not value
+    return Weight.of(array, dtype.arithmetic if wide else dtype, name, constant=is_number)
 
 
 add = binary(ops.Add)

@@ -17,10 +17,10 @@ from itertools import groupby
 
 from graphcnn.errors import UnsupportedOp
 from graphcnn.frontend.expr import public
-from graphcnn.ir.graph import Fused, Graph, Node, literal
+from graphcnn.ir.graph import Fused, Graph, Node, Param, Value, literal
 from graphcnn.ir.op import Op
 from graphcnn.ir.structure import Structure
-from graphcnn.ir.types import DType, TensorType
+from graphcnn.ir.types import DType
 from graphcnn.ir.verify import verify
 from graphcnn.ops import Concat, Pooling, RandomUniform
 
@@ -37,7 +37,8 @@ def as_python(graph: Graph) -> str:
     """The source of a program that builds a graph by the functions of `gx`, as `network`.
 
     That is equal to the graph, fused groups apart, which comments mark, and without what no output
-    depends on. Weights stand in it as params by name and shape: `load_weights` fills them.
+    depends on. Lone constants stand in it as numbers, weights and other constants as params by name
+    and shape: `load_weights(network, {p.name: p.data for p in graph.params})` fills them.
 
     Raises:
         InvalidGraph: or another error of the graph, for what is not a valid one.
@@ -51,9 +52,8 @@ def as_python(graph: Graph) -> str:
         returned = [graph.structure.spelled(outputs, _named_tuple), "structured=True"]
     imported = ["from collections import namedtuple", ""] * ("namedtuple(" in returned[0])
     blocks = [[*imported, "import graphcnn as gx"]]
-    for kind, sources in (("input", graph.inputs), ("param", graph.params)):
-        calls = (_call(names[v.name], kind, _declared(v.name, v.type)) for v in sources)
-        blocks.append([*calls])
+    for sources in (graph.inputs, graph.params):
+        blocks.append([_call(names[source.name], *_declared(source)) for source in sources])
     for fused, nodes in groupby(graph.nodes, lambda n: n.name if isinstance(n.op, Fused) else ""):
         members = [member for node in nodes for member in node.members]
         title = [f"# One kernel: {' + '.join(m.op.name for m in members)}"] if fused else []
@@ -84,10 +84,16 @@ def _named_tuple(structure: Structure) -> str:
     return f"namedtuple({structure.name!r}, {structure.keys!r})"
 
 
-def _declared(name: str, type: TensorType) -> list[str]:
-    """The arguments of an input or param."""
-    shape, dtype = literal(type.shape), json.dumps(type.dtype.long_name)
-    return [json.dumps(name), shape, *([dtype] if type.dtype is not DType.F32 else [])]
+def _declared(source: Value | Param) -> tuple[str, list[str]]:
+    """The function that makes an input, a param or a constant, and its arguments."""
+    function, first = "input", literal(source.type.shape)
+    if isinstance(source, Param):
+        function = "param"
+        if source.constant and source.data is not None and not source.type.shape:
+            function, first = "constant", str(source.data)
+    dtype = source.type.dtype
+    others = [] if dtype is DType.F32 else [json.dumps(dtype.long_name)]
+    return function, [json.dumps(source.name), first, *others]
 
 
 def _line(node: Node, names: dict[str, str]) -> str:

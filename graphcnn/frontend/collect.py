@@ -59,7 +59,7 @@ def graph(name: str, outputs: Any, *, structured: bool = False) -> Graph:
         if isinstance(call, Call)
     )
     weights = {names[t]: t for t in tensors if isinstance(t, Weight)}
-    params = tuple(Param(name, weight.type, weight.data) for name, weight in weights.items())
+    params = tuple(Param(name, w.type, w.data, w.constant) for name, w in weights.items())
     kept = structure if structure and structure.is_container else None
     result = Graph(name, inputs, params, nodes, tuple(names[t] for t in returned), kept)
     verify(result)

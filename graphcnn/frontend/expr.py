@@ -226,19 +226,25 @@ class Weight(Tensor):
     Attributes:
         data: Its values, or None for a type without data.
         key: What makes two uses one parameter: the identity of the user's object, and the dtype.
+        constant: Whether it is one of the code's numbers: see `ir.Param`.
     """
 
     def __init__(
-        self, type: TensorType, name: str | None, data: Array | None, source: object
+        self,
+        type: TensorType,
+        name: str | None,
+        data: Array | None,
+        source: object,
+        constant: bool = False,
     ) -> None:
         super().__init__(type, name)
-        self.data, self.source = data, source
+        self.data, self.source, self.constant = data, source, constant
 
     @classmethod
-    def of(cls, value: object, dtype: DType, name: str) -> Weight:
+    def of(cls, value: object, dtype: DType, name: str, *, constant: bool = False) -> Weight:
         """A weight from an array: see `numbers_of`, also for the errors; `name` is for these."""
         data = numbers_of(value, dtype, name)
-        return cls(TensorType(data.shape, dtype), None, data, value)
+        return cls(TensorType(data.shape, dtype), None, data, value, constant)
 
     @property
     def key(self) -> tuple[int, DType]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from graphcnn import ops
 from graphcnn.errors import InvalidAttribute
-from graphcnn.frontend.expr import Tensor, WeightLike, apply, on_the_users_line, symbolic
+from graphcnn.frontend.expr import Tensor, Weight, WeightLike, apply, on_the_users_line, symbolic
 from graphcnn.frontend.short_forms import integer, number, per_axis
+from graphcnn.ir.types import TensorType
 
 
 @on_the_users_line
@@ -29,15 +30,16 @@ def batch_norm(
     Raises:
         RankError, ChannelMismatch, InvalidAttribute, NonFiniteWeights: with the user's line.
     """
-    channels = symbolic(input).shape[1:2]
+    type = symbolic(input).type
+    channels = type.with_shape(type.shape[1:2])
     return apply(
         ops.BatchNorm(number(eps)),
         name,
         input,
         running_mean=running_mean,
         running_var=running_var,
-        weight=np.broadcast_to(1.0, channels) if weight is None else weight,
-        bias=np.broadcast_to(0.0, channels) if bias is None else bias,
+        weight=_filled(1.0, channels) if weight is None else weight,
+        bias=_filled(0.0, channels) if bias is None else bias,
     )
 
 
@@ -120,8 +122,14 @@ def _applied(
     """The norm with the weights that are given; a bias alone stands behind ones."""
     weights: dict[str, Any] = {}
     if weight is not None or bias is not None:
-        weights["weight"] = np.broadcast_to(1.0, shape) if weight is None else weight
+        ones = _filled(1.0, input.type.with_shape(shape))
+        weights["weight"] = ones if weight is None else weight
     return apply(op, name, input, **weights, bias=bias)
+
+
+def _filled(number: float, type: TensorType) -> Weight:
+    """What stands in the place of a vector that is not given."""
+    return Weight.of(np.broadcast_to(number, type.shape), type.dtype, "a norm", constant=True)
 
 
 def _no_statistics(what: str, got: str) -> InvalidAttribute:

@@ -29,12 +29,19 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A constant of the network. Equality is by name and type: two graphs with other weights are
-    the same structure; `Graph.fingerprint` tells them apart."""
+    """A tensor that the network holds. Equality is by name and type: two graphs with other weights
+    are the same structure; `Graph.fingerprint` tells them apart.
+
+    Attributes:
+        data: Its numbers; None for a type alone.
+        constant: Whether they belong to the network's code, as the 2 of `2 * x`: no weights, so
+            that `load_weights` wants none for it.
+    """
 
     name: str
     type: TensorType
     data: Array | None = field(default=None, compare=False, repr=False)
+    constant: bool = field(default=False, compare=False)
 
     @property
     def values(self) -> Array:
@@ -97,7 +104,7 @@ class Graph:
     Attributes:
         name: Name of the network.
         inputs: What a call passes in.
-        params: Constants: weights, biases, statistics.
+        params: What it holds: weights, biases, statistics, and constants of its code.
         nodes: Operations in execution order.
         outputs: Names of the values a call returns.
         structure: The containers that it returns them in; None for one value by itself, and several
@@ -262,7 +269,7 @@ class Graph:
 
     def __str__(self) -> str:
         inputs = (f"  input {value}" for value in self.inputs)
-        params = (f"  param {param}" for param in self.params)
+        params = (f"  {'constant' if p.constant else 'param'} {p}" for p in self.params)
         return "\n".join([f"graph {self.name} {{", *inputs, *params, self.text, "}"])
 
 

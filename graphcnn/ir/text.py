@@ -8,10 +8,11 @@
       return relu
     }
 
-A statement is a line. A fused node prints its body in braces. Attributes with their default value
-are left out; they are numbers, strings as Python writes them, and tuples. What follows a # outside
-a string is a comment. A graph that returns its outputs in containers spells these as Python does,
-`return (a, {'more': [b, None]})`, and a named tuple as `return Pair(first=a, second=b)`.
+A statement is a line. `constant` declares a param that is no weight, as the 2 of `2 * x`. A fused
+node prints its body in braces. Attributes with their default value are left out; they are numbers,
+strings as Python writes them, and tuples. What follows a # outside a string is a comment. A graph
+that returns its outputs in containers spells these as Python does, `return (a, {'more': [b,
+None]})`, and a named tuple as `return Pair(first=a, second=b)`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _TOKEN = re.compile(
     r"""
     (?P<blank> [^\S\n]+ | \#[^\n]* )
   | (?P<line> \n )
-  | (?P<keyword> (?:graph|input|param) (?=[^\S\n]+[A-Za-z_]) | return (?=[^\S\n]+[A-Za-z_(\[{]) )
+  | (?P<keyword>
+      (?:graph|input|param|constant) (?=[^\S\n]+[A-Za-z_]) | return (?=[^\S\n]+[A-Za-z_(\[{])
+    )
   | (?P<type> [A-Za-z]\w*\[[0-9,]*\] )
   | (?P<name> [A-Za-z_][\w.\-/]* )
   | (?P<number> [+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? )
@@ -46,6 +49,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _NODE = "name: type = op(operands, attribute=value)"
+_SOURCES = ("input", "param", "constant")
 _LITERAL = "a number, string or tuple"
 _RETURNED = "return lists names", "return NAME, NAME"
 # By the opening bracket: a container, and the closing one.
@@ -158,13 +162,13 @@ class _Parser:
         self.end_line(*header)
         inputs: list[Value] = []
         params: list[Param] = []
-        while (is_input := self.accept("input")) or self.accept("param"):
+        while kind := next(filter(self.accept, _SOURCES), ""):
             value = self.value("an input or param has a name and a type", "input x: f32[1,3,8,8]")
             self.end_line("a line holds one input or param", "the end of the line")
-            if is_input:
+            if kind == "input":
                 inputs.append(value)
             else:
-                params.append(Param(value.name, value.type))
+                params.append(Param(value.name, value.type, constant=kind == "constant"))
                 self.params.add(value.name)
         types = {value.name: value.type for value in inputs}
         types |= {param.name: param.type for param in params}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from graphcnn.errors import counted
-from graphcnn.ir import Array, Graph, Node, inline, weights
+from graphcnn.ir import Array, Graph, Node, by_name, inline, weights
 from graphcnn.progress import doing
 from graphcnn.report.deviation import Deviation, deviation
 from graphcnn.report.end_to_end import OutputError, References, source_for
@@ -139,7 +139,7 @@ class Verification(Result):
         return f"PASS: all {groups} groups stay within their bounds"
 
 
-def verify(model: CompiledModel, /, **inputs: Any) -> Verification:
+def verify(model: CompiledModel, /, *arrays: Any, **inputs: Any) -> Verification:
     """Check a compiled model against the float64 reference.
 
     What the kernels did: the memory of all activations is filled with NaN first. A group fails when
@@ -156,14 +156,16 @@ def verify(model: CompiledModel, /, **inputs: Any) -> Verification:
 
     Args:
         model: What to check.
-        inputs: One array per graph input, as for a call; when there are none, seeded standard
+        arrays: One array per graph input, as for a call; when there are none, seeded standard
             normal arrays are drawn (`runtime.boundary.example_inputs`).
+        inputs: The same by name.
 
     Raises:
         InputKindError: for what is not a compiled model.
         The errors of a call, for inputs that do not fit.
     """
     check_model(model)
+    inputs = by_name(model.graph, arrays, inputs)
     references = References(inputs or example_inputs(model.graph))
     return checked(model, references, random_inputs=not inputs)
 

@@ -24,7 +24,8 @@ def to_torch(graph: Graph) -> nn.Module:
     compiled graph does: one tensor, or several in the graph's structure or in a dict by name. Its
     `state_dict` has the names of the graph's params, whose values it copies, so that
     `load_weights(graph, module.state_dict())` takes them back after training. Running statistics
-    of batch norms, indices, and numbers, as in `2 * x`, are buffers; everything else is trained.
+    of batch norms and indices are buffers, and so are constants, as the 2 of `2 * x`, which the
+    `state_dict` has not; everything else is trained.
 
     In training mode dropout drops, and a batch norm takes the batch's statistics and updates its
     own with momentum 0.1: a graph does not say another.
@@ -61,8 +62,11 @@ class Network(nn.Module):
         for param in graph.params:
             dtype = getattr(torch, param.type.dtype.long_name)
             tensor = torch.tensor(param.values, dtype=dtype)
-            held = not param.type.shape or not dtype.is_floating_point or param.name in statistics
-            _register(self, param.name, tensor if held else nn.Parameter(tensor))
+            trained = dtype.is_floating_point and param.name not in statistics
+            if param.constant or not trained:
+                _register(self, param.name, nn.Buffer(tensor, persistent=not param.constant))
+            else:
+                _register(self, param.name, nn.Parameter(tensor))
 
     def forward(self, /, *arrays: torch.Tensor, **inputs: torch.Tensor) -> Any:
         """The outputs.
@@ -93,7 +97,7 @@ class Network(nn.Module):
         return self._graph.returned([held[name] for name in self._graph.outputs])
 
 
-def _register(module: nn.Module, name: str, tensor: torch.Tensor) -> None:
+def _register(module: nn.Module, name: str, tensor: nn.Parameter | nn.Buffer) -> None:
     """Give a module a parameter or buffer, in modules inside it named by the parts of the name.
 
     Not by `register_parameter` and `add_module`, which refuse the names of a module's methods, such
@@ -104,5 +108,7 @@ def _register(module: nn.Module, name: str, tensor: torch.Tensor) -> None:
         module = module._modules.setdefault(part, nn.Module()) or module
     if isinstance(tensor, nn.Parameter):
         module._parameters[leaf] = tensor
-    else:
-        module._buffers[leaf] = tensor
+        return
+    module._buffers[leaf] = tensor
+    if not tensor.persistent:
+        module._non_persistent_buffers_set.add(leaf)

@@ -17,8 +17,8 @@ from graphcnn import torch_api
 from graphcnn.errors import InvalidAttribute
 from graphcnn.report import captured
 from graphcnn.report.captured import GraphReport, Piece
-from graphcnn.torch_backend.partition import is_drawn
 from graphcnn.torch_backend.program import Program, Traced
+from graphcnn.torch_import.draws import is_drawn
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 

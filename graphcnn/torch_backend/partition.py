@@ -19,6 +19,7 @@ from graphcnn.errors import UnknownDType
 from graphcnn.frontend.expr import Tensor
 from graphcnn.ir import DType
 from graphcnn.report.captured import Piece
+from graphcnn.torch_import.draws import is_drawn
 from graphcnn.torch_import.walk import Walk
 
 
@@ -107,11 +108,6 @@ def _varying(module: fx.GraphModule, walk: Walk) -> set[fx.Node]:
             elif odd and node.target is not operator.getitem:
                 walk.leave(node, odd[0])
     return varying
-
-
-def is_drawn(node: fx.Node) -> bool:
-    """Whether an operator draws random numbers."""
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def _odd(node: fx.Node, walk: Walk) -> str:

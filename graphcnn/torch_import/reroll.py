@@ -64,6 +64,19 @@ def response_norm(node: fx.Node) -> ResponseNorm | None:
     return ResponseNorm(x, size, alpha, beta, k)
 
 
+def needed(output: fx.Node) -> set[fx.Node]:
+    """What an output depends on, through the norms that are found again."""
+    found: set[fx.Node] = set()
+    waiting = [output]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            norm = response_norm(node)
+            waiting += [norm.input] if norm else node.all_input_nodes
+    return found - {output}
+
+
 def _over_channels(x: fx.Node, pad: fx.Node, pooled: fx.Node) -> bool:
     """Whether the window's first dimension is the channels: [N, 1, C, ...]."""
     source = pad.args[0]

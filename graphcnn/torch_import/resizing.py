@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from graphcnn.frontend import arithmetic, functional, resampling
-from graphcnn.frontend.expr import Tensor
+from graphcnn.frontend.expr import Tensor, Weight
 from graphcnn.torch_import.pointwise import Conversion
 from graphcnn.torch_import.windows import PLACES, axes, samples
 
@@ -78,9 +78,11 @@ def _by_matrices(resize: Any) -> Conversion:
         for axis, length in enumerate(x.shape[2:]):
             new = None if size is None else [length, int(size[axis])]
             factor = None if factors is None else [1.0, factors[axis]]
-            matrices.append(resize(torch.eye(length)[None, None], new, align, factor)[0, 0].numpy())
+            matrix = resize(torch.eye(length)[None, None], new, align, factor)[0, 0]
+            matrix = matrix.T if axis == 0 else matrix
+            matrices.append(Weight.of(matrix, x.dtype, "a resampling", constant=True))
         rows, columns = matrices
-        return arithmetic.matmul(arithmetic.matmul(rows.T, x), columns)
+        return arithmetic.matmul(arithmetic.matmul(rows, x), columns)
 
     return convert
 

@@ -25,10 +25,11 @@ from graphcnn.torch_import import (
     resizing,
     windows,
 )
+from graphcnn.torch_import.draws import is_drawn
 from graphcnn.torch_import.movement import Size
 from graphcnn.torch_import.origin import is_own_module, module_path, users_line, valid
 from graphcnn.torch_import.refusal import Gap, Refused
-from graphcnn.torch_import.reroll import response_norm
+from graphcnn.torch_import.reroll import needed, response_norm
 
 CONVERSIONS: dict[str, pointwise.Conversion] = {
     **pointwise.ROWS,
@@ -76,12 +77,15 @@ class Walk:
         self._taken, self._unknown = set[str](), set[fx.Node]()
         self._weights: dict[str, Weight] = {}
         self._named: dict[fx.Node, str] = {}
+        # What depends on parameters: weights, unlike constants of the code.
+        self._learned: set[fx.Node] = set()
 
     def hold(self, node: fx.Node, value: Any, name: str | None) -> None:
         """Take a parameter or constant as a node's value; a parameter has a name."""
         self.values[node] = value
         if name is not None:
             self._named[node] = valid(name)
+            self._learned.add(node)
             self._taken.add(self._named[node])
 
     def run(self, graph: fx.Graph) -> Any:
@@ -91,7 +95,7 @@ class Walk:
     def convert(self, graph: fx.Graph) -> fx.Node:
         """Convert what the graph's output depends on, and return that node."""
         output = graph.output_node()
-        wanted = _needed(output)
+        wanted = needed(output)
         for node in graph.nodes:
             if node in wanted and node not in self.values:
                 self.values[node] = self._call(node)
@@ -123,6 +127,10 @@ class Walk:
 
     def _call(self, node: fx.Node) -> Any:
         kind = node.meta.get("val")
+        if _family(node) not in movement.MADE and not self._learned.isdisjoint(
+            node.all_input_nodes
+        ):
+            self._learned.add(node)
         unknown = [one for one in node.all_input_nodes if one in self._unknown]
         if unknown:
             return self._without(node, unknown[0])
@@ -171,7 +179,7 @@ class Walk:
     def _constant(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         """What torch makes of constants."""
         self.pinned |= any(isinstance(leaf, Size) for leaf in _leaves((args, kwargs)))
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        if is_drawn(node):
             self.calls += 1
             return self._gap(
                 node, Refused("random numbers", "gx.random_normal by a seed"), node.meta["val"]
@@ -233,19 +241,21 @@ class Walk:
         return value
 
     def _weight(self, source: fx.Node, value: torch.Tensor, places: bool) -> Any:
-        """A constant as a weight; a lone number as such; whole numbers as they are.
+        """A constant as a weight; a lone number of the code as such; whole numbers as they are.
 
         Truth values become 1 and 0, unless they say which `places` to take.
         """
-        name = self._named.get(source)
-        if value.dim() == 0 and name is None and not places:
+        name, learned = self._named.get(source), source in self._learned
+        is_number = not learned or (name is None and not value.is_floating_point())
+        if value.dim() == 0 and is_number and not places:
             return float(value) if value.dtype is torch.bool else value.item()
         if value.dtype is torch.bool and not places:
             value = value.float()
         if not value.is_floating_point() or value.numel() == 0:
             return value
         if source.name not in self._weights:
-            weight = Weight.of(value, DType.of(value.dtype), name or source.name)
+            called = name or source.name
+            weight = Weight.of(value, DType.of(value.dtype), called, constant=not learned)
             weight.name = name
             self._weights[source.name] = weight
         return self._weights[source.name]
@@ -316,19 +326,6 @@ class Walk:
             found = f"{name}_{number}"
         self._taken.add(found)
         return found
-
-
-def _needed(output: fx.Node) -> set[fx.Node]:
-    """What an output depends on, through the norms that are found again."""
-    found: set[fx.Node] = set()
-    waiting = [output]
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            norm = response_norm(node)
-            waiting += [norm.input] if norm else node.all_input_nodes
-    return found - {output}
 
 
 def _family(node: fx.Node) -> str:

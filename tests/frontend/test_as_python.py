@@ -1,5 +1,6 @@
 """Graphs as programs: running the text gives an equal graph."""
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -25,7 +26,11 @@ def run(text):
 def came_back(graph):
     again = run(gx.as_python(graph))
     assert again == inline(graph)
-    return all(param.data is None for param in again.params)
+    held = {p.name: p.data for p in graph.params if p.constant and not p.type.shape}
+    for param in again.params:
+        assert (param.data is None) == (held.get(param.name) is None)
+        assert param.data is None or param.data == held[param.name]
+    return True
 
 
 @pytest.mark.parametrize("dtype", [DType.F32, DType.F16, DType.BF16])
@@ -92,6 +97,15 @@ def test_the_weights_go_in_again():
     graph = networks.preactivation()
     again = gx.load_weights(run(gx.as_python(graph)), {p.name: p.data for p in graph.params})
     assert again.fingerprint == graph.fingerprint
+
+
+def test_numbers_of_the_code_are_read():
+    x = gx.input("x", (2,), "float16")
+    program = gx.as_python(gx.graph("net", gx.minimum(0.1 * x, gx.constant("top", 1e-20))))
+    assert 'mul_other = gx.constant("mul.other", 0.1)\ntop = gx.constant("top", 1e-20)' in program
+    numbers = {param.name: param for param in run(program).params}
+    assert numbers["mul.other"].data == np.float32(0.1)
+    assert numbers["top"].constant
 
 
 def test_any_name_becomes_a_variable_of_its_own():

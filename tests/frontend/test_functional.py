@@ -159,6 +159,21 @@ def test_one_array_is_one_param():
     assert len(equal.params) == 2
 
 
+def test_numbers_and_what_fills_a_norm_are_constants():
+    x, vector = image(1, 3, 6, 6), np.ones(3)
+    h = gx.batch_norm(2 * x + np.float32(3), vector, vector)
+    h = gx.layer_norm(h, 6, bias=np.ones(6)) * np.ones((3, 1, 1)) * np.ones(())
+    net = gx.graph("net", h * gx.constant("taps", np.full((3, 1, 1), 0.5)))
+    constant = {param.name for param in net.params if param.constant}
+    norms = {"batch_norm.weight", "batch_norm.bias", "layer_norm.weight"}
+    assert constant == {"mul.other", "add.other", "taps"} | norms
+    weights = {param.name for param in net.params} - constant
+    assert weights == {
+        *("batch_norm.running_mean", "batch_norm.running_var", "layer_norm.bias"),
+        *("mul_1.other", "mul_2.other"),
+    }
+
+
 def test_weights_are_not_copied_where_the_dtype_allows():
     w = weight(3, 4, 3, 3)
     t = torch.randn(3, 4, 3, 3)
@@ -519,6 +534,8 @@ MISTAKES = {
     "no shape": (lambda: gx.input("x", None), errors.InvalidAttribute),
     "name": (lambda: gx.input("a b", (1,)), errors.InvalidName),
     "param name": (lambda: gx.param("", (1,)), errors.InvalidName),
+    "constant name": (lambda: gx.constant("a b", 1.0), errors.InvalidName),
+    "constant of whole numbers": (lambda: gx.constant("a", 1, "int64"), errors.DTypeMismatch),
     "node name": (lambda: gx.relu(image(), name="a b"), errors.InvalidName),
     "concat": (lambda: gx.concat([]), errors.InvalidGraph),
     "dtypes": (lambda: image() + image(dtype="f16"), errors.DTypeMismatch),

@@ -120,12 +120,15 @@ def test_keywords_are_names_too():
 graph graph {
   input input: f32[2]
   param param: f32[2]
-  return: f32[2] = add(input, param)
+  constant constant: f32[]
+  sum: f32[2] = add(input, param)
+  return: f32[2] = mul(sum, constant)
   return return, input
 }"""
     graph = parse(text)
     assert str(graph) == text
     assert graph.outputs == ("return", "input")
+    assert [param.constant for param in graph.params] == [False, True]
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ def test_another_batch_size_and_given_inputs():
     verdict = verify(model, image=draw(3, 3, 12, 12))
     assert verdict.ok
     assert not verdict.random_inputs
+    assert not verify(model, draw(3, 3, 12, 12)).random_inputs
     assert verify(model).random_inputs
 
 

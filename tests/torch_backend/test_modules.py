@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import graphcnn as gx
-from tests.torch_backend.test_backend import assert_same, compiled, network, reasons
+from tests.torch_backend.compared import assert_same, compiled, network, reasons
 
 IMAGE, SEQUENCE, ROWS = (2, 4, 8, 8), (2, 4, 12), (3, 8)
 # By the modules: the shape of what they take, and how many regions of ours there are.
@@ -54,14 +54,6 @@ class _Twice(nn.Module):
 
     def forward(self, x):
         return self.inner(x, x)
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    torch._dynamo.reset()
-    torch.manual_seed(0)
-    yield
-    torch._dynamo.reset()
 
 
 @pytest.mark.parametrize("name", MODULES)
