@@ -21,7 +21,7 @@ from graphcnn.arguments import check_array, flag
 from graphcnn.disk import WEIGHTS, plain_path, regular, told
 from graphcnn.errors import FileProblem, InputKindError, WeightsMismatch, shown
 from graphcnn.frontend.weights import numbers_of
-from graphcnn.ir import Array, Graph, Param, check_graph, verify
+from graphcnn.ir import Array, Graph, Param, check_graph, frozen, verify
 
 _INDEX = ".safetensors.index.json"
 _PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar")
@@ -125,13 +125,13 @@ def _data(value: Any, param: Param) -> Array:
     """A copy of an array's numbers in the dtype of a param."""
     dtype = param.type.dtype
     if dtype.is_float:
-        return np.array(numbers_of(value, dtype, param.name))
+        return frozen(numbers_of(value, dtype, param.name))
     kind = str(value.dtype).removeprefix("torch.")
     if kind.startswith(("int", "uint")):
         given = value if isinstance(value, np.ndarray) else value.cpu().numpy()
         data = np.array(given, dtype.numpy)
         if (data == given).all():
-            return data
+            return frozen(data)
     raise InputKindError(
         "a param of whole numbers takes whole numbers",
         where=f"weight '{param.name}'",

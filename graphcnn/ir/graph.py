@@ -10,6 +10,8 @@ from functools import cached_property
 from textwrap import indent
 from typing import Any, ClassVar, Never
 
+import numpy as np
+
 from graphcnn.errors import MissingWeights, UnknownNode, Where, shown
 from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.structure import Structure, structure_of
@@ -30,7 +32,8 @@ class Value:
 @dataclass(frozen=True, slots=True)
 class Param:
     """A constant of the network. Equality is by name and type: two graphs with other weights are
-    the same structure; `Graph.fingerprint` tells them apart."""
+    the same structure; `Graph.fingerprint` tells them apart. Data that nobody can write to, as
+    `constants.frozen` makes them, may be read by kernels where they are."""
 
     name: str
     type: TensorType
@@ -249,7 +252,7 @@ class Graph:
         digest = hashlib.sha256(str(self).encode())
         for param in self.params:
             if param.data is not None:
-                digest.update(param.data.tobytes())
+                digest.update(np.ascontiguousarray(param.data))
         return digest.hexdigest()[:16]
 
     @property
