@@ -266,7 +266,8 @@ class CompiledModel:
     def _let_go(self) -> None:
         """Take the memory of weights that lie in a file back; what kernels read is packed."""
         for param in self.source.params:
-            let_go(param.values)
+            if param.data is not None:
+                let_go(param.data)
 
     def _executor(self, workspace: Workspace, batch: int | None) -> Executor:
         if batch not in workspace.executors:

@@ -99,6 +99,14 @@ def test_weights_in_a_file_are_held_once(tmp_path):
     assert gx.verify(model).ok
 
 
+def test_a_param_that_nothing_reads_needs_no_data():
+    graph = classifier()
+    idle = replace(graph.params[0], name="idle", data=None)
+    model = gx.compile(graph.replace(params=(idle, *graph.params)), device="cpu")
+    image = example_inputs(graph)["image"]
+    np.testing.assert_array_equal(model(image), gx.compile(graph, device="cpu")(image))
+
+
 def test_a_saved_graph_stays_as_it_was_when_another_takes_its_place(tmp_path):
     gx.save(classifier(), tmp_path / "net.gcn")
     graph = gx.load(tmp_path / "net.gcn")
@@ -128,6 +136,7 @@ def test_one_weight_is_packed_at_a_time(monkeypatch):
 
     def counted(self, params):
         array = pack(self, params)
+        assert array.size * self.dtype.itemsize == self.nbytes
         if all(array is not params[name].values for name in self.sources):
             most.append(sum(other() is not None for other in made))
             made.append(weakref.ref(array))
