@@ -21,7 +21,7 @@ from graphcnn.arguments import check_array, flag
 from graphcnn.disk import WEIGHTS, plain_path, regular, told
 from graphcnn.errors import FileProblem, InputKindError, WeightsMismatch, shown
 from graphcnn.frontend.weights import numbers_of
-from graphcnn.ir import Array, Graph, Param, check_graph, verify
+from graphcnn.ir import Array, Graph, Param, check_graph, frozen, verify
 
 _INDEX = ".safetensors.index.json"
 _PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar")
@@ -128,12 +128,12 @@ def _data(value: Any, param: Param) -> Array:
     kind = str(value.dtype).removeprefix("torch.")
     if dtype.is_float:
         value = value * 1.0 if kind == "bool" else value
-        return np.array(numbers_of(value, dtype, param.name))
+        return frozen(numbers_of(value, dtype, param.name))
     if kind.startswith(("int", "uint")):
         given = value if isinstance(value, np.ndarray) else value.cpu().numpy()
         data = np.array(given, dtype.numpy)
         if (data == given).all():
-            return data
+            return frozen(data)
     raise InputKindError(
         "a param of whole numbers takes whole numbers",
         where=f"weight '{param.name}'",

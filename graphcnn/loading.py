@@ -15,6 +15,10 @@ def load(path: str | Path) -> Graph:
     A first line `# weights: "NAME"`, written by hand, gives a text the weights of any safetensors
     file beside it whose tensors have the names, shapes and dtypes of the graph's params.
 
+    Weights that `save` wrote stay in their file, and are read when they are needed: a compiled
+    model holds its own form of them, and nothing besides. The file must not be written to in place;
+    to save another graph there, or to delete it, is safe.
+
     An archive is what `torch.export.save` wrote, and is read as `from_torch` reads the program; one
     that holds pickled objects besides is refused.
 

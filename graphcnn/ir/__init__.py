@@ -2,6 +2,9 @@
 
 from graphcnn.ir.calls import by_name as by_name
 from graphcnn.ir.calls import check_names as check_names
+from graphcnn.ir.constants import frozen as frozen
+from graphcnn.ir.constants import is_frozen as is_frozen
+from graphcnn.ir.constants import let_go as let_go
 from graphcnn.ir.evaluate import bounded as bounded
 from graphcnn.ir.evaluate import evaluate as evaluate
 from graphcnn.ir.evaluate import weights as weights

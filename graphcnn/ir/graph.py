@@ -10,6 +10,8 @@ from functools import cached_property
 from textwrap import indent
 from typing import Any, ClassVar, Never
 
+import numpy as np
+
 from graphcnn.errors import MissingWeights, UnknownNode, Where, shown
 from graphcnn.ir.op import Array, Cost, Op, OpKind
 from graphcnn.ir.structure import Structure, structure_of
@@ -33,7 +35,8 @@ class Param:
     are the same structure; `Graph.fingerprint` tells them apart.
 
     Attributes:
-        data: Its numbers; None for a type alone.
+        data: Its numbers; None for a type alone. Kernels may read where they are those that nobody
+            can write to, as `constants.frozen` makes them.
         constant: Whether they belong to the network's code, as the 2 of `2 * x`: no weights, so
             that `load_weights` wants none for it.
     """
@@ -256,7 +259,7 @@ class Graph:
         digest = hashlib.sha256(str(self).encode())
         for param in self.params:
             if param.data is not None:
-                digest.update(param.data.tobytes())
+                digest.update(np.ascontiguousarray(param.data))
         return digest.hexdigest()[:16]
 
     @property

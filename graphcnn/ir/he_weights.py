@@ -9,7 +9,9 @@ from math import prod, sqrt
 import numpy as np
 
 from graphcnn.arguments import count
+from graphcnn.ir.constants import frozen
 from graphcnn.ir.graph import Graph, Param
+from graphcnn.ir.op import Array
 from graphcnn.ir.types import fitting
 from graphcnn.ir.verify import check_graph
 
@@ -35,7 +37,7 @@ def with_he_weights(graph: Graph, seed: int = 0) -> Graph:
     return graph.replace(params=filled)
 
 
-def _draw(param: Param, seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _draw(param: Param, seed: int) -> Array:
     generator = np.random.default_rng([seed, zlib.crc32(param.name.encode())])
     shape = param.type.shape
     with fitting(param):
@@ -46,4 +48,4 @@ def _draw(param: Param, seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.fl
             drawn = generator.uniform(0.5, 1.5, shape).astype(np.float32)
         else:
             drawn = 0.1 * generator.standard_normal(shape, np.float32)
-        return param.type.dtype.round(drawn)
+        return frozen(param.type.dtype.round(drawn))

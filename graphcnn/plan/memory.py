@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 
 import numpy as np
@@ -19,9 +19,11 @@ ALIGNMENT = 256
 def plan_memory(lowered: Lowered, inputs: Iterable[str], outputs: Iterable[str]) -> Plan:
     """Give every buffer an address. Values without one are none of the arena's.
 
-    Greedy by size: the largest buffer first, at the lowest offset where it meets no buffer that is
-    alive at the same time (Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net
-    Inference, 2020, algorithm 3).
+    One after the other is laid at the lowest offset where it meets no buffer that is alive at the
+    same time: the largest first, or those of the step that needs the most, or those alive the
+    longest for their size, whichever of these orders takes the least (the first two are greedy by
+    size and by breadth of Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net
+    Inference, 2020, algorithms 3 and 2).
 
     Args:
         lowered: Steps and buffers of a target.
@@ -44,11 +46,10 @@ def plan_memory(lowered: Lowered, inputs: Iterable[str], outputs: Iterable[str])
         for owner, names in groups.items()
     }
     sizes = {owner: max(lowered.buffers[n] for n in names) for owner, names in groups.items()}
-    placed: list[tuple[LiveRange, int, int]] = []
-    offsets: dict[str, int] = {}
-    for owner in sorted(groups, key=lambda owner: (-sizes[owner], spans[owner], owner)):
-        offsets[owner] = _lowest_gap(placed, sizes[owner], spans[owner])
-        placed.append((spans[owner], offsets[owner], sizes[owner]))
+    plans = (_placed(order, sizes, spans) for order in _orders(sizes, spans))
+    offsets = min(
+        plans, key=lambda offsets: max((offsets[o] + sizes[o] for o in offsets), default=0)
+    )
     slots = tuple(
         Slot(name, offsets[owners[name]], lowered.buffers[name], span.first, span.last)
         for name, span in ranges.items()
@@ -136,6 +137,35 @@ def _check_parts(plan: Plan) -> None:
                     remedy="place one of them elsewhere",
                 )
         elements[...] = number
+
+
+def _orders(sizes: Mapping[str, int], spans: Mapping[str, LiveRange]) -> Iterator[list[str]]:
+    """Orders in which buffers may be placed; where two do as well, the earlier one is taken."""
+    by_size = sorted(sizes, key=lambda name: (-sizes[name], spans[name], name))
+    yield by_size
+    needed: dict[int, int] = {}
+    for name, span in spans.items():
+        for step in range(span.first, span.last + 1):
+            needed[step] = needed.get(step, 0) + sizes[name]
+    fullest = sorted(needed, key=lambda step: (-needed[step], step))
+    rank = {step: number for number, step in enumerate(fullest)}
+    first = {n: min(rank[s] for s in range(spans[n].first, spans[n].last + 1)) for n in sizes}
+    yield sorted(by_size, key=first.__getitem__)
+    yield sorted(
+        by_size, key=lambda name: -sizes[name] * (1 + spans[name].last - spans[name].first)
+    )
+
+
+def _placed(
+    order: Iterable[str], sizes: Mapping[str, int], spans: Mapping[str, LiveRange]
+) -> dict[str, int]:
+    """The offset of each buffer, placed in an order."""
+    placed: list[tuple[LiveRange, int, int]] = []
+    offsets: dict[str, int] = {}
+    for name in order:
+        offsets[name] = _lowest_gap(placed, sizes[name], spans[name])
+        placed.append((spans[name], offsets[name], sizes[name]))
+    return offsets
 
 
 def _lowest_gap(placed: list[tuple[LiveRange, int, int]], nbytes: int, span: LiveRange) -> int:

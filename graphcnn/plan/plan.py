@@ -50,7 +50,8 @@ class Packing:
         shape: As the kernel sees it.
         strides: Likewise, in elements.
         dtype: Of its numbers.
-        arrange: From the data of the sources to the numbers as they lie in memory.
+        arrange: From the data of the sources to the numbers as they lie in memory; `np.asarray`
+            where these are the same.
     """
 
     name: str
@@ -59,6 +60,17 @@ class Packing:
     strides: tuple[int, ...]
     dtype: DType
     arrange: Callable[..., Array]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the numbers are those of the one source, as they lie there."""
+        return self.arrange is np.asarray and self.dtype.numpy.itemsize == self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the numbers: repeated ones count once."""
+        steps = zip(self.shape, self.strides, strict=True)
+        return (1 + sum((d - 1) * s for d, s in steps)) * self.dtype.itemsize
 
     def pack(self, params: Mapping[str, Param]) -> Array:
         """The numbers, contiguous.

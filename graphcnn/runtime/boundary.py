@@ -17,7 +17,7 @@ from graphcnn.errors import (
     InputShapeError,
     shown,
 )
-from graphcnn.ir import DType, Graph, batch_of, check_graph, check_names, fitting
+from graphcnn.ir import Array, DType, Graph, batch_of, check_graph, check_names, fitting
 from graphcnn.plan import Device
 
 
@@ -167,10 +167,17 @@ def to_tensor(array: Any) -> torch.Tensor:
     """A NumPy array or torch tensor as a tensor; shares memory where it can."""
     if isinstance(array, torch.Tensor):
         return array.detach().resolve_neg()
-    if not array.flags.carray:
-        # torch takes no negative strides and warns of memory that it must not write to.
-        array = np.require(array, requirements=("C", "W"))
-    return torch.from_numpy(array)
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        array = np.require(array, requirements=("C", "A"))  # torch takes no negative strides
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Lent(array)))
+
+
+class _Lent:
+    """An array of memory that nobody writes to, for torch, which has tensors of no such kind."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array  # stays as long as what is made of this
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
 
 
 def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:

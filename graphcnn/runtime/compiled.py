@@ -25,6 +25,7 @@ from graphcnn.ir import (
     by_name,
     check_graph,
     inline,
+    let_go,
     rebatch,
 )
 from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
@@ -185,10 +186,11 @@ class CompiledModel:
         """Take new values for the params of `source`, as `load_weights` does, and keep the plan.
 
         It costs the passes (milliseconds a layer, most of it folding) and the packing of weights,
-        and neither plans memory nor compiles a kernel. `gx.verify` checks the result as it checks a
-        compile. Calls from other threads go on meanwhile, and wait while the new values are copied:
-        each sees all of the old or all of the new ones. After an error all are the old ones. What
-        was made of the model before, as a stream, keeps its own; `log` stays that of the compile.
+        and neither plans memory nor compiles a kernel; kernels that read params where they are hear
+        of the new place at the next call. `gx.verify` checks the result as it checks a compile.
+        Calls from other threads go on meanwhile, and wait while the new values are copied: each
+        sees all of the old or all of the new ones. After an error all are the old ones. What was
+        made of the model before, as a stream, keeps its own; `log` stays that of the compile.
 
         Raises:
             RefitRefused: when the passes make other nodes with these values: a param is all zeros
@@ -210,7 +212,7 @@ class CompiledModel:
             self._check_same_nodes(graph)
             packed = self._weights.packed(graph.param_by_name)
             with self._workspace() as workspace:
-                self._weights.replace(graph.param_by_name, packed)
+                moved = self._weights.replace(graph.param_by_name, packed)
                 self.source, self.graph = source, _with_params(self.graph, graph.param_by_name)
                 self._plans = {
                     batch: (_with_params(planned, graph.param_by_name), plan)
@@ -218,6 +220,9 @@ class CompiledModel:
                 }
                 for executor in workspace.executors.values():
                     executor.graph = _with_params(executor.graph, graph.param_by_name)
+                if moved:
+                    workspace.executors.clear()
+        self._let_go()
 
     def _check_same_nodes(self, graph: Graph) -> None:
         """Check that what the passes made computes as `graph` does, with other params."""
@@ -256,6 +261,13 @@ class CompiledModel:
         for batch in (*sorted(sizes, reverse=True), None):
             with self.turn(batch):
                 pass
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Take the memory of weights that lie in a file back; what kernels read is packed."""
+        for param in self.source.params:
+            if param.data is not None:
+                let_go(param.data)
 
     def _executor(self, workspace: Workspace, batch: int | None) -> Executor:
         if batch not in workspace.executors:

@@ -12,7 +12,7 @@ import torch
 
 from graphcnn import settings
 from graphcnn.errors import SanitizerFault
-from graphcnn.ir import Array, Graph, Param
+from graphcnn.ir import Array, Graph, Param, is_frozen, let_go
 from graphcnn.plan import Buffer, Call, Device, Packing, Plan, Step
 from graphcnn.plan.memory import ALIGNMENT, check_sharing
 from graphcnn.runtime.boundary import to_tensor, torch_dtype
@@ -25,37 +25,56 @@ GUARD_BYTES = 4 << 20
 class WeightStore:
     """A model's constants on its device, shared by the plans of all batch sizes.
 
+    On the CPU, params that nobody can write to are read where they are, if kernels want them as
+    they lie there.
+
     Attributes:
         tensors: Packed weights, by name.
         params: Params as calls read them, by name.
+        lent: Names of the packed weights whose memory is the graph's.
     """
 
     def __init__(self, device: Device, given: Mapping[str, Param]) -> None:
         self._device, self._given = device, given
         self.tensors: dict[str, torch.Tensor] = {}
         self.params: dict[str, torch.Tensor] = {}
+        self.lent: frozenset[str] = frozenset()
         self._homes: list[torch.Tensor] = []
         self._packings: dict[str, Packing] = {}
 
     def pack(self, weights: Iterable[Packing]) -> None:
-        """Pack what is not there yet.
+        """Pack what is not there yet, one after the other.
 
         Raises:
             MissingWeights: when a param has no data.
         """
         missing = [weight for weight in weights if weight.name not in self.tensors]
-        if not missing:
-            return
-        packed = [(weight, weight.pack(self._given)) for weight in missing]
-        sizes = [array.size * weight.dtype.itemsize for weight, array in packed]
-        homes = allocate(sizes, self._device.memory)
+        plain = {w.name: w.pack(self._given) for w in missing if w.is_plain}
+        lent = self._lend(plain)
+        self.tensors.update(lent)
+        self.lent |= lent.keys()
+        self._packings.update({weight.name: weight for weight in missing if weight.name in lent})
+        own = [weight for weight in missing if weight.name not in lent]
+        for weight, tensor in zip(own, self._allocate(own), strict=True):
+            tensor.copy_(to_tensor(weight.pack(self._given).reshape(-1)))
+            self.tensors[weight.name], self._packings[weight.name] = tensor, weight
+            for source in weight.sources:
+                let_go(self._given[source].values)
+
+    def _lend(self, arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+        """Those of some packed arrays that are params as they are, and that kernels may read."""
+        if self._device.memory.type != "cpu":
+            return {}
+        flat = {n: array.reshape(-1) for n, array in arrays.items() if is_frozen(array)}
+        return {name: to_tensor(array) for name, array in flat.items()}
+
+    def _allocate(self, weights: Sequence[Packing]) -> list[torch.Tensor]:
+        if not weights:
+            return []
+        homes = allocate([weight.nbytes for weight in weights], self._device.memory)
         # All share one block of memory; under the sanitizer, which has no streams, they do not.
         self._homes.append(homes[0])
-        for (weight, array), home in zip(packed, homes, strict=True):
-            tensor = home.view(torch_dtype(weight.dtype))
-            tensor.copy_(torch.from_numpy(array.reshape(-1)))
-            self.tensors[weight.name] = tensor
-            self._packings[weight.name] = weight
+        return [h.view(torch_dtype(w.dtype)) for w, h in zip(weights, homes, strict=True)]
 
     def packed(self, given: Mapping[str, Param]) -> dict[str, Array]:
         """What is packed so far, made of other values.
@@ -65,18 +84,28 @@ class WeightStore:
         """
         return {name: weight.pack(given) for name, weight in [*self._packings.items()]}
 
-    def replace(self, given: Mapping[str, Param], packed: Mapping[str, Array]) -> None:
-        """Take other values, where kernels have been told to read; `packed` are those of them that
-        are packed already.
+    def replace(self, given: Mapping[str, Param], packed: Mapping[str, Array]) -> bool:
+        """Take other values; `packed` are those of them that are packed already.
+
+        Returns:
+            Whether some of them are elsewhere than where kernels have been told to read.
         """
         rest = {name: w.pack(given) for name, w in self._packings.items() if name not in packed}
-        self._given = given
-        for name, array in (*packed.items(), *rest.items()):
-            self.tensors[name].copy_(torch.from_numpy(array.reshape(-1)))
+        arrays = {**packed, **rest}
+        lent = self._lend(arrays)
+        own = [self._packings[name] for name in sorted(self.lent - lent.keys())]
+        homes = self._allocate(own)
+        moved = bool(self.lent or lent)
+        self._given, self.lent = given, frozenset(lent)
+        self.tensors.update(lent)
+        self.tensors.update({w.name: home for w, home in zip(own, homes, strict=True)})
+        for name in arrays.keys() - lent.keys():
+            self.tensors[name].copy_(to_tensor(arrays[name].reshape(-1)))
         # These may be the memory of the old values, which are not ours.
         names = [*self.params]
         self.params.clear()
         self.enter(names)
+        return moved
 
     def enter(self, names: Iterable[str]) -> None:
         """Take the params among some names as they are.

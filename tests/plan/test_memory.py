@@ -5,9 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphcnn.ir import TensorType
+import graphcnn as gx
+from graphcnn.compiler import optimize
+from graphcnn.ir import CompileLog, TensorType
 from graphcnn.plan import Arithmetic, Buffer, Location, Lowered, Plan, Step, plan_memory
 from graphcnn.plan.memory import ALIGNMENT
+from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.targets import resolve
 
 EXACT = Arithmetic(0.0)
 
@@ -182,3 +186,24 @@ def test_a_plan_prints_its_steps_and_addresses():
     assert first == f"arena {made.arena_bytes} bytes, 1 step"
     x, y = (place(made, name).offset for name in "xy")
     assert rest[:3] == ["  0 y: relu", f"      reads x@{x}+16", f"      writes y@{y}+16"]
+
+
+def test_the_step_that_needs_the_most_is_placed_first_where_that_takes_less():
+    """The largest, `x`, lies at the bottom, and is gone when `a`, `b` and `c` are there."""
+    steps = [step("x", "a"), step("a", "b"), step("ab", "c"), step("ac", "d")]
+    sizes = {"x": 1280, "a": 1024, "b": 768, "c": 768, "d": 256}
+    planned = plan(steps, sizes, outputs="d")
+    assert planned.arena_bytes == 1024 + 768 + 768
+    run_on_paper(planned, "x", "d")
+
+
+@pytest.mark.parametrize("network", ["vgg16", "resnet50", "mobilenet_v2", "densenet121", "unet_bn"])
+def test_an_arena_is_about_what_is_alive_at_once(network):
+    target, log = resolve("triton", "cpu"), CompileLog()
+    graph = gx.parse(str(gx.models.build(network)))
+    planned = CompiledModel(graph, optimize(graph, target, log), target, log).plan
+    alive = [
+        sum(slot.nbytes for slot in planned.slots if slot.first <= now <= slot.last)
+        for now in range(len(planned.steps))
+    ]
+    assert planned.arena_bytes <= 1.05 * max(alive)

@@ -2,10 +2,12 @@
 
 import signal
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from triton.runtime.jit import JITFunction
 
 import graphcnn as gx
 from graphcnn import models
@@ -75,7 +77,7 @@ def test_nothing_is_planned_or_compiled(monkeypatch):
     model = gx.compile(folding(), device="cpu")
     for name in ("_plan", "_lower"):
         monkeypatch.setattr(CompiledModel, name, pytest.fail)
-    monkeypatch.setattr(type(model.target.on), "prepare", pytest.fail)
+    monkeypatch.setattr(JITFunction, "_do_compile", pytest.fail)
     model.refit(values(model.source, 5))
     model(image=np.zeros((2, 3, 8, 8), np.float32))
 
@@ -226,9 +228,45 @@ def test_under_the_sanitizer(monkeypatch):
     check_model(model, example_inputs(model.graph))
 
 
+def test_the_graph_that_a_model_was_made_of_stays_as_it_was():
+    """Kernels read some of its weights where they are."""
+    graph = small()
+    model = gx.compile(graph, device="cpu")
+    assert model._weights.lent
+    before = graph.fingerprint
+    kept = {param.name: param.data.copy() for param in graph.params}
+    inputs, weights = example_inputs(graph), values(graph, 5)
+    first = model(**inputs)
+    for _ in range(2):
+        model.refit(weights)
+        assert not np.array_equal(model(**inputs), first)
+        assert gx.verify(model).ok
+    assert graph.replace(params=graph.params).fingerprint == before
+    for param in graph.params:
+        np.testing.assert_array_equal(param.data, kept[param.name])
+    model.refit(kept)
+    np.testing.assert_array_equal(model(**inputs), first)
+
+
+def test_weights_that_are_read_in_place_no_longer(monkeypatch):
+    """Kernels read them where they are, then in memory of the model's own, then the reverse."""
+    model = gx.compile(small(), device="cpu")
+    inputs, found = example_inputs(small()), []
+    for seed, frozen in ((1, False), (2, False), (3, True)):
+        with monkeypatch.context() as patch:
+            if not frozen:
+                patch.setattr("graphcnn.runtime.executor.is_frozen", lambda _: False)
+            model.refit(values(small(), seed))
+        assert bool(model._weights.lent) is frozen
+        assert gx.verify(model).ok
+        found.append(model(**inputs))
+    for one, other in pairwise(found):
+        assert not np.array_equal(one, other)
+
+
 def test_torch_tensors():
     graph = small()
-    state = {name: torch.from_numpy(array) for name, array in values(graph, 5).items()}
+    state = {name: torch.tensor(array) for name, array in values(graph, 5).items()}
     model = gx.compile(graph, device="cpu", target="library")
     model.refit(state)
     image = torch.from_numpy(example_inputs(graph)["image"])
