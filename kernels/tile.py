@@ -113,8 +113,8 @@ DEPTHWISE = (
     ConvTile(32, 64, 1),
     ConvTile(16, 128, 1),
 )
-# Channels beyond those that there are cost nothing there, and every pixel's addresses are found once
-# for all of a tile.
+# On a CPU channels that do not exist are left out, and the addresses of a pixel are found once for
+# all channels of a tile.
 _DEPTHWISE_CPU = (
     ConvTile(256, 64, 1),
     ConvTile(128, 64, 1),
@@ -319,9 +319,7 @@ CPU = DeviceTraits(
     products_per_byte=0.5,
     programs=8,
     prices_half=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
-    prices_f32=Prices(
-        balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0, head=2.0
-    ),
+    prices_f32=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0, head=2.0),
     winograd=_WINOGRAD_CPU,
     transform=8.0,
     workers=4,
