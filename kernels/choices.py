@@ -9,7 +9,7 @@ from .epilogue import Tail, across, operands
 from .launch import Launch, View, ceil_div
 from .linear import linear
 from .separable import separable_conv2d
-from .tile import DEPTHWISE, SEPARABLE, ConvTile, DeviceTraits, Pressure
+from .tile import SEPARABLE, ConvTile, DeviceTraits, Pressure
 from .toom_cook import TAPS, WinogradTile
 from .window import Pool
 from .winograd import winograd_conv2d
@@ -144,7 +144,7 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
     window = problem.pooled.pool.pixels if problem.pooled else 1
     direct = (
         Choice(depthwise_conv2d, tile)
-        for tile in DEPTHWISE
+        for tile in device.depthwise
         if problem.depthwise and tile.pixels >= window
     )
 

@@ -101,16 +101,26 @@ _HOPPER_TIMES_F32 = {(128, 64): 15.9, (64, 128): 17.4, (64, 64): 8.8, (64, 32): 
 # A CPU keeps the sums of 8 pixels of 32 channels in registers over the whole reduction, so that a
 # block of it costs nothing: one divides any number of channels, and no operand has scattered
 # addresses. Pixels that do not exist are left out, so that 64 suit any map: more would leave a tile
-# of 128 channels no room in L1, fewer read the filters more often.
+# of 128 channels no room in L1, fewer read the filters more often. Half of them share a small map
+# of few channels among the threads.
 _CPU = {
-    ConvTile(channels, 64, reduction): Pressure.HIGH
+    ConvTile(channels, pixels, reduction): Pressure.HIGH
     for reduction in (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
-    for channels in (128, 64, 32)
+    for channels, pixels in ((128, 64), (64, 64), (32, 64), (32, 32))
 }
 DEPTHWISE = (
     ConvTile(64, 32, 1),
     ConvTile(32, 64, 1),
     ConvTile(16, 128, 1),
+)
+# On a CPU channels that do not exist are left out, and the addresses of a pixel are found once for
+# all channels of a tile.
+_DEPTHWISE_CPU = (
+    ConvTile(256, 64, 1),
+    ConvTile(128, 64, 1),
+    ConvTile(64, 64, 1),
+    ConvTile(32, 64, 1),
+    ConvTile(16, 64, 1),
 )
 # For every width a tile for many pixels and one for few; loads are not pipelined. In half precision
 # channels that no block divides park up to 16 bytes on some GPUs, on 12.0 some in the loop.
@@ -164,6 +174,8 @@ class Prices(NamedTuple):
             of its own.
         scattered: A product whose operands have addresses of their own, as where no block divides
             the input channels.
+        head: A product of a depthwise convolution in the kernel of the 1x1 one that reads it, of
+            what it takes in a kernel of its own.
     """
 
     balance: float
@@ -171,6 +183,7 @@ class Prices(NamedTuple):
     wide: float
     channels: float
     scattered: float
+    head: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,7 @@ class DeviceTraits:
         unit_f32: The same of float32 operands.
         conv: Tiles of a convolution, each with the highest pressure it bears.
         conv_f32: Those of float32.
+        depthwise: Tiles of a depthwise convolution, the widest first.
         linear: Tiles of a linear layer.
         linear_f32: Those of float32.
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
@@ -208,6 +222,7 @@ class DeviceTraits:
     unit_f32: float
     conv: Mapping[ConvTile, Pressure]
     conv_f32: Mapping[ConvTile, Pressure]
+    depthwise: tuple[ConvTile, ...]
     linear: tuple[LinearTile, ...]
     linear_f32: tuple[LinearTile, ...]
     weights: Literal["reduction_major", "channel_major"]
@@ -259,6 +274,7 @@ CUDA = DeviceTraits(
     unit_f32=2.0**-21,
     conv=_CUDA_HALF,
     conv_f32=_CUDA_F32,
+    depthwise=DEPTHWISE,
     linear=_LINEAR_CUDA_HALF,
     linear_f32=_LINEAR_CUDA_F32,
     weights="reduction_major",
@@ -287,21 +303,23 @@ HOPPER = replace(
 # spills in its loop.
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
-# to compile, so most batch sizes share kernels. Products: where a head is made once, MobileNetV2's
-# layers take 0.5 to 0.85 of their two kernels' time, and 1.4 where it is made twice. Balance and
-# exchange are measured: caches hold most maps, so that a trip costs little.
+# to compile, so most batch sizes share kernels. Products, head: MobileNetV2's depthwise layers take
+# 1.5 to 2.6 times as long in the kernels behind them as in their own in float32, where these keep
+# their sums in registers. Balance and exchange are measured: caches hold most maps, so that a trip
+# costs little.
 CPU = DeviceTraits(
     unit=2.0**-24,
     unit_f32=2.0**-24,
     conv=_CPU,
     conv_f32=_CPU,
+    depthwise=_DEPTHWISE_CPU,
     linear=_LINEAR_CPU,
     linear_f32=_LINEAR_CPU,
     weights="channel_major",
     products_per_byte=0.5,
     programs=8,
     prices_half=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
-    prices_f32=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
+    prices_f32=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0, head=2.0),
     winograd=_WINOGRAD_CPU,
     transform=8.0,
     workers=4,

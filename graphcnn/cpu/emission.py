@@ -40,23 +40,30 @@ class Emission:
         self.sites: list[str] = []
         self.bytes = 0
         self.runs: dict[Operation, list[Operation]] = {}
+        self.kept: set[Value] = set()  # lazy values that are computed at their definition
+        # By the last store of a run: what writes the run with all that leads to it.
+        self.ending: dict[Operation, Callable[[], None]] = {}
         self.flows = schedule.flows(function.body)
         self._homes = schedule.homes(function.body)
 
     def block(self, block: Block) -> None:
         """Write a block's operations, all but the terminator of a region."""
-        kept = schedule.materialized(block)
+        self.kept |= schedule.materialized(block)
         self.runs |= {run[-1]: run for run in schedule.store_runs(block)}
         for operation in block.operations:
             with understanding(operation.line, operation.where):
                 self.statement(operation)
                 for result in operation.results:
-                    if result in kept:
+                    if result in self.kept:
                         self.materialize(result)
 
     def statement(self, operation: Operation) -> None:
         """Write one operation."""
         self._statement(self, operation)
+
+    def home(self, operation: Operation) -> Block:
+        """The block that holds an operation."""
+        return self._homes[operation]
 
     def define(self, value: Value, storage: Array | str) -> None:
         """Let what follows find a value in an array, or a number in a C variable."""

@@ -11,11 +11,10 @@ overlap element for element, as when an elementwise kernel runs in place.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from graphcnn.cpu import analysis, schedule
-from graphcnn.cpu.alignment import limits
+from graphcnn.cpu import analysis
 from graphcnn.cpu.atomics import emit_atomic
 from graphcnn.cpu.control import emit_for, emit_if, emit_while
 from graphcnn.cpu.dot import emit_dot
@@ -25,9 +24,11 @@ from graphcnn.cpu.nest import Nest
 from graphcnn.cpu.product import product_of, single_product_of
 from graphcnn.cpu.reduction import emit_reduce, emit_scan
 from graphcnn.cpu.refusal import understanding
-from graphcnn.cpu.sums import emit_product
-from graphcnn.cpu.terms import TRUE, ZERO, Index, Term, linear
-from graphcnn.cpu.ttir import Operation, Value, parse
+from graphcnn.cpu.stores import emit_stores
+from graphcnn.cpu.sums import Products, emit_sums
+from graphcnn.cpu.taps import TapSums, taps_of
+from graphcnn.cpu.terms import ZERO
+from graphcnn.cpu.ttir import Operation, parse
 
 # Larger sums of tensors than this go to thread-local memory instead of the stack.
 STACK_BYTES = 1 << 20
@@ -98,6 +99,7 @@ def _source(emission: Emission, parameters: list[tuple[str, str]]) -> str:
     return f"""#include "runtime.h"
 #include "dot.h"
 #include "product.h"
+#include "taps.h"
 {head}static const char zeros[{emission.zeros}] __attribute__((aligned(64)));
 static void kernel(int pid_x, int pid_y, int pid_z, int num_x, int num_y, int num_z{declared}) {{
 {body}
@@ -143,74 +145,26 @@ def _position(emission: Emission, operation: Operation) -> None:
 
 def _store(emission: Emission, operation: Operation) -> None:
     """Write a run of stores, when it is its last one's turn."""
-    run = emission.runs.get(operation)
-    if run is None:
-        return
-    shape, inner = operation.operands[1].type.shape, schedule.inner_dimension(operation)
-    order = sorted(range(len(shape)), key=lambda d: d == inner)
-
-    clipped = {} if emission.checked else _clipped(run)
-
-    def body(nest: Nest) -> None:
-        index = nest.open_all(shape, order, _ends(nest, shape, clipped))
-        if not emission.checked:
-            # What the module states of stores, a C compiler does not know.
-            nest.independent()
-        for store in run:
-            _store_element(emission, nest, store, index)
-
-    values = [operand for store in run for operand in store.operands]
-    emission.nest(body, values, clipped)
-
-
-def _clipped(run: list[Operation]) -> dict[Value, int]:
-    """Comparisons that end the loops of all stores of a run (see `limits`)."""
-    first, *others = ({} if len(s.operands) < 3 else limits(s.operands[2]) for s in run)
-    return {v: d for v, d in first.items() if all(v in other for other in others)}
-
-
-def _ends(nest: Nest, shape: tuple[int, ...], clipped: Mapping[Value, int]) -> dict[int, Term]:
-    """Where loops over a shape end that comparisons clip, by dimension (see `limits`)."""
-    ends: dict[int, Term] = {}
-    for comparison, dimension in clipped.items():
-        assert comparison.owner is not None
-        start = (ZERO,) * len(comparison.type.shape)
-        first, limit = (nest.value(operand, start) for operand in comparison.owner.operands)
-        most = ends.get(dimension, Term(str(shape[dimension]), 0))
-        end = f"MIN((int64_t){most.text}, (int64_t){limit.text} - {first.text})"
-        ends[dimension] = nest.bind("int", end, 0)
-    return ends
+    if operation in emission.ending:
+        emission.ending.pop(operation)()
+    elif run := emission.runs.get(operation):
+        emit_stores(emission, run)
 
 
 def _for(emission: Emission, operation: Operation) -> None:
-    product = product_of(emission, operation)
-    if product is None:
-        emit_for(emission, operation)
+    if taps := taps_of(emission, operation):
+        emit_sums(emission, TapSums(emission, taps))
+    elif product := product_of(emission, operation):
+        emit_sums(emission, Products(emission, product))
     else:
-        emit_product(emission, product)
+        emit_for(emission, operation)
 
 
 def _dot(emission: Emission, operation: Operation) -> None:
-    product = single_product_of(emission, operation)
-    if product is None:
+    if product := single_product_of(emission, operation):
+        emit_sums(emission, Products(emission, product))
+    else:
         emit_dot(emission, operation)
-    else:
-        emit_product(emission, product)
-
-
-def _store_element(emission: Emission, nest: Nest, store: Operation, index: Index) -> None:
-    pointer, value, *rest = store.operands
-    mask = nest.value(rest[0], index) if rest else TRUE
-    element = nest.value(value, index)
-    condition = "" if mask == TRUE else f"if ({mask.text}) "
-    if emission.checked:
-        site, origin = emission.site(store.where), emission.origin(pointer)
-        exact = nest.value(pointer, index).text
-        condition += f"if (may_store({exact}, sizeof(*{exact}), {origin}, {site})) "
-        nest.emit(f"{condition}*{exact} = {element.text};")
-    else:
-        base, moving = nest.address(pointer, index)
-        nest.emit(f"{condition}{base.text}[{linear(moving).text}] = {element.text};")
 
 
 def _gather(emission: Emission, operation: Operation) -> None:

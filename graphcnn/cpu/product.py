@@ -73,6 +73,14 @@ class Product:
         return max(1, min(STEPS, CHAIN // self.inner))
 
 
+def steps_of(loop: Operation | None) -> int:
+    """How many steps a loop has, one where there is none; 0 where that is not known."""
+    if loop is None:
+        return 1
+    low, high, step = (analysis.constant(bound) for bound in loop.operands[:3])
+    return 0 if low is None or high is None or not step else max(0, -(-(high - low) // step))
+
+
 def product_of(emission: Emission, loop: Operation) -> Product | None:
     """The product that a loop adds up in float32, if that is all it does."""
     block = loop.blocks[0]

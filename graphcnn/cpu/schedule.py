@@ -81,6 +81,17 @@ def inner_dimension(store: Operation) -> int | None:
     return next((d for d in range(len(value.type.shape)) if analysis.stride(pointer, d) == 1), None)
 
 
+def order(store: Operation) -> list[int]:
+    """The dimensions of a store, the one along which it runs through memory last."""
+    inner = inner_dimension(store)
+    return sorted(range(len(store.operands[1].type.shape)), key=lambda d: d == inner)
+
+
+def writes(operation: Operation) -> bool:
+    """Whether an operation, or one nested in it, changes memory."""
+    return any(inner.name in _WRITES for inner in operation.walk())
+
+
 def _apart(load: Operation, store: Operation) -> bool:
     """Whether a load and a store go through different parameters."""
     source, target = base(load.operands[0]), base(store.operands[0])
@@ -99,11 +110,7 @@ def materialized(block: Block) -> set[Value]:
         positions |= dict.fromkeys(run, positions[last])
     roots: dict[Value, set[int]] = {}
     chosen: set[Value] = set()
-    writes = {
-        positions[outer]
-        for outer in block.operations
-        if any(op.name in _WRITES for op in outer.walk())
-    }
+    written = {positions[outer] for outer in block.operations if writes(outer)}
     for position in range(len(block.operations) - 1, -1, -1):
         operation = block.operations[position]
         with understanding(operation.line, operation.where):
@@ -125,7 +132,7 @@ def materialized(block: Block) -> set[Value]:
                 if (costly or analysis.is_unrolled(operation)) and len(reached) > 1:
                     chosen.add(value)
                 if operation.name == "tt.load" and _overtaken(
-                    block, operation, position, reached, writes, runs
+                    block, operation, position, reached, written, runs
                 ):
                     chosen.add(value)
     return chosen
@@ -136,18 +143,18 @@ def _overtaken(
     load: Operation,
     position: int,
     reached: set[int],
-    writes: set[int],
+    written: set[int],
     runs: dict[Operation, list[Operation]],
 ) -> bool:
     until = max(reached, default=position)
-    if any(position < write < until for write in writes):
+    if any(position < write < until for write in written):
         return True
     for at in reached:
         last = block.operations[at]
         for store in runs.get(last, ()):
             if not _apart(load, store) and load.operands[0] is not store.operands[0]:
                 return True
-        if last.name != "tt.store" and at in writes:
+        if last.name != "tt.store" and at in written:
             return True
     return False
 

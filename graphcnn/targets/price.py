@@ -189,21 +189,24 @@ def _conv_problem(chain: Chain, graph: Graph) -> ConvProblem:
 def _separable_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofitable | None:
     """Why a group with a depthwise head would not be faster than its two halves, or None.
 
-    Every tile of output channels makes all values of the head anew, which costs products, and none
-    of them is written to memory and read again, which saves bytes. A group that does not fill the
-    device is refused too: the depthwise convolution alone runs in more programs, and each of them
-    is done sooner.
+    Every tile of output channels makes all values of the head anew, which costs products, at a
+    price of their own, and none of them is written to memory and read again, which saves bytes. A
+    group that does not fill the device is refused too: the depthwise convolution alone runs in more
+    programs, and each of them is done sooner.
     """
     problem, value = separable_problem(chain, traits), chain.head[-1]
     tile = by_rule(problem, choices(problem, traits), traits).tile
     tiles, along = ceil_div(problem.filters, tile.channels), ceil_div(problem.pixels, tile.pixels)
     blame = tuple(node.name for node in chain.head)
     first = chain.head[0]
-    products = (tiles - 1) * node_cost(first, body).macs
+    price = traits.prices(value.type.dtype.value).head
+    products = round((tiles * price - 1) * node_cost(first, body).macs)
     saved = 2 * value.type.nbytes
     if products > traits.products_per_byte * saved:
         because = (
-            f"{tiles} tiles of {tile.channels} channels would make '{value.name}' anew: "
+            f"{tiles} {'tile' if tiles == 1 else 'tiles'} of {tile.channels} channels would make "
+            f"'{value.name}' anew"
+            f"{f', at {price:g} times the price' if price > 1 else ''}: "
             f"{products:,} products more, to save {saved:,} bytes, which take the time of "
             f"{traits.products_per_byte * saved:,.0f}"
         )

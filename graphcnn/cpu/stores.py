@@ -1,0 +1,115 @@
+"""Runs of stores as one loop nest, over all rows of what they store or over a block of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from graphcnn.cpu import analysis, schedule
+from graphcnn.cpu.alignment import limits
+from graphcnn.cpu.control import pin
+from graphcnn.cpu.emission import Emission
+from graphcnn.cpu.nest import Nest
+from graphcnn.cpu.terms import TRUE, ZERO, Index, Term, linear
+from graphcnn.cpu.ttir import Operation, Value
+
+
+class Rows(NamedTuple):
+    """The rows of a nest: along which dimension, and C texts of the first and of where they end."""
+
+    dimension: int
+    first: str
+    end: str
+
+
+def emit_stores(emission: Emission, run: list[Operation], rows: Rows | None = None) -> None:
+    """Write a run of stores, of all rows or some."""
+    shape, order = run[0].operands[1].type.shape, schedule.order(run[0])
+    clipped = {} if emission.checked else _clipped(run)
+
+    def body(nest: Nest) -> None:
+        index = _open(nest, shape, order, clipped, rows)
+        if not emission.checked:
+            # What the module states of stores, a C compiler does not know.
+            nest.independent()
+        for store in run:
+            _store_element(emission, nest, store, index)
+
+    values = [operand for store in run for operand in store.operands]
+    emission.nest(body, values, clipped)
+
+
+def _open(
+    nest: Nest,
+    shape: tuple[int, ...],
+    order: list[int],
+    clipped: Mapping[Value, int],
+    rows: Rows | None,
+) -> Index:
+    ends, index = _ends(nest, shape, clipped), [ZERO] * len(shape)
+    for d in order:
+        if rows is not None and d == rows.dimension:
+            index[d] = nest.open(Term(rows.end, 0), start=rows.first, most=shape[d])
+        else:
+            index[d] = nest.open(ends.get(d, shape[d]), most=shape[d])
+    return tuple(index)
+
+
+def pin_places(emission: Emission, run: list[Operation]) -> None:
+    """Compute what the addresses and masks of a run have in common, of stores and of what is loaded
+    for them, for all rows at once."""
+    places = [operand for store in run for operand in (store.operands[0], *store.operands[2:])]
+    pending, seen = [store.operands[1] for store in run], set[Value]()
+    while pending:
+        value = pending.pop()
+        if value in seen or value in emission.arrays or value.owner is None:
+            continue
+        seen.add(value)
+        if value.op == "tt.load":
+            places += value.owner.operands[:2]
+        elif analysis.is_lazy(value.owner):
+            pending += value.owner.operands
+    for place in places:
+        pin(emission, place)
+
+
+def end_along(emission: Emission, run: list[Operation], dimension: int) -> str:
+    """C text of how far a run of stores goes along a dimension."""
+    shape, nest = run[0].operands[1].type.shape, Nest(emission)
+    end = _ends(nest, shape, _clipped(run)).get(dimension, Term(str(shape[dimension]), 0))
+    emission.out += nest.lines
+    return end.text
+
+
+def _clipped(run: list[Operation]) -> dict[Value, int]:
+    """Comparisons that end the loops of all stores of a run (see `limits`)."""
+    first, *others = ({} if len(s.operands) < 3 else limits(s.operands[2]) for s in run)
+    return {v: d for v, d in first.items() if all(v in other for other in others)}
+
+
+def _ends(nest: Nest, shape: tuple[int, ...], clipped: Mapping[Value, int]) -> dict[int, Term]:
+    """Where loops over a shape end that comparisons clip, by dimension (see `limits`)."""
+    ends: dict[int, Term] = {}
+    for comparison, dimension in clipped.items():
+        assert comparison.owner is not None
+        start = (ZERO,) * len(comparison.type.shape)
+        first, limit = (nest.value(operand, start) for operand in comparison.owner.operands)
+        most = ends.get(dimension, Term(str(shape[dimension]), 0))
+        end = f"MIN((int64_t){most.text}, (int64_t){limit.text} - {first.text})"
+        ends[dimension] = nest.bind("int", end, 0)
+    return ends
+
+
+def _store_element(emission: Emission, nest: Nest, store: Operation, index: Index) -> None:
+    pointer, value, *rest = store.operands
+    mask = nest.value(rest[0], index) if rest else TRUE
+    element = nest.value(value, index)
+    condition = "" if mask == TRUE else f"if ({mask.text}) "
+    if emission.checked:
+        site, origin = emission.site(store.where), emission.origin(pointer)
+        exact = nest.value(pointer, index).text
+        condition += f"if (may_store({exact}, sizeof(*{exact}), {origin}, {site})) "
+        nest.emit(f"{condition}*{exact} = {element.text};")
+    else:
+        base, moving = nest.address(pointer, index)
+        nest.emit(f"{condition}{base.text}[{linear(moving).text}] = {element.text};")
