@@ -259,7 +259,7 @@ class Graph:
         digest = hashlib.sha256(str(self).encode())
         for param in self.params:
             if param.data is not None:
-                digest.update(np.ascontiguousarray(param.data).data)
+                digest.update(np.ascontiguousarray(param.data).reshape(-1).data)
         return digest.hexdigest()[:16]
 
     @property
