@@ -76,7 +76,7 @@ def _made(module: fx.GraphModule, inputs: Sequence[Any]) -> Program | Eager:
         return Eager(module, because)
     batch = _specialized([node.meta.get("example_value") for node in placeholders])
     try:
-        lowered, written = torch_api.lowered(_without_grad_modes(module), inputs)
+        lowered, written = torch_api.lowered(_for_inference(module), inputs)
     except Exception as error:
         first = str(error).partition("\n")[0]
         return Eager(module, f"torch cannot lower it: {type(error).__name__}: {first}")
@@ -133,12 +133,18 @@ def _requires_grad(kind: Any) -> bool:
     return any(isinstance(one, torch.Tensor) and one.requires_grad for one in tree_leaves(kind))
 
 
-def _without_grad_modes(module: fx.GraphModule) -> fx.GraphModule:
-    """The graph without switches of gradients, which the whole of it runs without."""
+def _for_inference(module: fx.GraphModule) -> fx.GraphModule:
+    """The graph without switches of gradients, which the whole of it runs without, and without
+    dropouts outside of training: they are their input, but torch does not lower writing to one."""
     graph = fx.Graph()
     graph.output(graph.graph_copy(module.graph, {}))
     for node in [*graph.nodes]:
-        if node.target is torch._C._set_grad_enabled:
+        if node.target is torch.nn.functional.dropout:
+            given = dict(zip(("input", "p", "training"), node.args, strict=False)) | node.kwargs
+            if given.get("training", True) is False:
+                node.replace_all_uses_with(given["input"])
+                graph.erase_node(node)
+        elif node.target is torch._C._set_grad_enabled:
             graph.erase_node(node)
     return fx.GraphModule(module, graph)
 

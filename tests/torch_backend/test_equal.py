@@ -40,6 +40,7 @@ CASES = {
     "module list, dict": (Scaled().eval(), 1, []),
     "in place": (lambda x: CONV(x).relu_().add_(1).mul_(2), 1, []),
     "chunks": (lambda x: [part.relu() for part in CONV(x).chunk(2, 1)], 1, []),
+    "writes to a dropout": (lambda x: dropout(CONV(x), 0.5, False).add_(x.mean()).relu(), 1, []),
     "dropouts that drop nothing": (
         lambda x: dropout(dropout(CONV(x), 0.5, False).relu(), 0.5, False),
         1,
