@@ -167,6 +167,7 @@ def to_tensor(array: Any) -> torch.Tensor:
     """A NumPy array or torch tensor as a tensor; shares memory where it can."""
     if isinstance(array, torch.Tensor):
         return array.detach().resolve_neg()
+    array = np.asarray(array)  # which a scalar of NumPy's is not
     if not (array.flags.c_contiguous and array.flags.aligned):
         array = np.require(array, requirements=("C", "A"))  # torch takes no negative strides
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Lent(array)))
