@@ -20,10 +20,9 @@ from graphcnn.errors import MissingCompiler
 # and a launch.
 SECONDS = 0.05
 
-# Work of a launch, and of all launches in a row, that the team takes more time to share than it
-# saves: a barrier takes about a microsecond. For a row the team has to come first, at once only
-# where it spins, which costs the caller's next instructions a third of their speed, or where no
-# other program has a processor, when it comes milliseconds late.
+# Work of a launch, and of all launches in a row, below which sharing it costs more than it saves: a
+# barrier takes about a microsecond; between calls the team spins, which was seen to slow the caller
+# by a third, and where another program has its processor it comes milliseconds late.
 LEAST_LAUNCH = 100_000
 LEAST_ROW = 1_200_000
 
