@@ -6,8 +6,9 @@ GRAPHCNN_VERIFY=0    skip the IR check between passes
 GRAPHCNN_SANITIZE=1  CPU kernels check bounds, races, unwritten and overwritten memory
 
 A function argument takes precedence over its variable. Of other programs' variables, the CPU
-device heeds CC, its C compiler and options, TMPDIR, TRITON_CACHE_DIR and OMP_NUM_THREADS;
-`import graphcnn` heeds EAGER_IMPORT, of lazy-loader.
+device heeds CC, its C compiler and options, TMPDIR and TRITON_CACHE_DIR; its threads are torch's,
+which starts with as many as OMP_NUM_THREADS says. `import graphcnn` heeds EAGER_IMPORT, of
+lazy-loader.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ typedef struct {
   const uint64_t* arguments;
   int64_t count; /* programs of the grid */
   int32_t grid[3];
+  int32_t alone; /* whether the caller's thread runs all of them: a second would join too late */
 } launch;
 
 typedef struct {
@@ -46,6 +47,8 @@ static void run(const launch* l, int64_t first, int64_t last) {
   l->programs(first, last, l->grid, l->arguments);
 }
 
+static void run_all(const launch* l) { run(l, 0, l->count); }
+
 static void deal(share* shares, const launch* l, int part, int parts) {
   shares[part].last = l->count * (part + 1) / parts;
   shares[part].next = l->count * part / parts;
@@ -62,8 +65,8 @@ static void run_shares(share* shares, const launch* l, int first, int parts) {
   }
 }
 
-/* A barrier stands between two launches, unless both have one program: the first thread runs these.
- * Before it each thread deals its share of the next launch, where nobody takes from any more. */
+/* A barrier stands between two launches, unless the first thread runs both of them alone. Before it
+ * each thread deals its share of the next launch, where nobody takes from any more. */
 static void run_on_team(void* data) {
   list* all = data;
   int me = omp_get_thread_num(), team = omp_get_num_threads();
@@ -71,13 +74,13 @@ static void run_on_team(void* data) {
   int64_t at = all->at;
   for (;;) {
     const launch *l = all->launches + at, *next = l + 1;
-    if (l->count > 1)
+    if (!l->alone)
       run_shares(all->shares[at % 2], l, me, parts);
     else if (me == 0)
-      run(l, 0, l->count);
+      run_all(l);
     if (++at == all->end) break;
     deal(all->shares[at % 2], next, me, parts = team);
-    if (l->count <= 1 && next->count <= 1) continue;
+    if (l->alone && next->alone) continue;
     if (me == 0 && now() > all->deadline) all->stop = at;
     GOMP_barrier();
     if (__atomic_load_n(&all->stop, __ATOMIC_RELAXED) == at) break;
@@ -85,17 +88,26 @@ static void run_on_team(void* data) {
   if (me == 0) all->reached = at; /* `at` is still to be read by threads that come late */
 }
 
-/* Run launches from `at` on, up to `end` or until `seconds` have passed; returns the next one. */
+static int64_t run_with_team(const launch* launches, int64_t at, int64_t end, int threads,
+                             double deadline) {
+  share shares[2][threads];
+  list all = {launches, at, end, -1, at, deadline, threads, {shares[0], shares[1]}};
+  for (int part = 0; part < threads; part++) deal(shares[at % 2], launches + at, part, threads);
+  GOMP_parallel(run_on_team, &all, threads, 0);
+  return all.reached;
+}
+
+/* Run launches from `at` on, up to `end` or until `seconds` have passed; returns the next one. The
+ * team is there from the first launch that is shared to the last. */
 int64_t walk(const launch* launches, int64_t at, int64_t end, int threads, double seconds) {
   double deadline = now() + seconds;
-  if (threads > 1) {
-    share shares[2][threads];
-    list all = {launches, at, end, -1, at, deadline, threads, {shares[0], shares[1]}};
-    for (int part = 0; part < threads; part++) deal(shares[at % 2], launches + at, part, threads);
-    GOMP_parallel(run_on_team, &all, threads, 0);
-    return all.reached;
-  }
-  do run(launches + at, 0, launches[at].count);
-  while (++at < end && now() < deadline);
+  int64_t shared = threads > 1 ? end : at;
+  while (shared > at && launches[shared - 1].alone) shared--;
+  do
+    if (at < shared && !launches[at].alone)
+      at = run_with_team(launches, at, shared, threads, deadline);
+    else
+      run_all(launches + at++);
+  while (at < end && now() < deadline);
   return at;
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -20,20 +20,25 @@ from graphcnn.errors import MissingCompiler
 # and a launch.
 SECONDS = 0.05
 
+# Work of a launch, and of all launches in a row, below which sharing it costs more than it saves: a
+# barrier takes about a microsecond; between calls the team spins, which was seen to slow the caller
+# by a third, and where another program has its processor it comes milliseconds late.
+LEAST_LAUNCH = 100_000
+LEAST_ROW = 1_200_000
+
 # OpenMP's pool of threads does not survive a fork: a child that calls for a team waits for ever, in
 # a kernel as in torch.
 os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def threads() -> int:
-    """Threads of a launch: torch's setting, and no more than OMP_NUM_THREADS.
+    """Threads of a launch, which are torch's; it starts with as many as OMP_NUM_THREADS says.
 
     One in a child made by fork, and one for torch, until `torch.set_num_threads` is called there;
     that is safe where the parent had run nothing on several threads.
     """
-    limit = os.environ.get("OMP_NUM_THREADS", "")
     count: int = torch.get_num_threads()
-    return min(count, int(limit)) if limit.isdigit() and int(limit) > 0 else count
+    return count
 
 
 class Bound:
@@ -42,15 +47,16 @@ class Bound:
     Attributes:
         programs: Address of what runs some programs of a grid.
         arguments: A word each.
+        values: Tensors and numbers, of which the words were made.
 
     Args:
         library: What holds the kernel; like the memory of tensors it stays as long as this does.
         kinds: Keys of `PARAMETERS`.
-        values: Tensors and numbers.
+        values: These.
     """
 
     def __init__(self, library: ctypes.CDLL, kinds: Sequence[str], values: Sequence[Any]) -> None:
-        self._library, self._values = library, tuple(values)
+        self._library, self.values = library, tuple(values)
         self.programs = ctypes.cast(library.programs, ctypes.c_void_p).value
         self.arguments = (ctypes.c_uint64 * len(kinds))()
         for place, (kind, value) in enumerate(zip(kinds, values, strict=True)):
@@ -60,13 +66,25 @@ class Bound:
 
     def __call__(self, x: int, y: int, z: int, _stream: int) -> None:
         """Run a grid on the team."""
-        Launches([(self, (x, y, z))])()
+        Launches([Member(self, (x, y, z))])()
 
     def run_in_order(self, grid: tuple[int, int, int]) -> None:
         """Run a grid on this thread, its programs one after the other."""
         counts = (ctypes.c_int32 * 3)(*grid)
-        first, last = ctypes.c_int64(0), ctypes.c_int64(prod(grid))
+        first, last = ctypes.c_int64(0), ctypes.c_int64(math.prod(grid))
         self._library.programs(first, last, counts, self.arguments)
+
+
+class Member(NamedTuple):
+    """A kernel and its grid.
+
+    Attributes:
+        work: About how many floating-point operations it is, or takes the time of.
+    """
+
+    bound: Bound
+    grid: tuple[int, int, int]
+    work: float = math.inf
 
 
 class _Launch(ctypes.Structure):
@@ -75,24 +93,35 @@ class _Launch(ctypes.Structure):
         ("arguments", ctypes.c_void_p),
         ("count", ctypes.c_int64),
         ("grid", ctypes.c_int32 * 3),
+        ("alone", ctypes.c_int32),
     )
+
+    @classmethod
+    def of(cls, member: Member, alone: bool) -> Self:
+        """As C reads a member."""
+        bound, grid, work = member
+        count = math.prod(grid)
+        alone = alone or count == 1 or work < LEAST_LAUNCH
+        return cls(bound.programs, ctypes.addressof(bound.arguments), count, grid, alone)
 
 
 class Launches:
     """Launches that run one after the other, each when the one before is done.
 
+    Those that are too small for two threads run on the caller's.
+
     Attributes:
-        members: Kernels and grids.
+        members: Their kernels and grids.
+
+    Args:
+        members: These.
+        alone: Whether all run on the caller's thread.
     """
 
-    def __init__(self, members: Sequence[tuple[Bound, tuple[int, int, int]]]) -> None:
+    def __init__(self, members: Sequence[Member], *, alone: bool = False) -> None:
         self.members = tuple(members)
-        self._list = (_Launch * len(self.members))(
-            *(
-                _Launch(bound.programs, ctypes.addressof(bound.arguments), prod(grid), grid)
-                for bound, grid in self.members
-            )
-        )
+        launches = (_Launch.of(member, alone) for member in self.members)
+        self._list = (_Launch * len(self.members))(*launches)
         self._walk = _library().walk
 
     def __call__(self) -> None:
@@ -100,6 +129,37 @@ class Launches:
         at, end = 0, len(self.members)
         while at < end:
             at = self._walk(self._list, at, end, threads(), SECONDS)
+
+
+class Address:
+    """Where the arguments of some kernels say that a tensor is, or a part of it.
+
+    Args:
+        bounds: The kernels.
+        home: The tensor.
+        parts: Tensors in its memory; these very objects are values of the kernels.
+    """
+
+    def __init__(
+        self, bounds: Iterable[Bound], home: torch.Tensor, parts: Sequence[torch.Tensor]
+    ) -> None:
+        self._home: int = home.data_ptr()
+        skipped = {id(part): part.data_ptr() - self._home for part in parts}
+        self._words = [
+            (bound.arguments, place, skipped[id(value)])
+            for bound in bounds
+            for place, value in enumerate(bound.values)
+            if id(value) in skipped
+        ]
+
+    def move(self, address: int) -> None:
+        """From now on the kernels find it in other memory, of the same size and layout."""
+        for arguments, place, skipped in self._words:
+            arguments[place] = address + skipped
+
+    def reset(self) -> None:
+        """The kernels find it where it is."""
+        self.move(self._home)
 
 
 @cache

@@ -11,6 +11,7 @@ from graphcnn.plan.plan import Packing as Packing
 from graphcnn.plan.plan import Plan as Plan
 from graphcnn.plan.plan import Slot as Slot
 from graphcnn.plan.plan import Step as Step
+from graphcnn.plan.target import Address as Address
 from graphcnn.plan.target import Device as Device
 from graphcnn.plan.target import Shadow as Shadow
 from graphcnn.plan.target import Target as Target

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphcnn.errors import counted
-from graphcnn.ir import Array, Chosen, DType, Op, Param, Refusal, TensorType
+from graphcnn.ir import Array, Chosen, Cost, DType, Op, Param, Refusal, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,7 @@ class Step:
         writes: Likewise what it writes; one value for a call.
         arithmetic: What it computes in.
         in_place: Whether the first buffer that a launch writes may be the first one it reads.
+        cost: The work of its node, which this step may share with others.
     """
 
     node: str
@@ -153,6 +154,7 @@ class Step:
     writes: tuple[str, ...]
     arithmetic: Arithmetic
     in_place: bool = False
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from graphcnn.ir import Graph, Refusal
-from graphcnn.plan.plan import Buffer, Launch, Lowered
+from graphcnn.plan.plan import Buffer, Lowered, Step
 
 
 class Shadow(Protocol):
@@ -27,6 +27,16 @@ class Shadow(Protocol):
         """
 
 
+class Address(Protocol):
+    """Where prepared launches find a buffer."""
+
+    def move(self, address: int) -> None:
+        """From now on they find it in other memory, of the same size and layout."""
+
+    def reset(self) -> None:
+        """They find it where they were prepared to."""
+
+
 class Device(Protocol):
     """Where steps run."""
 
@@ -42,9 +52,20 @@ class Device(Protocol):
         """Inside it this is the current device."""
 
     def prepare(
-        self, launches: Sequence[Launch], resolve: Callable[[Buffer], Any]
+        self, steps: Sequence[Step], resolve: Callable[[Buffer], Any]
     ) -> list[Callable[[], None]]:
-        """Compile launches for the memory their buffers resolve to."""
+        """Compile the launches of steps for the memory their buffers resolve to."""
+
+    def address(
+        self, launches: Sequence[Callable[[], None]], home: Any, parts: Sequence[Any]
+    ) -> Address | None:
+        """Where prepared launches find a buffer; None where they cannot be told another place.
+
+        Args:
+            launches: All that read or write it.
+            home: The tensor that begins where the buffer does.
+            parts: What handles of the buffer resolved to.
+        """
 
     def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
         """What runs prepared launches one after the other."""

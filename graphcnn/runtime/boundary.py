@@ -17,8 +17,59 @@ from graphcnn.errors import (
     InputShapeError,
     shown,
 )
-from graphcnn.ir import Array, DType, Graph, batch_of, check_graph, check_names, fitting
+from graphcnn.ir import (
+    Array,
+    DType,
+    Graph,
+    TensorType,
+    batch_of,
+    check_graph,
+    check_names,
+    fitting,
+)
 from graphcnn.plan import Device
+
+
+class Expected:
+    """What the arrays of most calls are, known beforehand. Others are for `check_inputs` and
+    `check_device` to judge, which find nothing wrong with these.
+
+    Args:
+        graph: What is called.
+        device: Where it runs.
+    """
+
+    def __init__(self, graph: Graph, device: Device) -> None:
+        self._memory = device.memory
+        self._inputs = [
+            (v.name, v.type.shape, v.type.dtype.numpy, torch_dtype(v.type.dtype))
+            for v in graph.inputs
+        ]
+
+    def is_met(self, arrays: Mapping[str, Any]) -> bool:
+        """Whether arrays are plain ones of the graph's own types and batch size, all of a kind."""
+        if type(arrays) is not dict or len(arrays) != len(self._inputs):
+            return False
+        kinds = set()
+        for name, shape, in_numpy, in_torch in self._inputs:
+            array: Any = arrays.get(name)
+            kind = type(array)
+            kinds.add(kind)
+            if kind is np.ndarray:
+                plain = array.dtype == in_numpy
+            else:
+                plain = kind is torch.Tensor and self._is_plain(array, in_torch)
+            if not plain or array.shape != shape:
+                return False
+        return len(kinds) <= 1
+
+    def _is_plain(self, tensor: torch.Tensor, dtype: torch.dtype) -> bool:
+        if tensor.dtype is not dtype or tensor.layout is not torch.strided or tensor.is_nested:
+            return False
+        try:
+            return tensor.device == self._memory and tensor.data_ptr() != 0
+        except RuntimeError:  # torch.func's wrappers have no memory of their own
+            return False
 
 
 def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
@@ -166,7 +217,8 @@ def _choices(graph: Graph, name: str) -> int:
 def to_tensor(array: Any) -> torch.Tensor:
     """A NumPy array or torch tensor as a tensor; shares memory where it can."""
     if isinstance(array, torch.Tensor):
-        return array.detach().resolve_neg()
+        tensor = array.detach() if array.requires_grad else array
+        return tensor.resolve_neg() if tensor.is_neg() else tensor
     array = np.asarray(array)  # which a scalar of NumPy's is not
     if not (array.flags.c_contiguous and array.flags.aligned):
         array = np.require(array, requirements=("C", "A"))  # torch takes no negative strides
@@ -181,12 +233,24 @@ class _Lent:
         self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
 
 
+def tensors(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """A call's arrays as tensors, by name."""
+    return {name: to_tensor(array) for name, array in arrays.items()}
+
+
 def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
     """A torch tensor or NumPy array as a NumPy array of its own; bf16 becomes float32."""
     if not isinstance(array, torch.Tensor):
         return np.array(array)
     tensor = array.float() if array.dtype is torch.bfloat16 else array
     return np.array(tensor.numpy(force=True), order="C")
+
+
+def empty(type: TensorType, like: Any) -> Any:
+    """An array of a result's type in the caller's kind, on the same device for a tensor."""
+    if isinstance(like, torch.Tensor):
+        return torch.empty(type.shape, dtype=torch_dtype(type.dtype), device=like.device)
+    return np.empty(type.shape, type.dtype.numpy)
 
 
 def give_back(array: Any, dtype: DType, like: Any, device: Device) -> Any:

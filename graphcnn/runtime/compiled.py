@@ -29,7 +29,7 @@ from graphcnn.ir import (
     rebatch,
 )
 from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
-from graphcnn.runtime.boundary import check_device, check_inputs, give_back, to_tensor
+from graphcnn.runtime.boundary import Expected, check_device, check_inputs, tensors
 from graphcnn.runtime.executor import Executor, WeightStore, allocate
 
 
@@ -109,6 +109,7 @@ class CompiledModel:
         self._lock, self._refits = forks.lock(), forks.lock()
         self._caller: int | None = None  # the thread that is inside of a call
         self._idle: list[Workspace] = []
+        self._expected = Expected(graph, target.on)
         self._weights = WeightStore(target.on, graph.param_by_name)
         self._plans: dict[int, tuple[Graph, Plan]] = {}
         self.graph, self.plan = self._plan(graph, log)
@@ -123,13 +124,9 @@ class CompiledModel:
             TooLarge: for a batch beyond what the kernels can address.
         """
         inputs = by_name(self.graph, arrays, inputs)
-        with self.loaded(inputs) as executor:
-            executor.run()
-            like, device = next(iter(inputs.values()), None), self.target.on
-            results = [
-                give_back(executor.value(value), self.graph.type_of(value).dtype, like, device)
-                for value in self.graph.outputs
-            ]
+        with self.turn(self._batch_of(inputs)) as executor:
+            executor.load(tensors(inputs))
+            results = executor.results(next(iter(inputs.values()), None))
         return self.source.returned(results)
 
     @contextmanager
@@ -145,12 +142,21 @@ class CompiledModel:
             The errors of a call.
         """
         flag(poison, "poison")
+        with self.turn(self._batch_of(inputs)) as executor:
+            executor.load(tensors(inputs), poison=poison)
+            yield executor
+
+    def _batch_of(self, inputs: Mapping[str, Any]) -> int | None:
+        """The batch size of a call; None for that of `graph`.
+
+        Raises:
+            The errors of a call, for arrays that do not fit.
+        """
+        if self._expected.is_met(inputs):
+            return None
         batch = check_inputs(self.graph, inputs)
         check_device(inputs, self.target.on)
-        with self.turn(batch) as executor:
-            tensors = {name: to_tensor(array) for name, array in inputs.items()}
-            executor.load(tensors, poison=poison)
-            yield executor
+        return batch
 
     @contextmanager
     def turn(self, batch: int | None = None) -> Iterator[Executor]:
@@ -164,7 +170,11 @@ class CompiledModel:
         """
         batch = batch if batch is None else count(batch, "batch", 1)
         with self._workspace() as workspace:
-            yield self._executor(workspace, batch)
+            executor = self._executor(workspace, batch)
+            try:
+                yield executor
+            finally:
+                executor.loans.take_back()
 
     @contextmanager
     def _workspace(self) -> Iterator[Workspace]:

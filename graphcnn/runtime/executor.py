@@ -13,9 +13,10 @@ import torch
 from graphcnn import settings
 from graphcnn.errors import SanitizerFault
 from graphcnn.ir import Array, Graph, Param, is_frozen, let_go
-from graphcnn.plan import Buffer, Call, Device, Packing, Plan, Step
+from graphcnn.plan import Address, Buffer, Call, Device, Location, Packing, Plan, Step
 from graphcnn.plan.memory import ALIGNMENT, check_sharing
-from graphcnn.runtime.boundary import to_tensor, torch_dtype
+from graphcnn.runtime.boundary import empty, give_back, to_tensor, torch_dtype
+from graphcnn.runtime.loans import Loans
 
 # Masked lanes of an asynchronous copy still translate their address: every block of memory keeps
 # this distance from unmapped pages. The kernels promise not to reach further (MASKED_REACH).
@@ -129,7 +130,13 @@ class Executor:
     """A plan that is ready to run. Not safe for two threads at once.
 
     Kernels read and write an arena, or, under the sanitizer, buffers of exact size. What a call
-    returns is copied there where it has a place, and otherwise freed after its last reader.
+    returns is copied there where it has a place, and otherwise freed after its last reader. Inputs
+    and outputs of kernels may lie in memory of the caller's instead.
+
+    Attributes:
+        graph: What it computes.
+        plan: How.
+        loans: Those that do.
 
     Args:
         graph: What it computes, for its own batch size.
@@ -158,6 +165,7 @@ class Executor:
         weights.enter((*graph.outputs, *(name for step in calls for name in step.reads)))
         self._values: dict[str, Any] = dict(weights.params)
         self._views: dict[str, torch.Tensor] = {}  # of the arena, which stays where it is
+        self._resolved: dict[Buffer, torch.Tensor] = {}
         places = {slot.name: (self._slots[slot.name], slot.offset) for slot in plan.slots}
         self._shadow = device.shadow(plan.arena_bytes, places)
         if self._shadow is not None:
@@ -168,11 +176,15 @@ class Executor:
             {name for name in step.reads if last[name] == index} - stay
             for index, step in enumerate(plan.steps)
         ]
-        works = [step.work for step in plan.steps]
-        kernels = [work for work in works if not isinstance(work, Call)]
-        ready = iter(device.prepare(kernels, self._resolve))
-        self._launches = [None if isinstance(work, Call) else next(ready) for work in works]
+        kernels = [step for step in plan.steps if not isinstance(step.work, Call)]
+        launches = device.prepare(kernels, self._resolve)
+        ready = iter(launches)
+        self._launches = [
+            None if isinstance(step.work, Call) else next(ready) for step in plan.steps
+        ]
         self._rows = [*self._in_rows()]
+        sizes = {slot.name: slot.nbytes for slot in plan.slots}
+        self.loans = Loans(graph, sizes, partial(self._address, launches))
 
     def _in_rows(self) -> Iterator[Callable[[], None] | int]:
         """What `run` does: launches in rows, and between them calls, by the number of the step."""
@@ -183,13 +195,23 @@ class Executor:
             else:
                 yield from numbers
 
+    def _address(self, launches: Sequence[Callable[[], None]], name: str) -> Address | None:
+        """Where launches find a value's own buffer, if it is row-major, as callers' arrays are."""
+        at = self.plan.locations[name]
+        if at.buffer != Buffer(name) or not self._view(at).is_contiguous():
+            return None
+        parts = [tensor for buffer, tensor in self._resolved.items() if buffer.name == name]
+        return self._device.address(launches, self._slots[name], parts)
+
     def _resolve(self, buffer: Buffer) -> torch.Tensor:
-        if buffer.name in self._slots:
-            slot = self._slots[buffer.name]
-            tensor = slot.view(torch_dtype(self._types[buffer.name].dtype))
-        else:
-            tensor = self._weights.tensors[buffer.name]
-        return tensor[buffer.offset :]
+        if buffer not in self._resolved:
+            if buffer.name in self._slots:
+                slot = self._slots[buffer.name]
+                tensor = slot.view(torch_dtype(self._types[buffer.name].dtype))
+            else:
+                tensor = self._weights.tensors[buffer.name]
+            self._resolved[buffer] = tensor[buffer.offset :]
+        return self._resolved[buffer]
 
     def _call(self, step: Step, freed: set[str]) -> None:
         """Run a call, and let go of the values that no later step reads."""
@@ -223,7 +245,8 @@ class Executor:
                     self._shadow.check(name, self.value(name))
 
     def load(self, inputs: Mapping[str, torch.Tensor], *, poison: bool = False) -> None:
-        """Put a call's tensors where the steps read them, converting dtype and device.
+        """Put a call's tensors where the steps read them, converting dtype and device, or let these
+        read them where they are.
 
         Args:
             inputs: A tensor per graph input.
@@ -236,8 +259,11 @@ class Executor:
             self._shadow.begin()
         for slot in self._slots.values() if poison else ():
             slot.fill_(-1)  # all bits set: NaN in every floating-point format
+        self.loans.take_back()
         self._values = dict(self._weights.params)
         for name, tensor in inputs.items():
+            if self.loans.lend(name, tensor):
+                continue
             if name in self._slots:
                 self._store(name, tensor)
             else:
@@ -261,6 +287,26 @@ class Executor:
             else:
                 row()
 
+    def results(self, like: Any) -> list[Any]:
+        """Run all steps, and give the outputs, in their order, in the kind of an array. Kernels
+        write to these themselves where they can.
+
+        Raises:
+            SanitizerFault: under the sanitizer, naming the node.
+        """
+        written = {}
+        for name, type in self.loans.outputs.items():
+            array = empty(type, like)
+            if self.loans.lend(name, to_tensor(array)):
+                written[name] = array
+        self.run()
+        return [
+            written.pop(name)  # where it is returned twice, it is copied the second time
+            if name in written
+            else give_back(self.value(name), self.graph.type_of(name).dtype, like, self._device)
+            for name in self.graph.outputs
+        ]
+
     def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
         """The steps in order, each with what runs it."""
         for step, launch, freed in zip(self.plan.steps, self._launches, self._freed, strict=True):
@@ -275,13 +321,16 @@ class Executor:
         """
         if name in self._values:
             return self._values[name]
+        at = self.plan.locations[name]
+        if at.buffer.name in self.loans.lent:
+            lent = self.loans.lent[at.buffer.name].view(-1)[at.buffer.offset :]
+            return lent.as_strided(at.type.shape, at.strides)
         if name not in self._views:
-            self._views[name] = self._view(name)
+            self._views[name] = self._view(at)
         return self._views[name]
 
     @torch.inference_mode(False)  # what is made inside, torch lets nobody use freely outside
-    def _view(self, name: str) -> torch.Tensor:
-        at = self.plan.locations[name]
+    def _view(self, at: Location) -> torch.Tensor:
         return self._resolve(at.buffer).as_strided(at.type.shape, at.strides)
 
 

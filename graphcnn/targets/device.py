@@ -13,11 +13,14 @@ import torch
 
 from graphcnn import cpu, settings, triton_api
 from graphcnn.cpu import sanitize
-from graphcnn.cpu.team import Bound, Launches
+from graphcnn.cpu.team import LEAST_ROW, Address, Bound, Launches, Member
 from graphcnn.errors import DeviceUnavailable, shown
-from graphcnn.ir import DType
+from graphcnn.ir import Cost, DType
 from graphcnn.kernels import CPU, DeviceTraits, cuda_traits
-from graphcnn.plan import Arithmetic, Buffer, Launch, Shadow
+from graphcnn.plan import Arithmetic, Buffer, Call, Shadow, Step
+
+# What a thread of a CPU computes in the time that an element takes from or to a cache.
+FLOPS_PER_ELEMENT = 4
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,10 @@ class Device:
         return Arithmetic(traits.unit_f32 if dtype is DType.F32 else traits.unit)
 
     def prepare(
-        self, launches: Sequence[Launch], resolve: Callable[[Buffer], Any]
+        self, steps: Sequence[Step], resolve: Callable[[Buffer], Any]
     ) -> list[Callable[[], None]]:
-        """Compile launches for the memory their buffers resolve to."""
+        """Compile the launches of steps for the memory their buffers resolve to."""
+        launches = [step.work for step in steps if not isinstance(step.work, Call)]
         calls = [
             (launch.kernel, tuple(_substitute(arg, resolve) for arg in launch.args), launch.meta)
             for launch in launches
@@ -68,21 +72,36 @@ class Device:
         if len(calls) > 1:
             triton_api.compile_ahead(calls, self.driver)
         return [
-            self._bound(triton_api.prepare(*call, self.driver), launch.grid)
-            for call, launch in zip(calls, launches, strict=True)
+            self._bound(triton_api.prepare(*call, self.driver), launch.grid, step.cost)
+            for call, launch, step in zip(calls, launches, steps, strict=True)
         ]
 
     def _bound(
-        self, prepared: triton_api.Prepared, grid: tuple[int, int, int]
+        self, prepared: triton_api.Prepared, grid: tuple[int, int, int], cost: Cost
     ) -> Callable[[], None]:
         if isinstance(prepared.launch, Bound):
-            return Launches([(prepared.launch, grid)])
+            work = cost.flops + FLOPS_PER_ELEMENT * (cost.reads + cost.writes)
+            return Launches([Member(prepared.launch, grid, work)])
         return Queued(prepared, grid, self.stream)
+
+    def address(
+        self,
+        launches: Sequence[Callable[[], None]],
+        home: torch.Tensor,
+        parts: Sequence[torch.Tensor],
+    ) -> Address | None:
+        """Where prepared launches find a buffer; None where they cannot be told another place."""
+        if not all(isinstance(launch, Launches) for launch in launches):
+            return None
+        members = [m for launch in launches if isinstance(launch, Launches) for m in launch.members]
+        return Address([member.bound for member in members], home, parts)
 
     def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
         """What runs prepared launches one after the other: one call of C, where they are C."""
         members = [m for launch in launches if isinstance(launch, Launches) for m in launch.members]
-        return Launches(members) if len(members) == len(launches) else partial(_run, launches)
+        if len(members) < len(launches):
+            return partial(_run, launches)
+        return Launches(members, alone=sum(member.work for member in members) < LEAST_ROW)
 
     def copy(self, source: torch.Tensor, into: torch.Tensor) -> None:
         """Copy a tensor on the current stream, converting dtype and device."""

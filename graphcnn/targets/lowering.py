@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from graphcnn.errors import InvalidAttribute, TooLarge, shown
-from graphcnn.ir import Chosen, DType, Graph, Node, Op, Param, Refusal, TensorType
+from graphcnn.ir import Chosen, DType, Graph, Node, Op, Param, Refusal, TensorType, node_cost
 from graphcnn.kernels import Choice, Launch, Problem, Refused, View, choices
 from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.plan import Buffer, Location, Lowered, Packing, Step
@@ -145,7 +145,8 @@ class Lowering:
         arithmetic = replace(
             self.device.arithmetic(node.type.dtype), rounded_as=dict(rounded_as or {})
         )
-        self.steps.append(Step(node.name, label, launch, read, written, arithmetic, in_place))
+        cost = node_cost(node, self.graph)
+        self.steps.append(Step(node.name, label, launch, read, written, arithmetic, in_place, cost))
 
     def lowered(self, refusals: tuple[Refusal, ...]) -> Lowered:
         """The finished product, with the size of every buffer that holds activations."""

@@ -1,5 +1,6 @@
 """Launches that run as one call of C: every program once, in order, on any number of threads."""
 
+import math
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from graphcnn import cpu, triton_api
 from graphcnn.cpu import team
 from graphcnn.models.lenet import lenet
 from graphcnn.runtime.boundary import example_inputs
+from graphcnn.targets.device import resolve_device
 from tests.runtime.small_networks import mixed, small
 
 
@@ -33,27 +35,34 @@ def add_one(x, y):
     tl.store(y + i, tl.load(x + (n - 1 - i)) + 1)
 
 
-def chain(grids):
-    """Launches over these numbers of elements, which all end in one; each adds 1."""
+def chain(grids, small=()):
+    """Launches over these numbers of elements, which all end in one; each adds 1.
+
+    Those of numbers in `small` count as too small for two threads.
+    """
     first = torch.arange(max(grids), dtype=torch.int32)
     values = [first, *(torch.full_like(first, -9) for _ in grids)]
     bound = [
         triton_api.prepare(add_one, (x, y), {}, cpu.driver(sanitize=False)).launch
         for x, y in pairwise(values)
     ]
-    rows = team.Launches([(b, (n, 1, 1)) for b, n in zip(bound, grids, strict=True)])
-    return rows, values
+    works = (0 if at in small else math.inf for at in range(len(grids)))
+    members = [team.Member(b, (n, 1, 1), w) for b, n, w in zip(bound, grids, works, strict=True)]
+    return team.Launches(members), values
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05])
+@pytest.mark.parametrize("small", [(), (0,), (1, 2), (0, 2, 5, 6, 8)], ids=str)
 @pytest.mark.parametrize(
     "grids",
     [(1,), (2,), (97,), (8,) * 9, (5000, 5000, 5000), (9, 1, 1, 1, 6, 1, 2), (1, 1, 1, 64, 1)],
     ids=str,
 )
-def test_each_program_of_each_launch_runs_once_after_the_launch_before(grids, seconds, monkeypatch):
+def test_each_program_of_each_launch_runs_once_after_the_launch_before(
+    grids, small, seconds, monkeypatch
+):
     monkeypatch.setattr(team, "SECONDS", seconds)
-    rows, values = chain(grids)
+    rows, values = chain(grids, small)
     for _ in range(50):
         for value in values[1:]:
             value.fill_(-9)
@@ -61,6 +70,30 @@ def test_each_program_of_each_launch_runs_once_after_the_launch_before(grids, se
         for n, (x, y) in zip(grids, pairwise(values), strict=True):
             assert torch.equal(y[:n], x[:n].flip(0) + 1)
             assert (y[n:] == -9).all()
+
+
+@triton.jit
+def copy_first(x, y):
+    tl.store(y + tl.program_id(0), tl.load(x))
+
+
+@pytest.mark.parametrize(
+    ("works", "alone"),
+    [
+        ([1e5, 1e5], [True, True]),
+        ([1e4, 1e7], [True, False]),
+        ([1e7, 1e4, 1e6], [False, True, False]),
+        ([1e6, 1e6], [False, False]),
+    ],
+    ids=str,
+)
+def test_what_is_too_small_runs_alone(works, alone):
+    """Each launch that is worth no barrier, and all where their sum is not worth a team."""
+    x = torch.zeros(2, dtype=torch.int32)
+    bound = triton_api.prepare(copy_first, (x, x), {}, cpu.driver(sanitize=False)).launch
+    launches = [team.Launches([team.Member(bound, (2, 1, 1), work)]) for work in works]
+    row = resolve_device("cpu").in_a_row(launches)
+    assert [bool(launch.alone) for launch in row._list] == alone
 
 
 @triton.jit
@@ -72,7 +105,7 @@ def count(x):
 def test_no_program_runs_twice(programs):
     x = torch.zeros(1, dtype=torch.int32)
     bound = triton_api.prepare(count, (x,), {}, cpu.driver(sanitize=False)).launch
-    rows = team.Launches([(bound, (programs, 1, 1))] * 20)
+    rows = team.Launches([team.Member(bound, (programs, 1, 1))] * 20)
     for _ in range(20):
         rows()
     assert x.item() == programs * 400
@@ -96,7 +129,7 @@ def test_an_interrupt_ends_a_row_of_long_launches():
     """Nobody has to wait for the last launch of a row."""
     x = torch.zeros(1, dtype=torch.int32)
     bound = triton_api.prepare(count, (x,), {}, cpu.driver(sanitize=False)).launch
-    rows = team.Launches([(bound, (200_000, 1, 1))] * 4000)
+    rows = team.Launches([team.Member(bound, (200_000, 1, 1))] * 4000)
     threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT)).start()
     begin = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
