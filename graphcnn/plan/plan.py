@@ -60,6 +60,12 @@ class Packing:
     dtype: DType
     arrange: Callable[..., Array]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the numbers: repeated ones count once."""
+        steps = zip(self.shape, self.strides, strict=True)
+        return (1 + sum((d - 1) * s for d, s in steps)) * self.dtype.itemsize
+
     def pack(self, params: Mapping[str, Param]) -> Array:
         """The numbers, contiguous.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate, groupby
@@ -37,25 +38,40 @@ class WeightStore:
         self._homes: list[torch.Tensor] = []
         self._packings: dict[str, Packing] = {}
 
-    def pack(self, weights: Iterable[Packing]) -> None:
-        """Pack what is not there yet.
+    @contextmanager
+    def packing(self, weights: Iterable[Packing]) -> Iterator[None]:
+        """Pack what is not there yet, beside what the block does: kernels can be told already where
+        it will lie. It is there behind the block.
 
         Raises:
             MissingWeights: when a param has no data.
         """
         missing = [weight for weight in weights if weight.name not in self.tensors]
         if not missing:
+            yield
             return
-        packed = [(weight, weight.pack(self._given)) for weight in missing]
-        sizes = [array.size * weight.dtype.itemsize for weight, array in packed]
-        homes = allocate(sizes, self._device.memory)
+        for name in {name for weight in missing for name in weight.sources}:
+            _ = self._given[name].values  # before kernels are compiled, rather than after
+        homes = allocate([weight.nbytes for weight in missing], self._device.memory)
+        for weight, home in zip(missing, homes, strict=True):
+            self.tensors[weight.name] = home.view(torch_dtype(weight.dtype))
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                packed = pool.submit(self._fill, missing)
+                yield
+                packed.result()
+        except BaseException:
+            for weight in missing:
+                del self.tensors[weight.name]
+            raise
         # All share one block of memory; under the sanitizer, which has no streams, they do not.
         self._homes.append(homes[0])
-        for (weight, array), home in zip(packed, homes, strict=True):
-            tensor = home.view(torch_dtype(weight.dtype))
-            tensor.copy_(torch.from_numpy(array.reshape(-1)))
-            self.tensors[weight.name] = tensor
-            self._packings[weight.name] = weight
+        self._packings.update({weight.name: weight for weight in missing})
+
+    def _fill(self, weights: Iterable[Packing]) -> None:
+        for weight in weights:
+            array = weight.pack(self._given)
+            self.tensors[weight.name].copy_(torch.from_numpy(array.reshape(-1)))
 
     def packed(self, given: Mapping[str, Param]) -> dict[str, Array]:
         """What is packed so far, made of other values.
@@ -118,7 +134,6 @@ class Executor:
     ) -> None:
         self.graph, self.plan = graph, plan
         self._device, self._weights, self._arena = device, weights, arena
-        weights.pack(plan.weights)
         if settings.sanitize():
             homes = allocate([slot.nbytes for slot in plan.slots], device.memory)
         else:
@@ -141,7 +156,8 @@ class Executor:
         ]
         works = [step.work for step in plan.steps]
         kernels = [work for work in works if not isinstance(work, Call)]
-        ready = iter(device.prepare(kernels, self._resolve))
+        with weights.packing(plan.weights):
+            ready = iter(device.prepare(kernels, self._resolve))
         self._launches = [None if isinstance(work, Call) else next(ready) for work in works]
         self._rows = [*self._in_rows()]
 
