@@ -147,7 +147,8 @@ def compile_ahead(calls: Sequence[Call], driver: Any) -> None:
     """Compile kernels for their arguments side by side, for `prepare` to find.
 
     Each is compiled in a thread: the C compiler, or ptxas, is a process that the others do not wait
-    for. What cannot be compiled is left to `prepare`, which says why.
+    for. One thread more than there are processors has Python's turn while the others wait for
+    theirs. What cannot be compiled is left to `prepare`, which says why.
 
     Args:
         calls: Kernels with what `prepare` takes: runtime arguments and constexprs.
@@ -159,10 +160,10 @@ def compile_ahead(calls: Sequence[Call], driver: Any) -> None:
 def _compile_ahead(calls: Sequence[Call], driver: Any) -> None:
     begin = time.monotonic()
     names: dict[Future[Any], str] = {}
-    with ThreadPoolExecutor(processors()) as pool, using(driver):
+    with ThreadPoolExecutor(processors() + 1) as pool, using(driver):
         try:
             with AsyncCompileMode(pool, ignore_errors=True) as mode:
-                for kernel, args, meta in calls:
+                for kernel, args, meta in sorted(calls, key=_size, reverse=True):
                     kernel.warmup(grid=(1,), **named_arguments(kernel, args, meta))
                     names |= {f: kernel.__name__ for f in mode.raw_futures if f not in names}
                 for number, future in enumerate(as_completed(names), 1):
@@ -171,6 +172,16 @@ def _compile_ahead(calls: Sequence[Call], driver: Any) -> None:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _size(call: Call) -> int:
+    """Arguments of a kernel, those in tuples counted: what reads more takes longer to compile."""
+    _, args, meta = call
+
+    def leaves(value: object) -> int:
+        return sum(map(leaves, value)) if isinstance(value, tuple) else 1
+
+    return leaves((*args, *meta.values()))
 
 
 def processors() -> int:

@@ -214,6 +214,25 @@ def test_kernels_are_compiled_side_by_side_and_once(calls, monkeypatch):
         assert torch.equal(args[1][0], args[0].relu() * 2 + meta["WEIGHTS"][0])
 
 
+def test_what_has_most_arguments_is_compiled_first():
+    """It takes longest, and would be waited for alone at the end."""
+
+    class Kernel:
+        params, __name__ = (), "kernel"
+
+        def __init__(self):
+            self.order = []
+
+        def warmup(self, grid, SIZES, **_):
+            self.order.append(SIZES)
+
+    kernel = Kernel()
+    sizes = [(1, 2), (1, (2, (3, 4))), 5, (1, 2, 3), (8,)]
+    calls = [(kernel, (), {"SIZES": size}) for size in sizes]
+    triton_api.compile_ahead(calls, cpu.driver(sanitize=False))
+    assert kernel.order == [(1, (2, (3, 4))), (1, 2, 3), (1, 2), 5, (8,)]
+
+
 def test_what_fails_ahead_is_told_by_prepare(calls, monkeypatch):
     def failing(source, **_):
         raise MissingCompiler("no compiler")

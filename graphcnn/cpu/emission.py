@@ -10,11 +10,14 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 
 from graphcnn.cpu import analysis, schedule
-from graphcnn.cpu.expressions import c_type, number, size
+from graphcnn.cpu.expressions import c_type, is_float, number, size
 from graphcnn.cpu.nest import Nest
 from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.terms import Array, Term, strides_of
 from graphcnn.cpu.ttir import Block, Function, Operation, Type, Value
+
+# Indices and masks of no more elements than this are written by one plain loop.
+SHORT = 64
 
 
 class Emission:
@@ -143,15 +146,19 @@ class Emission:
         order = sorted(
             (d for d, step in enumerate(array.strides) if step), key=lambda d: -array.strides[d]
         )
+        # It takes no time when it runs, and some kernels have a hundred: they shall compile soon.
+        short = array.length <= SHORT and not is_float(value.type)
 
         def body(nest: Nest) -> None:
             index = nest.open_all(value.type.shape, order)
+            if short:
+                nest.rolled()
             text = nest.value(value, index).text
             if array.type != value.type:
                 text = number(text, value.type)
             nest.emit(f"{nest.element(array, index).text} = {text};")
 
-        self.nest(body, [value])
+        self.nest(body, [] if short else [value])
 
     def nest(
         self,

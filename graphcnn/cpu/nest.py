@@ -97,6 +97,11 @@ class Nest:
         if self._heads:
             self._heads[-1] = f"#pragma omp simd\n{self._heads[-1]}"
 
+    def rolled(self) -> None:
+        """Let the compiler not write the steps of the innermost loop out."""
+        if self._heads:
+            self._heads[-1] = f"#pragma GCC unroll 1\n{self._heads[-1]}"
+
     def emit(self, text: str) -> None:
         """Append a statement to the innermost loop."""
         self._levels[-1].append(text)

@@ -92,9 +92,10 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
     if after >= before:
         because = f"{after:,} products of each two channels, against {before:,} before the pool"
         return refuse(because, conv.name)
+    dtype = node.type.dtype
     exact = _averaged(weights(weight), sizes, steps, op, pool)
-    data = node.type.dtype.round(exact)
-    if (lost := rounding_loss(exact, data, 0)) > node.type.dtype.unit_roundoff:
+    data = dtype.round(exact)
+    if (lost := rounding_loss(exact, data, 0, dtype)) > dtype.unit_roundoff:
         because = f"rounding takes {lost:.2g} of a filter's norm below the normal range"
         return refuse(because, conv.name)
     name = new_name(f"{node.name}.averaged_weight", taken)

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.ir import Array, CompileLog, Graph, Node, Param, Refusal, TensorType
+from graphcnn.ir import Array, CompileLog, DType, Graph, Node, Param, Refusal, TensorType
 from graphcnn.ir.evaluate import weights
 from graphcnn.ops import Anchor, BatchNorm
 from graphcnn.passes.base import Pass
@@ -119,7 +119,8 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
         if not np.isfinite(data).all():
             return refuse(f"the folded {role} is not finite in {dtype}", value)
         # A bias below the normal range is off by less than storing the result is.
-        if role == "weight" and (lost := rounding_loss(exact, data, axis)) > dtype.unit_roundoff:
+        lost = rounding_loss(exact, data, axis, dtype) if role == "weight" else 0.0
+        if lost > dtype.unit_roundoff:
             because = (
                 f"the folded weight falls below the normal range of {dtype}: rounding takes "
                 f"{lost:.2g} of a filter's norm, and {dtype.unit_roundoff:.2g} of normal numbers"
@@ -133,11 +134,13 @@ def fold(node: Node, graph: Graph, taken: Collection[str]) -> Rewrite | Refusal 
     )
 
 
-def rounding_loss(exact: Array, rounded: Array, axis: int) -> float:
+def rounding_loss(exact: Array, rounded: Array, axis: int, dtype: DType) -> float:
     """How much of an output channel's weights rounding takes, by Euclidean norm, at most.
 
     Of normal numbers it takes at most the unit roundoff: it moves each by no more than that.
     """
+    if np.abs(rounded).min() > np.finfo(rounded.dtype).smallest_normal:
+        return dtype.unit_roundoff
     axes = range(exact.ndim)
     error, size = (
         np.sqrt(np.einsum(array, axes, array, axes, [axis])) for array in (rounded - exact, exact)

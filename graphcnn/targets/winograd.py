@@ -64,10 +64,12 @@ def _arrange(
     along = np.array(TRANSFORMS[tile.outputs].filter)
     flat = weight.reshape(filters * channels, -1).astype(np.float64)
     by_point = (np.kron(along, along) @ flat.T).reshape(points, filters, channels)
-    arranged = np.zeros((points, blocks * block, padded))
-    arranged[:, :filters, :channels] = by_point
-    order = (1, 0, 3, 2) if by_channel else (1, 0, 2, 3)
-    return arranged.reshape(points, blocks, block, padded).transpose(order)
+    arranged = np.zeros((blocks, points, padded, block) if by_channel else shape, np.float32)
+    places = arranged.transpose(0, 1, 3, 2) if by_channel else arranged
+    for number, place in enumerate(places):
+        part = by_point[:, number * block :][:, :block]
+        place[:, : part.shape[1], :channels] = part
+    return arranged
 
 
 @dataclass(frozen=True)

@@ -443,3 +443,27 @@ def test_remainders_and_quotients(within):
     assert y.tolist() == [(index // 7).tolist(), (index % 7).tolist()]
     remainder = rf"REMAINDER\(i\d+, \({within}\)\)"
     assert bool(re.search(remainder, made.asm["c"])) == (within < 64)
+
+
+@triton.jit
+def rows_in_a_loop(x, y, n, limit, steps, BLOCK: tl.constexpr):
+    m = tl.arange(0, BLOCK)
+    row = m // 3
+    inside = (m < n) & (row < limit)
+    for k in range(steps):
+        value = tl.load(x + k * BLOCK + row, mask=inside, other=-1.0)
+        tl.store(y + k * BLOCK + m, value)
+
+
+@pytest.mark.parametrize(("n", "limit"), [(16, 9), (16, 4), (7, 9), (0, 0)])
+def test_rows_of_indices_and_masks_are_written_by_one_plain_loop(n, limit):
+    """Their loops are most of some kernels: they are not written twice, nor step by step."""
+    x, y = torch.randn(5, 16), nan(5, 16)
+    c = run(rows_in_a_loop, (1,), x, y, n, limit, 5, BLOCK=16).asm["c"]
+    m = torch.arange(16)
+    want = torch.where((m < n) & (m // 3 < limit), x[:, m // 3], -1.0)
+    assert torch.equal(y, want)
+    rows = re.findall(r"^(?:_Bool|int32_t) (a\d+)\[16\]", c, re.MULTILINE)
+    assert len(rows) == 2
+    loops = re.findall(r"(.*)\nfor \(int (i\d+) = .*\n(?:(?!for|}).*\n)*?(a\d+)\[\2\] = ", c)
+    assert [(head, row) for head, _, row in loops] == [("#pragma GCC unroll 1", r) for r in rows]
