@@ -122,7 +122,8 @@ class WeightStore:
 
     def hold(self) -> None:
         """Keep the memory, once freed, for the work of the current stream."""
-        for home in (*self._homes, *self.params.values()):
+        lent = (self.tensors[name] for name in self.lent)
+        for home in (*self._homes, *lent, *self.params.values()):
             self._device.hold(home)
 
 
