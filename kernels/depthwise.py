@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from .conv2d import MASK_TAPS, Geometry, conv_arguments, taps_inside
+from .conv2d import Geometry, conv_arguments
 from .epilogue import Tail, epilogue
 from .finish import finish, load_bias, tile_pixels
 from .launch import BATCH, Launch, View, ceil_div, grid_refusal, require
@@ -22,7 +22,6 @@ def depthwise_conv2d_kernel(
     lanes. Output channel k reads input channel k // (K / C).
     """
     K: tl.constexpr = geometry.K
-    TAPS: tl.constexpr = geometry.R * geometry.S
     MULTIPLIER: tl.constexpr = K // geometry.C
     CHANNEL_TILES: tl.constexpr = (K + BLOCK_CH - 1) // BLOCK_CH
     pid = tl.program_id(0)
@@ -35,16 +34,11 @@ def depthwise_conv2d_kernel(
     x_pixel = n * x.strides[0] + ih * x.strides[2] + iw * x.strides[3]
     x_block = x.ptr + (x_pixel[:, None] + (channel // MULTIPLIER * x.strides[1])[None, :])
     w_block = w.ptr + channel * w.strides[0]
-    if TAPS <= MASK_TAPS:
-        taps = taps_inside(ih, iw, live, sizes.H, sizes.W, geometry)
     acc = tl.zeros((BLOCK_PIX, BLOCK_CH), dtype=tl.float32)
-    for tap in range(TAPS):
+    for tap in range(geometry.R * geometry.S):
         r = tap // geometry.S * geometry.DILATION_H
         s = tap % geometry.S * geometry.DILATION_W
-        if TAPS <= MASK_TAPS:
-            inside = ((taps >> tap) & 1) != 0
-        else:
-            inside = live & (ih + r >= 0) & (ih + r < sizes.H) & (iw + s >= 0) & (iw + s < sizes.W)
+        inside = live & (ih + r >= 0) & (ih + r < sizes.H) & (iw + s >= 0) & (iw + s < sizes.W)
         pixels = tl.load(
             x_block + (r * x.strides[2] + s * x.strides[3]),
             mask=inside[:, None] & channel_live[None, :],

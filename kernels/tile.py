@@ -101,12 +101,11 @@ _HOPPER_TIMES_F32 = {(128, 64): 15.9, (64, 128): 17.4, (64, 64): 8.8, (64, 32): 
 # A CPU keeps the sums of 8 pixels of 32 channels in registers over the whole reduction, so that a
 # block of it costs nothing: one divides any number of channels, and no operand has scattered
 # addresses. Pixels that do not exist are left out, so that 64 suit any map: more would leave a tile
-# of 128 channels no room in L1, fewer read the filters more often. Half of them share a small map
-# of few channels among the threads.
+# of 128 channels no room in L1, fewer read the filters more often.
 _CPU = {
-    ConvTile(channels, pixels, reduction): Pressure.HIGH
+    ConvTile(channels, 64, reduction): Pressure.HIGH
     for reduction in (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
-    for channels, pixels in ((128, 64), (64, 64), (32, 64), (32, 32))
+    for channels in (128, 64, 32)
 }
 DEPTHWISE = (
     ConvTile(64, 32, 1),

@@ -40,19 +40,9 @@ def varying(value: Value) -> frozenset[int]:
             source = varying(operation.operands[0])
             back = [source_dimension(operation, d) for d in range(len(value.type.shape))]
             return frozenset(d for d, s in enumerate(back) if s in source)
-        case "arith.divsi" if _stays_below(operation):
-            return frozenset()
         case _ if is_elementwise(operation):
             return frozenset().union(*(varying(operand) for operand in operation.operands))
     return everything
-
-
-def _stays_below(operation: Operation) -> bool:
-    """Whether a division is of numbers that count from 0 and stay below the divisor."""
-    count, divisor = operation.operands[0].owner, constant(operation.operands[1])
-    if count is None or count.name != "tt.make_range" or divisor is None:
-        return False
-    return count.integer("start") == 0 and count.integer("end") <= divisor
 
 
 def source_dimension(operation: Operation, dimension: int) -> int | None:
@@ -147,8 +137,6 @@ def stride(value: Value, dimension: int) -> int | None:
         second = stride(operands[1], dimension)
         return _sum(stride(operands[0], dimension), None if second is None else -second)
     if name in ("arith.extsi", "arith.index_cast"):
-        return stride(operands[0], dimension)
-    if name == "arith.remsi" and _stays_below(operation):
         return stride(operands[0], dimension)
     if name == "arith.muli":
         for factor, other in (operands, operands[::-1]):

@@ -6,7 +6,7 @@ import ctypes
 import re
 import struct
 
-from graphcnn.cpu.ttir import Operation, Type, Value
+from graphcnn.cpu.ttir import Operation, Type
 from graphcnn.errors import UnsupportedTritonOp
 
 C_TYPES = {
@@ -198,14 +198,6 @@ def unrounded_product(operation: Operation) -> Operation | None:
         return None
     owners = (operand.owner for operand in operation.operands if len(operand.users) == 1)
     return next((o for o in owners if o is not None and o.name == "arith.mulf"), None)
-
-
-def quotients(operation: Operation) -> list[Value]:
-    """What divides the same numbers as a remainder."""
-    if operation.name != "arith.remsi":
-        return []
-    users = (user for user in operation.operands[0].users if user.name == "arith.divsi")
-    return [user.result for user in users if user.operands == operation.operands]
 
 
 def contraction(operation: Operation, product: Operation, arguments: list[str]) -> str:

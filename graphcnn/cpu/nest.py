@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from graphcnn.cpu import analysis
@@ -19,7 +20,6 @@ from graphcnn.cpu.expressions import (
     expression,
     is_float,
     literal,
-    quotients,
     rounded,
     size,
     unrounded_product,
@@ -27,6 +27,8 @@ from graphcnn.cpu.expressions import (
 from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.terms import TRUE, ZERO, Array, Index, Term, linear
 from graphcnn.cpu.ttir import Block, Operation, Value
+
+EMPTY: Mapping[int, Term] = MappingProxyType({})
 
 
 class Scope(Protocol):
@@ -85,11 +87,17 @@ class Nest:
             self._memo.pop()
             self._levels[-1] += [self._heads.pop(), *body, "}"]
 
-    def open_all(self, shape: Sequence[int], order: Sequence[int]) -> Index:
-        """Open loops over the dimensions in `order`, outermost first; the others stay at 0."""
+    def open_all(
+        self, shape: Sequence[int], order: Sequence[int], ends: Mapping[int, Term] = EMPTY
+    ) -> Index:
+        """Open loops over the dimensions in `order`, outermost first; the others stay at 0.
+
+        `ends` are computed extents, by dimension, where there are such.
+        """
         index = [ZERO] * len(shape)
         for dimension in order:
-            index[dimension] = self.open(shape[dimension])
+            extent = ends.get(dimension, shape[dimension])
+            index[dimension] = self.open(extent, most=shape[dimension])
         return tuple(index)
 
     def independent(self) -> None:
@@ -205,20 +213,13 @@ class Nest:
         return self._elementwise(operation, value, index)
 
     def _elementwise(self, operation: Operation, value: Value, index: Index) -> Term:
-        varying = analysis.varying(value)
-        index = tuple(at if d in varying else ZERO for d, at in enumerate(index))
-        affine = {d for d in varying if index[d] != ZERO}
+        affine = {d for d in analysis.varying(value) if index[d] != ZERO}
         steps = {d: analysis.stride(value, d) for d in affine}
         wraps = value.type.pointer and self.scope.checked
         if affine and not is_float(value.type) and not wraps and None not in steps.values():
             start = self.value(value, (ZERO,) * len(index))
             moved = linear([(index[d], step) for d, step in sorted(steps.items()) if step])
             return Term(f"({start.text} + {moved.text})", max(start.depth, moved.depth))
-        known = (quotient for quotient in quotients(operation) if quotient in self.scope.arrays)
-        if quotient := next(known, None):
-            terms = [self.value(operand, index) for operand in (*operation.operands, quotient)]
-            number, divisor, times = (term.text for term in terms)
-            return self._computed(operation, f"{number} - {times} * {divisor}", terms)
         product = unrounded_product(operation)
         if product is not None and product.result not in self.scope.arrays:
             return self._contracted(operation, product, index)

@@ -75,11 +75,10 @@ static inline __attribute__((always_inline)) void product(
   for (; v < columns; v += VLEN) PRODUCT_COLUMNS(1)
 }
 
-/* The sums beyond those rows and columns are zero, of `count` rows and `width` columns. */
-static inline void zero_rest(float* acc, int64_t acc_row, int count, int width, int rows,
-                             int columns) {
-  for (int r = columns < width ? 0 : rows; r < count; r++) {
+/* The sums beyond those rows and columns are zero. */
+static inline void zero_rest(float* acc, int64_t acc_row, int count, int rows, int columns) {
+  for (int r = 0; r < count; r++) {
     int64_t first = r < rows ? columns : 0;
-    if (first < width) memset(acc + r * acc_row + first, 0, sizeof(float) * (width - first));
+    if (first < acc_row) memset(acc + r * acc_row + first, 0, sizeof(float) * (acc_row - first));
   }
 }

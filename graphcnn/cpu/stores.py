@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from graphcnn.cpu import analysis, schedule
+from graphcnn.cpu import schedule
 from graphcnn.cpu.alignment import limits
-from graphcnn.cpu.control import pin
 from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.nest import Nest
 from graphcnn.cpu.terms import TRUE, ZERO, Index, Term, linear
@@ -46,35 +45,19 @@ def _open(
     clipped: Mapping[Value, int],
     rows: Rows | None,
 ) -> Index:
-    ends, index = _ends(nest, shape, clipped), [ZERO] * len(shape)
+    ends = _ends(nest, shape, clipped)
+    if rows is None:
+        return nest.open_all(shape, order, ends)
+    index = [ZERO] * len(shape)
     for d in order:
-        if rows is not None and d == rows.dimension:
-            index[d] = nest.open(Term(rows.end, 0), start=rows.first, most=shape[d])
-        else:
-            index[d] = nest.open(ends.get(d, shape[d]), most=shape[d])
+        at = d == rows.dimension
+        end = Term(rows.end, 0) if at else ends.get(d, shape[d])
+        index[d] = nest.open(end, start=rows.first if at else 0, most=shape[d])
     return tuple(index)
 
 
-def pin_places(emission: Emission, run: list[Operation]) -> None:
-    """Compute what the addresses and masks of a run have in common, of stores and of what is loaded
-    for them, for all rows at once."""
-    places = [operand for store in run for operand in (store.operands[0], *store.operands[2:])]
-    pending, seen = [store.operands[1] for store in run], set[Value]()
-    while pending:
-        value = pending.pop()
-        if value in seen or value in emission.arrays or value.owner is None:
-            continue
-        seen.add(value)
-        if value.op == "tt.load":
-            places += value.owner.operands[:2]
-        elif analysis.is_lazy(value.owner):
-            pending += value.owner.operands
-    for place in places:
-        pin(emission, place)
-
-
-def end_along(emission: Emission, run: list[Operation], dimension: int) -> str:
-    """C text of how far a run of stores goes along a dimension."""
+def end_of_rows(emission: Emission, run: list[Operation], dimension: int) -> str:
+    """C text of how many rows a run of stores has along a dimension."""
     shape, nest = run[0].operands[1].type.shape, Nest(emission)
     end = _ends(nest, shape, _clipped(run)).get(dimension, Term(str(shape[dimension]), 0))
     emission.out += nest.lines

@@ -30,8 +30,8 @@ from graphcnn.cpu.product import (
     rows_in_place,
     steps_of,
 )
-from graphcnn.cpu.stores import Rows, emit_stores, end_along, pin_places
-from graphcnn.cpu.tail import Tail, tail_of
+from graphcnn.cpu.stores import Rows, emit_stores, end_of_rows
+from graphcnn.cpu.tail import tail_of
 from graphcnn.cpu.terms import ZERO, Array, Term
 from graphcnn.cpu.ttir import Operation, Type, Value
 
@@ -46,7 +46,8 @@ def emit_sums(emission: Emission, sums: Sums) -> None:
     if tail is None or not sums.steps or not analysis.is_zero(sums.start):
         sums.write()
     else:
-        emission.ending[tail.run[-1]] = partial(sums.write, tail)
+        last, dimension = tail
+        emission.ending[last] = partial(sums.write, emission.runs[last], dimension)
 
 
 def loaded(loop: Operation | None) -> list[Value]:
@@ -109,15 +110,16 @@ class Sums(ABC):
     def block(self, stride: str, rows: str, fresh: str, count: str) -> None:
         """Write the sums of a block of `rows` rows, over `count` steps: to zero where `fresh`."""
 
-    def write(self, tail: Tail | None = None) -> None:
-        """Write the loops, which end in the tail, or define the value."""
+    def write(self, run: list[Operation] | None = None, dimension: int = 0) -> None:
+        """Write the loops, which end in a run of stores with rows in this dimension, or define the
+        value."""
         emission, names, out = self.emission, self.names, self.emission.out
         kind, begin, end, stride = "int", "0", "1", "1"
         if self.loop:
             begin, end, stride = (emission.scalars[bound] for bound in self.loop.operands[:3])
             kind = c_type(self.loop.blocks[0].arguments[0].type)
         self.pin()
-        by_block = tail is not None and self.steps <= self.most
+        by_block = run is not None and self.steps <= self.most
         tile = emission.declare(
             Type("f32", (BLOCK if by_block else self.count, self.columns)), (self.columns, 1)
         )
@@ -132,15 +134,11 @@ class Sums(ABC):
             emission.fill(sums, self.start)
         elif not by_block:
             out.append(
-                f"zero_rest({tile.name}, {self.columns}, {self.count}, {self.columns}, "
+                f"zero_rest({tile.name}, {self.columns}, {self.count}, "
                 f"{begin} < {end} ? {rows} : 0, {names['columns']});"
             )
-        width = str(self.columns)
-        if tail is not None:
-            pin_places(emission, tail.run)
-            ends = end_along(emission, tail.run, tail.rows)
-            if tail.columns is not None:
-                width = end_along(emission, tail.run, tail.columns)
+        if run is not None:
+            ends = end_of_rows(emission, run, dimension)
         chunk = f"{self.most} * {stride}"
         out += [
             f"const float* {names['from']}[{BLOCK * self.most}];",
@@ -153,15 +151,14 @@ class Sums(ABC):
         if by_block:
             out += [
                 f"float* const {sums.name} = {tile.name} - {row} * {self.columns};",
-                f"zero_rest({tile.name}, {self.columns}, MIN(BLOCK, {ends} - {row}), {width}, "
-                f"{some}, {names['columns']});",
+                f"zero_rest({tile.name}, {self.columns}, BLOCK, {some}, {names['columns']});",
             ]
         fresh = f"{first} == {begin}" if zero else "0"
         self.block(stride, some, fresh, f"({last} - {first} + {stride} - 1) / {stride}")
         emission.define(self.value, sums)
-        if tail is not None:
+        if run is not None:
             out.append(f"if ({last} == {end}) {{")
-            emit_stores(emission, tail.run, Rows(tail.rows, row, f"MIN({ends}, {row} + BLOCK)"))
+            emit_stores(emission, run, Rows(dimension, row, f"MIN({ends}, {row} + BLOCK)"))
             out.append("}")
         out += ["}", "}"]
 

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from graphcnn.cpu import analysis, schedule
 from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.ttir import Operation, Value
 
 
-class Tail(NamedTuple):
-    """What a value of rows and columns ends in.
-
-    Attributes:
-        run: The stores.
-        rows: The dimension of its rows there.
-        columns: That of its columns; None where they are moved.
-    """
-
-    run: list[Operation]
-    rows: int
-    columns: int | None
-
-
-def tail_of(emission: Emission, value: Value, rows: int, loads: list[Value]) -> Tail | None:
-    """What a value of two dimensions ends in, if that can be done by its rows.
+def tail_of(
+    emission: Emission, value: Value, dimension: int, loads: list[Value]
+) -> tuple[Operation, int] | None:
+    """The last store of the run that a value ends in, and the dimension of its rows there.
 
     Everything that reads the value, directly or not, works element by element on it or moves whole
     rows, up to stores of one run, in whose rows memory runs; and nothing else is written between.
@@ -32,14 +18,17 @@ def tail_of(emission: Emission, value: Value, rows: int, loads: list[Value]) -> 
     Args:
         emission: Where it is written.
         value: What is computed by rows.
-        rows: Their dimension.
+        dimension: Of its rows.
         loads: Pointers that computing it reads through; none of them leads where the run stores.
     """
-    stores = _reached(emission, value, rows)
-    run = next((run for run in emission.runs.values() if stores and {*stores} <= {*run}), None)
-    if not stores or run is None or len({*stores.values()}) > 1 or run[-1] in emission.ending:
+    found: set[tuple[Operation, int]] = set()
+    if not _reaches_stores(emission, value, dimension, found):
         return None
-    row = stores[run[-1]] if run[-1] in stores else next(iter(stores.values()))
+    stores, dimensions = {store for store, _ in found}, {d for _, d in found}
+    run = next((run for run in emission.runs.values() if stores <= {*run}), None)
+    if run is None or len(dimensions) != 1 or run[-1] in emission.ending:
+        return None
+    (row,) = dimensions
     targets = {schedule.base(store.operands[0]) for store in run}
     sources = {schedule.base(pointer) for pointer in loads}
     if schedule.order(run[0])[0] != row or None in targets | sources or targets & sources:
@@ -48,8 +37,7 @@ def tail_of(emission: Emission, value: Value, rows: int, loads: list[Value]) -> 
     between = _between(emission, value.owner, run[-1])
     if between is None or any(schedule.writes(operation) for operation in between - {*run}):
         return None
-    columns = {*(_reached(emission, value, 1 - rows) or {}).values()}
-    return Tail(run, row, columns.pop() if len(columns) == 1 else None)
+    return run[-1], row
 
 
 def _between(emission: Emission, first: Operation, last: Operation) -> set[Operation] | None:
@@ -60,29 +48,26 @@ def _between(emission: Emission, first: Operation, last: Operation) -> set[Opera
     return {*operations[operations.index(first) + 1 : operations.index(last) + 1]}
 
 
-def _reached(emission: Emission, value: Value, dimension: int) -> dict[Operation, int] | None:
-    """The stores that a value ends in, each with what became of a dimension there; None where it
-    ends elsewhere too."""
-    found: dict[Operation, int] = {}
+def _reaches_stores(
+    emission: Emission, value: Value, dimension: int, found: set[tuple[Operation, int]]
+) -> bool:
+    """Whether all that reads a value ends in stores; they are added to `found` with their rows."""
     for user in value.users:
         if user.name == "tt.store":
             if value in (user.operands[0], *user.operands[2:]):
-                return None
-            found[user] = dimension
+                return False
+            found.add((user, dimension))
             continue
-        moved = _moved(user, value, dimension)
+        moved = _row_dimension(user, value, dimension)
         if moved is None or any(result in emission.kept for result in user.results):
-            return None
-        for result in user.results:
-            further = _reached(emission, result, moved)
-            if further is None:
-                return None
-            found |= further
-    return found or None
+            return False
+        if not all(_reaches_stores(emission, r, moved, found) for r in user.results):
+            return False
+    return bool(value.users)
 
 
-def _moved(user: Operation, value: Value, dimension: int) -> int | None:
-    """Where an operation takes a dimension of an operand, if it leaves it as it is."""
+def _row_dimension(user: Operation, value: Value, dimension: int) -> int | None:
+    """The dimension in which an operation leaves the rows of an operand as they are, if it does."""
     if analysis.is_elementwise(user) and user.name != "tt.load":
         return dimension
     if user.name == "tt.split":

@@ -1,5 +1,4 @@
 import itertools
-import re
 
 import numpy as np
 import pytest
@@ -420,29 +419,6 @@ def test_quotients_of_integers_are_exact(b):
     want = [w if w < 2**31 else w - 2**32 for w in want]
     assert q.tolist() == want
     assert r.tolist() == [x - w * b for x, w in zip(a.tolist(), want, strict=True)]
-
-
-@triton.jit
-def coordinates(y, width, BLOCK: tl.constexpr, WITHIN: tl.constexpr):
-    """The row and column of each index, of which a part counts within a block."""
-    i = tl.arange(0, BLOCK)
-    within, beyond = i % WITHIN, i // WITHIN
-    index = tl.program_id(0) * BLOCK + within + 100 * beyond
-    row, column = index // width, index % width
-    tl.store(y + i, row)
-    tl.store(y + BLOCK + i, column)
-
-
-@pytest.mark.parametrize("within", [16, 64, 128])
-def test_remainders_and_quotients(within):
-    """Of a constant above all numbers they are the numbers, and zero."""
-    y = torch.zeros(2, 64, dtype=torch.int32)
-    made = run(coordinates, (1,), y, 7, BLOCK=64, WITHIN=within)
-    i = np.arange(64)
-    index = i % within + 100 * (i // within)
-    assert y.tolist() == [(index // 7).tolist(), (index % 7).tolist()]
-    remainder = rf"REMAINDER\(i\d+, \({within}\)\)"
-    assert bool(re.search(remainder, made.asm["c"])) == (within < 64)
 
 
 @triton.jit

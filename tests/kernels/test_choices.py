@@ -122,15 +122,6 @@ def test_a_cpu_makes_most_channels_of_a_depthwise_convolution_at_once(channels, 
 
 @pytest.mark.parametrize(
     ("filters", "pixels", "tile"),
-    [(160, 7 * 7, (32, 32)), (320, 7 * 7, (32, 64)), (160, 14 * 14, (128, 64))],
-)
-def test_a_cpu_shares_a_small_map_of_few_channels(filters, pixels, tile):
-    problem = ConvProblem("f32", filters, 960, 1, pixels, Pressure.LOW)
-    assert by_rule(problem, choices(problem, CPU), CPU).tile[:2] == tile
-
-
-@pytest.mark.parametrize(
-    ("filters", "pixels", "tile"),
     [
         (24, 8 * 56 * 56, (32, 64)),
         (24, 56 * 56, (32, 16)),
