@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import numpy as np
 import pytest
