@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import graphcnn as gx
+from tests.torch_import import modules
 from tests.torch_import.modules import Lists, SharedWeights, Tied, images
 
 pytestmark = pytest.mark.pure
@@ -20,8 +21,8 @@ def test_names_are_the_modules_and_where_is_the_users_line():
     assert {"ways.2.1", "ways.2.2"} <= set(graph.names)
     assert set(graph.param_by_name) <= set(Lists().state_dict())
     where = graph["ways.1.0"].where
-    assert where.file == __file__
-    line = Path(__file__).read_text().splitlines()[where.line - 1]
+    assert where.file == modules.__file__
+    line = Path(modules.__file__).read_text().splitlines()[where.line - 1]
     assert "way(x) for way in self.ways" in line
 
 
