@@ -22,6 +22,7 @@ from graphcnn.torch_import import (
     places,
     pointwise,
     reductions,
+    repeating,
     resizing,
     windows,
 )
@@ -152,7 +153,12 @@ class Walk:
         if str(node.target) == "<built-in function getitem>":
             return self._part(node, args)
         if not any(isinstance(value, Tensor) for value in values.values()):
-            return self._constant(node, args, kwargs)
+            sample = repeating.sample(node, self.values, self.shape)
+            if sample is None:
+                return self._constant(node, args, kwargs)
+            (source, *_), shape = node.all_input_nodes, self.shape(kind)
+            x = self._weight(source, self.values[source], False)
+            return self._converted(node, lambda: repeating.per_sample(x, shape, sample))
         if _family(node) in movement.MADE:
             # The numbers do not matter.
             args = (torch.empty(self.shape(node.all_input_nodes[0].meta["val"])), *args[1:])

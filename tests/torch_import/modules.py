@@ -183,6 +183,20 @@ class Attention(nn.Module):
         return (weights @ q).view_as(x), torch.linalg.vector_norm(q, dim=-1), q.var(-1).rsqrt()
 
 
+class Token(nn.Module):
+    """A learned token in front of each sample's, and a learned query for each sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.token, self.query = nn.Parameter(torch.randn(1, 8)), nn.Parameter(torch.randn(8))
+
+    def forward(self, x):
+        x = x.flatten(2)[:, :, :8]
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1)
+        weights = torch.softmax(x @ self.query.expand(x.shape[0], 1, 8).transpose(1, 2), 1)
+        return (x * weights).sum(1)
+
+
 class Joined(nn.Module):
     """Takes any number of images, and joins them."""
 
@@ -210,6 +224,7 @@ MODULES = {
     "squeeze": (Squeeze, lambda: (images(),)),
     "resized": (Resized, lambda: (images(),)),
     "attention": (Attention, lambda: (images(),)),
+    "token": (Token, lambda: (images(),)),
     "joined": (Joined, lambda: (images(), images(), images())),
 }
 

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 import graphcnn as gx
 from graphcnn.errors import WeightsMismatch
 from graphcnn.ir import evaluate
-from tests.torch_import.modules import MODULES
+from tests.torch_import.modules import MODULES, Token
 
 pytestmark = pytest.mark.pure
 
@@ -82,6 +82,7 @@ FIT = {
     "unsaved": (Unsaved, (2, 4, 8, 8)),
     "plain": (Plain, (2, 4, 8, 8)),
     "learned": (Learned, (2, 4, 8, 8)),
+    "token": (Token, (2, 4, 8, 8)),
 }
 
 
