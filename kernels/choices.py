@@ -1,6 +1,7 @@
 """Every kernel that can serve a layer, as values, and the rule that picks one."""
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 from .conv2d import MASK_TAPS, conv2d
@@ -85,6 +86,19 @@ class ConvProblem(NamedTuple):
             return ceil_div(self.pixels, tile.pixels) * tile.pixels
         pool, images, size = self.pooled
         return pool.tiling(images, *pool.size(*size), tile.pixels).tiles * tile.pixels
+
+    def kept(self, tile: ConvTile) -> int:
+        """The same of kernels that leave out what lies behind the last live pixel of a tile.
+
+        The rows of blocks come first in it, so of these none is computed that no window has; of
+        their columns all are.
+        """
+        if self.pooled is None:
+            return self.pixels
+        pool, images, size = self.pooled
+        if self.overlaps:
+            return self.computed(tile)
+        return images * prod(pool.size(*size)) * pool.steps[0] * pool.block[1]
 
 
 class LinearProblem(NamedTuple):

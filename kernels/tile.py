@@ -164,6 +164,7 @@ class Prices(NamedTuple):
             of its own.
         scattered: A product whose operands have addresses of their own, as where no block divides
             the input channels.
+        lookup: The address of a repeated element, in products outside of tensor cores.
     """
 
     balance: float
@@ -171,6 +172,7 @@ class Prices(NamedTuple):
     wide: float
     channels: float
     scattered: float
+    lookup: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ class DeviceTraits:
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
             contiguous; the vectors of a CPU lie along the output channels.
         panel: Channels that lie side by side in a panel of a channel-major filter; 0: all do.
+        leaves_out: Whether a convolution leaves out the pixels of a tile behind its last live one.
         products_per_byte: How many products outside of tensor cores, with the reads of their
             factors, take the time of moving a byte to or from memory.
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
@@ -223,6 +226,7 @@ class DeviceTraits:
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
     panel: int = 0
+    leaves_out: bool = False
 
     def images(self, batch: int) -> int:
         """The batch size whose kernels serve another."""
@@ -288,8 +292,10 @@ HOPPER = replace(
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Products: where a head is made once, MobileNetV2's
-# layers take 0.5 to 0.85 of their two kernels' time, and 1.4 where it is made twice. Balance and
-# exchange are measured: caches hold most maps, so that a trip costs little.
+# layers take 0.5 to 0.85 of their two kernels' time, and 1.4 where it is made twice. The others are
+# fitted to convolutions of 1 to 512 channels with pools of all kinds, normalisations and repeated
+# pixels, at batch 1 to 100 on one thread: caches hold most maps, so that a trip costs little; a
+# product of halves, which are widened first, takes that of two.
 CPU = DeviceTraits(
     unit=2.0**-24,
     unit_f32=2.0**-24,
@@ -300,14 +306,17 @@ CPU = DeviceTraits(
     weights="channel_major",
     products_per_byte=0.5,
     programs=8,
-    prices_half=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
-    prices_f32=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
+    prices_half=Prices(balance=2.0, exchange=6.0, wide=6.0, channels=70.0, scattered=1.0),
+    prices_f32=Prices(
+        balance=2.0, exchange=12.0, wide=12.0, channels=140.0, scattered=1.0, lookup=4.0
+    ),
     winograd=_WINOGRAD_CPU,
     transform=8.0,
     workers=4,
     cache=1 << 20,
     batches=(1, 8),
     panel=32,
+    leaves_out=True,
 )
 
 
