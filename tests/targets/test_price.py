@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from graphcnn.targets.policy import DIRECT, MODEL
 from graphcnn.targets.price import across_refusal, pool_refusal, unprofitable
 from tests.stand_in_gpu import stand_in_target
 
-MEASURED = Path(__file__).parents[2] / "bench/results/h200_fusions.json"
+RESULTS = Path(__file__).parents[2] / "bench/results"
 
 
 def separable(channels: int, filters: int, size: int, dtype: str = "float32") -> Graph:
@@ -184,7 +185,11 @@ def test_scattered_products_have_a_price_of_their_own():
 def test_the_prices_on_hopper_are_what_an_h200_took(dtype):
     """Groups take at most 1.2 percent longer than if each were decided by its own time."""
     target, _ = stand_in_target(90)
-    rows = [row for row in json.loads(MEASURED.read_text())["rows"] if row["dtype"] == dtype]
+    rows = [
+        row
+        for row in json.loads((RESULTS / "h200_fusions.json").read_text())["rows"]
+        if row["dtype"] == dtype
+    ]
     taken = best = together = apart = 0.0
     for network, batch in sorted({(row["network"], row["batch"]) for row in rows}):
         graph = optimize(getattr(gx.models, network)(batch, dtype), target, CompileLog())
@@ -268,3 +273,29 @@ def test_a_pool_that_ends_minimal_filtering_is_priced_by_it():
 def test_a_pool_behind_sums_as_they_are_written_is_not(traits, graph, policy):
     found = unprofitable(chain_of(graph), graph, traits, policy)
     assert found is None or "minimal filtering" not in found.because
+
+
+def measured(row: dict[str, Any]) -> Graph:
+    """A group of `cpu_fusions.json`."""
+    channels, filters, taps, batch = (row[k] for k in ("channels", "filters", "taps", "batch"))
+    size, dtype = row["size"], row["dtype"]
+    h = gx.input("x", (batch, channels, size, size), dtype)
+    w = gx.param("w", (filters, channels, taps, taps), dtype)
+    if row["kind"] == "repeats":
+        h = gx.interpolate(h, scale_factor=2, name="up")
+        return gx.graph("g", gx.conv2d(h, w, padding=taps // 2, name="conv"))
+    h = gx.relu(gx.conv2d(h, w, padding=taps // 2, name="conv"), name="relu")
+    if row["kind"] == "norm":
+        return gx.graph("g", gx.local_response_norm(h, 5, name="norm"))
+    pool = gx.max_pool2d if row["pool"] == "max" else gx.avg_pool2d
+    return gx.graph("g", pool(h, row["kernel"], row["stride"], name="pool"))
+
+
+def test_the_prices_on_a_cpu_are_what_one_took():
+    """Nothing is refused of which three quarters of the rounds say that it pays, nor taken of which
+    they say that it does not."""
+    rows = json.loads((RESULTS / "cpu_fusions.json").read_text())["rows"]
+    clear = [row for row in rows if row["high"] < 1 or row["low"] > 1]
+    assert len(clear) > 30
+    wrong = [row for row in clear if (refusal(CPU, measured(row)) is None) != (row["high"] < 1)]
+    assert wrong == []
