@@ -80,6 +80,14 @@ class ConvProblem(NamedTuple):
         """Whether the windows of its pool have more than two columns."""
         return self.pooled is not None and self.pooled.pool.kernel[1] > 2
 
+    @property
+    def windows(self) -> int:
+        """Of its pool, in all images."""
+        if self.pooled is None:
+            return 0
+        pool, images, size = self.pooled
+        return images * prod(pool.size(*size))
+
     def computed(self, tile: ConvTile) -> int:
         """Pixels that tiles of a kernel compute, some twice, and some beyond the images."""
         if self.pooled is None:
@@ -95,10 +103,10 @@ class ConvProblem(NamedTuple):
         """
         if self.pooled is None:
             return self.pixels
-        pool, images, size = self.pooled
         if self.overlaps:
             return self.computed(tile)
-        return images * prod(pool.size(*size)) * pool.steps[0] * pool.block[1]
+        pool = self.pooled.pool
+        return self.windows * pool.steps[0] * pool.block[1]
 
 
 class LinearProblem(NamedTuple):

@@ -159,7 +159,7 @@ class Prices(NamedTuple):
         balance: Moving one byte to memory or from it (S. Williams et al., Roofline, 2009).
         exchange: An element's part in bringing together windows that overlap.
         wide: The same of windows with more than two columns, which several threads of a tensor core
-            hold.
+            hold; of a whole window where pixels are left out.
         channels: An element's part in bringing together channels, beyond what it takes in a kernel
             of its own.
         scattered: A product whose operands have addresses of their own, as where no block divides
@@ -305,9 +305,9 @@ CPU = DeviceTraits(
     weights="channel_major",
     products_per_byte=0.5,
     programs=8,
-    prices_half=Prices(balance=2.0, exchange=6.0, wide=6.0, channels=70.0, scattered=1.0),
+    prices_half=Prices(balance=2.0, exchange=6.0, wide=75.0, channels=70.0, scattered=1.0),
     prices_f32=Prices(
-        balance=2.0, exchange=12.0, wide=12.0, channels=140.0, scattered=1.0, lookup=4.0
+        balance=2.0, exchange=12.0, wide=150.0, channels=140.0, scattered=1.0, lookup=4.0
     ),
     winograd=_WINOGRAD_CPU,
     transform=8.0,

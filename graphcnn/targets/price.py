@@ -138,7 +138,8 @@ def pool_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTrai
     products = more * filters * reduction
     scattered = prices.scattered if problem.channels % fused.reduction else 1.0
     exchange = prices.exchange if problem.overlaps else prices.wide if problem.wide else 0.0
-    exchanged = computed * filters if exchange else 0
+    together = problem.windows if device.leaves_out and not problem.overlaps else computed
+    exchanged = together * filters if exchange else 0
     saved = trips * _bytes(problem.pixels * filters, problem.dtype)
     cost = scattered * products + exchange * exchanged
     worth = prices.balance * saved
