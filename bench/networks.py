@@ -1,6 +1,6 @@
-"""Built-in networks on the CPU, batch 1: fused against unfused, with torch beside them.
+"""Built-in networks on the CPU: fused against unfused, with torch beside them.
 
-    python -m bench.networks [--networks N ...] [--dtype D] [--seconds N] [--json FILE]
+    python -m bench.networks [--networks N ...] [--batch N] [--dtype D] [--seconds N] [--json FILE]
 
 For each network: kernels and bytes of both, and times by turns, behind the check of every output.
 Exits with status 1 when a model is wrong, or when a network is slower fused than unfused: when
@@ -47,6 +47,7 @@ LINE = "{:<17} {:<12} {:<22} {:<26} {:<22} {:<22}"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--batch", type=int, default=1, help="images per call")
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
     parser.add_argument(
         "--seconds", type=float, default=10, help="time to spend on samples of each"
@@ -56,7 +57,7 @@ def main() -> int:
     report, slower = [], []
     print(LINE.format(*HEAD))
     for name in options.networks:
-        graph = gx.models.build(name, dtype=options.dtype, **NETWORKS[name])
+        graph = gx.models.build(name, options.batch, options.dtype, **NETWORKS[name])
         models = {
             "torch": gx.compile(graph, device="cpu", target="library"),
             "unfused": gx.compile(graph, device="cpu", fuse=False),

@@ -1,6 +1,7 @@
 """Every kernel that can serve a layer, as values, and the rule that picks one."""
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 from .conv2d import MASK_TAPS, conv2d
@@ -79,12 +80,33 @@ class ConvProblem(NamedTuple):
         """Whether the windows of its pool have more than two columns."""
         return self.pooled is not None and self.pooled.pool.kernel[1] > 2
 
+    @property
+    def windows(self) -> int:
+        """Of its pool, in all images."""
+        if self.pooled is None:
+            return 0
+        pool, images, size = self.pooled
+        return images * prod(pool.size(*size))
+
     def computed(self, tile: ConvTile) -> int:
         """Pixels that tiles of a kernel compute, some twice, and some beyond the images."""
         if self.pooled is None:
             return ceil_div(self.pixels, tile.pixels) * tile.pixels
         pool, images, size = self.pooled
         return pool.tiling(images, *pool.size(*size), tile.pixels).tiles * tile.pixels
+
+    def kept(self, tile: ConvTile) -> int:
+        """The same of kernels that leave out what lies behind the last live pixel of a tile.
+
+        The rows of blocks come first in it, so of these none is computed that no window has; of
+        their columns all are.
+        """
+        if self.pooled is None:
+            return self.pixels
+        if self.overlaps:
+            return self.computed(tile)
+        pool = self.pooled.pool
+        return self.windows * pool.steps[0] * pool.block[1]
 
 
 class LinearProblem(NamedTuple):

@@ -168,13 +168,14 @@ class Prices(NamedTuple):
         balance: Moving one byte to memory or from it (S. Williams et al., Roofline, 2009).
         exchange: An element's part in bringing together windows that overlap.
         wide: The same of windows with more than two columns, which several threads of a tensor core
-            hold.
+            hold; of a whole window where pixels are left out.
         channels: An element's part in bringing together channels, beyond what it takes in a kernel
             of its own.
         scattered: A product whose operands have addresses of their own, as where no block divides
             the input channels.
         head: A product of a depthwise convolution in the kernel of the 1x1 one that reads it, of
             what it takes in a kernel of its own.
+        lookup: The address of a repeated element, in products outside of tensor cores.
     """
 
     balance: float
@@ -183,6 +184,7 @@ class Prices(NamedTuple):
     channels: float
     scattered: float
     head: float = 1.0
+    lookup: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,7 @@ class DeviceTraits:
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
             contiguous; the vectors of a CPU lie along the output channels.
         panel: Channels that lie side by side in a panel of a channel-major filter; 0: all do.
+        leaves_out: Whether a convolution leaves out the pixels of a tile behind its last live one.
         products_per_byte: How many products outside of tensor cores, with the reads of their
             factors, take the time of moving a byte to or from memory.
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
@@ -237,6 +240,7 @@ class DeviceTraits:
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
     panel: int = 0
+    leaves_out: bool = False
 
     def images(self, batch: int) -> int:
         """The batch size whose kernels serve another."""
@@ -304,8 +308,9 @@ CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if ti
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Products, head: MobileNetV2's depthwise layers take
 # 1.5 to 2.6 times as long in the kernels behind them as in their own in float32, where these keep
-# their sums in registers. Balance and exchange are measured: caches hold most maps, so that a trip
-# costs little.
+# their sums in registers. Prices: of `bench/results/cpu_fusions.json`, at 50e9 products a second of a
+# thread in float32, and 20e9 of halves, which are widened first; caches hold most maps, so that a
+# trip costs little.
 CPU = DeviceTraits(
     unit=2.0**-24,
     unit_f32=2.0**-24,
@@ -317,14 +322,17 @@ CPU = DeviceTraits(
     weights="channel_major",
     products_per_byte=0.5,
     programs=8,
-    prices_half=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
-    prices_f32=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0, head=2.0),
+    prices_half=Prices(balance=2.0, exchange=6.0, wide=75.0, channels=70.0, scattered=1.0),
+    prices_f32=Prices(
+        balance=2.0, exchange=12.0, wide=150.0, channels=140.0, scattered=1.0, head=2.0, lookup=4.0
+    ),
     winograd=_WINOGRAD_CPU,
     transform=8.0,
     workers=4,
     cache=1 << 20,
     batches=(1, 8),
     panel=32,
+    leaves_out=True,
 )
 
 

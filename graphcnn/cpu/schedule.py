@@ -101,8 +101,8 @@ def _apart(load: Operation, store: Operation) -> bool:
 def materialized(block: Block) -> set[Value]:
     """The lazy values of a block that must be computed at their definition.
 
-    These are costly values that more than one loop nest would compute again, and loads that a
-    later store could overtake.
+    These are costly values that more than one loop nest would compute again, parts of places,
+    and loads that a later store could overtake.
     """
     positions = {op: i for i, outer in enumerate(block.operations) for op in outer.walk()}
     runs = {run[-1]: run for run in store_runs(block)}
@@ -131,11 +131,28 @@ def materialized(block: Block) -> set[Value]:
                 costly = operation.name in _EXPENSIVE or operation.name.startswith("math.")
                 if (costly or analysis.is_unrolled(operation)) and len(reached) > 1:
                     chosen.add(value)
+                if _is_place(operation):
+                    chosen.add(value)
                 if operation.name == "tt.load" and _overtaken(
                     block, operation, position, reached, written, runs
                 ):
                     chosen.add(value)
     return chosen
+
+
+def _is_place(operation: Operation) -> bool:
+    """A part of places along one dimension: a quotient by a number that only a launch knows, or a
+    choice between indices.
+
+    Compilers make vector instructions of a loop that does nothing else, but not of one in which it
+    is a part of masks and addresses.
+    """
+    operands, result = operation.operands, operation.result
+    if len(analysis.varying(result)) != 1 or result.type.pointer or "f" in result.type.element:
+        return False
+    if operation.name in ("arith.divsi", "arith.remsi"):
+        return analysis.constant(operands[1]) is None
+    return operation.name == "arith.select"
 
 
 def _overtaken(

@@ -131,13 +131,15 @@ def pool_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTrai
     plain = problem._replace(pooled=None)
     fused, unfused = (by_rule(p, choices(p, device), device).tile for p in (problem, plain))
     prices = device.prices(problem.dtype)
-    computed, filters = problem.computed(fused), problem.filters * problem.groups
-    more = computed - plain.computed(unfused)
+    counted = ConvProblem.kept if device.leaves_out else ConvProblem.computed
+    computed, filters = counted(problem, fused), problem.filters * problem.groups
+    more = computed - counted(plain, unfused)
     reduction = ceil_div(problem.channels * taps, fused.reduction) * fused.reduction
     products = more * filters * reduction
     scattered = prices.scattered if problem.channels % fused.reduction else 1.0
     exchange = prices.exchange if problem.overlaps else prices.wide if problem.wide else 0.0
-    exchanged = computed * filters if exchange else 0
+    together = problem.windows if device.leaves_out and not problem.overlaps else computed
+    exchanged = together * filters if exchange else 0
     saved = trips * _bytes(problem.pixels * filters, problem.dtype)
     cost = scattered * products + exchange * exchanged
     worth = prices.balance * saved
@@ -224,7 +226,7 @@ def _repeats_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofita
     """Why a kernel that reads repeated pixels where they are would take longer, or None.
 
     It finds the address of each element anew for every tap and every tile of output channels, which
-    takes as long as a product outside of tensor cores, and saves writing and reading the large map.
+    has a price, and saves writing and reading the large map.
     """
     (head,) = chain.head
     problem = _conv_problem(chain, body)
@@ -233,11 +235,12 @@ def _repeats_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofita
     taps = prod(body.type_of(chain.anchor.inputs[1]).shape[2:])
     read = problem.pixels * problem.channels * problem.groups
     lookups, saved = tiles * taps * read, 2 * head.type.nbytes
-    if lookups <= traits.products_per_byte * saved:
+    price = traits.prices(problem.dtype).lookup
+    if price * lookups <= traits.products_per_byte * saved:
         return None
     because = (
         f"{taps} taps and {tiles} tiles of {tile.channels} channels would find {lookups:,} "
-        f"addresses of repeated elements, to save {saved:,} bytes, which take the time of "
-        f"{traits.products_per_byte * saved:,.0f}"
+        f"addresses of repeated elements{f', at {price:g} times the price' if price > 1 else ''}, "
+        f"to save {saved:,} bytes, which take the time of {traits.products_per_byte * saved:,.0f}"
     )
     return Unprofitable(RULE, chain.anchor.name, because, (head.name,))

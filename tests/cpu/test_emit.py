@@ -444,3 +444,34 @@ def test_rows_of_indices_and_masks_are_written_by_one_plain_loop(n, limit):
     assert len(rows) == 2
     loops = re.findall(r"(.*)\nfor \(int (i\d+) = .*\n(?:(?!for|}).*\n)*?(a\d+)\[\2\] = ", c)
     assert [(head, row) for head, _, row in loops] == [("#pragma GCC unroll 1", r) for r in rows]
+
+
+@triton.jit
+def windows(x, y, H, W, n, BLOCK: tl.constexpr, CH: tl.constexpr):
+    """y[i, c] = the largest of the 3 x 3 elements of channel c around pixel i, of zeros outside."""
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    live = i < n
+    row, col = tl.where(live, i // W % H, 0), tl.where(live, i % W, 0)
+    c = tl.arange(0, CH)
+    most = tl.zeros((BLOCK, CH), tl.float32)
+    for tap in range(9):
+        r, s = row + tap // 3 - 1, col + tap % 3 - 1
+        there = live & (r >= 0) & (r < H) & (s >= 0) & (s < W)
+        image = i // (W * H) * (W * H)
+        place = ((image + r * W + s) * CH)[:, None] + c[None, :]
+        most = tl.maximum(most, tl.load(x + place, mask=there[:, None], other=0.0))
+    tl.store(y + (i * CH)[:, None] + c[None, :], most, mask=live[:, None])
+
+
+def test_places_are_computed_in_loops_of_their_own():
+    """Compilers make vectors of these, which they do not where masks and addresses hold a division
+    or a choice."""
+    x, y = torch.randn(3, 5, 7, 8), nan(3, 5, 7, 8)
+    compiled = run(windows, (4,), x, y, 5, 7, 105, BLOCK=32, CH=8)
+    maps = x.permute(0, 3, 1, 2)
+    want = F.max_pool2d(F.pad(maps, (1, 1, 1, 1)), 3, 1).clamp(min=0).permute(0, 2, 3, 1)
+    assert torch.equal(y, want)
+    loops = re.findall(r"for \(int [^{]*\{\n((?:(?!for |\}).*\n)*)\}", compiled.asm["c"])
+    divided = [body for body in loops if re.search(r"(DIVIDE|REMAINDER)\(\(?\w", body)]
+    assert len(divided) >= 4
+    assert all(body.count(";") <= 3 for body in divided)
