@@ -34,7 +34,8 @@ class ConvTile(NamedTuple):
 class LinearTile(NamedTuple):
     """One program's share of a linear layer: `features` outputs of `rows` rows.
 
-    `rows == 1` is the matrix-vector form, which keeps `reduction` partial sums of each output.
+    `rows == 1` is the matrix-vector form, which keeps `reduction` partial sums of each output. The
+    others serve any number of rows, one as well.
     """
 
     features: int
@@ -145,11 +146,13 @@ _LINEAR_CUDA_F32 = (
     LinearTile(32, 16, 64, 4, 4),
     LinearTile(4, 1, 1024, 4, 1),
 )
-_LINEAR_CPU = (
+_LINEAR_CPU_HALF = (
     LinearTile(16, 64, 64),
     LinearTile(16, 16, 64),
     LinearTile(8, 1, 64),
 )
+# As of a convolution: one copy of the weights, and one kernel, serve any number of rows.
+_LINEAR_CPU_F32 = tuple(LinearTile(tile.channels, tile.pixels, tile.reduction) for tile in _CPU)
 
 
 class Prices(NamedTuple):
@@ -295,8 +298,8 @@ CPU = DeviceTraits(
     unit_f32=2.0**-24,
     conv=_CPU,
     conv_f32=_CPU,
-    linear=_LINEAR_CPU,
-    linear_f32=_LINEAR_CPU,
+    linear=_LINEAR_CPU_HALF,
+    linear_f32=_LINEAR_CPU_F32,
     weights="channel_major",
     products_per_byte=0.5,
     programs=8,
