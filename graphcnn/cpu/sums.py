@@ -3,13 +3,14 @@
 Outside are chunks of the loop, so that a chunk's panels stay in cache and no chain of additions is
 longer than `CHAIN`; inside are blocks of rows, and inside these the panels. An operand is read
 where it lies: of float32 loads whose masks hold or fail for whole rows, each step takes a table of
-pointers, to zeros for a row that is masked. Any other operand is computed into a tile. Rows and
-panels that are masked in every step are left out.
+pointers, to zeros for a row that is masked; where steps are short and mask no row of a block, a
+table of offsets. Any other operand is computed into a tile. Rows and panels that are masked in
+every step are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from graphcnn.cpu import analysis
 from graphcnn.cpu.control import pin, pin_captured
@@ -24,6 +25,7 @@ from graphcnn.cpu.product import (
     panel_in_place,
     rows_in_place,
 )
+from graphcnn.cpu.steps import Whole, whole_of
 from graphcnn.cpu.terms import ZERO, Array, Term
 from graphcnn.cpu.ttir import Type, Value
 
@@ -47,7 +49,7 @@ class _Emitter:
             pin_captured(emission, product.loop)
         self.row_load = load_of(emission, product.rows, 1 - product.vector)
         self.panel_load = load_of(emission, product.panel, product.vector)
-        names = ("first", "last", "rows", "columns", "row", "from", "panel", "at")
+        names = ("first", "last", "rows", "columns", "row", "from", "panel", "at", "offset", "all")
         self.names = {name: f"{name}{next(emission.numbers)}" for name in names}
 
     def emit(self) -> Array:
@@ -79,7 +81,9 @@ class _Emitter:
         chunk = f"{product.most} * {stride}"
         panels = product.columns // product.width if in_place else 1
         panel_table = self._panels_in_place if in_place else self._panel_tile
-        row_table = self._rows_in_place if rows_in_place(self.row_load) else self._row_tile
+        row_in_place = rows_in_place(self.row_load)
+        row_table = self._rows_in_place if row_in_place else self._row_tile
+        whole = whole_of(product, self.row_load) if row_in_place else None
         emission.out += [
             f"const float* {names['from']}[{BLOCK * product.most}];",
             f"const float* {names['panel']}[{panels * product.most}];",
@@ -87,17 +91,26 @@ class _Emitter:
             f"{kind} const {last} = {end} - {first} > {chunk} ? {first} + {chunk} : {end};",
         ]
         panel_k = panel_table(stride)
+        decided = self._offsets(whole, stride) if whole else []
         emission.out.append(f"for (int {row} = 0; {row} < {names['rows']}; {row} += BLOCK) {{")
-        row_k = row_table(stride)
         fresh = f"{first} == {begin}" if zero else "0"
         width = product.width if in_place else product.columns
-        emission.out += [
-            f"product({sums.name} + {row} * {product.columns}, {product.columns}, {fresh}, "
-            f"MIN(BLOCK, {names['rows']} - {row}), {names['columns']}, {names['from']}, {row_k}, "
+        sums_of = f"{sums.name} + {row} * {product.columns}, {product.columns}, {fresh}, "
+        rest = (
             f"{names['panel']}, {width}, {product.most}, {panel_k}, "
-            f"({last} - {first} + {stride} - 1) / {stride}, {product.inner});",
-            "}",
-            "}",
+            f"({last} - {first} + {stride} - 1) / {stride}, {product.inner}"
+        )
+        if whole:
+            self._whole_rows(whole, decided)
+            emission.out.append(
+                f"if ({names['all']}) product_whole({sums_of}{names['columns']}, "
+                f"{names['from']}, {names['offset']}, {self._row_step()}, {rest}); else {{"
+            )
+        row_k = row_table(stride)
+        emission.out += [
+            f"product({sums_of}MIN(BLOCK, {names['rows']} - {row}), {names['columns']}, "
+            f"{names['from']}, {row_k}, {rest});",
+            *["}"] * (3 if whole else 2),
         ]
         return sums
 
@@ -138,11 +151,67 @@ class _Emitter:
         nest.close(nest.depth)
         emission.out += [*nest.lines, "}"]
 
+    def _offsets(self, whole: Whole, stride: str) -> list[str]:
+        """What each step of a chunk adds to the rows; returns, for each demand, the number of all
+        steps that decides it."""
+        emission, names = self.emission, self.names
+        decided = [f"w{next(emission.numbers)}" for _ in whole.demands]
+        starts = {"OR": "0", "MIN": "INT32_MAX", "MAX": "INT32_MIN", "": "0"}
+        for name, demand in zip(decided, whole.demands, strict=True):
+            emission.out.append(f"int32_t {name} = {starts[demand.fold]};")
+
+        def body(nest: Nest) -> None:
+            offset = emission.scalars[whole.offset]
+            nest.emit(f"{names['offset']}[{names['at']}] = {offset};")
+            for name, demand in zip(decided, whole.demands, strict=True):
+                if demand.number is None:
+                    continue
+                step = f"(int32_t){emission.scalars[demand.number]}"
+                text = f"{name} | 1u << {step}" if demand.fold == "OR" else ""
+                nest.emit(f"{name} = {text or f'{demand.fold}({name}, {step})'};")
+
+        emission.out.append(f"int64_t {names['offset']}[{self.product.most}];")
+        self._steps(body, stride)
+        return decided
+
+    def _whole_rows(self, whole: Whole, decided: Sequence[str]) -> None:
+        """Pointers to the rows of a block, and whether no step masks one."""
+        emission, names, load = self.emission, self.names, self.row_load
+        assert load is not None
+        emission.out.append(f"int {names['all']} = 1;")
+
+        def at_row(nest: Nest, row: Term, value: Value, dimension: int) -> str:
+            at = Term(f"({names['row']} + {row.text})", row.depth)
+            rank = range(len(value.type.shape))
+            return nest.value(value, tuple(at if d == dimension else ZERO for d in rank)).text
+
+        for demand, name in zip(whole.demands, decided, strict=True):
+            if demand.number is not None:
+                emission.define(demand.number, name)
+            nest = Nest(emission)
+            row = nest.open(_BLOCK)
+            text = at_row(nest, row, demand.value, demand.dimension)
+            text = f"({text} & {name}) == {name}" if demand.fold == "OR" else text
+            nest.emit(f"{names['all']} &= {text};")
+            nest.close()
+            emission.out += nest.lines
+        nest = Nest(emission)
+        row = nest.open(_BLOCK)
+        text = at_row(nest, row, whole.pointer, load.outer)
+        nest.emit(f"{names['from']}[{row.text}] = {text};")
+        nest.close()
+        emission.out += nest.lines
+
+    def _row_step(self) -> int:
+        """The distance of the elements of a row that is read in place."""
+        load = self.row_load
+        assert load is not None
+        return analysis.stride(load.pointer, 1 - load.outer) or 0
+
     def _rows_in_place(self, stride: str) -> str:
         """Pointers to the rows of a block; returns the distance of their elements."""
-        load, names = self.row_load, self.names
+        load, names, step = self.row_load, self.names, self._row_step()
         assert load is not None
-        step = analysis.stride(load.pointer, 1 - load.outer) or 0
         length = 4 * (1 + (self.product.inner - 1) * step)
         self.emission.zeros = max(self.emission.zeros, length)
 
