@@ -25,7 +25,7 @@ from graphcnn.cpu.product import (
     panel_in_place,
     rows_in_place,
 )
-from graphcnn.cpu.steps import Whole, whole_of
+from graphcnn.cpu.steps import SHORT, Whole, whole_of
 from graphcnn.cpu.terms import ZERO, Array, Term
 from graphcnn.cpu.ttir import Type, Value
 
@@ -107,9 +107,11 @@ class _Emitter:
                 f"{names['from']}, {names['offset']}, {self._row_step()}, {rest}); else {{"
             )
         row_k = row_table(stride)
+        # The first rows find the panels of a chunk in memory, the others in cache.
+        ahead = f"{row} == 0" if in_place and product.inner > SHORT else "0"
         emission.out += [
             f"product({sums_of}MIN(BLOCK, {names['rows']} - {row}), {names['columns']}, "
-            f"{names['from']}, {row_k}, {rest});",
+            f"{names['from']}, {row_k}, {rest}, {ahead});",
             *["}"] * (3 if whole else 2),
         ]
         return sums
