@@ -110,10 +110,19 @@ class ConvProblem(NamedTuple):
 
 
 class LinearProblem(NamedTuple):
-    """A linear layer likewise: the dtype of its operands, and its rows."""
+    """A linear layer likewise.
+
+    Attributes:
+        dtype: Of its operands.
+        rows: How many there are of x.
+        features: Output features.
+        reduction: Input features.
+    """
 
     dtype: str
     rows: int
+    features: int
+    reduction: int
 
 
 class SeparableProblem(NamedTuple):
@@ -158,8 +167,9 @@ def conv_pressure(
 def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
     """Every kernel and tile that computes a layer without spilling registers in its loop."""
     if isinstance(problem, LinearProblem):
-        rows = device.linear_tiles(problem.dtype)
-        return tuple(Choice(linear, t) for t in rows if (t.rows == 1) == (problem.rows == 1))
+        found = device.linear_tiles(problem.dtype)
+        alone = problem.rows == 1 and any(tile.rows == 1 for tile in found)
+        return tuple(Choice(linear, tile) for tile in found if (tile.rows == 1) == alone)
     if isinstance(problem, SeparableProblem):
         holding = (tile for tile in SEPARABLE if tile.pixels >= problem.window)
         return tuple(Choice(separable_conv2d, tile) for tile in holding)
@@ -254,22 +264,30 @@ def directly(problem: Problem, found: Sequence[Choice], device: DeviceTraits) ->
 def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> Choice:
     """The choice of the model, among all of them or some.
 
-    A linear layer takes the tile with the most rows that it fills, or the one with the fewest. A
-    separable convolution has its depthwise one made as seldom as can be, by tiles no wider than
-    they have to be, with the most pixels of which there still are enough to fill the device. A
-    depthwise convolution the direct kernel, the widest below twice its output channels. Any other
-    takes the largest reduction block that divides the input channels (the smallest of at least 32,
-    if there is one, where none does). Among its tiles that one is picked which is done first on the
-    multiprocessor with the most programs, where the times of a step are known. Elsewhere the rules
-    are, in order: less than twice the channels there are; the fewest pixels computed, where windows
-    overlap; the largest tile whose grid still fills the device, else the tile with the most
-    programs. Minimal filtering takes its place where it takes less time (see `work_of`), on devices
-    on which its price is known.
+    A linear layer takes the tile with the most rows that it fills, or the one with the fewest, of
+    these the largest reduction block that divides the input features, and the most features with
+    which few rows still fill the device. A separable convolution has its depthwise one made as
+    seldom as can be, by tiles no wider than they have to be, with the most pixels of which there
+    still are enough to fill the device. A depthwise convolution the direct kernel, the widest below
+    twice its output channels. Any other takes the largest reduction block that divides the input
+    channels (the smallest of at least 32, if there is one, where none does). Among its tiles that
+    one is picked which is done first on the multiprocessor with the most programs, where the times
+    of a step are known. Elsewhere the rules are, in order: less than twice the channels there are;
+    the fewest pixels computed, where windows overlap; the largest tile whose grid still fills the
+    device, else the tile with the most programs. Minimal filtering takes its place where it takes
+    less time (see `work_of`), on devices on which its price is known.
     """
     if isinstance(problem, LinearProblem):
         least = min(choice.tile.rows for choice in found)
         filled = (c for c in found if c.tile.rows <= max(problem.rows, least))
-        return max(filled, key=lambda choice: choice.tile.rows)
+
+        def merit_linear(choice: Choice) -> tuple[int, int, bool, int]:
+            tile = choice.tile
+            fills = ceil_div(problem.features, tile.features) >= device.programs
+            block = tile.reduction if problem.reduction % tile.reduction == 0 else 0
+            return tile.rows, block, fills, tile.features if fills else -tile.features
+
+        return max(filled, key=merit_linear)
     if isinstance(problem, SeparableProblem):
 
         def merit_separable(choice: Choice) -> tuple[int, int, bool, int]:

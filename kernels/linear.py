@@ -57,18 +57,20 @@ def linear(
     tail: Tail = (),
     exports: Sequence[int] | None = None,
     tile: LinearTile,
+    features: int = 0,
 ) -> Launch:
     """Launch y = x @ w^T + bias with its tail: x [..., K], w [N, K], bias [N], outputs [..., N].
 
     Operands of stages have the rank of the outputs. A tile of one row takes the matrix-vector form
-    and needs a single row; the others run as a 1x1 convolution over the leading dimensions.
+    and needs a single row; the others run as a 1x1 convolution over the leading dimensions, whose
+    filters may be packed to panels (see `conv2d`): the number N of `features` is given then.
 
     Raises:
         ValueError: for shapes that disagree.
         Refused: for a pool, for more than four dimensions whose strides do not follow one another,
             and for what 32-bit offsets or the grid cannot hold.
     """
-    features, reduction = w.shape
+    reduction = w.shape[1]
     if x.shape[-1] != reduction:
         raise ValueError(f"weight {w.shape} does not fit an input of {x.shape}")
     read = [view.expand(outputs[0].shape) for view in operands(tail)]
@@ -92,7 +94,9 @@ def linear(
             tail=tail,
             exports=exports,
             tile=ConvTile(*tile),
+            filters=features,
         )
+    features = w.shape[0]
     if image.shape != (1, reduction, 1, 1):
         raise ValueError(f"a matrix-vector tile cannot serve {x.shape}")
     if bias is not None and bias.shape != (features,):

@@ -34,7 +34,8 @@ class ConvTile(NamedTuple):
 class LinearTile(NamedTuple):
     """One program's share of a linear layer: `features` outputs of `rows` rows.
 
-    `rows == 1` is the matrix-vector form, which keeps `reduction` partial sums of each output.
+    `rows == 1` is the matrix-vector form, which keeps `reduction` partial sums of each output. The
+    others serve any number of rows, one as well.
     """
 
     features: int
@@ -154,11 +155,13 @@ _LINEAR_CUDA_F32 = (
     LinearTile(32, 16, 64, 4, 4),
     LinearTile(4, 1, 1024, 4, 1),
 )
-_LINEAR_CPU = (
+_LINEAR_CPU_HALF = (
     LinearTile(16, 64, 64),
     LinearTile(16, 16, 64),
     LinearTile(8, 1, 64),
 )
+# As of a convolution: one copy of the weights, and one kernel, serve any number of rows.
+_LINEAR_CPU_F32 = tuple(LinearTile(tile.channels, tile.pixels, tile.reduction) for tile in _CPU)
 
 
 class Prices(NamedTuple):
@@ -308,8 +311,8 @@ CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if ti
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Products, head: MobileNetV2's depthwise layers take
 # 1.5 to 2.6 times as long in the kernels behind them as in their own in float32, where these keep
-# their sums in registers. Prices: of `bench/results/cpu_fusions.json`, at 50e9 products a second of a
-# thread in float32, and 20e9 of halves, which are widened first; caches hold most maps, so that a
+# their sums in registers. Prices: of `bench/results/cpu_fusions.json`, at 50e9 products a second of
+# a thread in float32, and 20e9 of halves, which are widened first; caches hold most maps, so that a
 # trip costs little.
 CPU = DeviceTraits(
     unit=2.0**-24,
@@ -317,8 +320,8 @@ CPU = DeviceTraits(
     conv=_CPU,
     conv_f32=_CPU,
     depthwise=_DEPTHWISE_CPU,
-    linear=_LINEAR_CPU,
-    linear_f32=_LINEAR_CPU,
+    linear=_LINEAR_CPU_HALF,
+    linear_f32=_LINEAR_CPU_F32,
     weights="channel_major",
     products_per_byte=0.5,
     programs=8,

@@ -22,10 +22,11 @@ from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.expressions import c_type, passed
 from graphcnn.cpu.nest import Nest
 from graphcnn.cpu.product import product_of, single_product_of
+from graphcnn.cpu.product_sums import Products
 from graphcnn.cpu.reduction import emit_reduce, emit_scan
 from graphcnn.cpu.refusal import understanding
 from graphcnn.cpu.stores import emit_stores
-from graphcnn.cpu.sums import Products, emit_sums
+from graphcnn.cpu.sums import emit_sums
 from graphcnn.cpu.taps import TapSums, taps_of
 from graphcnn.cpu.terms import ZERO
 from graphcnn.cpu.ttir import Operation, parse

@@ -173,7 +173,11 @@ def expression(operation: Operation, arguments: list[str]) -> str:
     if name in ("arith.bitcast", "tt.bitcast"):
         return f"BITCAST({c_type(result)}, {c_type(kinds[0])}, {arguments[0]})"
     if name == "arith.select":
-        return f"({arguments[0]} ? {arguments[1]} : {arguments[2]})"
+        condition, value, other = arguments
+        if other == "(0)" and not is_float(result) and not result.pointer:
+            # GCC makes branches of the comparisons that read a conditional, and no vectors then.
+            return f"({value} & -({c_type(result)}){condition})"
+        return f"({condition} ? {value} : {other})"
     if name == "tt.addptr":
         return f"({arguments[0]} + {arguments[1]})"
     if name in ("tt.ptr_to_int", "tt.int_to_ptr"):

@@ -77,18 +77,24 @@ class Piece(NamedTuple):
 
 def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
     image, weight, *bias = chain.anchor.inputs
-    x = lowering.view(image)
-    choice = lowering.choose(chain.anchor, LinearProblem(x.dtype, x.size // x.shape[-1]))
+    x, param = lowering.view(image), lowering.param(weight)
+    # Numbers of half precision are widened one by one where they lie in panels.
+    panel = lowering.device.traits.panel if x.dtype == "f32" else 0
+    features, reduction = param.type.shape
+    problem = LinearProblem(x.dtype, x.size // reduction, features, reduction)
+    choice = lowering.choose(chain.anchor, problem)
+    counted = {"features": features} if panel else {}
+    # A matrix-vector product reads each weight once, along the rows of the param as it is.
+    packing = in_panels(filters(param, "channel_major"), panel) if panel else plain(param)
     launch = choice.launch(
         x,
-        # Its rows serve every batch size: a matrix-vector product reads each weight once, along
-        # them, and the CPU's tiles of 16 features transpose them as they go.
-        lowering.weight(plain(lowering.param(weight))),
+        lowering.weight(packing),
         lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
         outputs,
         tail=placed(chain.tail, lowering),
         exports=chain.exports,
         tile=choice.tile,
+        **counted,
     )
     return [Piece(launch)]
 

@@ -78,8 +78,13 @@ def in_panels(filters: Packing, width: int) -> Packing:
 
 def _panels(*weights: Array, arrange: Callable[..., Array], width: int) -> Array:
     matrix = arrange(*weights)
-    whole = np.pad(matrix, [(0, 0), (0, -matrix.shape[1] % width)])
-    panels: Array = whole.reshape(len(whole), -1, width).transpose(1, 0, 2)
+    inner, channels = matrix.shape
+    whole, rest = divmod(channels, width)
+    panels = np.zeros((whole + (rest > 0), inner, width), matrix.dtype)
+    filled = matrix[:, : whole * width].reshape(inner, whole, width)
+    panels[:whole] = filled.transpose(1, 0, 2)
+    if rest:
+        panels[whole, :, :rest] = matrix[:, whole * width :]
     return panels
 
 

@@ -52,7 +52,7 @@ NETWORKS = {
     "avg_pool": lambda: gx.avg_pool2d(image(8), 2, count_include_pad=False),
     "mean": lambda: gx.global_avg_pool2d(image(8)),
     "softmax": lambda: gx.softmax(gx.input("rows", (3, 10)), 1),
-    "matvec": lambda: gx.linear(gx.input("row", (1, 33)), weight(10, 33), weight(10)),
+    "linear": lambda: gx.linear(gx.input("row", (1, 33)), weight(10, 33), weight(10)),
     "pointwise": lambda: gx.tanh(image(8)) * 0.5 + weight(8, 1, 1),
     "concat": lambda: gx.concat([x := image(3), gx.relu(x)], 1),
 }

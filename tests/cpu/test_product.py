@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from graphcnn import cpu, triton_api
+from graphcnn.cpu.steps import SHORT
 from tests.tolerance import F32
 
 
@@ -107,3 +108,57 @@ def test_what_is_masked_is_zero_times_the_weight():
     with triton_api.using(cpu.driver(sanitize=False)):
         taps[(1,)](x, w, y, y, 2, 16, 32, 16, 32, 16, 32, 32, False)
     assert y.isnan().all()
+
+
+@triton.jit
+def sliding(
+    x, w, y, size, rows, before, spread,
+    TAPS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, BITS: tl.constexpr,
+):  # fmt: skip
+    """y[m, n] = the sum over taps t and k of x[m + t * spread - before, k] w[t, k, n], with zeros
+    where x has no such row."""
+    m, k, n = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_K), tl.arange(0, 32)
+    live, first = m < rows, m - before
+    inside = tl.zeros((BLOCK_M,), tl.int32)
+    for t in tl.static_range(TAPS):
+        there = live & (first + t * spread >= 0) & (first + t * spread < size)
+        inside |= there.to(tl.int32) << t
+    row = x + (first * BLOCK_K)[:, None] + k[None, :]
+    acc = tl.zeros((BLOCK_M, 32), tl.float32)
+    for t in range(TAPS):
+        step = t * spread
+        there = live & (first + step >= 0) & (first + step < size)
+        valid = ((inside >> t) & 1) != 0 if BITS else there
+        left = tl.load(row + step * BLOCK_K, mask=valid[:, None], other=0.0)
+        right = tl.load(w + ((t * BLOCK_K + k) * 32)[:, None] + n[None, :])
+        acc = tl.dot(left, right, acc, input_precision="ieee")
+    tl.store(y + (m * 32)[:, None] + n[None, :], acc, mask=live[:, None])
+
+
+@pytest.mark.parametrize("bits", [True, False])
+@pytest.mark.parametrize("inner", [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    ("size", "rows", "before", "spread"),
+    [(40, 40, 1, 1), (64, 64, 0, 1), (30, 33, 3, 2), (20, 31, 12, 1), (3, 9, 8, 3), (64, 9, -2, 1)],
+)
+def test_rows_that_no_step_masks_take_offsets(size, rows, before, spread, inner, bits):
+    taps, most = 5, 64
+    # Rows from beyond both ends would show.
+    memory = torch.full((size + 2 * most, inner), float("nan"))
+    x = memory[most : most + size]
+    x[:] = torch.randn(size, inner)
+    w = torch.randn(taps, inner, 32)
+    y = torch.full((most, 32), float("nan"))
+    with triton_api.using(cpu.driver(sanitize=False)):
+        compiled = sliding[(1,)](x, w, y, size, rows, before, spread, taps, most, inner, bits)
+    want = torch.zeros(rows, 32, dtype=torch.float64)
+    sizes = torch.zeros(rows, 32, dtype=torch.float64)
+    for t in range(taps):
+        for m in range(rows):
+            if 0 <= m + t * spread - before < size:
+                row = x[m + t * spread - before].double()
+                want[m] += row @ w[t].double()
+                sizes[m] += row.abs() @ w[t].double().abs()
+    assert ((y[:rows] - want).abs() <= (taps * inner + 1) * F32 * sizes).all()
+    assert y[rows:].isnan().all()
+    assert ("product_whole(" in compiled.asm["c"]) == (inner <= SHORT)

@@ -58,12 +58,28 @@ def test_every_tile_holds_the_window_of_a_pool(device, dtype, pool, pressure, ch
     assert problem.computed(by_rule(problem, found, device).tile) >= 64
 
 
-@given(DEVICES, TYPES, COUNTS)
-def test_linear_choice_is_listed_and_serves_the_rows(device, dtype, rows):
-    problem = LinearProblem(dtype, rows)
+@given(DEVICES, TYPES, COUNTS, COUNTS, COUNTS)
+def test_linear_choice_is_listed_and_serves_the_rows(device, dtype, rows, features, reduction):
+    problem = LinearProblem(dtype, rows, features, reduction)
     tile = by_rule(problem, choices(problem, device), device).tile
     assert tile in device.linear_tiles(dtype)
-    assert (tile.rows == 1) == (rows == 1)
+    assert (tile.rows == 1) == (rows == 1 and (device is not CPU or dtype != "f32"))
+
+
+@pytest.mark.parametrize(
+    ("features", "reduction", "tile"),
+    [
+        (4096, 25088, (128, 64, 512)),
+        (1000, 4096, (128, 64, 512)),
+        (512, 9216, (64, 64, 512)),
+        (10, 84, (32, 64, 4)),
+        (84, 121, (32, 64, 1)),
+    ],
+)
+def test_one_kernel_of_the_cpu_serves_any_number_of_rows(features, reduction, tile):
+    for rows in (1, 2, 64, 1000):
+        problem = LinearProblem("f32", rows, features, reduction)
+        assert by_rule(problem, choices(problem, CPU), CPU).tile[:3] == tile
 
 
 @pytest.mark.parametrize(

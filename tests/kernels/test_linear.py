@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from graphcnn.kernels import CPU, LinearTile, linear
 from tests.kernels.buffers import RELU, Output, chain, product_bound, randn, stage, view_of
@@ -9,7 +10,16 @@ TILES = {
 }
 
 
-def check(run, rows, features, reduction, tile, *, dtype="f32", bias=True, reduction_major=True):
+def in_panels(w, width):
+    features, reduction = w.shape
+    whole = torch.zeros(-(-features // width) * width, reduction, dtype=w.dtype)
+    whole[:features] = w
+    return whole.view(-1, width, reduction).transpose(1, 2).contiguous()
+
+
+def check(
+    run, rows, features, reduction, tile, *, dtype="f32", bias=True, reduction_major=True, panel=0
+):
     x = randn(rows, reduction, dtype=dtype, seed=1)
     w = randn(features, reduction, dtype=dtype, seed=2)
     if not reduction_major:
@@ -23,7 +33,19 @@ def check(run, rows, features, reduction, tile, *, dtype="f32", bias=True, reduc
     outputs = [Output((rows, features), dtype) for _ in range(2)]
     views = [o.view for o in outputs]
     bias_view = None if b is None else view_of(b)
-    run(linear(view_of(x), view_of(w), bias_view, views, tail=tail, exports=(0, 2), tile=tile))
+    packed, counted = (in_panels(w, panel), {"features": features}) if panel else (w, {})
+    run(
+        linear(
+            view_of(x),
+            view_of(packed),
+            bias_view,
+            views,
+            tail=tail,
+            exports=(0, 2),
+            tile=tile,
+            **counted,
+        )
+    )
     outputs[0].check(*values[0])
     outputs[1].check(*values[2])
 
@@ -34,9 +56,10 @@ def test_dtypes(run, rows, tile, dtype):
     check(run, rows, 37, 100, TILES[tile], dtype=dtype)
 
 
-@pytest.mark.parametrize("tile", CPU.linear_tiles("f32"))
-def test_tiles_of_the_cpu(run, tile):
-    check(run, 1 if tile.rows == 1 else 19, 70, 192, tile, bias=False)
+@pytest.mark.parametrize("rows", [1, 2, 19, 70])
+@pytest.mark.parametrize("tile", [t for t in CPU.linear_tiles("f32") if t.reduction in (4, 64)])
+def test_panels_serve_any_number_of_rows(run, tile, rows):
+    check(run, rows, 70, 192, tile, bias=False, panel=CPU.panel)
 
 
 @pytest.mark.parametrize("tile", TILES.values(), ids=TILES)

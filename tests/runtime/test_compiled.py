@@ -1,6 +1,7 @@
 """Compiled models: other batch sizes, threads, memory that is used again, the sanitizer."""
 
 import itertools
+import math
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -239,9 +240,7 @@ def test_batch_sizes_share_their_kernels(make, fuse, monkeypatch):
     batch = model.graph.inputs[0].type.shape[0]
     before = dict(kernels)
     model.prepare(sorted({1, 2, 3, 7, 16, 17, 40} - {batch}))
-    new = [name for key, name in kernels.items() if key not in before]
-    # A linear layer of one row is another kernel than one of several.
-    assert new in ([], ["matvec_kernel"], ["conv2d_kernel"])
+    assert set(kernels) == set(before)
 
 
 def test_batch_sizes_share_the_weights_of_linear_layers():
@@ -250,9 +249,10 @@ def test_batch_sizes_share_the_weights_of_linear_layers():
     assert len(packed) == len(params)
     for param in params:
         (kept,) = (x for name, x in packed.items() if name.startswith(f"{param.name}@"))
-        # The 8 filters of the convolution lie in a panel of 32, with zeros at the end.
-        times = 4 if param.name == "conv.weight" else 1
-        assert kept.nbytes == times * param.type.nbytes
+        # The 8 filters, and the 10 features, lie in a panel of 32, with zeros at the end.
+        filters, *inner = param.type.shape
+        assert kept.nbytes == 32 * math.prod(inner) * param.type.dtype.itemsize
+        assert filters < 32
 
 
 @pytest.mark.parametrize("target", ["triton", "numpy"])

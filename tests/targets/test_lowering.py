@@ -130,7 +130,7 @@ def test_the_log_tells_which_kernel_was_chosen_among_how_many():
         assert len(choice.alternatives) > 1
         meta = next(step.work.meta for step in model.plan.steps if step.node == choice.node)
         assert choice.chosen.tile.num_warps == meta["num_warps"]
-    problem = LinearProblem("f32", 2)
+    problem = LinearProblem("f32", 2, *model.graph.type_of("fc.weight").shape)
     assert chosen[-1].because == str(problem)
     traits = target.on.traits
     assert chosen[-1].chosen == by_rule(problem, chosen[-1].alternatives, traits)
