@@ -170,7 +170,7 @@ def _winograd_tiles(problem: ConvProblem, device: DeviceTraits) -> Iterator[Wino
     maps = problem.maps
     if maps is None:
         return
-    for tile in device.winograd:
+    for tile in device.winograd_tiles(problem.dtype):
         if tile.outputs not in maps.outputs:
             continue
         step = max((n for n in (64, 32, 16) if problem.channels % n == 0), default=16)

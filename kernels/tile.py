@@ -192,7 +192,8 @@ class DeviceTraits:
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
         prices_half: What work beside the products takes, of half-precision operands.
         prices_f32: The same of float32 operands.
-        winograd: Tiles of a convolution by minimal filtering, of float32.
+        winograd: Tiles of a convolution by minimal filtering.
+        winograd_f32: Those of float32.
         transform: What transforming a number of a tile there takes, in products; None where nobody
             has measured it, so that only tuning takes such tiles.
         workers: How many programs with memory of their own keep the device busy.
@@ -216,6 +217,7 @@ class DeviceTraits:
     prices_half: Prices
     prices_f32: Prices
     winograd: tuple[WinogradTile, ...]
+    winograd_f32: tuple[WinogradTile, ...]
     transform: float | None
     workers: int
     cache: int
@@ -231,6 +233,10 @@ class DeviceTraits:
     def conv_tiles(self, dtype: str) -> Mapping[ConvTile, Pressure]:
         """Tiles of a convolution with operands of this dtype."""
         return self.conv_f32 if dtype == "f32" else self.conv
+
+    def winograd_tiles(self, dtype: str) -> tuple[WinogradTile, ...]:
+        """Tiles of a convolution by minimal filtering likewise."""
+        return self.winograd_f32 if dtype == "f32" else self.winograd
 
     def step_times(self, dtype: str) -> Mapping[tuple[int, int], float]:
         """What a program of a convolution adds to each step likewise."""
@@ -266,7 +272,8 @@ CUDA = DeviceTraits(
     programs=128,
     prices_half=Prices(balance=80.0, exchange=80.0, wide=40.0, channels=0.0, scattered=7.0),
     prices_f32=Prices(balance=10.0, exchange=10.0, wide=5.0, channels=490.0, scattered=4.6),
-    winograd=_WINOGRAD_CUDA,
+    winograd=(),
+    winograd_f32=_WINOGRAD_CUDA,
     transform=None,
     workers=128,
     cache=32 << 20,
@@ -303,6 +310,7 @@ CPU = DeviceTraits(
     prices_half=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
     prices_f32=Prices(balance=2.0, exchange=25.0, wide=0.0, channels=25.0, scattered=1.0),
     winograd=_WINOGRAD_CPU,
+    winograd_f32=_WINOGRAD_CPU,
     transform=8.0,
     workers=4,
     cache=1 << 20,

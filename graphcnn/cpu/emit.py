@@ -98,6 +98,8 @@ def _source(emission: Emission, parameters: list[tuple[str, str]]) -> str:
     return f"""#include "runtime.h"
 #include "dot.h"
 #include "product.h"
+#include "widen.h"
+#include "pairs.h"
 {head}static const char zeros[{emission.zeros}] __attribute__((aligned(64)));
 static void kernel(int pid_x, int pid_y, int pid_z, int num_x, int num_y, int num_z{declared}) {{
 {body}

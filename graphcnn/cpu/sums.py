@@ -3,23 +3,29 @@
 Outside are chunks of the loop, so that a chunk's panels stay in cache and no chain of additions is
 longer than `CHAIN`; inside are blocks of rows, and inside these the panels. An operand is read
 where it lies: of float32 loads whose masks hold or fail for whole rows, each step takes a table of
-pointers, to zeros for a row that is masked. Any other operand is computed into a tile. Rows and
-panels that are masked in every step are left out.
+pointers, to zeros for a row that is masked. Any other operand is computed into a tile, of bfloat16
+where the panels are in pairs (see pairs.h). Rows and panels that are masked in every step are left
+out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 from graphcnn.cpu import analysis
 from graphcnn.cpu.control import pin, pin_captured
 from graphcnn.cpu.emission import Emission
-from graphcnn.cpu.expressions import c_type, number
+from graphcnn.cpu.expressions import c_type, number, size
 from graphcnn.cpu.nest import Nest
 from graphcnn.cpu.product import (
     LANES,
+    Load,
     Product,
+    are_runs,
     gate_of,
+    is_paired,
+    is_panel,
     load_of,
     panel_in_place,
     rows_in_place,
@@ -47,6 +53,8 @@ class _Emitter:
             pin_captured(emission, product.loop)
         self.row_load = load_of(emission, product.rows, 1 - product.vector)
         self.panel_load = load_of(emission, product.panel, product.vector)
+        self.paired = is_paired(self.panel_load, product.dot)
+        self.element = Type("bf16" if self.paired else "f32")
         names = ("first", "last", "rows", "columns", "row", "from", "panel", "at")
         self.names = {name: f"{name}{next(emission.numbers)}" for name in names}
 
@@ -63,7 +71,7 @@ class _Emitter:
             for value in (part for load in loads for part in (load.pointer, load.mask) if part):
                 pin(emission, value)
         sums = emission.array(product.dot.result.type, [1 - product.vector, product.vector])
-        in_place = panel_in_place(self.panel_load, product.width)
+        in_place = self.paired or panel_in_place(self.panel_load, product.width)
         self._count("rows", product.count, 1, gate_of(self.row_load, product.loop))
         lanes = LANES if in_place else 1
         self._count("columns", product.columns, lanes, gate_of(self.panel_load, product.loop))
@@ -77,12 +85,23 @@ class _Emitter:
             emission.fill(sums, start)
         first, last, row = names["first"], names["last"], names["row"]
         chunk = f"{product.most} * {stride}"
-        panels = product.columns // product.width if in_place else 1
-        panel_table = self._panels_in_place if in_place else self._panel_tile
-        row_table = self._rows_in_place if rows_in_place(self.row_load) else self._row_tile
+        panel_table = self._panel_tile
+        if in_place:
+            panel_table = self._panels_in_place
+        elif self._widens(self.panel_load) and is_panel(self.panel_load, product.width):
+            panel_table = self._panels_widened
+        width = product.columns if panel_table == self._panel_tile else product.width
+        panels = product.columns // width
+        element = c_type(self.element)
+        rows_there = are_runs if self.paired else rows_in_place
+        row_table = self._row_tile
+        if rows_there(self.row_load):
+            row_table = self._rows_in_place
+        elif self._widens(self.row_load) and are_runs(self.row_load):
+            row_table = self._rows_widened
         emission.out += [
-            f"const float* {names['from']}[{BLOCK * product.most}];",
-            f"const float* {names['panel']}[{panels * product.most}];",
+            f"const {element}* {names['from']}[{BLOCK * product.most}];",
+            f"const {element}* {names['panel']}[{panels * product.most}];",
             f"for ({kind} {first} = {begin}; {first} < {end}; {first} += {chunk}) {{",
             f"{kind} const {last} = {end} - {first} > {chunk} ? {first} + {chunk} : {end};",
         ]
@@ -90,9 +109,9 @@ class _Emitter:
         emission.out.append(f"for (int {row} = 0; {row} < {names['rows']}; {row} += BLOCK) {{")
         row_k = row_table(stride)
         fresh = f"{first} == {begin}" if zero else "0"
-        width = product.width if in_place else product.columns
         emission.out += [
-            f"product({sums.name} + {row} * {product.columns}, {product.columns}, {fresh}, "
+            f"{'paired_' if self.paired else ''}product("
+            f"{sums.name} + {row} * {product.columns}, {product.columns}, {fresh}, "
             f"MIN(BLOCK, {names['rows']} - {row}), {names['columns']}, {names['from']}, {row_k}, "
             f"{names['panel']}, {width}, {product.most}, {panel_k}, "
             f"({last} - {first} + {stride} - 1) / {stride}, {product.inner});",
@@ -143,7 +162,7 @@ class _Emitter:
         load, names = self.row_load, self.names
         assert load is not None
         step = analysis.stride(load.pointer, 1 - load.outer) or 0
-        length = 4 * (1 + (self.product.inner - 1) * step)
+        length = size(self.element) * (1 + (self.product.inner - 1) * step)
         self.emission.zeros = max(self.emission.zeros, length)
 
         def body(nest: Nest) -> None:
@@ -151,20 +170,69 @@ class _Emitter:
             index = load.index(Term(f"({names['row']} + {row.text})", row.depth))
             text = nest.value(load.pointer, index).text
             if load.mask is not None:
-                text = f"{nest.value(load.mask, index).text} ? {text} : (const float*)zeros"
+                zeros = f"(const {c_type(self.element)}*)zeros"
+                text = f"{nest.value(load.mask, index).text} ? {text} : {zeros}"
             nest.emit(f"{names['from']}[{names['at']} * BLOCK + {row.text}] = {text};")
 
         self._steps(body, stride)
         return str(step)
+
+    def _widens(self, load: Load | None) -> TypeGuard[Load]:
+        """What is loaded has 16 bits, of which widen.h makes floats."""
+        return load is not None and not self.paired and load.pointer.type.element != "f32"
+
+    def _rows_widened(self, stride: str) -> str:
+        """The rows of a block, widened into a tile; returns the distance of their elements."""
+        load, names, inner = self.row_load, self.names, self.product.inner
+        assert load is not None
+        kind, length = Type(load.pointer.type.element), self.product.most * inner
+        tile = self.emission.declare(Type("f32", (BLOCK, length)), (length, 1))
+        self.emission.zeros = max(self.emission.zeros, size(kind) * inner)
+
+        def body(nest: Nest) -> None:
+            row = nest.open(_BLOCK)
+            index = load.index(Term(f"({names['row']} + {row.text})", row.depth))
+            source = nest.value(load.pointer, index).text
+            if load.mask is not None:
+                zeros = f"(const {c_type(kind)}*)zeros"
+                source = f"{nest.value(load.mask, index).text} ? {source} : {zeros}"
+            place = f"{tile.name} + {row.text} * {length} + {names['at']} * {inner}"
+            nest.emit(f"widen_{kind.element}({place}, {source}, {inner});")
+            nest.emit(f"{names['from']}[{names['at']} * BLOCK + {row.text}] = {place};")
+
+        self._steps(body, stride)
+        return "1"
+
+    def _panels_widened(self, stride: str) -> str:
+        """The panels of a chunk, widened into a tile; returns the distance of their rows."""
+        load, names, product = self.panel_load, self.names, self.product
+        assert load is not None
+        kind, width = load.pointer.type.element, product.width
+        length = product.most * product.inner * width
+        panels = product.columns // width
+        tile = self.emission.declare(Type("f32", (panels, length)), (length, 1))
+
+        def body(nest: Nest) -> None:
+            for panel in range(panels):
+                column, start = Term(str(panel * width), 0), panel * length
+                place = f"{tile.name} + {start} + {names['at']} * {product.inner * width}"
+                nest.emit(f"{names['panel']}[{panel * product.most} + {names['at']}] = {place};")
+                k = nest.open(product.inner)
+                source = nest.value(load.pointer, load.index(column, k)).text
+                nest.emit(f"widen_{kind}({place} + {k.text} * {width}, {source}, {width});")
+                nest.close()
+
+        self._steps(body, stride)
+        return str(width)
 
     def _row_tile(self, stride: str) -> str:
         """The rows of a block computed into a tile; returns the distance of their elements."""
         product, names, value = self.product, self.names, self.product.rows
         outer, inner, length = 1 - product.vector, product.inner, product.most * product.inner
         # Rows that lie side by side in memory stay so.
-        across = analysis.contiguous(value) == outer
+        across = analysis.contiguous(value) == outer and not self.paired
         steps = (1, BLOCK) if across else (length, 1)
-        tile = self.emission.declare(Type("f32", (BLOCK, length)), steps)
+        tile = self.emission.declare(Type(self.element.element, (BLOCK, length)), steps)
 
         def table(nest: Nest) -> None:
             order = ("k", "r") if across else ("r", "k")
@@ -172,7 +240,9 @@ class _Emitter:
             row = Term(f"({names['row']} + {at['r'].text})", at["r"].depth)
             index = (row, at["k"]) if outer == 0 else (at["k"], row)
             k = f"({names['at']} * {inner} + {at['k'].text})"
-            element = number(nest.value(value, index).text, value.type)
+            element = nest.value(value, index).text
+            if not self.paired:
+                element = number(element, value.type)
             place = f"{at['r'].text} * {steps[0]} + {k} * {steps[1]}"
             nest.emit(f"{tile.name}[{place}] = {element};")
             nest.close(2)
@@ -188,6 +258,8 @@ class _Emitter:
         load, names, product = self.panel_load, self.names, self.product
         assert load is not None
         step = analysis.stride(load.pointer, 1 - load.outer)
+        if self.paired:
+            step = 2 * product.width
         distance = f"d{next(self.emission.numbers)}" if step is None else str(step)
 
         def body(nest: Nest) -> None:

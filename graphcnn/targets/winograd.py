@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.ir import Array, Param
+from graphcnn.ir import Array, DType, Param
 from graphcnn.ir.op import gamma
 from graphcnn.kernels import (
     TRANSFORMS,
@@ -36,8 +36,8 @@ def filters(param: Param, tile: WinogradTile, order: str) -> Packing:
     """A filter [K, C, 3, 3] as G g G^T [K / channels, points, channels, C] of a tile's channels.
 
     There are zeros up to whole blocks of filters and channels. Numbers are rounded once, from
-    float64. Of a block and a point the filters are contiguous in `order` "channel_major", and else
-    the channels.
+    float64 to float32. Of a block and a point the filters are contiguous in `order`
+    "channel_major", and else the channels.
     """
     filters, channels = param.type.shape[:2]
     blocks = ceil_div(filters, tile.channels)
@@ -51,7 +51,7 @@ def filters(param: Param, tile: WinogradTile, order: str) -> Packing:
         (param.name,),
         shape,
         (tile.points * point, point, *steps),
-        param.type.dtype,
+        DType.F32,
         partial(_arrange, tile=tile, shape=shape, by_channel=by_channel),
     )
 
