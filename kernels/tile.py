@@ -187,6 +187,7 @@ class DeviceTraits:
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
             contiguous; the vectors of a CPU lie along the output channels.
         panel: Channels that lie side by side in a panel of a channel-major filter; 0: all do.
+        paired: What a product takes of a sum of products of bfloat16 in pairs, in products.
         products_per_byte: How many products outside of tensor cores, with the reads of their
             factors, take the time of moving a byte to or from memory.
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
@@ -225,6 +226,7 @@ class DeviceTraits:
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
     panel: int = 0
+    paired: float = 1.0
 
     def images(self, batch: int) -> int:
         """The batch size whose kernels serve another."""
@@ -317,6 +319,15 @@ CPU = DeviceTraits(
     batches=(1, 8),
     panel=32,
 )
+
+
+# AVX512-BF16: one instruction adds up two products in the time of one.
+CPU_BF16 = replace(CPU, paired=0.35)
+
+
+def cpu_traits(bf16: bool) -> DeviceTraits:
+    """The row of the CPU, by whether it has instructions that multiply bfloat16."""
+    return CPU_BF16 if bf16 else CPU
 
 
 def cuda_traits(capability: int) -> DeviceTraits:

@@ -97,10 +97,9 @@ def single_product_of(emission: Emission, dot: Operation) -> Product | None:
         return None
     product = Product(None, dot, _vector(dot, emission))
     loads = [load_of(emission, dot.operands[d], d) for d in (0, 1)]
-    panel, rows = loads[product.vector], loads[1 - product.vector]
-    placed = rows_in_place(rows) or (is_paired(panel, dot) and are_runs(rows))
+    rows = loads[1 - product.vector]
     alone = all(len(operand.users) == 1 for operand in (left, right))
-    return product if alone and panel and placed else None
+    return product if alone and all(loads) and (rows_in_place(rows) or are_runs(rows)) else None
 
 
 def _is_supported(dot: Operation) -> bool:

@@ -458,6 +458,12 @@ def test_filters_in_panels(run, dtype, channels, filters, size, tile):
     check(run, shape, weight, padding=padding, dtype=dtype, panel=32, tile=tile, tail=(RELU, MAX2))
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+def test_panels_in_one_step(run, dtype):
+    tile = ConvTile(64, 64, 32)
+    check(run, (2, 32, 5, 7), (48, 32, 1, 1), dtype=dtype, panel=32, tile=tile, tail=(RELU,))
+
+
 PAIRS = {
     "a step": ((2, 32, 5, 7), (48, 32, 1, 1), {"tile": ConvTile(64, 64, 32)}),
     "1x1 stride 2": ((2, 16, 7, 9), (40, 16, 1, 1), {"stride": (2, 2)}),
