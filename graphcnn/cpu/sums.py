@@ -214,10 +214,12 @@ class _Emitter:
 
         def body(nest: Nest) -> None:
             for panel in range(panels):
-                column, start = Term(str(panel * width), 0), panel * length
-                place = f"{tile.name} + {start} + {names['at']} * {product.inner * width}"
+                column = Term(str(panel * width), 0)
+                place = f"{tile.name} + {panel * length} + {names['at']} * {product.inner * width}"
                 nest.emit(f"{names['panel']}[{panel * product.most} + {names['at']}] = {place};")
-                k = nest.open(product.inner)
+                # A panel that is masked as a whole may lie beyond the memory.
+                there = f"({column.text} < {names['columns']} ? {product.inner} : 0)"
+                k = nest.open(Term(there, 0))
                 source = nest.value(load.pointer, load.index(column, k)).text
                 nest.emit(f"widen_{kind}({place} + {k.text} * {width}, {source}, {width});")
                 nest.close()
