@@ -172,3 +172,17 @@ def test_filters_are_rounded_once(order):
     wanted = wanted.reshape(2, 4, 36, 16).transpose(0, 2, 1, 3)
     np.testing.assert_array_max_ulp(got, wanted, 1)
     assert (got == wanted).mean() > 0.999
+
+
+def test_filters_of_halves_are_those_of_the_dtype():
+    weight = DRAW.standard_normal((5, 3, 3, 3)).astype(np.float32)
+
+    def packed(dtype, array):
+        param = Param("w", TensorType(array.shape, dtype), array)
+        packing = filters(param, WinogradTile(4, 4, 16, 16), "channel_major")
+        assert packing.dtype is DType.F32
+        return packing.pack({"w": param})
+
+    rounded = packed(DType.F32, DType.BF16.round(weight))
+    np.testing.assert_array_equal(packed(DType.BF16, weight), rounded)
+    assert (packed(DType.F32, weight) != rounded).any()
