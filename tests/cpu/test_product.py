@@ -1,3 +1,5 @@
+import platform
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import triton
 import triton.language as tl
 
 from graphcnn import cpu, triton_api
+from graphcnn.cpu.toolchain import compiler
 from graphcnn.ops import Conv2d
 from tests.tolerance import F32
 
@@ -154,3 +157,17 @@ def test_pairs_that_are_not_finite():
         taps[(1,)](x, w, y, y, 1, 16, 32, 16, 32, 2, 32, 32, False, 2)
     want = x[::2].float() @ w.float().t()
     torch.testing.assert_close(y[::2], want, equal_nan=True)
+
+
+LESS = {"AVX-512": "-mno-avx512bf16", "AVX2": "-mno-avx512f", "SSE2": "-mno-avx -mno-f16c"}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="options of x86")
+@pytest.mark.parametrize("name", LESS)
+@pytest.mark.parametrize(("dtype", "pair"), [(BF16, 2), (torch.float16, 1)])
+def test_instruction_sets_without_these_instructions(name, dtype, pair, monkeypatch):
+    """Right all the same. Sizes of their own: a process keeps its kernels."""
+    monkeypatch.setenv("CC", f"{compiler()[0]} {LESS[name]}")
+    inner = 8 << list(LESS).index(name)
+    text = check(3, 11, 16, (16, 16, inner), 16, dtype=dtype, started=True, pair=pair)
+    assert ("paired_product(" in text) == (pair == 2)
