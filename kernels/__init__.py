@@ -64,6 +64,7 @@ from .separable import separable_conv2d as separable_conv2d
 from .softmax import softmax as softmax
 from .standardize import standardize as standardize
 from .tile import CPU as CPU
+from .tile import CPU_BF16 as CPU_BF16
 from .tile import CUDA as CUDA
 from .tile import CUDA_SMALL as CUDA_SMALL
 from .tile import DEPTHWISE as DEPTHWISE
@@ -74,6 +75,7 @@ from .tile import DeviceTraits as DeviceTraits
 from .tile import LinearTile as LinearTile
 from .tile import Pressure as Pressure
 from .tile import Prices as Prices
+from .tile import cpu_traits as cpu_traits
 from .tile import cuda_traits as cuda_traits
 from .toom_cook import TRANSFORMS as TRANSFORMS
 from .toom_cook import Transform as Transform

@@ -202,7 +202,7 @@ def _winograd_tiles(problem: ConvProblem, device: DeviceTraits) -> Iterator[Wino
     maps = problem.maps
     if maps is None:
         return
-    for tile in device.winograd:
+    for tile in device.winograd_tiles(problem.dtype):
         if tile.outputs not in maps.outputs:
             continue
         step = max((n for n in (64, 32, 16) if problem.channels % n == 0), default=16)
@@ -247,12 +247,15 @@ def work_of(choice: Choice, problem: ConvProblem, device: DeviceTraits) -> Work:
         if 4 * tile.scratch(problem.channels) > device.cache * tile.programs:
             nbytes += 4 * tile.points * tiles * channels * (filters // tile.channels)
         idle = max(1.0, device.workers / tile.programs)
+        taken = products
     else:
         products = problem.computed(tile) * TAPS**2 * filters * channels
-        transformed, nbytes = 0, 4 * TAPS**2 * filters * channels
+        taken = products * (device.paired if problem.dtype == "bf16" else 1.0)
+        itemsize = 4 if problem.dtype == "f32" else 2
+        transformed, nbytes = 0, itemsize * TAPS**2 * filters * channels
         programs = problem.computed(tile) // tile.pixels * (filters // tile.channels)
         idle = max(1.0, device.programs / programs)
-    time = idle * (products + device.transform * transformed) + prices.balance * nbytes
+    time = idle * (taken + device.transform * transformed) + prices.balance * nbytes
     return Work(products, transformed, nbytes, time)
 
 

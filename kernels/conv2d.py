@@ -96,12 +96,14 @@ def conv2d_kernel(
     which then still is in L1. Otherwise the reduction index (r * S + s) * C + c is cut into blocks.
     Which taps of a pixel lie inside the image is one bit mask, computed once, up to 32 taps.
     Programs with the same pixels follow one another, so their input is in L2. The channels are
-    those of two convolutions in turns where HALF, the channels of each, is not 0.
+    those of two convolutions in turns where HALF, the channels of each, is not 0. A weight of four
+    dimensions is in panels of pairs.
     """
     C: tl.constexpr = geometry.C
     K: tl.constexpr = geometry.K
     S: tl.constexpr = geometry.S
     PANEL: tl.constexpr = geometry.PANEL
+    PAIR: tl.constexpr = 2 if len(w.strides) == 4 else 1
     TAPS: tl.constexpr = geometry.R * S
     CHANNEL_TILES: tl.constexpr = (K + BLOCK_CH - 1) // BLOCK_CH
     LIVE: tl.constexpr = (K + LANES - 1) // LANES * LANES if PANEL > 0 else K
@@ -124,7 +126,7 @@ def conv2d_kernel(
     if PANEL > 0:
         panel = (group * K + (pid % CHANNEL_TILES) * BLOCK_CH) // PANEL
         panel += tl.arange(0, BLOCK_CH // PANEL)
-        w_panel = (panel * w.strides[0])[:, None] + tl.arange(0, PANEL)[None, :]
+        w_panel = (panel * w.strides[0])[:, None] + (tl.arange(0, PANEL) * PAIR)[None, :]
         w_channel = tl.reshape(w_panel, (BLOCK_CH,))
         W_RED: tl.constexpr = PANEL
     else:
@@ -136,7 +138,11 @@ def conv2d_kernel(
     block = tl.arange(0, BLOCK_RED)
     if C % BLOCK_RED == 0:
         x_block = x.ptr + (x_pixel[:, None] + (block * x.strides[1])[None, :])
-        w_block = w.ptr + (w_channel[:, None] + (block * W_RED)[None, :])
+        w_red = block * W_RED
+        if PAIR > 1:
+            w_pair = tl.arange(0, BLOCK_RED // PAIR) * (PAIR * PANEL)
+            w_red = tl.reshape(w_pair[:, None] + tl.arange(0, PAIR)[None, :], (BLOCK_RED,))
+        w_block = w.ptr + (w_channel[:, None] + w_red[None, :])
         for step in range(TAPS * (C // BLOCK_RED)):
             tap = step % TAPS
             c = step // TAPS * BLOCK_RED
@@ -256,10 +262,12 @@ def conv2d(
 
     `w` is packed to [K, R * S * C / groups] with reduction index (r * S + s) * C / groups + c, or
     to panels [K / P, R * S * C / groups, P] of P filters, with zeros behind the last; their number
-    `filters` is given then. `bias` is [K]. `padding` is (top, left), below 0 where the first rows
-    and columns are not read; the bottom and right follow from `out_size`, the size before any pool.
-    `exports` (default: the last value) names the stored values, one output each. `repeats` is how
-    often each pixel of x stands in the map that is convolved, (down, across).
+    `filters` is given then. Panels [K / P, R * S * C / groups / 2, P, 2] are of pairs, for tiles
+    whose reduction block is even and divides the channels. `bias` is [K]. `padding` is (top, left),
+    below 0 where the first rows and columns are not read; the bottom and right follow from
+    `out_size`, the size before any pool. `exports` (default: the last value) names the stored
+    values, one output each. `repeats` is how often each pixel of x stands in the map that is
+    convolved, (down, across).
 
     Raises:
         ValueError: for shapes that disagree.
@@ -270,16 +278,21 @@ def conv2d(
     if channels % groups or out_channels % groups:
         raise ValueError(f"{groups} groups do not divide {channels} and {out_channels} channels")
     reduction = kernel[0] * kernel[1] * channels // groups
-    panel = w.shape[-1] if len(w.shape) == 3 else 0
-    packed = (
-        (ceil_div(out_channels, panel), reduction, panel) if panel else (out_channels, reduction)
-    )
+    panel = w.shape[2] if len(w.shape) > 2 else 0
+    packed: tuple[int, ...] = (out_channels, reduction)
+    if panel:
+        packed = (ceil_div(out_channels, panel), reduction, panel)
+    if len(w.shape) == 4:
+        packed = (packed[0], reduction // 2, panel, 2)
     if w.shape != packed:
         raise ValueError(f"packed weight {w.shape}, wanted {packed}")
+    depth = channels // groups
+    if len(w.shape) == 4 and (tile.reduction % 2 or depth % tile.reduction):
+        raise ValueError(f"blocks of {tile.reduction} of {depth} channels, in pairs")
     end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
     filter_steps = (*stride, *padding, *dilation, *repeats, panel)
-    geometry = Geometry(channels // groups, group_channels, *kernel, *filter_steps)
+    geometry = Geometry(depth, group_channels, *kernel, *filter_steps)
     args = conv_arguments(x, w, bias, out_channels, end, geometry, out_size)
     past = [
         max(0, (out - 1) * step + (taps - 1) * spread - before - (size * up - 1))

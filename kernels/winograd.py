@@ -86,7 +86,7 @@ def transform_input(x, v, place, c, c_live, sizes, tables, ALL: tl.constexpr):
             inside = row_inside & (left + j >= 0) & (left + j < sizes.W)
             mask = inside[:, None] if ALL else inside[:, None] & c_live[None, :]
             x_step = x_block + (i * x.strides[2] + j * x.strides[3])
-            values = values + (tl.load(x_step, mask=mask, other=0.0),)
+            values = values + (tl.load(x_step, mask=mask, other=0.0).to(tl.float32),)
     values = transformed(values, tables.INPUT, tables.PAIRS)
     for p in tl.static_range(SIZE * SIZE):
         tl.store(v + (p * V_POINT) + (v_row[:, None] + c[None, :]), values[p])
@@ -278,16 +278,16 @@ def winograd_conv2d(
     exports: Sequence[int] | None = None,
     tile: WinogradTile,
 ) -> Launch:
-    """Launch a convolution of x [N, C, H, W] with 3 x 3 filters and its tail, in float32.
+    """Launch a convolution of x [N, C, H, W] with 3 x 3 filters and its tail.
 
     `w` [K / tile.channels, points, tile.channels, C] is G g G^T of each filter, with zeros up to
-    whole blocks of channels, of both kinds. `scratch` has `tile.scratch(C)` elements. The other
+    whole blocks of channels, of both kinds. It is float32 whatever the images are: numbers of fewer
+    bits would not survive the transforms. `scratch` has `tile.scratch(C)` elements. The other
     arguments are those of `conv2d`.
 
     Raises:
         ValueError: for shapes that disagree.
-        Refused: for a tail that no kernel takes, another dtype than float32, and what 32-bit
-            offsets or the grid cannot hold.
+        Refused: for a tail that no kernel takes, and what 32-bit offsets or the grid cannot hold.
     """
     transform = TRANSFORMS[tile.outputs]
     images, channels = x.shape[:2]
@@ -302,10 +302,10 @@ def winograd_conv2d(
         raise ValueError(f"packed weight {w.shape}, wanted {wanted}")
     if bias is not None and bias.shape != (filters,):
         raise ValueError(f"bias {bias.shape}, wanted {(filters,)}")
+    if {w.dtype, scratch.dtype} != {"f32"}:
+        raise ValueError(f"weight {w.dtype} and scratch {scratch.dtype}, wanted f32")
     if scratch.size < tile.scratch(channels):
         raise ValueError(f"scratch of {scratch.size} elements, wanted {tile.scratch(channels)}")
-    if x.dtype != "f32":
-        raise Refused(f"its operands are {x.dtype}, and what is transformed is float32")
     if refused := tile_refusal(tail, tile.outputs):
         raise Refused(refused)
     pixels = tile.tiles * tile.outputs**2

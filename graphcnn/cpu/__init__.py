@@ -30,6 +30,13 @@ def driver(sanitize: bool | None = None) -> CpuDriver:
     return _driver(settings.sanitize() if sanitize is None else sanitize)
 
 
+def has_bf16() -> bool:
+    """Whether the processor has instructions that multiply bfloat16 (see pairs.h)."""
+    from graphcnn.cpu import toolchain
+
+    return "avx512_bf16" in toolchain.cpu_features().split()
+
+
 @cache
 def _driver(sanitize: bool) -> CpuDriver:
     from graphcnn import triton_api

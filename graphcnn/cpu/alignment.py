@@ -48,6 +48,27 @@ def stride_within(value: Value, dimension: int, block: int) -> int | None:
     return None
 
 
+def stride_of_blocks(value: Value, dimension: int, block: int) -> int | None:
+    """How an integer or pointer changes from each block to the next, throughout the blocks."""
+    step = analysis.stride(value, dimension)
+    operation = value.owner
+    if step is not None or operation is None:
+        return None if step is None else step * block
+    operands = operation.operands
+    if operation.name in ("tt.expand_dims", "tt.broadcast", "tt.trans"):
+        source = analysis.source_dimension(operation, dimension)
+        return None if source is None else stride_of_blocks(operands[0], source, block)
+    if operation.name in ("arith.addi", "tt.addptr"):
+        steps = [stride_of_blocks(operand, dimension, block) for operand in operands]
+        return None if None in steps else sum(step for step in steps if step)
+    if operation.name == "tt.reshape":
+        before = operands[0].type.shape
+        for parts, target in analysis.reshape_groups(before, value.type.shape):
+            if target == (dimension,) and len(parts) == 2 and before[parts[1]] == block:
+                return analysis.stride(operands[0], parts[0])
+    return None
+
+
 def is_uniform(mask: Value, dimension: int, block: int) -> bool:
     """The mask is the same throughout each block: it compares with a multiple of its size."""
     if dimension not in analysis.varying(mask):

@@ -101,6 +101,8 @@ def _source(emission: Emission, parameters: list[tuple[str, str]]) -> str:
 #include "dot.h"
 #include "product.h"
 #include "taps.h"
+#include "widen.h"
+#include "pairs.h"
 {head}static const char zeros[{emission.zeros}] __attribute__((aligned(64)));
 static void kernel(int pid_x, int pid_y, int pid_z, int num_x, int num_y, int num_z{declared}) {{
 {body}

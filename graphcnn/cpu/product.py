@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphcnn.cpu import analysis
-from graphcnn.cpu.alignment import is_uniform, stride_within
+from graphcnn.cpu.alignment import is_uniform, stride_of_blocks, stride_within
 from graphcnn.cpu.emission import Emission
 from graphcnn.cpu.terms import ZERO, Index, Term
 from graphcnn.cpu.ttir import Operation, Value
@@ -105,8 +105,9 @@ def single_product_of(emission: Emission, dot: Operation) -> Product | None:
         return None
     product = Product(None, dot, _vector(dot, emission))
     loads = [load_of(emission, dot.operands[d], d) for d in (0, 1)]
+    rows = loads[1 - product.vector]
     alone = all(len(operand.users) == 1 for operand in (left, right))
-    return product if alone and all(loads) and rows_in_place(loads[1 - product.vector]) else None
+    return product if alone and all(loads) and (rows_in_place(rows) or are_runs(rows)) else None
 
 
 def _is_supported(dot: Operation) -> bool:
@@ -121,7 +122,11 @@ def _vector(dot: Operation, emission: Emission) -> int:
     """The dimension whose operand is a panel already, else the one that the dot would take."""
     shape = dot.result.type.shape
     loads = [load_of(emission, dot.operands[d], d) for d in (0, 1)]
-    panels = [d for d in (0, 1) if panel_in_place(loads[d], min(WIDTH, shape[d]))]
+    panels = [
+        d
+        for d in (0, 1)
+        if panel_in_place(loads[d], min(WIDTH, shape[d])) or is_paired(loads[d], dot)
+    ]
     return panels[0] if len(panels) == 1 else analysis.vector_dimension(dot, emission.flows)
 
 
@@ -173,12 +178,38 @@ def rows_in_place(load: Load | None) -> bool:
 
 def panel_in_place(load: Load | None, width: int) -> bool:
     """The vectors can be read where they lie, through a pointer for each panel of this width."""
-    if load is None or load.pointer.type.element != "f32" or not load.is_whole:
+    return load is not None and load.pointer.type.element == "f32" and is_panel(load, width)
+
+
+def is_panel(load: Load, width: int) -> bool:
+    """The elements of a vector lie side by side, in panels of this width."""
+    if not load.is_whole:
         return False
     if stride_within(load.pointer, load.outer, width) != 1:
         return False
     uniform = load.mask is None or is_uniform(load.mask, load.outer, LANES)
     return uniform and analysis.is_affine(load.pointer, 1 - load.outer)
+
+
+def is_paired(panel: Load | None, dot: Operation) -> bool:
+    """The vectors can be read where they lie, as pairs along the reduction.
+
+    Both operands are bfloat16, and a panel of theirs is [reduction / 2][width][2] in memory.
+    """
+    if panel is None or any(operand.type.element != "bf16" for operand in dot.operands[:2]):
+        return False
+    outer, along, pointer = panel.outer, 1 - panel.outer, panel.pointer
+    width, inner = min(WIDTH, pointer.type.shape[outer]), pointer.type.shape[along]
+    uniform = panel.mask is None or is_uniform(panel.mask, outer, LANES)
+    steps = (stride_within(pointer, outer, width), stride_within(pointer, along, 2))
+    # One pair has no distance to the next.
+    apart = inner == 2 or stride_of_blocks(pointer, along, 2) == 2 * width
+    return panel.is_whole and uniform and inner % 2 == 0 and steps == (2, 1) and apart
+
+
+def are_runs(rows: Load | None) -> bool:
+    """The elements of a row lie side by side, so that they can be read as pairs or widened."""
+    return rows is not None and rows.is_whole and analysis.stride(rows.pointer, 1 - rows.outer) == 1
 
 
 def gate_of(load: Load | None, loop: Operation | None) -> tuple[Value, int] | None:

@@ -68,13 +68,14 @@ def flags() -> tuple[str, ...]:
     native = ["-march=native"]
     if platform.machine() in ("aarch64", "arm64"):
         native = ["-mcpu=native"]
-    elif "avx512f" in _cpu_features():
+    elif "avx512f" in cpu_features():
         native.append("-mprefer-vector-width=512")
     return (*_FLAGS, *native)
 
 
 @cache
-def _cpu_features() -> str:
+def cpu_features() -> str:
+    """What the system says of the processor: its model, and words for its instruction sets."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -138,7 +139,7 @@ def _run(command: list[str], **variables: str) -> subprocess.CompletedProcess[st
 
 @cache
 def _digest(identity: str, sources: str) -> str:
-    digest = hashlib.sha256("\0".join([identity, *flags(), _cpu_features()]).encode())
+    digest = hashlib.sha256("\0".join([identity, *flags(), cpu_features()]).encode())
     for path in sorted(path for path in HERE.glob(sources) if path.is_file()):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -66,7 +66,8 @@ class Anchor(Op):
             bias, slack = (self._along_features(part[2], output) for part in (inputs, errors))
             bound = bound + slack
             magnitude += np.abs(bias) + slack
-        return beyond_range(magnitude, bound + (gamma(terms, unit) * magnitude + terms * UNDERFLOW))
+        bound = bound + self._taken_for_zero(inputs) + terms * UNDERFLOW
+        return beyond_range(magnitude, bound + gamma(terms, unit) * magnitude)
 
     def noise(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
@@ -92,7 +93,21 @@ class Anchor(Op):
             noise = np.hypot(noise, np.sqrt(self._product(x, errors[1] ** 2)))
         if len(inputs) == 3:
             noise = noise + self._along_features(errors[2], output)
-        return beyond_range(magnitude, noise + 2 * unit * np.abs(output) + terms * UNDERFLOW)
+        noise = noise + self._taken_for_zero(inputs) + terms * UNDERFLOW
+        return beyond_range(magnitude, noise + 2 * unit * np.abs(output))
+
+    def _taken_for_zero(self, inputs: tuple[Array, ...]) -> Array | float:
+        """What products lose whose operands below the normal range count as zero, as where one
+        instruction multiplies and adds up two of bfloat16."""
+        lost: Array | float = 0.0
+        for at in (0, 1):
+            operand = inputs[at]
+            below = (operand < UNDERFLOW) & (operand > -UNDERFLOW) & (operand != 0)
+            if below.any():
+                sizes = [np.abs(inputs[0]), np.abs(inputs[1])]
+                sizes[at] = np.where(below, sizes[at], 0.0)
+                lost = lost + self._product(sizes[0], sizes[1])
+        return lost
 
     def _products(self, weight: tuple[int, ...]) -> int:
         """How many products an output element adds up."""

@@ -12,7 +12,7 @@ import numpy as np
 from graphcnn.ir.op import Array
 
 # Smallest normal number of float32 and bfloat16, in which kernels accumulate: results below it may
-# be flushed to zero.
+# be flushed to zero, and factors of products of bfloat16 as well.
 UNDERFLOW = 2.0**-126
 
 # What a kernel that accumulates in float32 may lose to infinity: half of the range of float32.

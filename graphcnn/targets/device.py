@@ -16,7 +16,7 @@ from graphcnn.cpu import sanitize
 from graphcnn.cpu.team import LEAST_ROW, Address, Bound, Launches, Member
 from graphcnn.errors import DeviceUnavailable, shown
 from graphcnn.ir import Cost, DType
-from graphcnn.kernels import CPU, DeviceTraits, cuda_traits
+from graphcnn.kernels import DeviceTraits, cpu_traits, cuda_traits
 from graphcnn.plan import Arithmetic, Buffer, Call, Shadow, Step
 
 # What a thread of a CPU computes in the time that an element takes from or to a cache.
@@ -254,7 +254,7 @@ def resolve_device(name: str | torch.device) -> Device:
     except RuntimeError:  # torch's, for a name that it does not know
         wanted = None
     if wanted is not None and wanted.type == "cpu" and not wanted.index:
-        return Device(CPU, torch.device("cpu"), cpu.driver())
+        return Device(cpu_traits(cpu.has_bf16()), torch.device("cpu"), cpu.driver())
     if wanted is not None and wanted.type == "cuda" and count:
         index = torch.cuda.current_device() if wanted.index is None else wanted.index
         if index < count:

@@ -31,7 +31,7 @@ from graphcnn.plan import Packing
 from graphcnn.targets import winograd
 from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
-from graphcnn.targets.pack import filters, in_panels, in_turns, plain
+from graphcnn.targets.pack import filters, in_pairs, in_panels, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
 from graphcnn.targets.price import filtered_outputs, separable_problem
 
@@ -186,7 +186,7 @@ def _implicit_gemm(
     images = device.images(x.shape[0])
     pool = next((step for step in tail if isinstance(step, Pool)), None)
     pressure = conv_pressure(x, outputs, tail, window.kernel)
-    parts = filtered_outputs(chain, window, tail) if pressure < Pressure.HIGH else ()
+    parts = filtered_outputs(chain, window, tail, device) if pressure < Pressure.HIGH else ()
     problem = ConvProblem(
         x.dtype,
         packing.shape[0] // op.groups,
@@ -213,6 +213,9 @@ def _implicit_gemm(
     if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
         counted = {"filters": packing.shape[0]}
         packing = in_panels(packing, panel)
+        block = choice.tile.reduction
+        if x.dtype == "bf16" and block % 2 == problem.channels % block == 0:
+            packing = in_pairs(packing)
     launch = choice.launch(
         x,
         lowering.weight(packing),

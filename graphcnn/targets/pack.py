@@ -88,6 +88,23 @@ def _panels(*weights: Array, arrange: Callable[..., Array], width: int) -> Array
     return panels
 
 
+def in_pairs(panels: Packing) -> Packing:
+    """Panels [K / width, inner, width] as [K / width, inner / 2, width, 2]: what one instruction
+    multiplies and adds up lies together."""
+    blocks, inner, width = panels.shape
+    shape = (blocks, inner // 2, width, 2)
+    arrange = partial(_pairs, arrange=panels.arrange)
+    name = f"{panels.name}@pairs"
+    return Packing(name, panels.sources, shape, contiguous(shape), panels.dtype, arrange)
+
+
+def _pairs(*weights: Array, arrange: Callable[..., Array]) -> Array:
+    panels = arrange(*weights)
+    blocks, inner, width = panels.shape
+    pairs: Array = panels.reshape(blocks, inner // 2, 2, width).transpose(0, 1, 3, 2)
+    return pairs
+
+
 def in_turns(first: Packing, second: Packing) -> Packing:
     """The rows [K] of two packings in turns of `TURN`, with rows of zeros up to whole turns."""
     turns = -(-first.shape[0] // TURN)

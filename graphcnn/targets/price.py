@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from graphcnn.ir import DType, Graph, Unprofitable, node_cost
+from graphcnn.ir import Graph, Unprofitable, node_cost
 from graphcnn.kernels import (
     TRANSFORMS,
     ConvProblem,
@@ -73,16 +73,19 @@ def _pool_price(
     return pool_refusal(problem, prod(taps), trips, device)
 
 
-def filtered_outputs(chain: Chain, window: Window, tail: Tail) -> tuple[int, ...]:
+def filtered_outputs(
+    chain: Chain, window: Window, tail: Tail, device: DeviceTraits
+) -> tuple[int, ...]:
     """Of how many rows and columns tiles may be by which minimal filtering computes an anchor and
-    a tail: of 3 x 3 filters that slide over a float32 map, one pixel at a time."""
+    a tail: of 3 x 3 filters that slide over a map, one pixel at a time."""
     anchor = chain.anchor
     if not isinstance(anchor.op, Conv2d) or anchor.op.groups > 1 or chain.gate or chain.head:
         return ()
     steps = (window.kernel, window.stride, window.dilation)
-    if anchor.type.dtype is not DType.F32 or steps != ((3, 3), (1, 1), (1, 1)):
+    if steps != ((3, 3), (1, 1), (1, 1)):
         return ()
-    return tuple(m for m in TRANSFORMS if tile_refusal(tail, m) is None)
+    outputs = {tile.outputs for tile in device.winograd_tiles(anchor.type.dtype.value)}
+    return tuple(m for m in TRANSFORMS if m in outputs and tile_refusal(tail, m) is None)
 
 
 def _filtering_price(
@@ -92,8 +95,10 @@ def _filtering_price(
     op, shape = chain.anchor.op, chain.anchor.type.shape
     assert isinstance(op, Conv)
     window, size = op.window(graph.type_of(chain.anchor.inputs[1]).shape), image_size(shape)
-    alone = filtered_outputs(chain, window, chain.tail[: chain.tail.index(pool)])
-    if device.transform is None or not alone or filtered_outputs(chain, window, chain.tail):
+    alone = filtered_outputs(chain, window, chain.tail[: chain.tail.index(pool)], device)
+    if device.transform is None or not alone:
+        return None
+    if filtered_outputs(chain, window, chain.tail, device):
         return None
     whole = _conv_problem(chain, graph)._replace(maps=Maps(shape[0], size, ()))
     problems = (

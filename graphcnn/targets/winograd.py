@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphcnn.ir import Array, Param
+from graphcnn.ir import Array, DType, Param
 from graphcnn.ir.op import gamma
 from graphcnn.kernels import (
     TRANSFORMS,
@@ -35,9 +35,9 @@ TRANSFORM = 2 * (1 + 2 + 1)
 def filters(param: Param, tile: WinogradTile, order: str) -> Packing:
     """A filter [K, C, 3, 3] as G g G^T [K / channels, points, channels, C] of a tile's channels.
 
-    There are zeros up to whole blocks of filters and channels. Numbers are rounded once, from
-    float64. Of a block and a point the filters are contiguous in `order` "channel_major", and else
-    the channels.
+    There are zeros up to whole blocks of filters and channels. Numbers are those of the param's
+    dtype, and rounded once, from float64 to float32. Of a block and a point the filters are
+    contiguous in `order` "channel_major", and else the channels.
     """
     filters, channels = param.type.shape[:2]
     blocks = ceil_div(filters, tile.channels)
@@ -51,18 +51,18 @@ def filters(param: Param, tile: WinogradTile, order: str) -> Packing:
         (param.name,),
         shape,
         (tile.points * point, point, *steps),
-        param.type.dtype,
-        partial(_arrange, tile=tile, shape=shape, by_channel=by_channel),
+        DType.F32,
+        partial(_arrange, dtype=param.type.dtype, tile=tile, shape=shape, by_channel=by_channel),
     )
 
 
 def _arrange(
-    weight: Array, *, tile: WinogradTile, shape: tuple[int, ...], by_channel: bool
+    weight: Array, *, dtype: DType, tile: WinogradTile, shape: tuple[int, ...], by_channel: bool
 ) -> Array:
     blocks, points, block, padded = shape
     filters, channels = weight.shape[:2]
     along = np.array(TRANSFORMS[tile.outputs].filter)
-    flat = weight.reshape(filters * channels, -1).astype(np.float64)
+    flat = dtype.round(weight).reshape(filters * channels, -1).astype(np.float64)
     by_point = (np.kron(along, along) @ flat.T).reshape(points, filters, channels)
     arranged = np.zeros((blocks, points, padded, block) if by_channel else shape, np.float32)
     places = arranged.transpose(0, 1, 3, 2) if by_channel else arranged

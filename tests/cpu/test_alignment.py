@@ -1,7 +1,13 @@
 import pytest
 
 from graphcnn.cpu import analysis
-from graphcnn.cpu.alignment import divisor, is_uniform, limits, stride_within
+from graphcnn.cpu.alignment import (
+    divisor,
+    is_uniform,
+    limits,
+    stride_of_blocks,
+    stride_within,
+)
 from graphcnn.cpu.ttir import parse
 
 TEXT = """
@@ -34,6 +40,13 @@ module {
     %across_ = tt.broadcast %across : tensor<1x16xi32> -> tensor<4x16xi32>
     %sum = arith.addi %down_, %across_ : tensor<4x16xi32>
     %column = tt.reshape %sum : tensor<4x16xi32> -> tensor<64xi32>
+    %hundred = arith.constant dense<100> : tensor<4xi32>
+    %apart = arith.muli %panels, %hundred : tensor<4xi32>
+    %apart_ = tt.expand_dims %apart {axis = 1 : i32} : tensor<4xi32> -> tensor<4x1xi32>
+    %block = tt.broadcast %apart_ : tensor<4x1xi32> -> tensor<4x16xi32>
+    %place = arith.addi %block, %across_ : tensor<4x16xi32>
+    %even = tt.reshape %place : tensor<4x16xi32> -> tensor<64xi32>
+    %behind = arith.addi %even, %base : tensor<64xi32>
     tt.return
   }
 }
@@ -55,6 +68,12 @@ def test_what_divides_a_number_at_the_start_of_every_block(values):
 def test_panels_are_contiguous_within_and_not_across(values):
     assert analysis.stride(values["column"], 0) is None
     assert [stride_within(values["column"], 0, block) for block in (8, 16, 32)] == [1, 1, None]
+
+
+def test_how_far_blocks_are_apart(values):
+    assert [stride_of_blocks(values["behind"], 0, block) for block in (8, 16)] == [None, 100]
+    assert stride_of_blocks(values["column"], 0, 16) is None
+    assert stride_of_blocks(values["range"], 0, 16) == 16
 
 
 def test_a_mask_is_uniform_where_it_compares_whole_blocks(values):

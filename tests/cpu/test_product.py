@@ -1,3 +1,6 @@
+import platform
+
+import numpy as np
 import pytest
 import torch
 import triton
@@ -5,21 +8,29 @@ import triton.language as tl
 
 from graphcnn import cpu, triton_api
 from graphcnn.cpu.steps import SHORT
+from graphcnn.cpu.toolchain import compiler
+from graphcnn.ops import Conv2d
 from tests.tolerance import F32
+
+BF16 = torch.bfloat16
 
 
 @triton.jit
 def taps(
     x, w, start, y, steps, rows, columns,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PANEL: tl.constexpr,
-    LIVE: tl.constexpr, STARTED: tl.constexpr,
+    LIVE: tl.constexpr, STARTED: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip  # one line per kind of argument reads better
     """y[m, n] = start[m, n] + the sum over t and k of x[t + m, k] w[n / PANEL, t, k, n % PANEL], of
-    the rows t + m that are even."""
+    the rows t + m that are even. PAIR neighbours along k are side by side in w."""
     m, k, n = tl.arange(0, BLOCK_M), tl.arange(0, BLOCK_K), tl.arange(0, BLOCK_N)
     admitted = ((m < rows).to(tl.int32) << 1) - (m < rows).to(tl.int32)
     panel = tl.arange(0, BLOCK_N // PANEL) * (steps * BLOCK_K * PANEL)
-    column = tl.reshape(panel[:, None] + tl.arange(0, PANEL)[None, :], (BLOCK_N,))
+    column = tl.reshape(panel[:, None] + (tl.arange(0, PANEL) * PAIR)[None, :], (BLOCK_N,))
+    depth = k * PANEL
+    if PAIR > 1:
+        pair = tl.arange(0, BLOCK_K // PAIR) * (PAIR * PANEL)
+        depth = tl.reshape(pair[:, None] + tl.arange(0, PAIR)[None, :], (BLOCK_K,))
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     if STARTED:
         acc = tl.load(start + m[:, None] * BLOCK_N + n[None, :])
@@ -27,26 +38,26 @@ def taps(
         there = ((admitted >> 0) & 1) != 0
         even = there & ((t + m) % 2 == 0)
         left = tl.load(x + ((t + m) * BLOCK_K)[:, None] + k[None, :], mask=even[:, None], other=0.0)
-        place = w + (t * BLOCK_K + k)[:, None] * PANEL + column[None, :]
+        place = w + t * BLOCK_K * PANEL + depth[:, None] + column[None, :]
         right = tl.load(place, mask=(n < LIVE)[None, :], other=0.0)
         acc = tl.dot(left, right, acc, input_precision="ieee")
     mask = (m < rows)[:, None] & (n < columns)[None, :]
     tl.store(y + m[:, None] * BLOCK_N + n[None, :], acc, mask=mask)
 
 
-def check(steps, rows, columns, blocks, panel=32, dtype=torch.float32, started=False):
+def check(steps, rows, columns, blocks, panel=32, dtype=torch.float32, started=False, pair=1):
     count, width, inner = blocks
     live = -(-columns // 16) * 16
     x = torch.randn(steps + rows, inner).to(dtype)
     w = torch.zeros(steps * inner, width)
     w[:, :columns] = torch.randn(steps * inner, columns)
     w = w.to(dtype)
-    packed = w.view(steps * inner, width // panel, panel).transpose(0, 1).contiguous()
+    packed = w.view(-1, pair, width // panel, panel).permute(2, 0, 3, 1).contiguous()
     start = torch.randn(count, width)
     y = torch.full((count, width), float("nan"))
     with triton_api.using(cpu.driver(sanitize=False)):
         compiled = taps[(1,)](
-            x, packed, start, y, steps, rows, columns, *blocks, panel, live, started
+            x, packed, start, y, steps, rows, columns, *blocks, panel, live, started, pair
         )
     even = torch.zeros(rows, steps, inner, dtype=torch.float64)
     for t in range(steps):
@@ -96,6 +107,18 @@ def test_halves_are_widened_into_tiles(dtype, inner):
     assert "product(" in check(9, 13, 48, (16, 64, inner), dtype=dtype)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8, 29])
+@pytest.mark.parametrize("columns", [16, 32, 100])
+def test_pairs(rows, columns):
+    assert "paired_product(" in check(5, rows, columns, (32, 128, 16), dtype=BF16, pair=2)
+
+
+@pytest.mark.parametrize("inner", [2, 4, 64, 512])
+def test_pairs_in_steps_of_every_length(inner):
+    text = check(6, 9, 48, (16, 64, inner), dtype=BF16, pair=2, started=True)
+    assert "paired_product(" in text
+
+
 @pytest.mark.parametrize("panel", [16, 32, 64])
 def test_panels_of_any_width(panel):
     assert "product(" in check(3, 16, 64, (16, 64, 16), panel)
@@ -106,7 +129,7 @@ def test_what_is_masked_is_zero_times_the_weight():
     x, w = torch.ones(18, 16), torch.full((2, 16, 32), float("inf"))
     y = torch.zeros(16, 32)
     with triton_api.using(cpu.driver(sanitize=False)):
-        taps[(1,)](x, w, y, y, 2, 16, 32, 16, 32, 16, 32, 32, False)
+        taps[(1,)](x, w, y, y, 2, 16, 32, 16, 32, 16, 32, 32, False, 1)
     assert y.isnan().all()
 
 
@@ -162,3 +185,44 @@ def test_rows_that_no_step_masks_take_offsets(size, rows, before, spread, inner,
     assert ((y[:rows] - want).abs() <= (taps * inner + 1) * F32 * sizes).all()
     assert y[rows:].isnan().all()
     assert ("product_whole(" in compiled.asm["c"]) == (inner <= SHORT)
+
+
+def test_pairs_below_the_normal_range_may_count_as_zero():
+    """Within the bound of convolutions, which allows for it; large weights make it show."""
+    x, w = torch.zeros(16, 2, dtype=BF16), torch.zeros(2, 32, dtype=BF16)
+    x[:, 0], x[:, 1], w[0], w[1] = 2.0**-130, 1.0, 2.0**100, 2.0**-40
+    y = torch.full((16, 32), float("nan"))
+    packed = w.t().contiguous()
+    with triton_api.using(cpu.driver(sanitize=False)):
+        taps[(1,)](x, packed, y, y, 1, 16, 32, 16, 32, 2, 32, 32, False, 2)
+    operands = (x.double().numpy()[:, :, None, None], w.t().double().numpy()[:, :, None, None])
+    op = Conv2d()
+    exact = op.reference(*operands)
+    bound = op.error(operands, tuple(map(np.zeros_like, operands)), exact, F32)
+    got = y.double().numpy()[::2, :, None, None]
+    assert (np.abs(got - exact[::2]) <= bound[::2]).all()
+
+
+def test_pairs_that_are_not_finite():
+    x, w = torch.ones(16, 2, dtype=BF16), torch.ones(32, 2, dtype=BF16)
+    x[2, 1], x[4, 0], w[5, 1], w[6, 0], w[7, 1] = torch.nan, torch.inf, -torch.inf, torch.nan, 0.0
+    x[6, 1], x[8] = 0.0, torch.tensor([1e38, -1e38])
+    y = torch.zeros(16, 32)
+    with triton_api.using(cpu.driver(sanitize=False)):
+        taps[(1,)](x, w, y, y, 1, 16, 32, 16, 32, 2, 32, 32, False, 2)
+    want = x[::2].float() @ w.float().t()
+    torch.testing.assert_close(y[::2], want, equal_nan=True)
+
+
+LESS = {"AVX-512": "-mno-avx512bf16", "AVX2": "-mno-avx512f", "SSE2": "-mno-avx -mno-f16c"}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="options of x86")
+@pytest.mark.parametrize("name", LESS)
+@pytest.mark.parametrize(("dtype", "pair"), [(BF16, 2), (torch.float16, 1)])
+def test_instruction_sets_without_these_instructions(name, dtype, pair, monkeypatch):
+    """Right all the same. Sizes of their own: a process keeps its kernels."""
+    monkeypatch.setenv("CC", f"{compiler()[0]} {LESS[name]}")
+    inner = 8 << list(LESS).index(name)
+    text = check(3, 11, 16, (16, 16, inner), 16, dtype=dtype, started=True, pair=pair)
+    assert ("paired_product(" in text) == (pair == 2)

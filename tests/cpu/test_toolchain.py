@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from graphcnn import triton_api
+from graphcnn import cpu, triton_api
 from graphcnn.cpu import toolchain
 from graphcnn.errors import FileProblem, MissingCompiler
 
@@ -121,3 +121,9 @@ def test_the_compiler_that_filled_the_cache_is_remembered(cache_folder, monkeypa
     monkeypatch.setenv("CC", "gcc")
     with pytest.raises(MissingCompiler, match="CC names"):
         toolchain.fingerprint()
+
+
+def test_instructions_for_bfloat16(monkeypatch):
+    for words, there in (("avx512f avx512_bf16 amx_tile", True), ("avx2 avx512f", False)):
+        monkeypatch.setattr(toolchain, "cpu_features", lambda words=words: f"flags\t: {words}")
+        assert cpu.has_bf16() is there

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from graphcnn.kernels import (
     CPU,
+    CPU_BF16,
     CUDA,
     CUDA_SMALL,
     HOPPER,
     ConvProblem,
     LinearProblem,
+    Maps,
     Pool,
     Pooled,
     Pressure,
@@ -21,13 +23,16 @@ from graphcnn.kernels import (
     by_rule,
     choices,
     conv_pressure,
+    cpu_traits,
     depthwise_conv2d,
+    directly,
     separable_conv2d,
     stages,
+    work_of,
 )
 from tests.kernels.buffers import randn, stage, view_of
 
-DEVICES = st.sampled_from([CPU, CUDA, CUDA_SMALL, HOPPER])
+DEVICES = st.sampled_from([CPU, CPU_BF16, CUDA, CUDA_SMALL, HOPPER])
 TYPES = st.sampled_from(["f32", "f16", "bf16"])
 COUNTS = st.integers(1, 5000)
 MEASURED = Path(__file__).parents[2] / "bench/results/h200_tiles.json"
@@ -152,6 +157,18 @@ def test_a_separable_convolution_is_made_as_seldom_as_can_be(filters, pixels, ti
     found = choices(problem, CUDA)
     assert {choice.launch for choice in found} == {separable_conv2d}
     assert by_rule(problem, found, CUDA).tile[:2] == tile
+
+
+def test_pairs_halve_the_price_of_direct_sums():
+    def price(dtype, device):
+        maps = Maps(1, (56, 56), (2, 4))
+        problem = ConvProblem(dtype, 128, 128, 1, 56 * 56, Pressure.LOW, maps=maps)
+        return work_of(directly(problem, choices(problem, device), device), problem, device).time
+
+    assert cpu_traits(bf16=False) is CPU
+    assert cpu_traits(bf16=True) is CPU_BF16
+    assert price("bf16", CPU_BF16) < 0.6 * price("bf16", CPU)
+    assert price("f16", CPU_BF16) == price("f16", CPU) == price("bf16", CPU)
 
 
 def test_a_value_that_is_read_again_takes_registers():

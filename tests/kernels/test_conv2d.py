@@ -34,6 +34,12 @@ def in_panels(matrix, width):
     return whole.view(-1, width, matrix.shape[1]).transpose(1, 2).contiguous()
 
 
+def in_pairs(panels):
+    """[K / width, RED, width] to [K / width, RED / 2, width, 2]."""
+    blocks, inner, width = panels.shape
+    return panels.view(blocks, inner // 2, 2, width).transpose(2, 3).contiguous()
+
+
 def check(
     run,
     shape,
@@ -50,6 +56,7 @@ def check(
     bias=True,
     channel_major=True,
     panel=0,
+    pairs=False,
     tile=TILE,
     repeats=None,
     op=conv2d,
@@ -70,9 +77,10 @@ def check(
     exports = (len(tail),) if exports is None else exports
     values = chain(want, product_bound(w[0].numel(), sizes), tail, exports, dtype)
     outputs = [Output(values[i][0].shape, dtype, layouts[1]) for i in exports]
+    weight = in_panels(packed(w, False), panel) if panel else packed(w, channel_major)
     launch = op(
         view_of(x),
-        view_of(in_panels(packed(w, False), panel) if panel else packed(w, channel_major)),
+        view_of(in_pairs(weight) if pairs else weight),
         None if b is None else view_of(b),
         [o.view for o in outputs],
         kernel=tuple(w.shape[2:]),
@@ -448,6 +456,37 @@ def test_filters_in_panels(run, dtype, channels, filters, size, tile):
     padding = (1, 1, 1, 1)
     shape, weight = (2, channels, size, size), (filters, channels, 3, 3)
     check(run, shape, weight, padding=padding, dtype=dtype, panel=32, tile=tile, tail=(RELU, MAX2))
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+def test_panels_in_one_step(run, dtype):
+    tile = ConvTile(64, 64, 32)
+    check(run, (2, 32, 5, 7), (48, 32, 1, 1), dtype=dtype, panel=32, tile=tile, tail=(RELU,))
+
+
+PAIRS = {
+    "a step": ((2, 32, 5, 7), (48, 32, 1, 1), {"tile": ConvTile(64, 64, 32)}),
+    "1x1 stride 2": ((2, 16, 7, 9), (40, 16, 1, 1), {"stride": (2, 2)}),
+    "taps": ((2, 24, 7, 6), (144, 24, 3, 3), {"padding": (1,) * 4, "tile": ConvTile(128, 64, 8)}),
+    "a pair": ((1, 6, 9, 8), (33, 6, 3, 2), {"tile": ConvTile(32, 64, 2)}),
+    "row-major": ((1, 4, 6, 5), (24, 4, 3, 2), {"layouts": ("nchw",) * 2, "stride": (2, 1)}),
+    "two groups": ((2, 32, 6, 5), (64, 16, 3, 3), {"groups": 2, "padding": (1,) * 4}),
+    "more than 32 taps": ((1, 16, 9, 11), (8, 16, 7, 5), {"padding": (3, 2, 3, 2)}),
+    "repeats": ((2, 16, 4, 5), (40, 16, 3, 3), {"padding": (1,) * 4, "repeats": (2, 2)}),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_filters_in_pairs(run, name):
+    shape, weight, options = PAIRS[name]
+    options = {"tile": ConvTile(32, 32, 4), "tail": (RELU,), "dtype": "bf16", **options}
+    check(run, shape, weight, panel=32, pairs=True, **options)
+
+
+def test_pairs_need_even_blocks_of_whole_channels():
+    for tile in (ConvTile(32, 64, 1), ConvTile(32, 64, 4)):
+        with pytest.raises(ValueError, match="channels, in pairs"):
+            check(None, (1, 6, 5, 5), (32, 6, 1, 1), dtype="bf16", panel=32, pairs=True, tile=tile)
 
 
 @pytest.mark.parametrize("layouts", [("nchw", "nhwc"), ("nhwc", "nchw")])

@@ -375,7 +375,7 @@ WINOGRAD_TAILS = {
 
 
 @pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
-@pytest.mark.parametrize("tile", CUDA.winograd, ids=str)
+@pytest.mark.parametrize("tile", CUDA.winograd_f32, ids=str)
 @pytest.mark.parametrize("name", WINOGRAD_TAILS)
 def test_winograd_conv2d(tile, capability, name):
     tail, exports = WINOGRAD_TAILS[name]
