@@ -8,7 +8,8 @@ reason where no kernel can serve them, and returns a `Launch`.
     epilogue   the tail of a convolution: Stage, what it may hold, how it becomes an argument
     window     the pool of a tail: Pool, and how its windows lie in tiles
     finish     device code of the tail
-    tile       the tiles of each device
+    tile       shapes of tiles
+    devices    the tiles and prices of each device
     choices    every kernel that can serve a layer, and the rule that picks one
     rows       views as rows, for kernels that reduce whole dimensions
     toom_cook  the matrices of minimal filtering, of which winograd makes convolutions
@@ -32,6 +33,17 @@ from .choices import directly as directly
 from .choices import work_of as work_of
 from .conv2d import conv2d as conv2d
 from .depthwise import depthwise_conv2d as depthwise_conv2d
+from .devices import CPU as CPU
+from .devices import CPU_BF16 as CPU_BF16
+from .devices import CUDA as CUDA
+from .devices import CUDA_SMALL as CUDA_SMALL
+from .devices import DEPTHWISE as DEPTHWISE
+from .devices import HOPPER as HOPPER
+from .devices import SEPARABLE as SEPARABLE
+from .devices import DeviceTraits as DeviceTraits
+from .devices import Prices as Prices
+from .devices import cpu_traits as cpu_traits
+from .devices import cuda_traits as cuda_traits
 from .epilogue import TURN as TURN
 from .epilogue import Half as Half
 from .epilogue import Head as Head
@@ -63,20 +75,9 @@ from .reduction import reduction as reduction
 from .separable import separable_conv2d as separable_conv2d
 from .softmax import softmax as softmax
 from .standardize import standardize as standardize
-from .tile import CPU as CPU
-from .tile import CPU_BF16 as CPU_BF16
-from .tile import CUDA as CUDA
-from .tile import CUDA_SMALL as CUDA_SMALL
-from .tile import DEPTHWISE as DEPTHWISE
-from .tile import HOPPER as HOPPER
-from .tile import SEPARABLE as SEPARABLE
 from .tile import ConvTile as ConvTile
-from .tile import DeviceTraits as DeviceTraits
 from .tile import LinearTile as LinearTile
 from .tile import Pressure as Pressure
-from .tile import Prices as Prices
-from .tile import cpu_traits as cpu_traits
-from .tile import cuda_traits as cuda_traits
 from .toom_cook import TRANSFORMS as TRANSFORMS
 from .toom_cook import Transform as Transform
 from .toom_cook import WinogradTile as WinogradTile

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 from .conv2d import MASK_TAPS, conv2d
 from .depthwise import depthwise_conv2d
+from .devices import SEPARABLE, DeviceTraits
 from .epilogue import Tail, across, operands
 from .launch import Launch, View, ceil_div
 from .linear import linear
 from .separable import separable_conv2d
-from .tile import SEPARABLE, ConvTile, DeviceTraits, Pressure
+from .tile import ConvTile, Pressure
 from .toom_cook import TAPS, WinogradTile
 from .window import Pool
 from .winograd import winograd_conv2d

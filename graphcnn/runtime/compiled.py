@@ -30,7 +30,9 @@ from graphcnn.ir import (
 )
 from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
 from graphcnn.runtime.boundary import Expected, check_device, check_inputs, tensors
-from graphcnn.runtime.executor import Executor, WeightStore, allocate
+from graphcnn.runtime.executor import Executor
+from graphcnn.runtime.memory import allocate
+from graphcnn.runtime.weights import WeightStore
 
 
 def check_model(model: object) -> None:

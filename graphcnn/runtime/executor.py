@@ -5,126 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import Any
 
 import torch
 
 from graphcnn import settings
 from graphcnn.errors import SanitizerFault
-from graphcnn.ir import Array, Graph, Param, is_frozen, let_go
-from graphcnn.plan import Address, Buffer, Call, Device, Location, Packing, Plan, Step
-from graphcnn.plan.memory import ALIGNMENT, check_sharing
+from graphcnn.ir import Graph
+from graphcnn.plan import Address, Buffer, Call, Device, Location, Plan, Step
+from graphcnn.plan.memory import check_sharing
 from graphcnn.runtime.boundary import empty, give_back, to_tensor, torch_dtype
 from graphcnn.runtime.loans import Loans
-
-# Masked lanes of an asynchronous copy still translate their address: every block of memory keeps
-# this distance from unmapped pages. The kernels promise not to reach further (MASKED_REACH).
-GUARD_BYTES = 4 << 20
-
-
-class WeightStore:
-    """A model's constants on its device, shared by the plans of all batch sizes.
-
-    On the CPU, params that nobody can write to are read where they are, if kernels want them as
-    they lie there.
-
-    Attributes:
-        tensors: Packed weights, by name.
-        params: Params as calls read them, by name.
-        lent: Names of the packed weights whose memory is the graph's.
-    """
-
-    def __init__(self, device: Device, given: Mapping[str, Param]) -> None:
-        self._device, self._given = device, given
-        self.tensors: dict[str, torch.Tensor] = {}
-        self.params: dict[str, torch.Tensor] = {}
-        self.lent: frozenset[str] = frozenset()
-        self._homes: list[torch.Tensor] = []
-        self._packings: dict[str, Packing] = {}
-
-    def pack(self, weights: Iterable[Packing]) -> None:
-        """Pack what is not there yet, one after the other.
-
-        Raises:
-            MissingWeights: when a param has no data.
-        """
-        missing = [weight for weight in weights if weight.name not in self.tensors]
-        plain = {w.name: w.pack(self._given) for w in missing if w.is_plain}
-        lent = self._lend(plain)
-        self.tensors.update(lent)
-        self.lent |= lent.keys()
-        self._packings.update({weight.name: weight for weight in missing if weight.name in lent})
-        own = [weight for weight in missing if weight.name not in lent]
-        for weight, tensor in zip(own, self._allocate(own), strict=True):
-            tensor.copy_(to_tensor(weight.pack(self._given).reshape(-1)))
-            self.tensors[weight.name], self._packings[weight.name] = tensor, weight
-            for source in weight.sources:
-                let_go(self._given[source].values)
-
-    def _lend(self, arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
-        """Those of some packed arrays that are params as they are, and that kernels may read."""
-        if self._device.memory.type != "cpu":
-            return {}
-        flat = {n: array.reshape(-1) for n, array in arrays.items() if is_frozen(array)}
-        return {name: to_tensor(array) for name, array in flat.items()}
-
-    def _allocate(self, weights: Sequence[Packing]) -> list[torch.Tensor]:
-        if not weights:
-            return []
-        homes = allocate([weight.nbytes for weight in weights], self._device.memory)
-        # All share one block of memory; under the sanitizer, which has no streams, they do not.
-        self._homes.append(homes[0])
-        return [h.view(torch_dtype(w.dtype)) for w, h in zip(weights, homes, strict=True)]
-
-    def packed(self, given: Mapping[str, Param]) -> dict[str, Array]:
-        """What is packed so far, made of other values.
-
-        Raises:
-            MissingWeights: when a param has no data.
-        """
-        return {name: weight.pack(given) for name, weight in [*self._packings.items()]}
-
-    def replace(self, given: Mapping[str, Param], packed: Mapping[str, Array]) -> bool:
-        """Take other values; `packed` are those of them that are packed already.
-
-        Returns:
-            Whether some of them are elsewhere than where kernels have been told to read.
-        """
-        rest = {name: w.pack(given) for name, w in self._packings.items() if name not in packed}
-        arrays = {**packed, **rest}
-        lent = self._lend(arrays)
-        own = [self._packings[name] for name in sorted(self.lent - lent.keys())]
-        homes = self._allocate(own)
-        moved = bool(self.lent or lent)
-        self._given, self.lent = given, frozenset(lent)
-        self.tensors.update(lent)
-        self.tensors.update({w.name: home for w, home in zip(own, homes, strict=True)})
-        for name in arrays.keys() - lent.keys():
-            self.tensors[name].copy_(to_tensor(arrays[name].reshape(-1)))
-        # These may be the memory of the old values, which are not ours.
-        names = [*self.params]
-        self.params.clear()
-        self.enter(names)
-        return moved
-
-    def enter(self, names: Iterable[str]) -> None:
-        """Take the params among some names as they are.
-
-        Raises:
-            MissingWeights: when one has no data.
-        """
-        for name in names:
-            if name in self._given and name not in self.params:
-                param = self._given[name]
-                dtype = torch_dtype(param.type.dtype)
-                self.params[name] = to_tensor(param.values).to(self._device.memory, dtype)
-
-    def hold(self) -> None:
-        """Keep the memory, once freed, for the work of the current stream."""
-        lent = (self.tensors[name] for name in self.lent)
-        for home in (*self._homes, *lent, *self.params.values()):
-            self._device.hold(home)
+from graphcnn.runtime.memory import allocate
+from graphcnn.runtime.weights import WeightStore
 
 
 class Executor:
@@ -343,18 +237,3 @@ def _named(step: Step) -> Iterator[None]:
     except SanitizerFault as fault:
         fault.where = f"{fault.where}, at node '{step.node}'"
         raise
-
-
-@torch.inference_mode(False)  # torch lets nobody write to a tensor made inside, once outside
-def allocate(sizes: Sequence[int], memory: torch.device) -> list[torch.Tensor]:
-    """Aligned runs of bytes in one block with guard bands on both sides.
-
-    Under the sanitizer each is an allocation of exactly its size, whose borders it can see.
-    """
-    if settings.sanitize():
-        return [torch.empty(nbytes, dtype=torch.int8, device=memory) for nbytes in sizes]
-    starts = list(accumulate((-(-n // ALIGNMENT) * ALIGNMENT for n in sizes), initial=GUARD_BYTES))
-    total = starts[-1] + GUARD_BYTES + ALIGNMENT
-    block = torch.empty(total, dtype=torch.int8, device=memory)
-    shift = -block.data_ptr() % ALIGNMENT
-    return [block[shift + s :][:n] for s, n in zip(starts, sizes, strict=False)]

@@ -15,8 +15,10 @@ from graphcnn.report.deviation import Deviation, deviation
 from graphcnn.report.replay import read
 from graphcnn.report.schedule import arithmetic
 from graphcnn.runtime.boundary import example_inputs, to_tensor
-from graphcnn.runtime.executor import GUARD_BYTES, Executor, WeightStore, allocate
+from graphcnn.runtime.executor import Executor
+from graphcnn.runtime.memory import GUARD_BYTES, allocate
 from graphcnn.runtime.timing import Timing, interleave, timed
+from graphcnn.runtime.weights import WeightStore
 from graphcnn.tuning.candidates import Candidate, Tunable, base_of
 from graphcnn.tuning.trial import Trial
 

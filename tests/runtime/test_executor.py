@@ -17,7 +17,8 @@ from graphcnn.kernels.launch import MASKED_REACH
 from graphcnn.plan import Packing
 from graphcnn.plan.memory import ALIGNMENT
 from graphcnn.runtime.boundary import example_inputs
-from graphcnn.runtime.executor import GUARD_BYTES, WeightStore, allocate
+from graphcnn.runtime.memory import GUARD_BYTES, allocate
+from graphcnn.runtime.weights import WeightStore
 from tests.held import held, resident
 from tests.runtime.small_networks import small
 
@@ -168,7 +169,7 @@ def test_kernels_stay_inside_of_weights_that_they_read_in_place(monkeypatch):
     assert not ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + size), mmap.PAGESIZE, 0)
     weight = np.frombuffer(block, np.float32, 700 * 512, size - nbytes).reshape(700, 512)
     weight[...] = np.random.default_rng(0).standard_normal(weight.shape)
-    monkeypatch.setattr("graphcnn.runtime.executor.is_frozen", lambda _: True)
+    monkeypatch.setattr("graphcnn.runtime.weights.is_frozen", lambda _: True)
     model = gx.compile(classifier(weight), device="cpu", batches=(3, 8))
     assert weight.ctypes.data in {t.data_ptr() for t in model._weights.tensors.values()}
     for batch in (1, 3, 8):

@@ -15,7 +15,7 @@ from graphcnn.errors import NonFiniteWeights, RefitRefused, WeightsMismatch
 from graphcnn.ir import CompileLog, with_he_weights
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
-from graphcnn.runtime.executor import WeightStore
+from graphcnn.runtime.weights import WeightStore
 from tests import networks
 from tests.runtime.small_networks import mixed, small
 from tests.stepwise import check_model
@@ -255,7 +255,7 @@ def test_weights_that_are_read_in_place_no_longer(monkeypatch):
     for seed, frozen in ((1, False), (2, False), (3, True)):
         with monkeypatch.context() as patch:
             if not frozen:
-                patch.setattr("graphcnn.runtime.executor.is_frozen", lambda _: False)
+                patch.setattr("graphcnn.runtime.weights.is_frozen", lambda _: False)
             model.refit(values(small(), seed))
         assert bool(model._weights.lent) is frozen
         assert gx.verify(model).ok
