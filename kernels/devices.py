@@ -122,8 +122,12 @@ _LINEAR_CPU_HALF = (
     LinearTile(16, 16, 64),
     LinearTile(8, 1, 64),
 )
-# As of a convolution: one copy of the weights, and one kernel, serve any number of rows.
-_LINEAR_CPU_F32 = tuple(LinearTile(tile.channels, tile.pixels, tile.reduction) for tile in _CPU)
+# As of a convolution: one copy of the weights, and one kernel, serve any number of rows. One row
+# has a kernel that is as quick, and reads the weights where the graph has them.
+_LINEAR_CPU_F32 = (
+    *(LinearTile(tile.channels, tile.pixels, tile.reduction) for tile in _CPU),
+    LinearTile(8, 1, 64),
+)
 
 
 class Prices(NamedTuple):

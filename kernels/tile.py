@@ -30,8 +30,7 @@ class ConvTile(NamedTuple):
 class LinearTile(NamedTuple):
     """One program's share of a linear layer: `features` outputs of `rows` rows.
 
-    `rows == 1` is the matrix-vector form, which keeps `reduction` partial sums of each output. The
-    others serve any number of rows, one as well.
+    `rows == 1` is the matrix-vector form, which keeps `reduction` partial sums of each output.
     """
 
     features: int

@@ -78,14 +78,16 @@ class Piece(NamedTuple):
 def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
     image, weight, *bias = chain.anchor.inputs
     x, param = lowering.view(image), lowering.param(weight)
-    # Numbers of half precision are widened one by one where they lie in panels.
-    panel = lowering.device.traits.panel if x.dtype == "f32" else 0
     features, reduction = param.type.shape
     problem = LinearProblem(x.dtype, x.size // reduction, features, reduction)
     choice = lowering.choose(chain.anchor, problem)
-    counted = {"features": features} if panel else {}
-    # A matrix-vector product reads each weight once, along the rows of the param as it is.
-    packing = in_panels(filters(param, "channel_major"), panel) if panel else plain(param)
+    packing, counted = plain(param), {}
+    # A matrix-vector product reads each weight once, along the rows of the param as it is; numbers
+    # of half precision are widened one by one where they lie in panels.
+    panel = lowering.device.traits.panel if x.dtype == "f32" and choice.tile.rows > 1 else 0
+    if panel:
+        packing = in_panels(filters(param, "channel_major"), panel)
+        counted = {"features": features}
     launch = choice.launch(
         x,
         lowering.weight(packing),

