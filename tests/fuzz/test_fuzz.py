@@ -40,7 +40,7 @@ def test_an_eps_that_a_pass_moves_by_a_thousandth_is_found(monkeypatch, capsys):
         return made.replace(nodes=tuple(nodes))
 
     monkeypatch.setattr(Canonicalize, "run", wrong)
-    monkeypatch.setattr(sys, "argv", ["fuzz", "graphs", "--count", "60"])
+    monkeypatch.setattr(sys, "argv", ["fuzz", "graphs", "--count", "200"])
     assert main() == 1
     told = capsys.readouterr().out
     assert "--- graphs --seed " in told
