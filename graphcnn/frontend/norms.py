@@ -122,7 +122,7 @@ def _applied(
     """The norm with the weights that are given; a bias alone stands behind ones."""
     weights: dict[str, Any] = {}
     if weight is not None or bias is not None:
-        ones = _filled(1.0, input.type.with_shape(shape))
+        ones = _filled(1.0, symbolic(input).type.with_shape(shape))
         weights["weight"] = ones if weight is None else weight
     return apply(op, name, input, **weights, bias=bias)
 
