@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 from graphcnn.cpu import analysis
 from graphcnn.cpu.ttir import Value
@@ -29,43 +30,47 @@ def divisor(value: Value, block: int) -> int:
 
 def stride_within(value: Value, dimension: int, block: int) -> int | None:
     """As `analysis.stride`, of a step that does not leave a block."""
-    step = analysis.stride(value, dimension)
-    operation = value.owner
-    if step is not None or operation is None:
-        return step
-    operands = operation.operands
-    if operation.name in ("tt.expand_dims", "tt.broadcast", "tt.trans"):
-        source = analysis.source_dimension(operation, dimension)
-        return None if source is None else stride_within(operands[0], source, block)
-    if operation.name in ("arith.addi", "tt.addptr"):
-        steps = [stride_within(operand, dimension, block) for operand in operands]
-        return None if None in steps else sum(step for step in steps if step)
-    if operation.name == "tt.reshape":
-        before = operands[0].type.shape
-        for parts, target in analysis.reshape_groups(before, value.type.shape):
-            if target == (dimension,) and before[parts[-1]] % block == 0:
-                return analysis.stride(operands[0], parts[-1])
-    return None
+
+    def within(parts: Sequence[int], sizes: Sequence[int]) -> int | None:
+        return parts[-1] if sizes[parts[-1]] % block == 0 else None
+
+    return _stride(value, dimension, 1, within)
 
 
 def stride_of_blocks(value: Value, dimension: int, block: int) -> int | None:
     """How an integer or pointer changes from each block to the next, throughout the blocks."""
+
+    def outside(parts: Sequence[int], sizes: Sequence[int]) -> int | None:
+        return parts[0] if len(parts) == 2 and sizes[parts[1]] == block else None
+
+    return _stride(value, dimension, block, outside)
+
+
+def _stride(
+    value: Value,
+    dimension: int,
+    count: int,
+    part_of: Callable[[Sequence[int], Sequence[int]], int | None],
+) -> int | None:
+    """How a value changes over `count` steps that are all alike, or, where a reshape made the
+    dimension of several, over one of the part that is picked of these, given all sizes."""
     step = analysis.stride(value, dimension)
     operation = value.owner
     if step is not None or operation is None:
-        return None if step is None else step * block
+        return None if step is None else step * count
     operands = operation.operands
     if operation.name in ("tt.expand_dims", "tt.broadcast", "tt.trans"):
         source = analysis.source_dimension(operation, dimension)
-        return None if source is None else stride_of_blocks(operands[0], source, block)
+        return None if source is None else _stride(operands[0], source, count, part_of)
     if operation.name in ("arith.addi", "tt.addptr"):
-        steps = [stride_of_blocks(operand, dimension, block) for operand in operands]
+        steps = [_stride(operand, dimension, count, part_of) for operand in operands]
         return None if None in steps else sum(step for step in steps if step)
     if operation.name == "tt.reshape":
         before = operands[0].type.shape
         for parts, target in analysis.reshape_groups(before, value.type.shape):
-            if target == (dimension,) and len(parts) == 2 and before[parts[1]] == block:
-                return analysis.stride(operands[0], parts[0])
+            part = part_of(parts, before) if target == (dimension,) else None
+            if part is not None:
+                return analysis.stride(operands[0], part)
     return None
 
 

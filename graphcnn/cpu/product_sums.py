@@ -188,11 +188,7 @@ class Products(Sums):
 
         def body(nest: Nest) -> None:
             row = nest.open(EACH_ROW)
-            index = load.index(Term(f"({names['row']} + {row.text})", row.depth))
-            source = nest.value(load.pointer, index).text
-            if load.mask is not None:
-                zeros = f"(const {c_type(kind)}*)zeros"
-                source = f"{nest.value(load.mask, index).text} ? {source} : {zeros}"
+            source = self.start_of_row(nest, load, row)
             place = f"{tile.name} + {row.text} * {length} + {names['at']} * {inner}"
             nest.emit(f"widen_{kind.element}({place}, {source}, {inner});")
             nest.emit(f"{names['from']}[{names['at']} * BLOCK + {row.text}] = {place};")

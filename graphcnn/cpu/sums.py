@@ -202,11 +202,16 @@ class Sums(ABC):
 
         def body(nest: Nest) -> None:
             row = nest.open(EACH_ROW)
-            index = load.index(Term(f"({names['row']} + {row.text})", row.depth))
-            text = nest.value(load.pointer, index).text
-            if load.mask is not None:
-                zeros = f"(const {c_type(self.element)}*)zeros"
-                text = f"{nest.value(load.mask, index).text} ? {text} : {zeros}"
+            text = self.start_of_row(nest, load, row)
             nest.emit(f"{names['from']}[{names['at']} * BLOCK + {row.text}] = {text};")
 
         self.each_step(body, stride, holding)
+
+    def start_of_row(self, nest: Nest, load: Load, row: Term) -> str:
+        """C text of where a row of a block is loaded from, or of zeros where it is masked."""
+        index = load.index(Term(f"({self.names['row']} + {row.text})", row.depth))
+        text = nest.value(load.pointer, index).text
+        if load.mask is None:
+            return text
+        kind = Type(load.pointer.type.element)
+        return f"{nest.value(load.mask, index).text} ? {text} : (const {c_type(kind)}*)zeros"
