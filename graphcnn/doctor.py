@@ -110,19 +110,18 @@ class Diagnosis(Result):
         )
 
 
-def doctor(device: str | torch.device = "auto", *, seconds: float = 3.0) -> Diagnosis:
+def doctor(device: str | torch.device = "auto") -> Diagnosis:
     """Check a machine: under a minute on a GPU, a few where a CPU compiles all kernels anew.
 
     Args:
         device: As of `compile`.
-        seconds: About how long to time.
 
     Raises:
         DeviceUnavailable: for a device that is not there.
         MissingCompiler: on the CPU, without a C compiler.
         FileProblem: when compiled kernels cannot be kept.
     """
-    specimens = {dtype: compile(specimen(dtype=dtype), device=device) for dtype in DTYPES}
+    specimens = {dtype: compile(specimen(dtype), device=device) for dtype in DTYPES}
     on = specimens["float32"].target.on
     checks = tuple(row for dtype, model in specimens.items() for row in kernels(model, dtype))
     gpu = on.memory.type == "cuda"
@@ -133,7 +132,7 @@ def doctor(device: str | torch.device = "auto", *, seconds: float = 3.0) -> Diag
             "unfused": compile(graph, device=device, fuse=False),
             "fused": compile(graph, device=device),
         },
-        seconds=seconds,
+        seconds=3,
     )
     ok = times.ok and not any(row.problem for row in checks)
     return Diagnosis(on.name, tuple(_facts(on)), ok, checks, times, () if gpu else (NO_GPU,))
@@ -207,4 +206,5 @@ def driver_version() -> str:
         return "unknown: there is no nvidia-smi"
     command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (told.stdout.strip() or told.stderr.strip()).splitlines()[0]
+    lines = (told.stdout + told.stderr).splitlines()
+    return next((line.strip() for line in lines if line.strip()), "unknown")

@@ -26,7 +26,7 @@ KERNELS = {name for module in MODULES for name in vars(module) if name.endswith(
 @pytest.mark.pure
 def test_the_specimen_needs_every_kernel():
     target = resolve("triton", "cpu")
-    graphs = [optimize(specimen(dtype=dtype), target, journal()) for dtype in doctor.DTYPES]
+    graphs = [optimize(specimen(dtype), target, journal()) for dtype in doctor.DTYPES]
     steps = [step for graph in graphs for step in target.lower(graph).steps]
     assert all(isinstance(step.work, Launch) for step in steps)
     assert {step.work.kernel.__name__ for step in steps} == KERNELS
