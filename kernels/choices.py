@@ -250,7 +250,10 @@ def work_of(choice: Choice, problem: ConvProblem, device: DeviceTraits) -> Work:
         idle = max(1.0, device.workers / tile.programs)
         taken = products
     else:
-        products = problem.computed(tile) * TAPS**2 * filters * channels
+        pixels = problem.computed(tile)
+        if device.leaves_out:
+            pixels = ceil_div(problem.kept(tile), device.leaves_out) * device.leaves_out
+        products = pixels * TAPS**2 * filters * channels
         taken = products * (device.paired if problem.dtype == "bf16" else 1.0)
         itemsize = 4 if problem.dtype == "f32" else 2
         transformed, nbytes = 0, itemsize * TAPS**2 * filters * channels

@@ -171,7 +171,8 @@ class DeviceTraits:
         weights: The order of a filter in memory: tensor cores take both operands with the reduction
             contiguous; the vectors of a CPU lie along the output channels.
         panel: Channels that lie side by side in a panel of a channel-major filter; 0: all do.
-        leaves_out: Whether a convolution leaves out the pixels of a tile behind its last live one.
+        leaves_out: Of how many pixels the blocks are of which a convolution leaves out those behind
+            the last live pixel of a tile; 0 where it computes whole tiles.
         paired: What a product takes of a sum of products of bfloat16 in pairs, in products.
         products_per_byte: How many products outside of tensor cores, with the reads of their
             factors, take the time of moving a byte to or from memory.
@@ -212,7 +213,7 @@ class DeviceTraits:
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
     panel: int = 0
-    leaves_out: bool = False
+    leaves_out: int = 0
     paired: float = 1.0
 
     def images(self, batch: int) -> int:
@@ -311,7 +312,7 @@ CPU = DeviceTraits(
     cache=1 << 20,
     batches=(1, 8),
     panel=32,
-    leaves_out=True,
+    leaves_out=8,
 )
 
 

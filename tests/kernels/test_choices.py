@@ -171,6 +171,18 @@ def test_pairs_halve_the_price_of_direct_sums():
     assert price("f16", CPU_BF16) == price("f16", CPU) == price("bf16", CPU)
 
 
+@pytest.mark.parametrize(
+    ("channels", "side", "outputs"),
+    [(512, 1, 0), (512, 4, 0), (512, 7, 2), (256, 2, 0), (256, 7, 2), (128, 4, 0), (64, 8, 2)],
+)
+def test_minimal_filtering_is_not_for_maps_of_a_few_pixels(channels, side, outputs):
+    """By measured times: its filters take more bytes, and it has tiles that hold no pixel."""
+    maps = Maps(1, (side, side), (2, 4))
+    problem = ConvProblem("f32", channels, channels, 1, side * side, Pressure.LOW, maps=maps)
+    tile = by_rule(problem, choices(problem, CPU), CPU).tile
+    assert getattr(tile, "outputs", 0) == outputs
+
+
 def test_a_value_that_is_read_again_takes_registers():
     x, sigmoid = view_of(randn(1, 8, 6, 6)), stage("sigmoid")
     assert conv_pressure(x, [x], (sigmoid, stage("silu")), (3, 3)) == Pressure.LOW
