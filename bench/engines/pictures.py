@@ -241,7 +241,7 @@ def _scaling(results: Results, machine: Machine) -> Figure:
         axes.set_ylim(0, None)
         axes.set_xlabel(AXES[over])
         axes.set_ylabel("ms per image")
-    grid[0, 0].legend(frameon=False)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     what = "ResNet-18 (but for depth), float32, one image of 224x224 (but for batch and side), "
     what += f"{machine.cores} threads (but for threads)"
     _title(figure, what, dates, machine)
