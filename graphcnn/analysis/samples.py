@@ -10,8 +10,7 @@ from graphcnn.ir import Graph, Node, batch_of, inline, rebatch
 # operand has a dimension before those that they reach along.
 _OF_ONE_OPERAND = (
     ops.Unary,
-    ops.Dropout,
-    ops.Flatten,
+    ops.View,
     ops.Pooling,
     ops.AdaptivePool,
     ops.GlobalAvgPool2d,
@@ -35,15 +34,14 @@ def check_apart(graph: Graph) -> None:
             sample, or whose op is not known to do neither; or when the graph has no batch size, or
             one only, as `rebatch` finds.
     """
-    # One more than it has: what fits a number of the graph by chance does not any more.
-    batch = batch_of(graph) + 1
-    flat = inline(rebatch(graph, batch))
+    # One sample more than it has: what fits by chance, such as rows of two samples, does not then.
+    flat = inline(rebatch(graph, batch_of(graph) + 1))
     for node in flat.nodes:
-        if not _keeps_apart(node, flat, batch):
+        if not _keeps_apart(node, flat):
             raise _mixed(node)
 
 
-def _keeps_apart(node: Node, graph: Graph, batch: int) -> bool:
+def _keeps_apart(node: Node, graph: Graph) -> bool:
     """Whether a value holds the samples one behind the other along its first dimension, the same
     number of rows for each, where its operands do that depend on inputs."""
     op, shape = node.op, node.type.shape
@@ -70,8 +68,6 @@ def _keeps_apart(node: Node, graph: Graph, batch: int) -> bool:
             return op.dims[0] == 0
         case ops.Expand():
             return len(op.shape) == len(shapes[0])
-        case ops.Reshape():
-            return len(shape) > 0 and shape[0] % batch == 0
         case _:
             return isinstance(op, _OF_ONE_OPERAND) or (
                 isinstance(op, _OF_WEIGHTS) and not any(varying[1:])

@@ -63,8 +63,9 @@ def test_parts_make_the_whole(name):
             whole = whole.replace(params=params)
             arrays = arrays_of(whole, sample, rng)
             wanted = evaluate(whole, arrays)["y"]
-            for size in (1, 2, 3):
-                np.testing.assert_array_equal(split(whole, arrays, size), wanted, str(sample))
+            for size in (1, 2, 3):  # BLAS adds up in another order for another size
+                parts = split(whole, arrays, size)
+                np.testing.assert_allclose(parts, wanted, 1e-12, 1e-12, err_msg=str(sample))
     assert (apart > 0) == (not name.startswith("random"))
 
 
@@ -77,9 +78,9 @@ MIXED = {
     "roll": lambda x: gx.roll(x, 1, 0),
     "concat": lambda x: gx.concat([x, x], dim=0),
     "slice": lambda x: x[1:],
-    "product of samples": lambda x: gx.matmul(x, x),
     "gather": lambda x: gx.gather(x, 0, gx.input("i", (3, 3, 3), "int64")),
-    "rows of two samples": lambda x: gx.reshape(x, (-1, 18)),
+    "a row of all samples": lambda x: gx.reshape(x, (-1, 27)),
+    "a matrix for each element": lambda x: gx.matmul(x[:, :, 0], np.ones((2, 3, 1))),
     "a sum": lambda x: gx.sum(x, 0),
     "the batch in the middle": lambda x: gx.permute(x, (1, 0, 2)),
     "an explicit batch": lambda x: gx.reshape(x, (3, 9)),
