@@ -82,7 +82,11 @@ def ray_here() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(50):  # its last processes still write there
+            shutil.rmtree(folder, ignore_errors=True)
+            if not Path(folder).exists():
+                break
+            time.sleep(0.1)
 
 
 def predictors() -> list[int]:
@@ -114,16 +118,17 @@ def run(graph: Graph, images: int, workers: int, *, kill: bool) -> Run:
     for rows in found.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
         numbers.append(rows["number"])
         outputs.append(rows[graph.outputs[0]])
-        if kill and killed_at is None:
+        back = sum(map(len, numbers))
+        if kill and killed_at is None and back >= images // 3:
             os.kill(predictors()[0], signal.SIGKILL)
-            killed_at = sum(map(len, numbers))
+            killed_at = back
     seconds = time.perf_counter() - begin
-    back = np.concatenate(numbers)
-    order = np.argsort(back, kind="stable")
+    found_numbers = np.concatenate(numbers)
+    order = np.argsort(found_numbers, kind="stable")
     return Run(
         images,
-        len(back),
-        len(np.unique(back)),
+        len(found_numbers),
+        len(np.unique(found_numbers)),
         np.array_equal(np.concatenate(outputs)[order], plain(graph, images)),
         killed_at,
         seconds,
