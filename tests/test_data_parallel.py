@@ -22,22 +22,14 @@ from tests.stand_in_gpu import StandInDevice, stand_in_target
 NAMES = ("gpu:0", "gpu:1", "gpu:2")
 
 
-class Named(StandInDevice):
-    """A stand-in that errors can tell from another."""
-
-    @property
-    def name(self):
-        return NAMES[self.driver.index]
-
-
 @pytest.fixture
 def gpus(monkeypatch):
     """Three devices by the names `NAMES`; "auto" is the first."""
     found = [stand_in_target(80, index)[0].on for index in range(len(NAMES))]
-    found = [Named(device.traits, device.memory, device.driver) for device in found]
     known = {**dict(zip(NAMES, found, strict=True)), "auto": found[0]}
     for module in ("data_parallel", "targets.device"):
-        monkeypatch.setattr(f"graphcnn.{module}.resolve_device", known.__getitem__)
+        monkeypatch.setattr(f"graphcnn.{module}.resolve_device", lambda name, *_: known[name])
+    monkeypatch.setattr(StandInDevice, "name", property(lambda self: NAMES[self.driver.index]))
     return found
 
 
