@@ -2,8 +2,10 @@
 
 from . import errors as errors
 from . import models as models
+from . import ray as ray
 from .checkpoint import load_weights as load_weights
 from .compiler import compile as compile
+from .data_parallel import parallel as parallel
 from .files import save as save
 from .frontend.arithmetic import add as add
 from .frontend.arithmetic import bmm as bmm

@@ -267,6 +267,10 @@ class FileProblem(GraphCNNError):
     """A file cannot be read or written."""
 
 
+class MissingLibrary(GraphCNNError):
+    """An optional library is not installed."""
+
+
 class MissingCompiler(GraphCNNError):
     """The CPU device found no working C compiler."""
 

@@ -33,6 +33,7 @@ def network():
 NETWORK = network()
 WEIGHTS = {param.name: param.data for param in NETWORK.params}
 MODEL = gx.compile(NETWORK, target="numpy", device="cpu")
+SPLIT = gx.parallel(gx.compile(NETWORK, target="numpy", device="cpu"), ["cpu"])
 PROGRAM = torch.export.export(torch.nn.ReLU(), (torch.randn(2, 3),))
 LINE = gx.compile(gx.graph("line", gx.relu(line())), target="numpy", device="cpu")
 
@@ -271,6 +272,10 @@ def functions(folder):
             "precision": "auto", "tune": False,
         },
         gx.stream: {"model": LINE},
+        gx.parallel: {"model": MODEL, "devices": ["cpu"]},
+        SPLIT.__call__: {"x": ONES},
+        SPLIT.prepare: {"batches": (2,)},
+        SPLIT.refit: {"weights": WEIGHTS, "strict": True},
         gx.to_torch: {"graph": NETWORK},
         gx.explain: {"model": MODEL},
         gx.verify: {"model": MODEL, "x": ONES},

@@ -10,6 +10,7 @@ numbers. A launch on the wrong current device, or on memory that was not held fo
 """
 
 import math
+import threading
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ class _Stream:
 class StandInGpu(DriverBase):
     """The driver of one GPU of the given compute capability; `launches` holds what ran on it."""
 
-    current = 0  # the process's current device, by index
+    thread = threading.local()  # the current device, by index
 
     def __init__(self, capability, index=0):
         self.capability, self.index = capability, index
@@ -83,6 +84,11 @@ class StandInGpu(DriverBase):
         self.held = defaultdict(set)
         self.utils = _Loader(self)
         self.launcher_cls = self._launcher
+
+    @property
+    def current(self):
+        """Index of this thread's current device."""
+        return getattr(self.thread, "device", 0)
 
     @contextmanager
     def on_stream(self, stream):
@@ -201,11 +207,11 @@ class StandInDevice(Device):
 
     @contextmanager
     def guard(self):
-        before, StandInGpu.current = StandInGpu.current, self.driver.index
+        before, StandInGpu.thread.device = self.driver.current, self.driver.index
         try:
             yield
         finally:
-            StandInGpu.current = before
+            StandInGpu.thread.device = before
 
     def stream(self):
         return self.driver.stream

@@ -12,7 +12,7 @@ import pytest
 from graphcnn import kernels
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"networkx", "safetensors", "torch", "triton"}
+HEAVY = {"networkx", "ray", "safetensors", "torch", "triton"}
 NAME = re.compile(r"`([\w/.]+)`")
 
 

@@ -114,6 +114,9 @@ class Target(Protocol):
     def on(self) -> Device:
         """The device the steps run on."""
 
+    def at(self, device: Any) -> Target:
+        """The same target on another device, where it runs on others."""
+
     @property
     def supports(self) -> Callable[[Graph], Refusal | None] | None:
         """Whether one kernel can compute a group, the reason when not; None when none ever can."""

@@ -92,9 +92,6 @@ class CompiledModel:
         plan: Steps and memory for the batch size of `graph`.
         log: What the passes, and the lowering of `graph`, did and declined, with reasons.
         target: What it was compiled for.
-
-    Args:
-        source, graph, target, log: These.
         optimize: What makes `graph` of `source`, and the same of it with other weights.
     """
 
@@ -107,7 +104,7 @@ class CompiledModel:
         optimize: Callable[[Graph], Graph] = inline,
     ) -> None:
         self.source, self.graph, self.target, self.log = source, graph, target, log
-        self._optimize = optimize
+        self.optimize = optimize
         self._lock, self._refits = forks.lock(), forks.lock()
         self._caller: int | None = None  # the thread that is inside of a call
         self._idle: list[Workspace] = []
@@ -220,7 +217,7 @@ class CompiledModel:
             )
         with self._refits:
             source = load_weights(self.source, weights, strict=strict)
-            graph = self._optimize(source)
+            graph = self.optimize(source)
             self._check_same_nodes(graph)
             packed = self._weights.packed(graph.param_by_name)
             with self._workspace() as workspace:

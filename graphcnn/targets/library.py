@@ -25,6 +25,10 @@ class LibraryTarget:
     def __init__(self, device: Device, policy: Policy = MODEL) -> None:
         self.on, self.policy = device, policy
 
+    def at(self, device: Device) -> LibraryTarget:
+        """The same target on another device."""
+        return LibraryTarget(device, self.policy)
+
     def lower(self, graph: Graph) -> Lowered:
         """One call per node.
 

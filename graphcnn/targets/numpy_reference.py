@@ -20,6 +20,10 @@ class NumpyTarget:
     def __init__(self, device: Device) -> None:
         self.on = device
 
+    def at(self, device: Device) -> NumpyTarget:
+        """The same target: NumPy has no other device."""
+        return self
+
     def lower(self, graph: Graph) -> Lowered:
         """One call of the op's reference per node."""
         return Lowered(tuple(map(_step, graph.nodes)), {}, {}, ())

@@ -78,6 +78,10 @@ class TritonTarget:
     def __init__(self, device: Device, policy: Policy = MODEL) -> None:
         self.on, self.policy = device, policy
 
+    def at(self, device: Device) -> TritonTarget:
+        """The same target on another device."""
+        return TritonTarget(device, self.policy)
+
     def supports(self, body: Graph) -> Refusal | None:
         """Why no kernel computes a group, or why it had better not, or None."""
         chain = chain_of(body)
