@@ -67,6 +67,9 @@ def compile(
         BatchError: when the graph cannot be re-planned for one of `batches`.
         TooLarge: for a tensor, or a batch, beyond what the kernels can address.
         DeviceUnavailable, UnknownTarget: for a device or target that is not there.
+        GpuUnsupported, DriverTooOld: for a GPU, or its driver, that kernels cannot run on.
+        MissingCompiler: without a working C compiler.
+        OutOfMemory: when the device has not the memory, with the largest batch for which it has.
         MissingWeights: when a graph whose params have no data is to be tuned.
         FileProblem: when what was measured cannot be kept.
         KeyboardInterrupt: from tuning; what was measured until then is kept.
