@@ -11,7 +11,7 @@ from graphcnn.ir import CompileLog, Graph, Skipped, inline, verify
 from graphcnn.passes import PASSES, Pass, default_pipeline, groups, journal, run_passes
 from graphcnn.passes.demands import Demands
 from graphcnn.plan import Target
-from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.compiled import Bind, CompiledModel, bind
 from graphcnn.targets import resolve
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def compile(
         TooLarge: for a tensor, or a batch, beyond what the kernels can address.
         DeviceUnavailable, UnknownTarget: for a device or target that is not there.
         GpuUnsupported, DriverTooOld: for a GPU, or its driver, that kernels cannot run on.
+        KernelFailed: for a kernel that does not run on a GPU, or is wrong there. One that never ran
+            there is judged before it is trusted, and replaced where it can be; `explain` shows it.
         MissingCompiler: without a working C compiler.
         OutOfMemory: when the device has not the memory, with the largest batch for which it has.
         MissingWeights: when a graph whose params have no data is to be tuned.
@@ -86,12 +88,28 @@ def compile(
     optimized = passed(graph, log)
     if limit is not False:
         chosen = _tuned(CompiledModel(graph, optimized, chosen, CompileLog()), limit, log)
-    model = CompiledModel(graph, optimized, chosen, log, lambda g: passed(g, CompileLog()))
+    model = CompiledModel(
+        graph,
+        optimized,
+        chosen,
+        log,
+        lambda g: passed(g, CompileLog()),
+        _first_runs(chosen, log),
+    )
     # A group that the passes made may be one that lowering took apart.
     Demands.of(groups("must_fuse", must_fuse), (), model.graph, log).check(model.graph, log)
     if all(param.data is not None for param in model.graph.params):
         model.prepare(sizes)
     return model
+
+
+def _first_runs(target: Target, log: CompileLog) -> Bind:
+    """What binds the plans of a model: on a GPU it judges kernels that never ran there."""
+    if target.on.identity is None:
+        return bind
+    from graphcnn.self_check import SelfCheck
+
+    return SelfCheck(target.on, log).bind
 
 
 def _tuned(model: CompiledModel, limit: float | Literal[True], log: CompileLog) -> Target:

@@ -44,6 +44,7 @@ LANES = {
         "test_import.py",
         "test_lanes.py",
         "test_nvidia.py",
+        "test_reproducible.py",
         "test_strategies.py",
         "torch_import",
         "tuning/test_cache.py",
@@ -54,6 +55,7 @@ LANES = {
         "kernels/test_gpu_compile.py",
         "runtime/test_stand_in_gpu.py",
         "targets/test_gpu_configurations.py",
+        "test_self_check.py",
     ),
     "gpu": ("gpu",),
 }
