@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from subprocess import CalledProcessError
 
 import triton
-from triton.errors import TritonError
-from triton.runtime.errors import OutOfResources
+from triton.runtime.errors import OutOfResources, PTXASError
 
 from graphcnn import nvidia
 from graphcnn.errors import (
@@ -27,6 +26,7 @@ from graphcnn.errors import (
 # What Triton raises when a file of its cache is short, of zeros, or no JSON, and our driver when
 # a binary is not what the compiler wrote.
 _DAMAGE = (OSError, ValueError, LookupError, TypeError)
+_RAISED = (OSError, RuntimeError, AssertionError, CalledProcessError, OutOfResources, PTXASError)
 _INVALID = "kernel image is invalid"
 # Words of NVIDIA's driver for machine code that it does not know, and Triton's for a function that
 # the driver does not have.
@@ -55,7 +55,7 @@ def told(kernel: str) -> Iterator[None]:
         yield
     except GraphCNNError:
         raise
-    except (OSError, RuntimeError, AssertionError, CalledProcessError, TritonError) as error:
+    except _RAISED as error:
         ours = _ours(error, f"kernel '{kernel}'")
         if ours is None:
             raise
@@ -120,7 +120,7 @@ def _ours(error: Exception, where: str) -> GraphCNNError | None:
             nbytes=0,
             remedy="free memory on the device",
         )
-    if isinstance(error, TritonError) or "Triton Error [CUDA]" in text:
+    if isinstance(error, OutOfResources | PTXASError) or "Triton Error [CUDA]" in text:
         own = isinstance(error, OutOfResources)
         return KernelFailed(
             "a kernel asks for more than this GPU has" if own else "a kernel does not load",

@@ -20,7 +20,7 @@ from tests.stand_in_gpu import stand_in_target
 from tests.test_golden import arguments, planned
 
 sources = [mixed(), networks.unet_block(), small()]
-sources += map(gx.models.build, ("lenet", "mobilenet_v2", "squeezenet1_1", "vae", "wavenet"))
+sources += map(gx.models.build, ("lenet", "squeezenet1_1", "vae"))
 for source in sources:
     for target in (resolve("triton", "cpu"), stand_in_target(90)[0]):
         log = CompileLog()
@@ -43,5 +43,5 @@ def test_processes_make_the_same_plans():
     running = [started(seed) for seed in ("0", "1")]
     first, second = (process.communicate()[0] for process in running)
     assert [process.returncode for process in running] == [0, 0]
-    assert first.count("\narena ") == 16
+    assert first.count("\narena ") == 12
     assert second == first

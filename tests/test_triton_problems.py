@@ -7,6 +7,7 @@ import torch
 import triton
 import triton.language as tl
 from triton.errors import TritonError
+from triton.runtime.cache import FileCacheManager
 from triton.runtime.errors import OutOfResources, PTXASError
 
 import graphcnn as gx
@@ -129,7 +130,6 @@ def test_a_gpu_that_is_newer_than_triton():
         (OutOfResources(300_000, 232_448, "shared memory"), KernelFailed, "Required: 300000"),
         (OutOfResources(256, 128, "threads"), KernelFailed, "Hardware limit: 128"),
         (PTXASError("`ptxas` failed with error code 1\nhelp"), KernelFailed, "error code 1"),
-        (TritonError("no such thing"), KernelFailed, "no such thing"),
         (
             PTXASError("failed\nfatal: Value 'sm_130a' is not defined for option 'gpu-name'"),
             GpuUnsupported,
@@ -177,7 +177,13 @@ def test_a_compiler_that_cannot_be_run(monkeypatch):
 
 @pytest.mark.parametrize(
     "error",
-    [AssertionError("ours"), RuntimeError("what nobody knows"), KeyError("k"), ShapeError("ours")],
+    [
+        AssertionError("ours"),
+        RuntimeError("what nobody knows"),
+        KeyError("k"),
+        ShapeError("ours"),
+        TritonError("at 3:4: a kernel of ours is no Triton"),
+    ],
     ids=repr,
 )
 def test_other_errors_stay_as_they_are(error):
@@ -197,3 +203,41 @@ def test_errors_of_a_kernel_name_the_node(monkeypatch):
         gx.compile(gx.graph("g", gx.softmax(x, name="second")))
     with pytest.raises(DeviceUnavailable, match="node 'first', kernel 'pointwise_kernel'"):
         gx.compile(gx.graph("g", x))
+
+
+@pytest.fixture
+def empty_cache(gpu, tmp_path, monkeypatch):
+    """A folder with nothing in it as Triton's cache."""
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path / "cache"))
+    return gpu
+
+
+def two_calls():
+    return [(one_kernel, (torch.zeros(1, dtype=t),), {}) for t in (torch.float32, torch.float16)]
+
+
+@pytest.mark.compile
+def test_a_full_disk_is_told_and_leaves_nothing(empty_cache, monkeypatch):
+    with monkeypatch.context() as full:
+        full.setattr(FileCacheManager, "put", raising(OSError(28, "No space left on device")))
+        triton_api.compile_ahead(two_calls(), empty_cache)
+        with pytest.raises(FileProblem, match="No space left on device") as caught:
+            prepared(empty_cache)
+    assert "TRITON_CACHE_DIR" in caught.value.remedy
+    triton_api.compile_ahead(two_calls(), empty_cache)
+    prepared(empty_cache)((1,), 0)
+
+
+@pytest.mark.compile
+def test_an_assembler_that_is_killed_is_told_and_leaves_nothing(empty_cache, tmp_path, monkeypatch):
+    real = triton.knobs.nvidia.ptxas.path
+    killed = tmp_path / "ptxas"
+    killed.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {real} --version\nkill -9 $$\n')
+    killed.chmod(0o755)
+    with monkeypatch.context() as here:
+        here.setenv("TRITON_PTXAS_PATH", str(killed))
+        triton_api.compile_ahead(two_calls(), empty_cache)
+        with pytest.raises(KernelFailed, match="a kernel does not load"):
+            prepared(empty_cache)
+    triton_api.compile_ahead(two_calls(), empty_cache)
+    prepared(empty_cache)((1,), 0)

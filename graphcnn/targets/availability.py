@@ -11,6 +11,7 @@ import torch
 from graphcnn import nvidia
 from graphcnn.errors import DeviceUnavailable, DriverTooOld, counted, shown
 
+MEMORY = Path("/proc/meminfo")
 _WHERE = "the argument device"
 _CPU = 'compile(..., device="cpu") runs the same kernels natively on the CPU'
 _TORCH = "https://pytorch.org/get-started/locally"
@@ -89,7 +90,7 @@ def _words_of_torch() -> str:
 def available_memory() -> int | None:
     """Bytes of the machine that a process can still take; None where the system does not say."""
     with suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in MEMORY.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024 * int(line.split()[1])
     return None

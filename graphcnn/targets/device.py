@@ -167,9 +167,10 @@ class CudaDevice(Device):
         return f"{torch.cuda.get_device_name(self.memory)}, driver {nvidia.driver_version()}"
 
     def free_bytes(self) -> int:
-        """Memory that can still be taken."""
+        """Memory that can still be taken: what torch keeps and does not use is given back."""
         free, _ = torch.cuda.mem_get_info(self.memory)
-        return int(free)
+        kept = torch.cuda.memory_reserved(self.memory) - torch.cuda.memory_allocated(self.memory)
+        return int(free) + kept
 
     def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> None:
         """The sanitizer sees kernels on the CPU only."""

@@ -6,7 +6,7 @@ import torch
 import graphcnn as gx
 from graphcnn import nvidia
 from graphcnn.errors import DeviceUnavailable, DriverTooOld, GpuUnsupported
-from graphcnn.targets import resolve
+from graphcnn.targets import availability, resolve
 from graphcnn.targets.availability import available_memory
 from graphcnn.targets.device import resolve_device
 
@@ -94,6 +94,23 @@ def test_a_gpu_of_another_maker(gpu, monkeypatch):
         resolve("triton", "cuda")
 
 
-def test_the_memory_of_the_machine(monkeypatch):
+def test_the_memory_of_the_machine(monkeypatch, tmp_path):
     there = available_memory()
     assert there is None or 1 << 20 < there < 1 << 50
+    file = tmp_path / "meminfo"
+    monkeypatch.setattr(availability, "MEMORY", file)
+    assert available_memory() is None
+    file.write_text("MemTotal:  9 kB\nMemAvailable:   3 kB\n")
+    assert available_memory() == resolve_device("cpu").free_bytes() == 3072
+
+
+def test_the_memory_of_a_gpu(gpu, monkeypatch):
+    """What torch keeps for later counts as free."""
+    gpu("A100", (8, 0))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda memory: (1000, 80_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda memory: 500)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda memory: 200)
+    monkeypatch.setattr(nvidia, "driver_version", lambda: "580.1")
+    device = resolve_device("cuda")
+    assert device.free_bytes() == 1300
+    assert device.identity == "A100, driver 580.1"
