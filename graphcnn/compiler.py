@@ -11,7 +11,8 @@ from graphcnn.ir import CompileLog, Graph, Skipped, inline, verify
 from graphcnn.passes import PASSES, Pass, default_pipeline, groups, journal, run_passes
 from graphcnn.passes.demands import Demands
 from graphcnn.plan import Target
-from graphcnn.runtime.compiled import Bind, CompiledModel, bind
+from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.executor import Bind, bind
 from graphcnn.targets import resolve
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def compile(
         must_fuse: Groups of node names that have to end in one kernel.
         must_not_fuse: Groups of node names no two of which may share a kernel.
         batches: Batch sizes to prepare beside the graph's own, such as (1, 8, 32): their first
-            calls then neither plan nor compile.
+            calls then neither plan nor compile. Any other size is planned at its first call, with
+            the kernels of the largest prepared one below it.
         tune: Whether to take, for each node, the kernel or library call that was measured to be the
             fastest on this device, and to measure those not known yet (see `tuning.tune`): for a
             minute at most, or for so many seconds. Otherwise a model of the device picks, and

@@ -53,6 +53,7 @@ LANES = {
     "cpu": (".",),
     "compile": (
         "kernels/test_gpu_compile.py",
+        "runtime/test_sharing.py",
         "runtime/test_stand_in_gpu.py",
         "targets/test_gpu_configurations.py",
         "test_self_check.py",

@@ -129,6 +129,10 @@ class Target(Protocol):
     def supports(self) -> Callable[[Graph], Refusal | None] | None:
         """Whether one kernel can compute a group, the reason when not; None when none ever can."""
 
+    def following(self, graph: Graph) -> Target:
+        """The target for other batch sizes of a graph: with the kernels that this one takes for it,
+        so that none is compiled anew."""
+
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order.
 

@@ -30,9 +30,10 @@ from graphcnn.ir import (
 )
 from graphcnn.plan import Device, Plan, Target, plan_memory
 from graphcnn.runtime.boundary import Expected, check_device, check_inputs, tensors
-from graphcnn.runtime.executor import Executor
+from graphcnn.runtime.executor import Bind, Executor, bind
 from graphcnn.runtime.limits import lowered, out_of_memory
 from graphcnn.runtime.memory import allocate
+from graphcnn.runtime.sharing import Sharing
 from graphcnn.runtime.weights import WeightStore
 
 
@@ -50,15 +51,6 @@ def check_model(model: object) -> None:
             wanted="what gx.compile(graph) returns",
             remedy="compile the graph first: gx.compile(graph)",
         )
-
-
-# Makes an executor of a plan by what binds plans to memory.
-Bind = Callable[[Callable[[Plan], Executor], Plan], Executor]
-
-
-def bind(make: Callable[[Plan], Executor], plan: Plan) -> Executor:
-    """Bind a plan as it is."""
-    return make(plan)
 
 
 class Workspace:
@@ -133,6 +125,7 @@ class CompiledModel:
         self._expected = Expected(graph, target.on)
         self._weights = WeightStore(target.on, graph.param_by_name)
         self._plans: dict[int, tuple[Graph, Plan]] = {}
+        self._sharing = Sharing(target, graph)
         self.graph, self.plan = self._plan(graph, log)
 
     def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
@@ -281,6 +274,9 @@ class CompiledModel:
     def prepare(self, batches: Sequence[int] = ()) -> None:
         """Compile the kernels, and take the memory, for the graph's batch size and for others.
 
+        These have kernels picked for them from now on; other sizes take those of the largest
+        prepared one below them.
+
         Raises:
             InputKindError, InvalidAttribute: for what is no sequence of batch sizes.
             MissingWeights: when a param has no data.
@@ -291,6 +287,10 @@ class CompiledModel:
         sizes = set(batch_sizes(batches))
         if sizes:
             sizes.discard(batch_of(self.graph))
+            with self._workspace() as workspace:
+                for size in self._sharing.prepare(sizes):
+                    self._plans.pop(size, None)
+                    workspace.executors.pop(size, None)
         for batch in (*sorted(sizes, reverse=True), None):
             with self.turn(batch):
                 pass
@@ -333,7 +333,7 @@ class CompiledModel:
     def _plan(self, graph: Graph, log: CompileLog) -> tuple[Graph, Plan]:
         """A plan, and the graph where the groups that it takes apart are apart."""
         inputs = tuple(value.name for value in graph.inputs)
-        found = lowered(self.target, graph)
+        found = lowered(self._sharing.target(graph), graph)
         events: tuple[Refusal | Chosen, ...] = (*found.refusals, *found.choices)
         for event in events:
             log.add(event)
