@@ -4,7 +4,8 @@ Machine code that never ran on a device, with its driver, runs on seeded inputs 
 that needs it, and what it makes of the first sample is compared with the float64 reference; of
 several nodes that share it, the one that costs least is judged. Where it is wrong, or does not run,
 the same kernel takes its place with 4 warps, as most kernels have them. What was found is kept on
-the disk, so that the next process runs nothing.
+the disk, so that the next process runs nothing. The reference of the 32 kernels of ResNet-50 takes
+1.1 s on two cores, of the 15 of VGG-16 5.1 s, half of them for the first linear layer.
 """
 
 from __future__ import annotations
