@@ -12,6 +12,7 @@ from graphcnn.passes import PASSES, Pass, default_pipeline, groups, journal, run
 from graphcnn.passes.demands import Demands
 from graphcnn.plan import Target
 from graphcnn.runtime.compiled import CompiledModel
+from graphcnn.runtime.executor import Bind, bind
 from graphcnn.targets import resolve
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def compile(
         must_fuse: Groups of node names that have to end in one kernel.
         must_not_fuse: Groups of node names no two of which may share a kernel.
         batches: Batch sizes to prepare beside the graph's own, such as (1, 8, 32): their first
-            calls then neither plan nor compile.
+            calls then neither plan nor compile. Any other size is planned at its first call, with
+            the kernels of the largest prepared one below it.
         tune: Whether to take, for each node, the kernel or library call that was measured to be the
             fastest on this device, and to measure those not known yet (see `tuning.tune`): for a
             minute at most, or for so many seconds. Otherwise a model of the device picks, and
@@ -67,6 +69,11 @@ def compile(
         BatchError: when the graph cannot be re-planned for one of `batches`.
         TooLarge: for a tensor, or a batch, beyond what the kernels can address.
         DeviceUnavailable, UnknownTarget: for a device or target that is not there.
+        GpuUnsupported, DriverTooOld: for a GPU, or its driver, that kernels cannot run on.
+        KernelFailed: for a kernel that does not run on a GPU, or is wrong there. One that never ran
+            there is judged before it is trusted, and replaced where it can be; `explain` shows it.
+        MissingCompiler: without a working C compiler.
+        OutOfMemory: when the device has not the memory, with the largest batch for which it has.
         MissingWeights: when a graph whose params have no data is to be tuned.
         FileProblem: when what was measured cannot be kept.
         KeyboardInterrupt: from tuning; what was measured until then is kept.
@@ -83,12 +90,28 @@ def compile(
     optimized = passed(graph, log)
     if limit is not False:
         chosen = _tuned(CompiledModel(graph, optimized, chosen, CompileLog()), limit, log)
-    model = CompiledModel(graph, optimized, chosen, log, lambda g: passed(g, CompileLog()))
+    model = CompiledModel(
+        graph,
+        optimized,
+        chosen,
+        log,
+        lambda g: passed(g, CompileLog()),
+        _first_runs(chosen, log),
+    )
     # A group that the passes made may be one that lowering took apart.
     Demands.of(groups("must_fuse", must_fuse), (), model.graph, log).check(model.graph, log)
     if all(param.data is not None for param in model.graph.params):
         model.prepare(sizes)
     return model
+
+
+def _first_runs(target: Target, log: CompileLog) -> Bind:
+    """What binds the plans of a model: on a GPU it judges kernels that never ran there."""
+    if target.on.identity is None:
+        return bind
+    from graphcnn.self_check import SelfCheck
+
+    return SelfCheck(target.on, log).bind
 
 
 def _tuned(model: CompiledModel, limit: float | Literal[True], log: CompileLog) -> Target:

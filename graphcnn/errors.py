@@ -235,6 +235,42 @@ class DeviceUnavailable(GraphCNNError):
     """The requested device is not on this machine."""
 
 
+class GpuUnsupported(DeviceUnavailable):
+    """The GPU is older, or newer, than kernels can be compiled for."""
+
+
+class DriverTooOld(DeviceUnavailable):
+    """NVIDIA's driver is older than torch, or what kernels are compiled with, needs."""
+
+
+class OutOfMemory(GraphCNNError):
+    """A device has not the memory that a model takes.
+
+    Attributes:
+        nbytes: What could not be taken, in bytes.
+        largest_batch: The largest batch for which the memory suffices; None where none was asked
+            for, or none fits.
+    """
+
+    def __init__(
+        self, what: str, *, nbytes: int, largest_batch: int | None = None, **parts: Any
+    ) -> None:
+        super().__init__(what, **parts)
+        self.nbytes, self.largest_batch = nbytes, largest_batch
+
+
+class KernelFailed(GraphCNNError):
+    """A kernel does not run on this device, or computes something else than it should.
+
+    Attributes:
+        node: Name of the node that it computes; None where that is not known.
+    """
+
+    def __init__(self, what: str, *, node: str | None = None, **parts: Any) -> None:
+        super().__init__(what, **parts)
+        self.node = node
+
+
 class MissingInput(GraphCNNError):
     """A call leaves out one of the graph's inputs."""
 
@@ -272,7 +308,7 @@ class MissingLibrary(GraphCNNError):
 
 
 class MissingCompiler(GraphCNNError):
-    """The CPU device found no working C compiler."""
+    """There is no working C compiler, for kernels on the CPU or for Triton's launcher."""
 
 
 class UnsupportedTritonOp(GraphCNNError):

@@ -28,6 +28,7 @@ LANES = {
         "plan",
         "report/test_inspection.py",
         "report/test_tables.py",
+        "targets/test_availability.py",
         "targets/test_capability.py",
         "targets/test_chain.py",
         "targets/test_layout.py",
@@ -42,6 +43,8 @@ LANES = {
         "test_golden.py",
         "test_import.py",
         "test_lanes.py",
+        "test_nvidia.py",
+        "test_reproducible.py",
         "test_strategies.py",
         "torch_import",
         "tuning/test_cache.py",
@@ -50,8 +53,10 @@ LANES = {
     "cpu": (".",),
     "compile": (
         "kernels/test_gpu_compile.py",
+        "runtime/test_sharing.py",
         "runtime/test_stand_in_gpu.py",
         "targets/test_gpu_configurations.py",
+        "test_self_check.py",
     ),
     "gpu": ("gpu",),
 }

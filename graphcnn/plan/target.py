@@ -48,6 +48,14 @@ class Device(Protocol):
     def memory(self) -> Any:
         """The torch device that holds the tensors."""
 
+    @property
+    def identity(self) -> str | None:
+        """What a kernel's results depend on beside its code: the product and its driver. None where
+        the machine's own compiler makes the code, which is trusted."""
+
+    def free_bytes(self) -> int | None:
+        """Memory that can still be taken; None where the system does not say."""
+
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device."""
 
@@ -55,6 +63,9 @@ class Device(Protocol):
         self, steps: Sequence[Step], resolve: Callable[[Buffer], Any]
     ) -> list[Callable[[], None]]:
         """Compile the launches of steps for the memory their buffers resolve to."""
+
+    def code_of(self, launch: Callable[[], None]) -> str | None:
+        """What names the machine code of a prepared launch; None where nothing does."""
 
     def address(
         self, launches: Sequence[Callable[[], None]], home: Any, parts: Sequence[Any]
@@ -120,6 +131,10 @@ class Target(Protocol):
     @property
     def supports(self) -> Callable[[Graph], Refusal | None] | None:
         """Whether one kernel can compute a group, the reason when not; None when none ever can."""
+
+    def following(self, graph: Graph) -> Target:
+        """The target for other batch sizes of a graph: with the kernels that this one takes for it,
+        so that none is compiled anew."""
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order.

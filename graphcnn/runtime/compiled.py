@@ -14,7 +14,7 @@ import torch
 from graphcnn import forks, settings
 from graphcnn.arguments import batch_sizes, count, flag
 from graphcnn.checkpoint import load_weights
-from graphcnn.errors import BatchError, InputKindError, RefitRefused, TooLarge, shown
+from graphcnn.errors import InputKindError, OutOfMemory, RefitRefused, shown
 from graphcnn.ir import (
     Chosen,
     CompileLog,
@@ -28,10 +28,12 @@ from graphcnn.ir import (
     let_go,
     rebatch,
 )
-from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
+from graphcnn.plan import Device, Plan, Target, plan_memory
 from graphcnn.runtime.boundary import Expected, check_device, check_inputs, tensors
-from graphcnn.runtime.executor import Executor
+from graphcnn.runtime.executor import Bind, Executor, bind
+from graphcnn.runtime.limits import lowered, out_of_memory
 from graphcnn.runtime.memory import allocate
+from graphcnn.runtime.sharing import Sharing
 from graphcnn.runtime.weights import WeightStore
 
 
@@ -66,13 +68,20 @@ class Workspace:
         self._arena = torch.empty(0, device=self._memory)
 
     def arena(self, nbytes: int) -> torch.Tensor:
-        """An arena of at least `nbytes`; one that is too small is let go, with all bound to it."""
+        """An arena of at least `nbytes`; one that is too small is let go, with all bound to it.
+
+        Raises:
+            OutOfMemory: when there is not as much.
+        """
         if nbytes > self._arena.nbytes:
-            self.executors.clear()
-            # The old one is free before there is a new one.
-            self._arena = torch.empty(0, device=self._memory)
+            self.clear()  # the old one is free before there is a new one
             (self._arena,) = allocate([nbytes], self._memory)
         return self._arena
+
+    def clear(self) -> None:
+        """Let the arena go, with all bound to it."""
+        self.executors.clear()
+        self._arena = torch.empty(0, device=self._memory)
 
 
 class CompiledModel:
@@ -93,6 +102,7 @@ class CompiledModel:
         log: What the passes, and the lowering of `graph`, did and declined, with reasons.
         target: What it was compiled for.
         optimize: What makes `graph` of `source`, and the same of it with other weights.
+        bind: What binds a plan to memory; it may change the plan.
     """
 
     def __init__(
@@ -102,15 +112,17 @@ class CompiledModel:
         target: Target,
         log: CompileLog,
         optimize: Callable[[Graph], Graph] = inline,
+        bind: Bind = bind,
     ) -> None:
         self.source, self.graph, self.target, self.log = source, graph, target, log
-        self.optimize = optimize
+        self.optimize, self._bind = optimize, bind
         self._lock, self._refits = forks.lock(), forks.lock()
         self._caller: int | None = None  # the thread that is inside of a call
         self._idle: list[Workspace] = []
         self._expected = Expected(graph, target.on)
         self._weights = WeightStore(target.on, graph.param_by_name)
         self._plans: dict[int, tuple[Graph, Plan]] = {}
+        self._sharing = Sharing(target, graph)
         self.graph, self.plan = self._plan(graph, log)
 
     def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
@@ -121,6 +133,7 @@ class CompiledModel:
                 InputDeviceError: for arrays that do not fit.
             BatchError: when the graph cannot be re-planned for the call's batch size.
             TooLarge: for a batch beyond what the kernels can address.
+            OutOfMemory: for one whose memory cannot be taken; smaller ones go on as before.
         """
         inputs = by_name(self.graph, arrays, inputs)
         with self.turn(self._batch_of(inputs)) as executor:
@@ -258,15 +271,23 @@ class CompiledModel:
     def prepare(self, batches: Sequence[int] = ()) -> None:
         """Compile the kernels, and take the memory, for the graph's batch size and for others.
 
+        These have kernels picked for them from now on; other sizes take those of the largest
+        prepared one below them.
+
         Raises:
             InputKindError, InvalidAttribute: for what is no sequence of batch sizes.
             MissingWeights: when a param has no data.
             BatchError: when the graph cannot be re-planned for one of them.
             TooLarge: for a batch beyond what the kernels can address.
+            OutOfMemory: for one whose memory cannot be taken; smaller ones go on as before.
         """
         sizes = set(batch_sizes(batches))
         if sizes:
             sizes.discard(batch_of(self.graph))
+            with self._workspace() as workspace:
+                for size in self._sharing.prepare(sizes):
+                    self._plans.pop(size, None)
+                    workspace.executors.pop(size, None)
         for batch in (*sorted(sizes, reverse=True), None):
             with self.turn(batch):
                 pass
@@ -280,60 +301,41 @@ class CompiledModel:
 
     def _executor(self, workspace: Workspace, batch: int | None) -> Executor:
         if batch not in workspace.executors:
-            graph, plan = self.graph, self.plan
-            if batch is not None:
-                if batch not in self._plans:
-                    rebatch(self.source, batch)  # what refuses it may be dead, hence gone
-                    self._plans[batch] = self._plan(rebatch(self.graph, batch), CompileLog())
-                graph, plan = self._plans[batch]
-            arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
-            workspace.executors[batch] = Executor(graph, plan, self.target.on, self._weights, arena)
+            graph, plan = self._planned(batch)
+            try:
+                arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
+                executor = self._bind(
+                    lambda plan: Executor(graph, plan, self.target.on, self._weights, arena), plan
+                )
+            except OutOfMemory as error:
+                workspace.clear()
+                plans = (graph, plan, lambda g: self._plan(g, CompileLog())[1])
+                raise out_of_memory(error, *plans, self.target.on, self._weights) from error
+            if batch is None:
+                self.plan = executor.plan
+            else:
+                self._plans[batch] = graph, executor.plan
+            workspace.executors[batch] = executor
         return workspace.executors[batch]
+
+    def _planned(self, batch: int | None) -> tuple[Graph, Plan]:
+        """The graph and the plan for a batch size, which are kept once they are bound."""
+        if batch is None:
+            return self.graph, self.plan
+        if batch not in self._plans:
+            rebatch(self.source, batch)  # what refuses it may be dead, hence gone
+            return self._plan(rebatch(self.graph, batch), CompileLog())
+        return self._plans[batch]
 
     def _plan(self, graph: Graph, log: CompileLog) -> tuple[Graph, Plan]:
         """A plan, and the graph where the groups that it takes apart are apart."""
         inputs = tuple(value.name for value in graph.inputs)
-        lowered = self._lower(graph)
-        events: tuple[Refusal | Chosen, ...] = (*lowered.refusals, *lowered.choices)
+        found = lowered(self._sharing.target(graph), graph)
+        events: tuple[Refusal | Chosen, ...] = (*found.refusals, *found.choices)
         for event in events:
             log.add(event)
-        apart = [refusal.node for refusal in lowered.refusals]
-        return inline(graph, apart), plan_memory(lowered, inputs, graph.outputs)
-
-    def _lower(self, graph: Graph) -> Lowered:
-        try:
-            return self.target.lower(graph)
-        except TooLarge as error:
-            most = self._largest_batch(graph)
-            if not most:
-                raise
-            raise TooLarge(
-                "the kernels cannot address a batch of this size",
-                where=error.where,
-                got=f"{batch_of(graph)} samples: {error.got}",
-                wanted=f"at most {most} samples in a call",
-                remedy="split the batch",
-            ) from None
-
-    def _largest_batch(self, graph: Graph) -> int:
-        """The largest batch size below a graph's own that can be lowered; 0 if none can."""
-
-        def fits(batch: int) -> bool:
-            try:
-                self.target.lower(rebatch(graph, batch))
-            except (BatchError, TooLarge):
-                return False
-            return True
-
-        try:
-            beyond = batch_of(graph)
-        except BatchError:
-            return 0
-        most, middle = 0, 1  # one sample first: where it does not fit, the batch is not at fault
-        while beyond - most > 1:
-            most, beyond = (middle, beyond) if fits(middle) else (most, middle)
-            middle = (most + beyond) // 2
-        return most
+        apart = [refusal.node for refusal in found.refusals]
+        return inline(graph, apart), plan_memory(found, inputs, graph.outputs)
 
 
 def _with_params(graph: Graph, params: Mapping[str, Param]) -> Graph:

@@ -237,3 +237,12 @@ def _named(step: Step) -> Iterator[None]:
     except SanitizerFault as fault:
         fault.where = f"{fault.where}, at node '{step.node}'"
         raise
+
+
+# Makes an executor of a plan by what binds plans to memory.
+Bind = Callable[[Callable[[Plan], Executor], Plan], Executor]
+
+
+def bind(make: Callable[[Plan], Executor], plan: Plan) -> Executor:
+    """Bind a plan as it is."""
+    return make(plan)

@@ -9,7 +9,7 @@ import torch
 from graphcnn.ir import Array, Param, is_frozen, let_go
 from graphcnn.plan import Device, Packing
 from graphcnn.runtime.boundary import to_tensor, torch_dtype
-from graphcnn.runtime.memory import allocate
+from graphcnn.runtime.memory import allocate, taking
 
 
 class WeightStore:
@@ -37,19 +37,34 @@ class WeightStore:
 
         Raises:
             MissingWeights: when a param has no data.
+            OutOfMemory: when there is no room for them; what was packed until then stays.
         """
-        missing = [weight for weight in weights if weight.name not in self.tensors]
-        plain = {w.name: w.pack(self._given) for w in missing if w.is_plain}
+        missing = self._missing(weights)
+        plain = {w.name: self._arranged(w) for w in missing if w.is_plain}
         lent = self._lend(plain)
         self.tensors.update(lent)
         self.lent |= lent.keys()
         self._packings.update({weight.name: weight for weight in missing if weight.name in lent})
         own = [weight for weight in missing if weight.name not in lent]
         for weight, tensor in zip(own, self._allocate(own), strict=True):
-            tensor.copy_(to_tensor(weight.pack(self._given).reshape(-1)))
+            tensor.copy_(to_tensor(self._arranged(weight).reshape(-1)))
             self.tensors[weight.name], self._packings[weight.name] = tensor, weight
             for source in weight.sources:
                 let_go(self._given[source].values)
+
+    def _missing(self, weights: Iterable[Packing]) -> list[Packing]:
+        """Those of some constants that are not packed yet."""
+        return [weight for weight in weights if weight.name not in self.tensors]
+
+    def sizes(self, weights: Iterable[Packing]) -> list[int]:
+        """Bytes of those for which memory is to be taken: on the CPU, not of params as they are."""
+        lends = self._device.memory.type == "cpu"
+        return [w.nbytes for w in self._missing(weights) if not (lends and w.is_plain)]
+
+    def _arranged(self, weight: Packing) -> Array:
+        """The numbers of a constant, on the host."""
+        with taking(weight.nbytes, torch.device("cpu")):
+            return weight.pack(self._given)
 
     def _lend(self, arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
         """Those of some packed arrays that are params as they are, and that kernels may read."""
@@ -102,12 +117,14 @@ class WeightStore:
 
         Raises:
             MissingWeights: when one has no data.
+            OutOfMemory: when there is no room for it.
         """
         for name in names:
             if name in self._given and name not in self.params:
                 param = self._given[name]
                 dtype = torch_dtype(param.type.dtype)
-                self.params[name] = to_tensor(param.values).to(self._device.memory, dtype)
+                with taking(param.type.nbytes, self._device.memory):
+                    self.params[name] = to_tensor(param.values).to(self._device.memory, dtype)
 
     def hold(self) -> None:
         """Keep the memory, once freed, for the work of the current stream."""

@@ -26,7 +26,9 @@ def resolve(
     Raises:
         UnknownTarget: for a name that is not in `NAMES`.
         InvalidAttribute: for a precision that is none.
-        DeviceUnavailable: for a device that is not on this machine.
+        DeviceUnavailable: for a device that is not on this machine; DriverTooOld where its driver
+            is at fault.
+        GpuUnsupported: for a GPU for which no kernel is compiled.
     """
     from graphcnn.targets.device import resolve_device
 
@@ -41,10 +43,13 @@ def resolve(
     if not isinstance(name, str):
         name = shown(name)
     if name == "triton":
+        from graphcnn.targets.capability import check_device
         from graphcnn.targets.policy import DIRECT, MODEL
         from graphcnn.targets.triton import TritonTarget
 
-        return TritonTarget(resolve_device(device), DIRECT if precision == "direct" else MODEL)
+        on = resolve_device(device)
+        check_device(on)
+        return TritonTarget(on, DIRECT if precision == "direct" else MODEL)
     if name == "library":
         from graphcnn.targets.library import LibraryTarget
 

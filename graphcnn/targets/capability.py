@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphcnn.errors import UnsupportedOp
+import torch
+
+from graphcnn.errors import GpuUnsupported, UnsupportedOp
 from graphcnn.ir import DType, Graph
 from graphcnn.targets.device import Device
 
@@ -41,6 +43,31 @@ CAPABILITIES: dict[DType, Capability] = {
     DType.I32: Capability(False, None, _INDICES),
     DType.I64: Capability(False, None, _INDICES),
 }
+
+
+def check_device(device: Device) -> None:
+    """Check that kernels are compiled for a device at all.
+
+    Raises:
+        GpuUnsupported: for a GPU that is too old, or of another maker.
+    """
+    if device.capability is None:
+        return
+    least = min(row.cuda for row in CAPABILITIES.values() if row.cuda is not None)
+    if torch.version.hip is None and device.capability >= least:
+        return
+    rows = [f"{dtype}: {row.because}" for dtype, row in CAPABILITIES.items() if row.cuda]
+    raise GpuUnsupported(
+        "no kernel is compiled for this GPU",
+        where="the argument device",
+        got=f"{device.name}, which torch runs by ROCm"
+        if torch.version.hip
+        else f"{device.name}, compute capability {device.capability / 10}",
+        wanted=f"a GPU of NVIDIA's of compute capability {least / 10} or later: such as an A10, "
+        f"A100, RTX 3060 and newer ones ({'; '.join(rows)})",
+        remedy='gx.compile(..., target="library") computes on this one with torch\'s operators, '
+        'gx.compile(..., device="cpu") with kernels on the CPU',
+    )
 
 
 def check_capability(graph: Graph, device: Device) -> None:

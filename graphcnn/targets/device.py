@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
-from graphcnn import cpu, settings, triton_api
+from graphcnn import cpu, nvidia, settings, triton_api
 from graphcnn.cpu import sanitize
 from graphcnn.cpu.team import LEAST_ROW, Address, Bound, Launches, Member
-from graphcnn.errors import DeviceUnavailable, shown
+from graphcnn.errors import GraphCNNError, KernelFailed
 from graphcnn.ir import Cost, DType
 from graphcnn.kernels import DeviceTraits, cpu_traits, cuda_traits
 from graphcnn.plan import Arithmetic, Buffer, Call, Shadow, Step
+from graphcnn.targets.availability import available_memory, unavailable
 
 # What a thread of a CPU computes in the time that an element takes from or to a cache.
 FLOPS_PER_ELEMENT = 4
@@ -47,6 +48,16 @@ class Device:
         """Compute capability of a CUDA device, ten times; None for the CPU."""
         return None
 
+    @property
+    def identity(self) -> str | None:
+        """What a kernel's results depend on beside its code: the product and its driver. None where
+        the machine's own compiler makes the code, which is trusted."""
+        return None
+
+    def free_bytes(self) -> int | None:
+        """Memory that can still be taken; None where the system does not say."""
+        return available_memory()
+
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device, of torch and of Triton."""
         return nullcontext()
@@ -72,7 +83,7 @@ class Device:
         if len(calls) > 1:
             triton_api.compile_ahead(calls, self.driver)
         return [
-            self._bound(triton_api.prepare(*call, self.driver), launch.grid, step.cost)
+            self._bound(_prepared(call, self.driver, step.node), launch.grid, step.cost)
             for call, launch, step in zip(calls, launches, steps, strict=True)
         ]
 
@@ -83,6 +94,10 @@ class Device:
             work = cost.flops + FLOPS_PER_ELEMENT * (cost.reads + cost.writes)
             return Launches([Member(prepared.launch, grid, work)])
         return Queued(prepared, grid, self.stream)
+
+    def code_of(self, launch: Callable[[], None]) -> str | None:
+        """What names a prepared launch's machine code; None for that of the C compiler."""
+        return launch.prepared.compiled.hash if isinstance(launch, Queued) else None
 
     def address(
         self,
@@ -145,6 +160,17 @@ class CudaDevice(Device):
     def capability(self) -> int:
         """Compute capability, ten times."""
         return _capability(self.memory)
+
+    @property
+    def identity(self) -> str:
+        """What a kernel's results depend on beside its code: the product and its driver."""
+        return f"{torch.cuda.get_device_name(self.memory)}, driver {nvidia.driver_version()}"
+
+    def free_bytes(self) -> int:
+        """Memory that can still be taken: what torch keeps and does not use is given back."""
+        free, _ = torch.cuda.mem_get_info(self.memory)
+        kept = torch.cuda.memory_reserved(self.memory) - torch.cuda.memory_allocated(self.memory)
+        return int(free) + kept
 
     def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> None:
         """The sanitizer sees kernels on the CPU only."""
@@ -214,6 +240,17 @@ class Queued:
         self.prepared(self.grid, self.stream())
 
 
+def _prepared(call: triton_api.Call, driver: object, node: str) -> triton_api.Prepared:
+    """A prepared kernel; its errors name the node that it computes."""
+    try:
+        return triton_api.prepare(*call, driver)
+    except GraphCNNError as error:
+        error.where = f"node '{node}', {error.where}"
+        if isinstance(error, KernelFailed):
+            error.node = node
+        raise
+
+
 def _run(launches: Sequence[Callable[[], None]]) -> None:
     for launch in launches:
         launch()
@@ -245,6 +282,7 @@ def resolve_device(name: str | torch.device) -> Device:
     Raises:
         DeviceUnavailable: for CUDA on a machine without it, for an index that no device has, and
             for other names.
+        DriverTooOld: for CUDA where torch needs a newer driver.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if isinstance(name, str) and name == "auto":
@@ -260,12 +298,4 @@ def resolve_device(name: str | torch.device) -> Device:
         if index < count:
             memory = torch.device("cuda", index)
             return CudaDevice(cuda_traits(_capability(memory)), memory, None)
-    there = ", ".join(('"auto"', '"cpu"', *(f'"cuda:{index}"' for index in range(count))))
-    raise DeviceUnavailable(
-        "this device is not available",
-        where="the argument device",
-        got=shown(name),
-        wanted=f"{there}, or the same as a torch.device"
-        + ("" if count else "; CUDA needs a torch that finds a CUDA device"),
-        remedy='compile(..., device="cpu") runs the same kernels natively on the CPU',
-    )
+    raise unavailable(name, count, cuda=wanted is not None and wanted.type == "cuda")

@@ -46,6 +46,10 @@ class LibraryTarget:
                 taken.append(Chosen(node.name, "call", call.way, ways, call.because))
         return Lowered(tuple(steps), {}, {}, (), choices=tuple(taken))
 
+    def following(self, graph: Graph) -> LibraryTarget:
+        """The target for other batch sizes of a graph: the same."""
+        return self
+
     def alone(self, graph: Graph, node: Node) -> Lowered:
         """The call of one node of a graph.
 

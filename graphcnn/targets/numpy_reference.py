@@ -28,6 +28,10 @@ class NumpyTarget:
         """One call of the op's reference per node."""
         return Lowered(tuple(map(_step, graph.nodes)), {}, {}, ())
 
+    def following(self, graph: Graph) -> NumpyTarget:
+        """The target for other batch sizes of a graph: the same."""
+        return self
+
 
 def _step(node: Node) -> Step:
     work, arithmetic = Call(_function(node)), Arithmetic(DType.F64.unit_roundoff)

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from graphcnn.ir import Node, TensorType
-from graphcnn.kernels import Choice, DeviceTraits, Problem, by_rule, winograd_conv2d
+from graphcnn.kernels import (
+    Choice,
+    DeviceTraits,
+    LinearProblem,
+    Problem,
+    by_rule,
+    winograd_conv2d,
+)
 
 
 class Called(NamedTuple):
@@ -52,6 +59,38 @@ class Direct(Policy):
 
 MODEL = Policy()
 DIRECT = Direct()
+
+
+@dataclass(frozen=True)
+class Following(Policy):
+    """What was picked for another batch size, so that no kernel is compiled anew, and another
+    policy where that does not serve.
+
+    Attributes:
+        base: The other one.
+        picked: Choices by the name of the anchor.
+    """
+
+    base: Policy
+    picked: Mapping[str, Sequence[Choice]]
+
+    def kernel(
+        self, anchor: Node, problem: Problem, found: Sequence[Choice], device: DeviceTraits
+    ) -> Choice:
+        """The first of the anchor's that is among the choices. One row of a linear layer has
+        kernels of its own; where they do not serve, any number of rows takes what two do."""
+        serving = (choice for choice in self.picked.get(anchor.name, ()) if choice in found)
+        if isinstance(problem, LinearProblem):
+            problem = problem._replace(rows=2)
+        return next(serving, None) or self.base.kernel(anchor, problem, found, device)
+
+    def allows(self, choice: Choice) -> bool:
+        """Whether the other policy allows it."""
+        return self.base.allows(choice)
+
+    def call(self, node: Node) -> Called | None:
+        """As the other policy has it."""
+        return self.base.call(node)
 
 
 @dataclass(frozen=True)

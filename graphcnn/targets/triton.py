@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from graphcnn.ir import Chosen, Fused, Graph, Node, Refusal, inline
 from graphcnn.kernels import (
+    Choice,
     Refused,
     Stage,
     View,
@@ -60,7 +61,7 @@ from graphcnn.targets.lowering import Lowering, as_image, view_of
 from graphcnn.targets.maps import adaptive_pool, resize
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import parts
-from graphcnn.targets.policy import MODEL, Policy
+from graphcnn.targets.policy import MODEL, Following, Policy
 from graphcnn.targets.price import unprofitable
 from graphcnn.targets.statistics import norm, reduce
 
@@ -118,6 +119,19 @@ class TritonTarget:
             else:
                 calls = (_told(graph, n, called[n.name]) for n in graph.nodes if n.name in called)
                 return lowering.lowered((*apart, *calls))
+
+    def following(self, graph: Graph) -> TritonTarget:
+        """The target for other batch sizes of a graph: with the kernels that this one takes for it.
+
+        Sizes share kernels anyway where the device says which.
+        """
+        if self.on.traits.batches:
+            return self
+        picked: dict[str, list[Choice]] = {}
+        for taken in self.lower(graph).choices:
+            if isinstance(taken.chosen, Choice):
+                picked.setdefault(taken.node, []).append(taken.chosen)
+        return TritonTarget(self.on, Following(self.policy, picked))
 
     def alone(self, graph: Graph, node: Node) -> Lowered:
         """The steps of one node, with its values where they lie in its graph.

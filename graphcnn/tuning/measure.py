@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 
+from graphcnn.errors import KernelFailed
 from graphcnn.ir import Array, Graph, Node, Value, weights
 from graphcnn.kernels import Refused
 from graphcnn.plan import Plan, plan_memory
@@ -157,7 +158,7 @@ def trials(
         try:
             bound = subject.bind(candidate)
             worst, problem = subject.check(bound)
-        except (Refused, RuntimeError, ValueError) as error:
+        except (Refused, KernelFailed, RuntimeError, ValueError) as error:
             if candidate is ways[0]:
                 raise
             said = str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,13 +1,17 @@
 """The table of operators and the networks on a real CUDA device, as tests elsewhere run them."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 import graphcnn as gx
-from graphcnn.errors import InputDeviceError
+from graphcnn import triton_api
+from graphcnn.errors import InputDeviceError, OutOfMemory
 from graphcnn.models.vgg import vgg16
 from graphcnn.runtime.boundary import example_inputs
+from graphcnn.self_check import RULE
 from tests import networks
 from tests.runtime.small_networks import NETWORKS
 from tests.stepwise import check_model
@@ -144,3 +148,29 @@ def test_torch_compile_on_the_callers_stream():
             torch.cuda.synchronize()
             torch.testing.assert_close(found, wanted, atol=2e-2, rtol=2e-2)
     assert gx.explain(compiled).regions == 1
+
+
+def test_first_runs_are_judged_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(triton_api, "cache_folder", lambda: tmp_path)
+    model = gx.compile(NETWORKS["vgg_block"]("float16"), device="cuda")
+    (file,) = tmp_path.glob("graphcnn_first_runs/*.json")
+    found = json.loads(file.read_text())
+    assert found["device"] == model.target.on.identity
+    assert found["kernels"]
+    assert set(found["kernels"].values()) == {None}
+    assert [refusal for refusal in model.log.refusals if refusal.rule == RULE] == []
+
+
+def test_a_batch_beyond_the_memory_says_the_largest_that_fits():
+    model = gx.compile(vgg16(1, "float16"), device="cuda")
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    taken = torch.empty(free - (2 << 30), dtype=torch.int8, device="cuda")
+    with pytest.raises(OutOfMemory) as caught:
+        model.prepare([600])
+    most = caught.value.largest_batch
+    assert 1 <= most < 600
+    model.prepare([most])
+    assert gx.verify(model).ok
+    del taken
+    model.prepare([600])

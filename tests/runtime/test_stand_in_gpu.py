@@ -5,10 +5,10 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from triton.runtime.errors import OutOfResources
 
 import graphcnn as gx
 from graphcnn import triton_api
+from graphcnn.errors import KernelFailed
 from graphcnn.kernels import cuda_traits
 from graphcnn.models.lenet import mnist_sample
 from graphcnn.plan import Arithmetic
@@ -158,7 +158,7 @@ def test_the_stand_in_refuses_grids_that_a_gpu_refuses(grid):
 def test_the_stand_in_refuses_more_shared_memory_than_there_is():
     x, meta = torch.zeros(128 * 128), {"SIZE": 128, "num_warps": 8}
     triton_api.prepare(square_kernel, (x,), meta, StandInGpu(80))
-    with pytest.raises(OutOfResources, match="shared memory"):
+    with pytest.raises(KernelFailed, match="shared memory"):
         triton_api.prepare(square_kernel, (x,), meta, StandInGpu(86))
 
 
