@@ -47,6 +47,7 @@ def test_the_cpu_is_fit(capsys, small):
     assert len(found) >= 15
     assert f"PASS: all {len(found)} stay within their bounds" in out
     assert "no CUDA device" in " ".join(out.split())
+    assert "L1 serves neighbouring taps" in " ".join(out.split())
     assert "fused" in out
     assert max(map(len, out.splitlines())) <= WIDTH
 
@@ -81,6 +82,20 @@ def test_a_gpu_is_asked_for_registers(monkeypatch):
     rows = [*doctor.kernels(model, "float16")]
     assert [row.kernel for row in rows] == ["pointwise", "pool2d", "softmax"]
     assert all(16 <= row.registers <= 255 for row in rows)
-    assert all(row.spilled_bytes == 0 and row.problem is None for row in rows)
+    assert all(row.spilled_bytes == 0 and row.problem is row.note is None for row in rows)
     monkeypatch.setattr(doctor, "resources", lambda cubin: Resources(7, 0))
-    assert all("registers=7" in row.problem for row in doctor.kernels(model, "float16"))
+    for row in doctor.kernels(model, "float16"):
+        assert "registers=7" in row.note
+        assert row.problem is None
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("registers", "spilled", "same"),
+    [(168, 0, True), (166, 0, True), (160, 0, False), (168, 16, False)],
+)
+def test_what_a_driver_rounds_up_is_no_difference(monkeypatch, registers, spilled, same):
+    """The driver says 168 registers and no stack."""
+    monkeypatch.setattr(doctor, "resources", lambda cubin: Resources(registers, spilled))
+    compiled = SimpleNamespace(n_regs=168, n_spills=0, asm={"cubin": b""})
+    assert (doctor._difference(compiled) is None) == same
