@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         hardware = DryRun(resolve_device("cpu")) if options.dry_run else Cuda()
-        results = Results(hardware.dry, hardware.facts(), options.minutes)
+        results = Results(hardware.dry, hardware.facts(), options.minutes, left=[*hardware.lacks])
     except GraphCNNError as error:
         print(f"{error}\n--dry-run shows on the CPU what this does", file=sys.stderr)
         return 1
@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     results.save(path)
     page = path.with_suffix(".md")
     problem = report.write(results, page)
-    print(f"{report.bought(results)}\n{len(results.left)} lines of what was not measured", end="")
-    print(f", and all figures: {page}\n{problem or ''}".rstrip())
+    lines = [report.bought(results), *(f"not measured: {line}" for line in results.left)]
+    print(*lines, *filter(None, [problem]), f"all figures: {page}", sep="\n")
     return 0
 
 

@@ -19,6 +19,7 @@ from bench.gpu.cases import Case
 from bench.gpu.hardware import Hardware
 from bench.gpu.results import FUSED, TORCH, UNFUSED
 from graphcnn.ir import Graph, inline, rebatch
+from graphcnn.ops import BatchNorm
 from graphcnn.runtime.boundary import example_inputs, torch_dtype
 from graphcnn.runtime.compiled import CompiledModel
 
@@ -160,7 +161,7 @@ def _eager(work: Work) -> Run:
 
 
 def _folded(work: Work) -> Run | None:
-    if len(work.network.folded.nodes) == len(work.network.graph.nodes):
+    if not any(isinstance(node.op, BatchNorm) for node in work.graph.nodes):
         return None
     return _torch(work.eager_folded, work)
 

@@ -31,12 +31,14 @@ class Cuda:
         seconds: About how long they take turns.
         compiled: How `torch.compile` is asked for its best, whose CUDA graphs would be one more
             than that of `captured`.
+        lacks: What cannot be measured on it.
     """
 
     dry: ClassVar[bool] = False
     rounds: ClassVar[int] = ROUNDS
     seconds: ClassVar[float] = SECONDS
     compiled: ClassVar[dict[str, str]] = {"mode": "max-autotune-no-cudagraphs"}
+    lacks: ClassVar[tuple[str, ...]] = ()
 
     @cached_property
     def device(self) -> Device:
@@ -99,6 +101,13 @@ class DryRun:
     seconds: ClassVar[float] = 0.0
     compiled: ClassVar[dict[str, str]] = {"backend": "aot_eager"}
     name: ClassVar[str] = "dry run"
+    lacks: ClassVar[tuple[str, ...]] = (
+        "any time of a GPU, by CUDA events, with a flushed cache: a CPU stood in",
+        "CUDA graphs: kernels were run one by one",
+        "clocks",
+        "torch.compile with max-autotune: it was given the backend aot_eager",
+        "networks of their own size, at batch 1, 8, 32 and 128: tiny ones stood in",
+    )
     device: Device
 
     def facts(self) -> tuple[tuple[str, str], ...]:

@@ -90,14 +90,15 @@ def run(
     clock = Clock(60 * results.minutes)
     network: Network | None = None
     tried: set[Case] = set()
+    missed: dict[str, list[int]] = {}
     for case, slow in cases:
         again = case in tried
         tried.add(case)
         if again and all(known.case != case for known in results.cases):
             continue  # why is told already
         if clock.left <= 0 or (again and clock.spent):
-            which = f", with {SLOW}" if again else ""
-            results.left.append(f"{case}{which}: the {results.minutes:g} minutes were over")
+            which = f" with {SLOW}" if again else ""
+            missed.setdefault(f"{case.workload} {case.dtype}{which}", []).append(case.batch)
             continue
         if network is None or not network.holds(case):
             network = Network(case, hardware)
@@ -111,6 +112,10 @@ def run(
             tell(found)
         gc.collect()
         hardware.free()
+    results.left += [
+        f"{what} at batch {', '.join(map(str, batches))}: of {results.minutes:g} minutes none were left"
+        for what, batches in missed.items()
+    ]
 
 
 def reason(error: Exception) -> str:

@@ -94,24 +94,22 @@ def _beside_torch(cases: Sequence[Measured], results: Results) -> Figure:
 
 
 def _bars(axes: Axes, cases: Sequence[Measured]) -> None:
-    names = [name for name in COLOURS if any(found.row(name) for found in cases)]
-    width = 0.84 / len(names)
+    """Bars of those that were timed, side by side; fused is the last one, and has its number."""
+    width = 0.86 / max(sum(1 for name in COLOURS if found.row(name)) for found in cases)
     highest = 1.0
     for at, found in enumerate(cases):
-        for number, name in enumerate(names):
-            row = found.row(name)
+        timed = [(name, found.row(name)) for name in COLOURS if found.row(name)]
+        for number, (name, row) in enumerate(timed):
             if row is None or row.to_torch is None:
                 continue
             ratio = row.to_torch
-            x = at + (number - (len(names) - 1) / 2) * width
-            axes.bar(
-                x, ratio.median, width, color=COLOURS[name], yerr=_spread(ratio), error_kw=THIN
-            )
+            x = at + (number - (len(timed) - 1) / 2) * width
+            spread = _spread(ratio)
+            axes.bar(x, ratio.median, width, color=COLOURS[name], yerr=spread, error_kw=THIN)
             highest = max(highest, ratio.high)
             if name == FUSED:
-                axes.text(
-                    x, ratio.high, three_digits(ratio.median), size=7, ha="center", va="bottom"
-                )
+                left, told = x - width / 2, three_digits(ratio.median)
+                axes.text(left, ratio.high, f" {told}", size=7, ha="left", va="bottom")
     axes.axhline(1.0, color=GREY, lw=0.8, zorder=0)
     axes.set_ylim(0, 1.12 * highest)
     axes.set_xticks(range(len(cases)), [f"b{found.case.batch}" for found in cases])
@@ -152,14 +150,16 @@ def _fusion(results: Results) -> Figure:
                 lw=1,
                 label=f"batch {batch}",
             )
-        axes.axvline(1.0, color=GREY, lw=0.8, zorder=0)
+        axes.axvline(1.0, color=BLACK, lw=1, zorder=0)
+        for at in range(0, len(workloads), 2):
+            axes.axhspan(at - 0.5, at + 0.5, color="#F3F3F3", lw=0, zorder=-1)
+        axes.set_ylim(len(workloads) - 0.5, -0.5)
         axes.set_title(dtype, size=10)
         axes.set_xlabel("fused over unfused, of one round")
         axes.grid(axis="x", color="#DDDDDD", lw=0.6)
         axes.set_axisbelow(True)
     names = [f"{name} + pool" if name in POOLED else name for name in workloads]
     grid[0, 0].set_yticks(range(len(workloads)), names)
-    grid[0, 0].invert_yaxis()
     figure.legend(
         *grid[0, 0].get_legend_handles_labels(),
         loc="outside lower center",

@@ -29,7 +29,7 @@ are given too. In float32 nothing multiplies in tf32 but "torch tf32". The layer
 VGG-16 that a 2x2 pool follows: convolution, bias, relu and pool."""
 DRY = (
     "**A dry run: a CPU stood in for the device, and networks are tiny. No figure here says "
-    "anything about a GPU; CUDA graphs, events, clocks and the flushed cache were not tried.**"
+    "anything about a GPU.**"
 )
 
 
@@ -84,7 +84,8 @@ def bought(results: Results) -> str:
         "pooled layers": [each for each in ratios if each[0].workload in POOLED],
     }
     parts = [_span(kind, each) for kind, each in kinds.items() if each]
-    return "Fused kernels took, of the unfused kernels' time, " + "; ".join(parts) + "."
+    dry = "In a dry run, which says nothing of a GPU: " if results.dry else ""
+    return f"{dry}Fused kernels took, of the unfused kernels' time, " + "; ".join(parts) + "."
 
 
 def _span(kind: str, ratios: Sequence[tuple[object, Ratio]]) -> str:
