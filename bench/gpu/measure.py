@@ -112,10 +112,9 @@ def run(
             tell(found)
         gc.collect()
         hardware.free()
-    results.left += [
-        f"{what} at batch {', '.join(map(str, batches))}: of {results.minutes:g} minutes none were left"
-        for what, batches in missed.items()
-    ]
+    none = f"of {results.minutes:g} minutes none were left"
+    for what, batches in missed.items():
+        results.left.append(f"{what} at batch {', '.join(map(str, batches))}: {none}")
 
 
 def reason(error: Exception) -> str:
