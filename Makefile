@@ -1,16 +1,17 @@
-# make demo       set up .venv and run the main job
-# make test       set up .venv and run the tests
-# make test-fast  the tests that need no C compiler
-# make fuzz       random graphs, files and calls: make fuzz COUNT=100000 SEED=0
-# make bench      other engines beside this one: docs/measured_against_engines.md
-# make lint       style, format and types
-# make clean      remove .venv and what tools left behind
+# make demo         set up .venv and run the main job
+# make test         set up .venv and run the tests
+# make test-fast    the tests that need no C compiler
+# make test-triton  those of kernels with another Triton: make test-triton TRITON=3.6.0
+# make fuzz         random graphs, files and calls: make fuzz COUNT=100000 SEED=0
+# make bench        other engines beside this one: docs/measured_against_engines.md
+# make lint         style, format and types
+# make clean        remove .venv and what tools left behind
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-fast fuzz bench lint clean
+.PHONY: demo test test-fast test-triton fuzz bench lint clean
 
 demo: $(READY)
 	$(BIN)/python -m graphcnn demo
@@ -21,6 +22,22 @@ test: $(READY)
 # A compiler that does not exist and a cache without kernels: a test that needs one fails.
 test-fast: $(READY)
 	CC=none TRITON_CACHE_DIR=.pytest_cache/triton $(BIN)/python -m pytest -n 2 -m pure
+
+# What a torch for CUDA brings: 3.6 (2.11), 3.7 (2.12, 2.13), 3.8 (2.14). All else is that of .venv,
+# behind it on the path. ONE_IN=8 takes each eighth test.
+TRITON ?= 3.7.1
+ONE_IN ?= 1
+TRITON_VENV := .venv-triton-$(TRITON)
+
+test-triton: $(TRITON_VENV)/ready
+	$(TRITON_VENV)/bin/python -m pytest -n 2 --dist worksteal --one-in $(ONE_IN) tests/kernels tests/test_triton_api.py tests/cpu/test_corpus.py tests/targets/test_gpu_configurations.py tests/runtime/test_stand_in_gpu.py
+
+$(TRITON_VENV)/ready: $(READY)
+	$(PYTHON) -m venv $(TRITON_VENV)
+	$(TRITON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps triton==$(TRITON)
+	@$(BIN)/python -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" > $(TRITON_VENV)/beside.pth
+	@mv $(TRITON_VENV)/beside.pth $(TRITON_VENV)/lib/python*/site-packages/
+	@touch $@
 
 COUNT ?= 1000
 SEED ?= 0
@@ -48,4 +65,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis graphcnn.egg-info build
+	rm -rf .venv .venv-triton-* .pytest_cache .mypy_cache .ruff_cache .hypothesis graphcnn.egg-info build

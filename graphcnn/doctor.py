@@ -25,15 +25,19 @@ from graphcnn.report import Comparison, compare, verify
 from graphcnn.report.result import Result
 from graphcnn.report.tables import Table, binary_size
 from graphcnn.runtime.compiled import CompiledModel
-from graphcnn.targets.device import Queued
+from graphcnn.tap_order import TapOrder, tap_order
+from graphcnn.targets.device import Queued, resolve_device
 from graphcnn.version import __version__
 
 DTYPES = ("float32", "float16", "bfloat16")
 # Triton counts spills in words.
 BYTES = 4
+# A driver hands out registers, and bytes of a stack, in these units.
+REGISTER_UNIT, STACK_UNIT = 8, 16
+KEPT = "kernels kept in"
 NO_GPU = (
     "There is no CUDA device: the kernels ran natively on the CPU. What only a GPU can show, its "
-    "registers, spills and times, was not checked."
+    "registers, spills and times, and whether L1 serves neighbouring taps, was not checked."
 )
 
 
@@ -49,6 +53,7 @@ class KernelCheck:
         registers: The most that a thread of it takes, as the driver says; None off GPUs.
         spilled_bytes: The most that a thread of it spills; None off GPUs.
         problem: What is wrong, or None.
+        note: What is not as it was compiled, without being a fault, or None.
     """
 
     kernel: str
@@ -58,6 +63,7 @@ class KernelCheck:
     registers: int | None
     spilled_bytes: int | None
     problem: str | None
+    note: str | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class Diagnosis(Result):
         ok: Whether nothing is wrong.
         kernels: Every kernel in every dtype.
         times: VGG-11 on 8 images of 64x64: torch, unfused and fused by turns.
+        taps: What the order of a convolution's taps costs; None off GPUs.
         unchecked: What could not be checked here.
     """
 
@@ -78,6 +85,7 @@ class Diagnosis(Result):
     ok: bool
     kernels: tuple[KernelCheck, ...]
     times: Comparison
+    taps: TapOrder | None
     unchecked: tuple[str, ...]
 
     def tables(self) -> tuple[Table, ...]:
@@ -96,6 +104,7 @@ class Diagnosis(Result):
         columns = ("kernel", "dtype", "verdict", "launches", "bound used", "registers", "spilled")
         failed = [f"FAIL {row.kernel} {row.dtype}: {row.problem}" for row in self.kernels]
         wrong = [line for line, row in zip(failed, self.kernels, strict=True) if row.problem]
+        noted = [f"NOTE {row.kernel} {row.dtype}: {row.note}" for row in self.kernels if row.note]
         verdicts = wrong or [f"PASS: all {len(rows)} stay within their bounds"]
         return (
             Table(f"doctor: {self.device}", ("what", "found"), self.facts, words=2),
@@ -104,9 +113,10 @@ class Diagnosis(Result):
                 columns,
                 rows,
                 words=3,
-                notes=(*self.unchecked, *verdicts),
+                notes=(*self.unchecked, *noted, *verdicts),
             ),
             *self.times.tables(),
+            *(self.taps.tables() if self.taps else ()),
         )
 
 
@@ -121,21 +131,23 @@ def doctor(device: str | torch.device = "auto") -> Diagnosis:
         MissingCompiler: on the CPU, without a C compiler.
         FileProblem: when compiled kernels cannot be kept.
     """
-    specimens = {dtype: compile(specimen(dtype), device=device) for dtype in DTYPES}
-    on = specimens["float32"].target.on
+    on = resolve_device(device)
+    specimens = {dtype: compile(specimen(dtype), device=on.memory) for dtype in DTYPES}
     checks = tuple(row for dtype, model in specimens.items() for row in kernels(model, dtype))
     gpu = on.memory.type == "cuda"
     graph = models.vgg11(8, "float16" if gpu else "float32", size=64)
     times = compare(
         {
-            "torch": compile(graph, device=device, target="library"),
-            "unfused": compile(graph, device=device, fuse=False),
-            "fused": compile(graph, device=device),
+            "torch": compile(graph, device=on.memory, target="library"),
+            "unfused": compile(graph, device=on.memory, fuse=False),
+            "fused": compile(graph, device=on.memory),
         },
         seconds=3,
     )
-    ok = times.ok and not any(row.problem for row in checks)
-    return Diagnosis(on.name, tuple(_facts(on)), ok, checks, times, () if gpu else (NO_GPU,))
+    taps = tap_order(on) if gpu else None
+    ok = times.ok and not any(row.problem for row in checks) and not (taps and taps.problem)
+    unchecked = () if gpu else (NO_GPU,)
+    return Diagnosis(on.name, tuple(facts(on)), ok, checks, times, taps, unchecked)
 
 
 def kernels(model: CompiledModel, dtype: str) -> Iterator[KernelCheck]:
@@ -151,7 +163,7 @@ def kernels(model: CompiledModel, dtype: str) -> Iterator[KernelCheck]:
         rows = [checks[node] for node, _ in launches]
         given = [launch.prepared.compiled for _, launch in launches if launch is not None]
         problems = [row.problem for row in rows if row.problem]
-        problems += [told for told in map(_disagreement, given) if told]
+        notes = [told for told in map(_difference, given) if told]
         yield KernelCheck(
             kernel.removesuffix("_kernel"),
             dtype,
@@ -160,17 +172,31 @@ def kernels(model: CompiledModel, dtype: str) -> Iterator[KernelCheck]:
             max((code.n_regs for code in given), default=None),
             max((BYTES * code.n_spills for code in given), default=None),
             problems[0] if problems else None,
+            notes[0] if notes else None,
         )
 
 
-def _disagreement(compiled: Any) -> str | None:
-    """What the driver runs against what was compiled: other registers are other machine code."""
+def _difference(compiled: Any) -> str | None:
+    """What the driver runs, where that is more than rounding away from what was compiled.
+
+    `cuFuncGetAttribute` tells NUM_REGS and LOCAL_SIZE_BYTES of the function it loaded; the machine
+    code has them as REG, and STACK and LOCAL. They agree where the driver loads that code as it is,
+    but may be rounded up, and are others under a debugger or a profiler that adds code of its own,
+    or where the driver compiled the PTX itself: none of it makes a result wrong.
+    """
     told = Resources(compiled.n_regs, BYTES * compiled.n_spills)
     wanted = resources(compiled.asm["cubin"])
-    return None if told == wanted else f"the driver runs it with {told}, compiled were {wanted}"
+    if _units(told) == _units(wanted):
+        return None
+    return f"the driver runs it with {told}, compiled were {wanted}; no fault by itself"
 
 
-def _facts(device: Device) -> Iterator[tuple[str, str]]:
+def _units(found: Resources) -> tuple[int, int]:
+    """As a driver hands them out."""
+    return -(-found.registers // REGISTER_UNIT), -(-found.spilled_bytes // STACK_UNIT)
+
+
+def facts(device: Device) -> Iterator[tuple[str, str]]:
     """What there is to run on."""
     yield "graphcnn", __version__
     yield "Python", f"{platform.python_version()}, {platform.platform()}"
@@ -185,10 +211,10 @@ def _facts(device: Device) -> Iterator[tuple[str, str]]:
         yield "GPU", f"{properties.name}, {binary_size(properties.total_memory)}"
         yield "compute capability", f"{properties.major}.{properties.minor}"
         yield "multiprocessors", str(properties.multi_processor_count)
-        yield "driver", driver_version()
+        yield "driver", nvidia_smi("driver_version")
     folder = triton_api.cache_folder()
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    yield "kernels kept in", f"{folder}, {binary_size(size)}"
+    yield KEPT, f"{folder}, {binary_size(size)}"
 
 
 def processor() -> str:
@@ -199,12 +225,14 @@ def processor() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def driver_version() -> str:
-    """NVIDIA's driver, as its own tool says."""
+def nvidia_smi(query: str, device: Device | None = None) -> str:
+    """What NVIDIA's own tool answers to a query, of one device or of the first."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return "unknown: there is no nvidia-smi"
-    command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+    command = [tool, f"--query-gpu={query}", "--format=csv,noheader,nounits"]
+    if device is not None:
+        command += [f"--id=GPU-{torch.cuda.get_device_properties(device.memory).uuid}"]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = (told.stdout + told.stderr).splitlines()
     return next((line.strip() for line in lines if line.strip()), "unknown")

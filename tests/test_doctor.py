@@ -15,6 +15,7 @@ from graphcnn.kernels import Launch
 from graphcnn.models.specimen import specimen
 from graphcnn.passes import journal
 from graphcnn.report.tables import WIDTH
+from graphcnn.tap_order import TapOrder
 from graphcnn.targets import resolve
 from tests.stand_in_gpu import stand_in_target
 
@@ -47,6 +48,7 @@ def test_the_cpu_is_fit(capsys, small):
     assert len(found) >= 15
     assert f"PASS: all {len(found)} stay within their bounds" in out
     assert "no CUDA device" in " ".join(out.split())
+    assert "L1 serves neighbouring taps" in " ".join(out.split())
     assert "fused" in out
     assert max(map(len, out.splitlines())) <= WIDTH
 
@@ -81,6 +83,76 @@ def test_a_gpu_is_asked_for_registers(monkeypatch):
     rows = [*doctor.kernels(model, "float16")]
     assert [row.kernel for row in rows] == ["pointwise", "pool2d", "softmax"]
     assert all(16 <= row.registers <= 255 for row in rows)
-    assert all(row.spilled_bytes == 0 and row.problem is None for row in rows)
+    assert all(row.spilled_bytes == 0 and row.problem is row.note is None for row in rows)
     monkeypatch.setattr(doctor, "resources", lambda cubin: Resources(7, 0))
-    assert all("registers=7" in row.problem for row in doctor.kernels(model, "float16"))
+    for row in doctor.kernels(model, "float16"):
+        assert "registers=7" in row.note
+        assert row.problem is None
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("registers", "spilled", "same"),
+    [(168, 0, True), (166, 0, True), (160, 0, False), (168, 16, False)],
+)
+def test_what_a_driver_rounds_up_is_no_difference(monkeypatch, registers, spilled, same):
+    """The driver says 168 registers and no stack."""
+    monkeypatch.setattr(doctor, "resources", lambda cubin: Resources(registers, spilled))
+    compiled = SimpleNamespace(n_regs=168, n_spills=0, asm={"cubin": b""})
+    assert (doctor._difference(compiled) is None) == same
+
+
+@pytest.fixture
+def gpu(monkeypatch, tmp_path):
+    """A CUDA device that answers what it is asked for, by torch and by NVIDIA's tool."""
+    monkeypatch.setattr(doctor.triton_api, "cache_folder", lambda: tmp_path)
+    told = SimpleNamespace(
+        name="a GPU", total_memory=80 << 30, major=9, minor=0, multi_processor_count=132, uuid="1-2"
+    )
+    monkeypatch.setattr(doctor.torch.cuda, "get_device_properties", lambda _: told)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}")
+    asked = []
+
+    def run(command, **options):
+        asked.append(command)
+        return SimpleNamespace(stdout="\n580.1\n", stderr="")
+
+    monkeypatch.setattr(doctor.subprocess, "run", run)
+    return SimpleNamespace(memory=doctor.torch.device("cuda", 0), asked=asked)
+
+
+@pytest.mark.pure
+def test_what_a_gpu_is(gpu):
+    facts = dict(doctor.facts(gpu))
+    assert facts["GPU"] == "a GPU, 80.0 GiB"
+    assert facts["compute capability"] == "9.0"
+    assert facts["multiprocessors"] == "132"
+    assert facts["driver"] == "580.1"
+
+
+@pytest.mark.pure
+def test_one_gpu_is_asked_by_its_own_name(gpu, monkeypatch):
+    assert doctor.nvidia_smi("clocks.sm", gpu) == "580.1"
+    assert gpu.asked[-1][-1] == "--id=GPU-1-2"
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert doctor.nvidia_smi("clocks.sm", gpu) == "unknown: there is no nvidia-smi"
+
+
+def test_the_order_of_taps_is_shown_and_judged(monkeypatch, small):
+    """As on a GPU; what is wrong with it is wrong with the machine."""
+    wrong = TapOrder(None, None, None, "taps innermost: 2 of its bound off")
+    real = doctor.resolve_device("cpu")
+
+    class Gpu(type(real)):
+        name = "a GPU"
+
+    on = Gpu(real.traits, SimpleNamespace(type="cuda"), real.driver)
+    monkeypatch.setattr(doctor, "resolve_device", lambda _: on)
+    monkeypatch.setattr(doctor, "compile", lambda graph, device, **o: gx.compile(graph, **o))
+    monkeypatch.setattr(doctor, "facts", lambda _: [("GPU", "a GPU")])
+    monkeypatch.setattr(doctor, "tap_order", lambda device: wrong)
+    found = doctor.doctor("cuda")
+    assert found.taps == wrong
+    assert not found.ok
+    assert found.unchecked == ()
+    assert "FAIL: not timed: taps innermost" in str(found)

@@ -53,7 +53,7 @@ def export(case: Case, folder: Path) -> None:
     _write(folder / TORCH, lambda path: _export_torch(network, given, case.dtype, path))
     # Converters get float32 that holds the same numbers; what they store is the engine's choice.
     network.float()
-    _write(folder / ONNX, lambda path: _export_onnx(network, given, path))
+    _write(folder / ONNX, lambda path: export_onnx(network, given, path))
     _write(folder / MNN, lambda path: _export_mnn(folder / ONNX, path))
     _write(folder / NCNN, lambda path: _export_ncnn(network, given, path))
     with torch.no_grad():
@@ -78,7 +78,8 @@ def _export_torch(network: torch.nn.Module, image: torch.Tensor, dtype: str, pat
     torch.export.save(program, path)
 
 
-def _export_onnx(network: torch.nn.Module, image: torch.Tensor, path: Path) -> None:
+def export_onnx(network: torch.nn.Module, image: torch.Tensor, path: Path) -> None:
+    """Write a network as ONNX, with its weights inside."""
     torch.onnx.export(
         network,
         (image,),

@@ -14,6 +14,7 @@ from bench.engines.__main__ import JSON
 from bench.engines.cases import SIDE_BY_SIDE
 from bench.engines.peers import ENGINES
 from bench.engines.results import EngineRow, Inside, Machine, Results, SideBySide
+from bench.markdown import table
 from graphcnn.report.tables import binary_size, scientific
 from graphcnn.runtime.timing import Measurement, three_digits
 
@@ -91,7 +92,7 @@ def _overview(cases: Sequence[SideBySide]) -> Iterator[str]:
         cells = (_ms(found.row(engine)) for engine in engines)
         fused = found.row(pictures.FUSED)
         rows.append((str(found.case), *cells, str(fused.to_best) if fused else "-"))
-    yield _table(head, rows)
+    yield table(head, rows)
 
 
 def _ms(row: EngineRow | None) -> str:
@@ -105,7 +106,7 @@ def _case(found: SideBySide) -> Iterator[str]:
         f"tolerance {scientific(found.tolerance)} of the output's range."
     )
     head = ("engine", "a call", "to best", "CPU time", "memory", "error")
-    yield _table(head, [_cells(row, found) for row in found.rows])
+    yield table(head, [_cells(row, found) for row in found.rows])
 
 
 def _cells(row: EngineRow, found: SideBySide) -> tuple[str, ...]:
@@ -141,13 +142,7 @@ def _inside(inside: Inside) -> Iterator[str]:
         )
         for layer in inside.layers
     ]
-    yield _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = (head, ["---"] * len(head), *rows)
-    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    yield table(head, rows)
 
 
 if __name__ == "__main__":

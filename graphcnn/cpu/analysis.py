@@ -108,7 +108,8 @@ def is_lazy(operation: Operation) -> bool:
     """The result is an expression that can be evaluated where it is used."""
     return (
         operation.name in VIEWS
-        or operation.name in {"arith.constant", "tt.make_range", "tt.join", "tt.split", "tt.cat"}
+        or operation.name in {"arith.constant", "ub.poison"}
+        or operation.name in {"tt.make_range", "tt.join", "tt.split", "tt.cat"}
         or is_elementwise(operation)
         or is_unrolled(operation)
     )

@@ -130,7 +130,11 @@ def rounded(text: str, kind: Type) -> str:
 
 
 def literal(operation: Operation) -> str:
-    """The element of an `arith.constant` all of whose elements are equal."""
+    """The element of an `arith.constant` all of whose elements are equal; zero for `ub.poison`,
+    which stands where nobody reads before something else is in its place.
+    """
+    if operation.name == "ub.poison":
+        return "0"
     kind = operation.result.type
     word = operation.text.rpartition(" : ")[0] or operation.text
     match = re.match(r"(?:dense<)?([^>]*)>?$", word)

@@ -175,7 +175,7 @@ class Nest:
     def _result(self, operation: Operation, value: Value, index: Index) -> Term:
         operands = operation.operands
         match operation.name:
-            case "arith.constant":
+            case "arith.constant" | "ub.poison":
                 return Term(literal(operation), 0)
             case "tt.make_range":
                 start = operation.integer("start")

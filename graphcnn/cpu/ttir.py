@@ -244,9 +244,11 @@ class _Parser:
             types = _arrow_types(self._line())
             self.position += 1
         else:
-            head, _, tail = operation.text.rpartition(" : ")
+            head, _, tail = f" {operation.text}".rpartition(
+                " : "
+            )  # of `ub.poison : i32` all is tail
             self._use(operation, head or operation.text)
-            types = _result_types(operation, tail)
+            types = _result_types(operation, tail.strip())
         names: list[str] = []
         for part in written.split(", ") if written else ():
             result, _, count = part.partition(":")

@@ -139,3 +139,17 @@ def test_no_text_ends_in_a_foreign_exception(text):
             changed = mutated(changed, generator) or text
         refusals += refused(changed, checked=generator.random() < 0.5) is not None
     assert 200 < refusals < 600
+
+
+def test_a_value_that_nobody_reads_is_any_number():
+    """Triton 3.6 has it where the variable of an inner loop is carried by the outer one."""
+    text = """
+module {
+  tt.func public @kernel(%p: !tt.ptr<i32>) {
+    %nothing = ub.poison : i32
+    tt.store %p, %nothing : !tt.ptr<i32>
+    tt.return
+  }
+}
+"""
+    assert refused(text) is None

@@ -8,6 +8,7 @@ import re
 
 import pytest
 import torch
+import triton
 
 from graphcnn.kernels import (
     CUDA,
@@ -55,6 +56,11 @@ CAPABILITIES = (80, 90, 100)
 # Bytes per thread, by channels, pixels and reduction of a convolution's tile, and capability: what
 # an exponential that is accurate everywhere, and a relu that keeps the sign of zero, cost there.
 PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16}
+if triton.__version__.startswith("3.7."):
+    PARKED |= {(64, 64, 16, 80): 8, (128, 256, 64, 90): 80}
+# Of local memory, in which libdevice turns large angles by a table of seven words. Some versions
+# of ptxas leave it there for the cosine of random_normal, whose angles are below 2 pi.
+ANGLE = 32
 MAX2 = Pool("max", (2, 2))
 MAX3 = Pool("max", (3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
 AVG7 = Pool("avg", (7, 7))
@@ -75,7 +81,9 @@ def view(shape, dtype, layout="nhwc"):
 
 def compiled(launch, capability):
     binary = compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability)
-    if binary.spills:
+    if launch.kernel.__name__ == "random_kernel":
+        assert binary.spills in (0, ANGLE)
+    elif binary.spills:
         told = f"{binary.spills} bytes spilled, {binary.registers} registers"
         tile = (launch.meta.get(name) for name in ("BLOCK_CH", "BLOCK_PIX", "BLOCK_RED"))
         assert binary.spills <= PARKED.get((*tile, capability), 0), told

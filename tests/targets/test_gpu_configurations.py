@@ -8,7 +8,9 @@ import pytest
 import graphcnn as gx
 from graphcnn.models.lenet import lenet
 from graphcnn.models.resnet import resnet18
+from graphcnn.models.specimen import specimen
 from graphcnn.models.vgg import vgg16
+from tests.kernels.test_gpu_compile import ANGLE
 from tests.stand_in_gpu import SHARED_BYTES
 from tests.targets.launches import compiled_launches
 
@@ -80,3 +82,15 @@ def test_a_product_that_is_stored_is_not_contracted_with_the_sum_that_reads_it(s
     # The assembler contracts products that name no rounding.
     assert ("mul.f32" in launch.binary.ptx) != stored
     assert ("mul.rn.f32" in launch.binary.ptx) == stored
+
+
+@pytest.mark.parametrize("capability", [80, 90, 120])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_every_kernel_is_compiled(dtype, capability):
+    for launch in compiled_launches(specimen(dtype), (1,), capability):
+        where, binary = f"{launch.kernel} of {launch.node}", launch.binary
+        if launch.kernel == "random_kernel":
+            assert binary.spills in (0, ANGLE)
+        else:
+            assert not (binary.spills and binary.spills_in_loops()), where
+        assert binary.shared_bytes <= SHARED_BYTES[capability], where
