@@ -244,9 +244,8 @@ class _Parser:
             types = _arrow_types(self._line())
             self.position += 1
         else:
-            head, _, tail = f" {operation.text}".rpartition(
-                " : "
-            )  # of `ub.poison : i32` all is tail
+            # Of `ub.poison : i32` all is tail.
+            head, _, tail = f" {operation.text}".rpartition(" : ")
             self._use(operation, head or operation.text)
             types = _result_types(operation, tail.strip())
         names: list[str] = []
