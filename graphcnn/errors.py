@@ -235,6 +235,18 @@ class DeviceUnavailable(GraphCNNError):
     """The requested device is not on this machine."""
 
 
+class CaptureFailed(GraphCNNError):
+    """The launches of a plan cannot be captured in a CUDA graph.
+
+    Attributes:
+        node: Name of the node whose launch failed; None where it was the capture as a whole.
+    """
+
+    def __init__(self, what: str, *, node: str | None = None, **parts: Any) -> None:
+        super().__init__(what, **parts)
+        self.node = node
+
+
 class MissingInput(GraphCNNError):
     """A call leaves out one of the graph's inputs."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,9 @@ from graphcnn.progress import doing
 
 # A kernel, its runtime arguments in order, and its constexprs by name.
 Call = tuple[Any, Sequence[object], Mapping[str, object]]
+
+# Takes three counts of a grid, and a stream.
+Launch = Callable[[int, int, int, int], None]
 
 # Triton 3.9 warns that this default will change; say what we mean.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
@@ -90,13 +93,20 @@ class Prepared:
     """
 
     compiled: Any  # by Triton: asm, metadata, n_regs and n_spills of a thread
-    launch: Callable[[int, int, int, int], None]  # three counts of a grid, and a stream
-    values: tuple[object, ...]  # of all parameters: the memory of tensors has to stay
+    values: tuple[Any, ...]  # of all parameters: the memory of tensors has to stay
+    launch: Launch
+    tell: Launch  # the same, of which Triton's hooks hear where it is one on CUDA
+    bind: Callable[[tuple[Any, ...]], tuple[Launch, Launch]]  # what made both of the values
 
     def __call__(self, grid: Sequence[int], stream: int) -> None:
         """Launch over `grid` (one to three counts) on a raw stream (0 on the CPU)."""
         x, y, z = (*grid, 1, 1)[:3]
         self.launch(x, y, z, stream)
+
+    def rebound(self, values: tuple[Any, ...]) -> Prepared:
+        """The kernel with other values, for which it would be specialised alike."""
+        launch, tell = self.bind(values)
+        return replace(self, values=values, launch=launch, tell=tell)
 
 
 def prepare(
@@ -133,14 +143,65 @@ def prepare(
                 kernel.device_caches.clear()  # what this process has read is damaged as well
                 compiled, run, function = _load(kernel, named)
     values = tuple(named.get(p.name, p.default if p.has_default else None) for p in kernel.params)
-    if hasattr(run, "bind"):  # the CPU's; Triton's own launchers take nested tuples apart in C
-        return Prepared(compiled, run.bind(function, values), values)
-    packed = compiled.packed_metadata
+
+    def bind(values: tuple[Any, ...]) -> tuple[Launch, Launch]:
+        if hasattr(run, "bind"):  # the CPU's; Triton's own launchers take nested tuples apart in C
+            launch = run.bind(function, values)
+            return launch, launch
+        return _launches(compiled, run, function, values, driver)
+
+    return Prepared(compiled, values, *bind(values), bind)
+
+
+def _launches(
+    compiled: Any, run: Any, function: Any, values: tuple[Any, ...], driver: Any
+) -> tuple[Launch, Launch]:
+    """What launches a kernel with these arguments, and what tells Triton's hooks of it as well.
+
+    Where nothing has to be allocated for a launch, that is the C of Triton's launcher for CUDA, and
+    gets addresses: Triton would ask each tensor, and the driver, at each launch.
+    """
+    call, after = run, values
+    before: tuple[Any, ...] = (function, compiled.packed_metadata)
+    scratch = (getattr(run, f"{kind}_scratch_size", 1) for kind in ("global", "profile"))
+    if not any(scratch) and not getattr(run, "gsan_enabled", False):
+        call, options = run.launch, (run.launch_cooperative_grid, run.launch_pdl)
+        arguments = _addressed(values)
+        if hasattr(run, "arg_annotations"):  # Triton 3.7 and later
+            before = (function, *options, compiled.packed_metadata)
+            after = (None, None, run.arg_annotations, run.kernel_signature, arguments)
+        else:
+            before, after = (function, *options, None, None, compiled.packed_metadata), arguments
+    silent = (*before, None, None, None, *after)
 
     def launch(x: int, y: int, z: int, stream: int) -> None:
-        run(x, y, z, stream, function, packed, None, None, None, *values)
+        call(x, y, z, stream, *silent)
 
-    return Prepared(compiled, launch, values)
+    def tell(x: int, y: int, z: int, stream: int) -> None:
+        with using(driver):
+            told = compiled.launch_metadata((x, y, z), stream, *values)
+        hooks = (triton.knobs.runtime.launch_enter_hook, triton.knobs.runtime.launch_exit_hook)
+        call(x, y, z, stream, *before, told, *hooks, *after)
+
+    return launch, tell
+
+
+def _addressed(value: Any) -> Any:
+    """A tensor's address; of nested tuples, the same of all in them."""
+    if isinstance(value, tuple):
+        return tuple(map(_addressed, value))
+    return value.data_ptr() if hasattr(value, "data_ptr") else value
+
+
+def hooked() -> bool:
+    """Whether somebody wants to hear of launches, such as Triton's profiler Proton."""
+    knobs = triton.knobs.runtime
+    return _is_set(knobs.launch_enter_hook) or _is_set(knobs.launch_exit_hook)
+
+
+def _is_set(hook: Any) -> bool:
+    """Whether a hook does something; Triton's chains of them are empty at first."""
+    return bool(getattr(hook, "calls", hook))
 
 
 def compile_ahead(calls: Sequence[Call], driver: Any) -> None:

@@ -68,18 +68,28 @@ class Device(Protocol):
         """
 
     def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
-        """What runs prepared launches one after the other."""
+        """What runs prepared launches one after the other.
+
+        Raises:
+            CaptureFailed: where they cannot be captured in a CUDA graph.
+        """
 
     def copy(self, source: Any, into: Any) -> None:
         """Copy a tensor on the current stream, converting dtype and device."""
 
-    def record(self) -> Any:
-        """An event: what the current stream has been given so far."""
+    def is_captured(self) -> bool:
+        """Whether the caller captures what this thread gives the device, to replay it later."""
+
+    def event(self) -> Any:
+        """An event, which can be recorded again and again."""
+
+    def record(self, event: Any) -> None:
+        """Let an event stand for what the current stream has been given so far."""
 
     def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event."""
 
-    def hold(self, memory: Any) -> None:
+    def hold(self, *memory: Any) -> None:
         """Once freed, memory is not given away before the current stream is done with it."""
 
     def finish(self) -> None:

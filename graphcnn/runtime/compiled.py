@@ -32,6 +32,7 @@ from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
 from graphcnn.runtime.boundary import Expected, check_device, check_inputs, tensors
 from graphcnn.runtime.executor import Executor
 from graphcnn.runtime.memory import allocate
+from graphcnn.runtime.plans import Plans
 from graphcnn.runtime.weights import WeightStore
 
 
@@ -61,7 +62,7 @@ class Workspace:
 
     def __init__(self, device: Device) -> None:
         self.executors: dict[int | None, Executor] = {}
-        self.done: Any = None
+        self.done = device.event()
         self._memory = device.memory
         self._arena = torch.empty(0, device=self._memory)
 
@@ -81,10 +82,10 @@ class CompiledModel:
     Calling it takes one array per graph input, by name or in the graph's order, all NumPy or all
     torch, and returns the same kind: one array for a graph with one output; several in the graph's
     structure, that of the imported module, or in a dict by output name. Another batch size is
-    planned at its first call and remembered; all share one arena, as large as the largest needs.
-    Calls from several threads are safe: they take turns. So are calls from several CUDA streams:
-    each is queued on its caller's current stream, behind the call before it. A call inside a call,
-    from a signal handler or a finalizer, gets memory of its own.
+    planned at its first call and remembered (see `Plans`); all share one arena, as large as the
+    largest needs. Calls from several threads are safe: they take turns. So are calls from several
+    CUDA streams: each is queued on its caller's current stream, behind the call before it. Calls
+    inside a call, from a signal handler or a finalizer, or captured by the caller, get own memory.
 
     Attributes:
         source: The graph as the user gave it.
@@ -113,7 +114,7 @@ class CompiledModel:
         self._idle: list[Workspace] = []
         self._expected = Expected(graph, target.on)
         self._weights = WeightStore(target.on, graph.param_by_name)
-        self._plans: dict[int, tuple[Graph, Plan]] = {}
+        self._plans = Plans()
         self.graph, self.plan = self._plan(graph, log)
 
     def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
@@ -181,18 +182,21 @@ class CompiledModel:
     @contextmanager
     def _workspace(self) -> Iterator[Workspace]:
         """What `turn` uses, for this caller alone."""
-        with self._lock, self.target.on.guard():
-            workspace = self._idle.pop() if self._idle else Workspace(self.target.on)
+        device = self.target.on
+        with self._lock, device.guard():
             outer, self._caller = self._caller, threading.get_ident()
+            captured = device.is_captured()  # to be replayed at any time, beside any call
+            workspace = self._idle.pop() if self._idle and not captured else Workspace(device)
             try:
-                if workspace.done is not None:
-                    self.target.on.wait(workspace.done)
+                if not captured:
+                    device.wait(workspace.done)
                 yield workspace
             finally:
                 self._caller = outer
-                workspace.done = self.target.on.record()
-                # One is kept: the outermost call's, which ends last.
-                self._idle[:] = [workspace]
+                if not captured:
+                    device.record(workspace.done)
+                    # One is kept: the outermost call's, which ends last.
+                    self._idle[:] = [workspace]
 
     def refit(self, weights: Mapping[str, Any] | str | Path, *, strict: bool = True) -> None:
         """Take new values for the params of `source`, as `load_weights` does, and keep the plan.
@@ -226,10 +230,7 @@ class CompiledModel:
             with self._workspace() as workspace:
                 moved = self._weights.replace(graph.param_by_name, packed)
                 self.source, self.graph = source, _with_params(self.graph, graph.param_by_name)
-                self._plans = {
-                    batch: (_with_params(planned, graph.param_by_name), plan)
-                    for batch, (planned, plan) in self._plans.items()
-                }
+                self._plans.replace(lambda planned: _with_params(planned, graph.param_by_name))
                 for executor in workspace.executors.values():
                     executor.graph = _with_params(executor.graph, graph.param_by_name)
                 if moved:
@@ -266,10 +267,12 @@ class CompiledModel:
             MissingWeights: when a param has no data.
             BatchError: when the graph cannot be re-planned for one of them.
             TooLarge: for a batch beyond what the kernels can address.
+            CaptureFailed: when kernels cannot be captured in a CUDA graph.
         """
         sizes = set(batch_sizes(batches))
         if sizes:
             sizes.discard(batch_of(self.graph))
+        self._plans.keep(sizes)
         for batch in (*sorted(sizes, reverse=True), None):
             with self.turn(batch):
                 pass
@@ -282,16 +285,19 @@ class CompiledModel:
                 let_go(param.data)
 
     def _executor(self, workspace: Workspace, batch: int | None) -> Executor:
+        graph, plan = self.graph, self.plan
+        if batch is not None:
+            graph, plan = self._plans.of(batch, self._planned)
         if batch not in workspace.executors:
-            graph, plan = self.graph, self.plan
-            if batch is not None:
-                if batch not in self._plans:
-                    rebatch(self.source, batch)  # what refuses it may be dead, hence gone
-                    self._plans[batch] = self._plan(rebatch(self.graph, batch), CompileLog())
-                graph, plan = self._plans[batch]
             arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
+            for gone in workspace.executors.keys() - {*self._plans, None}:
+                del workspace.executors[gone]
             workspace.executors[batch] = Executor(graph, plan, self.target.on, self._weights, arena)
         return workspace.executors[batch]
+
+    def _planned(self, batch: int) -> tuple[Graph, Plan]:
+        rebatch(self.source, batch)  # what refuses it may be dead, hence gone
+        return self._plan(rebatch(self.graph, batch), CompileLog())
 
     def _plan(self, graph: Graph, log: CompileLog) -> tuple[Graph, Plan]:
         """A plan, and the graph where the groups that it takes apart are apart."""

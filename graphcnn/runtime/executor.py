@@ -9,9 +9,10 @@ from itertools import groupby
 from typing import Any
 
 import torch
+from torch.autograd import profiler
 
 from graphcnn import settings
-from graphcnn.errors import SanitizerFault
+from graphcnn.errors import CaptureFailed, SanitizerFault
 from graphcnn.ir import Graph
 from graphcnn.plan import Address, Buffer, Call, Device, Location, Plan, Step
 from graphcnn.plan.memory import check_sharing
@@ -42,6 +43,7 @@ class Executor:
 
     Raises:
         MissingWeights: when a param has no data.
+        CaptureFailed: when launches cannot be captured in a CUDA graph, naming the node.
     """
 
     def __init__(
@@ -77,18 +79,24 @@ class Executor:
         self._launches = [
             None if isinstance(step.work, Call) else next(ready) for step in plan.steps
         ]
-        self._rows = [*self._in_rows()]
         sizes = {slot.name: slot.nbytes for slot in plan.slots}
+        # Before the rows: launches that were asked for an address know that it may change.
         self.loans = Loans(graph, sizes, partial(self._address, launches))
+        self._rows = [*self._in_rows()]
 
     def _in_rows(self) -> Iterator[Callable[[], None] | int]:
         """What `run` does: launches in rows, and between them calls, by the number of the step."""
         for kernels, numbered in groupby(enumerate(self._launches), lambda at: at[1] is not None):
             numbers, launches = zip(*numbered, strict=True)
-            if kernels:
-                yield self._device.in_a_row(launches)
-            else:
+            if not kernels:
                 yield from numbers
+                continue
+            try:
+                yield self._device.in_a_row(launches)
+            except CaptureFailed as failure:
+                at_fault = [node for node in self.graph.nodes if node.name == failure.node]
+                failure.where = at_fault[0].place if at_fault else failure.where
+                raise
 
     def _address(self, launches: Sequence[Callable[[], None]], name: str) -> Address | None:
         """Where launches find a value's own buffer, if it is row-major, as callers' arrays are."""
@@ -166,14 +174,15 @@ class Executor:
                 self._values[name] = tensor.to(self._device.memory, dtype)
 
     def run(self) -> None:
-        """Run all steps.
+        """Run all steps. While a profiler of torch's runs, each is launched by itself and has a
+        range of its own, which bears the name of its node, also among those of NVTX.
 
         Raises:
             SanitizerFault: under the sanitizer, naming the node.
         """
-        if self._shadow is not None:
+        if self._shadow is not None or profiler._is_profiler_enabled:
             for step, run in self.steps():
-                with _named(step):
+                with _named(step), profiler.record_function(f"{step.node}: {step.label}"):
                     run()
             return
         for row in self._rows:

@@ -112,5 +112,4 @@ class WeightStore:
     def hold(self) -> None:
         """Keep the memory, once freed, for the work of the current stream."""
         lent = (self.tensors[name] for name in self.lent)
-        for home in (*self._homes, *lent, *self.params.values()):
-            self._device.hold(home)
+        self._device.hold(*self._homes, *lent, *self.params.values())

@@ -16,9 +16,12 @@ PRECISIONS = ("auto", "direct")
 
 
 def resolve(
-    name: str, device: str | torch.device = "auto", precision: str = PRECISIONS[0]
+    name: str,
+    device: str | torch.device = "auto",
+    precision: str = PRECISIONS[0],
+    cuda_graph: bool = True,
 ) -> Target:
-    """The target `name` on `device`, as `resolve_device` takes it.
+    """The target `name` on `device`, as `resolve_device` takes it and `cuda_graph`.
 
     `precision`, one of `PRECISIONS`, is what the kernels of the Triton target may do; the library
     and NumPy do what they do.
@@ -44,7 +47,8 @@ def resolve(
         from graphcnn.targets.policy import DIRECT, MODEL
         from graphcnn.targets.triton import TritonTarget
 
-        return TritonTarget(resolve_device(device), DIRECT if precision == "direct" else MODEL)
+        on = resolve_device(device, cuda_graph)
+        return TritonTarget(on, DIRECT if precision == "direct" else MODEL)
     if name == "library":
         from graphcnn.targets.library import LibraryTarget
 

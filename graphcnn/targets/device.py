@@ -15,9 +15,10 @@ from graphcnn import cpu, settings, triton_api
 from graphcnn.cpu import sanitize
 from graphcnn.cpu.team import LEAST_ROW, Address, Bound, Launches, Member
 from graphcnn.errors import DeviceUnavailable, shown
-from graphcnn.ir import Cost, DType
+from graphcnn.ir import DType
 from graphcnn.kernels import DeviceTraits, cpu_traits, cuda_traits
 from graphcnn.plan import Arithmetic, Buffer, Call, Shadow, Step
+from graphcnn.targets.cuda_graph import Queued, Row
 
 # What a thread of a CPU computes in the time that an element takes from or to a cache.
 FLOPS_PER_ELEMENT = 4
@@ -72,17 +73,18 @@ class Device:
         if len(calls) > 1:
             triton_api.compile_ahead(calls, self.driver)
         return [
-            self._bound(triton_api.prepare(*call, self.driver), launch.grid, step.cost)
+            self._bound(triton_api.prepare(*call, self.driver), launch.grid, step)
             for call, launch, step in zip(calls, launches, steps, strict=True)
         ]
 
     def _bound(
-        self, prepared: triton_api.Prepared, grid: tuple[int, int, int], cost: Cost
+        self, prepared: triton_api.Prepared, grid: tuple[int, int, int], step: Step
     ) -> Callable[[], None]:
         if isinstance(prepared.launch, Bound):
+            cost = step.cost
             work = cost.flops + FLOPS_PER_ELEMENT * (cost.reads + cost.writes)
             return Launches([Member(prepared.launch, grid, work)])
-        return Queued(prepared, grid, self.stream)
+        return Queued(prepared, grid, self.stream, step.node)
 
     def address(
         self,
@@ -107,14 +109,21 @@ class Device:
         """Copy a tensor on the current stream, converting dtype and device."""
         into.copy_(source)
 
-    def record(self) -> Any:
-        """An event: what the current stream has been given so far."""
+    def is_captured(self) -> bool:
+        """Whether the caller captures what this thread gives the device, to replay it later."""
+        return False
+
+    def event(self) -> Any:
+        """An event, which can be recorded again and again."""
         return None
+
+    def record(self, event: Any) -> None:
+        """Let an event stand for what the current stream has been given so far."""
 
     def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event; the host does not wait."""
 
-    def hold(self, memory: torch.Tensor) -> None:
+    def hold(self, *memory: torch.Tensor) -> None:
         """Once freed, memory is not given away before the current stream is done with it."""
 
     def finish(self) -> None:
@@ -133,46 +142,73 @@ class Device:
         return lambda: time.perf_counter() - begin
 
 
+@dataclass(frozen=True)
 class CudaDevice(Device):
-    """One CUDA device of torch's. Launches and copies are queued on the caller's stream."""
+    """One CUDA device of torch's. Launches and copies are queued on the caller's stream.
+
+    Attributes:
+        cuda_graph: Whether launches in a row are captured in a CUDA graph, and replayed.
+        cuda: Streams, events and graphs, as torch has them.
+    """
+
+    cuda_graph: bool = True
+    cuda: Any = torch.cuda
 
     @property
     def name(self) -> str:
         """The device as a user names it, with the product's name."""
-        return f"{self.memory} ({torch.cuda.get_device_name(self.memory)})"
+        return f"{self.memory} ({self.cuda.get_device_name(self.memory)})"
 
     @property
     def capability(self) -> int:
         """Compute capability, ten times."""
-        return _capability(self.memory)
+        return _capability(self.memory, self.cuda)
 
     def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> None:
         """The sanitizer sees kernels on the CPU only."""
 
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device, of torch and of Triton."""
-        return torch.cuda.device(self.memory)
+        current: AbstractContextManager[object] = self.cuda.device(self.memory)
+        return current
 
-    def _current(self) -> torch.cuda.Stream:
-        return torch.cuda.current_stream(self.memory)
+    def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        """What runs prepared launches one after the other: a CUDA graph, where it may be.
+
+        Raises:
+            CaptureFailed: where they cannot be captured.
+        """
+        queued = [launch for launch in launches if isinstance(launch, Queued)]
+        return Row(queued, self.cuda, captured=self.cuda_graph)
+
+    def _current(self) -> Any:
+        return self.cuda.current_stream(self.memory)
 
     def stream(self) -> int:
         """Handle of this thread's current stream, to which launches and copies go."""
         return int(self._current().cuda_stream)
 
-    def record(self) -> torch.cuda.Event:
-        """An event: what the current stream has been given so far."""
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's stub
-        event.record(self._current())
-        return event
+    def is_captured(self) -> bool:
+        """Whether the caller captures what this thread gives the device, to replay it later."""
+        return bool(self.cuda.is_current_stream_capturing())
 
-    def wait(self, event: torch.cuda.Event) -> None:
+    def event(self) -> Any:
+        """An event, which can be recorded again and again."""
+        return self.cuda.Event()
+
+    def record(self, event: Any) -> None:
+        """Let an event stand for what the current stream has been given so far."""
+        event.record(self._current())
+
+    def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event; the host does not wait."""
         self._current().wait_event(event)
 
-    def hold(self, memory: torch.Tensor) -> None:
+    def hold(self, *memory: torch.Tensor) -> None:
         """Once freed, memory is not given away before the current stream is done with it."""
-        memory.record_stream(self._current())
+        current = self._current()
+        for block in memory:
+            block.record_stream(current)
 
     def finish(self) -> None:
         """Wait for what the current stream has been given so far."""
@@ -180,11 +216,11 @@ class CudaDevice(Device):
 
     def synchronize(self) -> None:
         """Wait for everything launched so far, on any stream."""
-        torch.cuda.synchronize(self.memory)
+        self.cuda.synchronize(self.memory)
 
     def stopwatch(self) -> Callable[[], float]:
         """Start a clock on the device; calling the result stops it and gives seconds."""
-        start, stop = _event(), _event()
+        start, stop = (self.cuda.Event(enable_timing=True) for _ in range(2))
         start.record(self._current())
 
         def elapsed() -> float:
@@ -193,25 +229,6 @@ class CudaDevice(Device):
             return float(start.elapsed_time(stop)) / 1e3
 
         return elapsed
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A launch that goes to the stream that is current when it is called.
-
-    Attributes:
-        prepared: The kernel, bound to its arguments.
-        grid: Programs along each axis.
-        stream: What says which stream that is.
-    """
-
-    prepared: triton_api.Prepared
-    grid: tuple[int, int, int]
-    stream: Callable[[], int]
-
-    def __call__(self) -> None:
-        """Launch it."""
-        self.prepared(self.grid, self.stream())
 
 
 def _run(launches: Sequence[Callable[[], None]]) -> None:
@@ -228,19 +245,19 @@ def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
     return arg
 
 
-def _capability(memory: torch.device) -> int:
-    major, minor = torch.cuda.get_device_capability(memory)
-    return 10 * major + minor
+def _capability(memory: torch.device, cuda: Any = torch.cuda) -> int:
+    major, minor = cuda.get_device_capability(memory)
+    return 10 * int(major) + int(minor)
 
 
-def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch's stub
-
-
-def resolve_device(name: str | torch.device) -> Device:
+def resolve_device(name: str | torch.device, cuda_graph: bool = True) -> Device:
     """The device meant by "auto", "cpu", "cuda", "cuda:1" or a torch.device.
 
     "auto" is CUDA where there is one; "cuda" is torch's current CUDA device.
+
+    Args:
+        name: What it is called.
+        cuda_graph: Whether a CUDA device captures launches in a row in a CUDA graph.
 
     Raises:
         DeviceUnavailable: for CUDA on a machine without it, for an index that no device has, and
@@ -259,7 +276,7 @@ def resolve_device(name: str | torch.device) -> Device:
         index = torch.cuda.current_device() if wanted.index is None else wanted.index
         if index < count:
             memory = torch.device("cuda", index)
-            return CudaDevice(cuda_traits(_capability(memory)), memory, None)
+            return CudaDevice(cuda_traits(_capability(memory)), memory, None, cuda_graph)
     there = ", ".join(('"auto"', '"cpu"', *(f'"cuda:{index}"' for index in range(count))))
     raise DeviceUnavailable(
         "this device is not available",
