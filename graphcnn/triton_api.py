@@ -33,6 +33,8 @@ Call = tuple[Any, Sequence[object], Mapping[str, object]]
 
 # Takes three counts of a grid, and a stream.
 Launch = Callable[[int, int, int, int], None]
+# Makes two of a kernel's arguments: a plain one, and one of which hooks hear.
+Binding = Callable[[tuple[Any, ...]], tuple[Launch, Launch]]
 
 # Triton 3.9 warns that this default will change; say what we mean.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
@@ -96,7 +98,7 @@ class Prepared:
     values: tuple[Any, ...]  # of all parameters: the memory of tensors has to stay
     launch: Launch
     tell: Launch  # the same, of which Triton's hooks hear where it is one on CUDA
-    bind: Callable[[tuple[Any, ...]], tuple[Launch, Launch]]  # what made both of the values
+    bind: Binding  # what made both of the values
 
     def __call__(self, grid: Sequence[int], stream: int) -> None:
         """Launch over `grid` (one to three counts) on a raw stream (0 on the CPU)."""
@@ -143,47 +145,48 @@ def prepare(
                 kernel.device_caches.clear()  # what this process has read is damaged as well
                 compiled, run, function = _load(kernel, named)
     values = tuple(named.get(p.name, p.default if p.has_default else None) for p in kernel.params)
-
-    def bind(values: tuple[Any, ...]) -> tuple[Launch, Launch]:
-        if hasattr(run, "bind"):  # the CPU's; Triton's own launchers take nested tuples apart in C
-            launch = run.bind(function, values)
-            return launch, launch
-        return _launches(compiled, run, function, values, driver)
-
+    bind = _binding(compiled, run, function, driver)
     return Prepared(compiled, values, *bind(values), bind)
 
 
-def _launches(
-    compiled: Any, run: Any, function: Any, values: tuple[Any, ...], driver: Any
-) -> tuple[Launch, Launch]:
-    """What launches a kernel with these arguments, and what tells Triton's hooks of it as well.
+def _binding(compiled: Any, run: Any, function: Any, driver: Any) -> Binding:
+    """What makes of a loaded kernel's arguments what launches it, and what tells Triton's hooks of
+    it as well.
 
-    Where nothing has to be allocated for a launch, that is the C of Triton's launcher for CUDA, and
+    On CUDA, where nothing has to be allocated for a launch, that is the C of Triton's launcher, and
     gets addresses: Triton would ask each tensor, and the driver, at each launch.
     """
-    call, after = run, values
-    before: tuple[Any, ...] = (function, compiled.packed_metadata)
+    if hasattr(run, "bind"):  # the CPU's; Triton's own launchers take nested tuples apart in C
+        return lambda values: (run.bind(function, values),) * 2
     scratch = (getattr(run, f"{kind}_scratch_size", 1) for kind in ("global", "profile"))
-    if not any(scratch) and not getattr(run, "gsan_enabled", False):
-        call, options = run.launch, (run.launch_cooperative_grid, run.launch_pdl)
-        arguments = _addressed(values)
+    direct = not any(scratch) and not getattr(run, "gsan_enabled", False)
+    call, packed = run.launch if direct else run, compiled.packed_metadata
+
+    def form(values: tuple[Any, ...], *told: Any) -> tuple[Any, ...]:
+        if not direct:
+            return (function, packed, *told, *values)
+        options = (function, run.launch_cooperative_grid, run.launch_pdl)
         if hasattr(run, "arg_annotations"):  # Triton 3.7 and later
-            before = (function, *options, compiled.packed_metadata)
-            after = (None, None, run.arg_annotations, run.kernel_signature, arguments)
-        else:
-            before, after = (function, *options, None, None, compiled.packed_metadata), arguments
-    silent = (*before, None, None, None, *after)
+            kinds = (run.arg_annotations, run.kernel_signature)
+            return (*options, packed, *told, None, None, *kinds, _addressed(values))
+        return (*options, None, None, packed, *told, *_addressed(values))
 
-    def launch(x: int, y: int, z: int, stream: int) -> None:
-        call(x, y, z, stream, *silent)
+    def bind(values: tuple[Any, ...]) -> tuple[Launch, Launch]:
+        silent = form(values, None, None, None)
 
-    def tell(x: int, y: int, z: int, stream: int) -> None:
-        with using(driver):
-            told = compiled.launch_metadata((x, y, z), stream, *values)
-        hooks = (triton.knobs.runtime.launch_enter_hook, triton.knobs.runtime.launch_exit_hook)
-        call(x, y, z, stream, *before, told, *hooks, *after)
+        def launch(x: int, y: int, z: int, stream: int) -> None:
+            call(x, y, z, stream, *silent)
 
-    return launch, tell
+        def tell(x: int, y: int, z: int, stream: int) -> None:
+            with using(driver):
+                metadata = compiled.launch_metadata((x, y, z), stream, *values)
+            knobs = triton.knobs.runtime
+            told = (metadata, knobs.launch_enter_hook, knobs.launch_exit_hook)
+            call(x, y, z, stream, *form(values, *told))
+
+        return launch, tell
+
+    return bind
 
 
 def _addressed(value: Any) -> Any:

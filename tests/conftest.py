@@ -50,6 +50,9 @@ LANES = {
     "cpu": (".",),
     "compile": (
         "kernels/test_gpu_compile.py",
+        "runtime/test_cuda_graphs.py",
+        "runtime/test_host_time.py",
+        "runtime/test_interleavings.py",
         "runtime/test_stand_in_gpu.py",
         "targets/test_gpu_configurations.py",
     ),

@@ -121,7 +121,8 @@ class StandInGpu(DriverBase):
         with self.lock:
             if stream in self.captures:
                 assert not isinstance(work, tuple), "what is captured waits for what is not"
-                self.captures[stream].append((work, reads))
+                # What the caller holds for a capture is theirs to keep for its replays.
+                self.captures[stream].append((work, reads - self.held[stream]))
                 return
             unknown = reads - self.held[stream] if stream else None
             assert not unknown, "memory that is not held for the stream may be given away"

@@ -90,7 +90,7 @@ class WeightStore:
         self.tensors.update(lent)
         self.tensors.update({w.name: home for w, home in zip(own, homes, strict=True)})
         for name in arrays.keys() - lent.keys():
-            self.tensors[name].copy_(to_tensor(arrays[name].reshape(-1)))
+            self._device.copy(to_tensor(arrays[name].reshape(-1)), self.tensors[name])
         # These may be the memory of the old values, which are not ours.
         names = [*self.params]
         self.params.clear()

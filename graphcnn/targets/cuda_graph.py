@@ -39,7 +39,7 @@ class Queued:
         """Launch it."""
         self.on(self.stream(), triton_api.hooked())
 
-    def on(self, stream: int, told: bool) -> None:
+    def on(self, stream: int, told: bool = False) -> None:
         """Launch it on a stream, by its handle, and tell Triton's hooks of it or not."""
         x, y, z = self.grid
         launch = self.prepared.tell if told else self.prepared.launch
@@ -64,32 +64,31 @@ class Row:
 
     def __init__(self, launches: Sequence[Queued], cuda: Any, *, captured: bool) -> None:
         self._launches, self._cuda = tuple(launches), cuda
-        self._pieces: list[Callable[[], None]] | None = None
+        self._pieces: list[Callable[[int], None]] | None = None
         if captured and not cuda.is_current_stream_capturing():
             self._pieces = [*self._in_pieces()]
 
-    def _in_pieces(self) -> Iterator[Callable[[], None]]:
+    def _in_pieces(self) -> Iterator[Callable[[int], None]]:
         for moves, group in groupby(self._launches, lambda launch: launch.moves):
             launches = tuple(group)
             if moves or len(launches) == 1:
-                yield from launches
+                yield from (launch.on for launch in launches)
             else:
                 yield _captured(launches, self._cuda)
 
     def __call__(self) -> None:
         """Run them."""
-        told, pieces = triton_api.hooked(), self._pieces
+        stream, told, pieces = self._launches[0].stream(), triton_api.hooked(), self._pieces
         if pieces and not told and not self._cuda.is_current_stream_capturing():
             for piece in pieces:
-                piece()
-            return
-        stream = self._launches[0].stream()
-        for launch in self._launches:
-            launch.on(stream, told)
+                piece(stream)
+        else:
+            for launch in self._launches:
+                launch.on(stream, told)
 
 
-def _captured(launches: Sequence[Queued], cuda: Any) -> Callable[[], None]:
-    """What replays a CUDA graph of launches on the current stream.
+def _captured(launches: Sequence[Queued], cuda: Any) -> Callable[[int], None]:
+    """What replays a CUDA graph of launches on the current stream, whose handle it is given.
 
     They are captured on a stream beside it, which is torch's current one only where the capture
     begins and ends: what a signal handler does in the middle is not captured. Other threads may
@@ -107,7 +106,7 @@ def _captured(launches: Sequence[Queued], cuda: Any) -> Callable[[], None]:
                 graph.capture_begin(capture_error_mode="thread_local")
             try:
                 for at in launches:
-                    at.on(side.cuda_stream, told=False)
+                    at.on(side.cuda_stream)
                 at = None
             finally:
                 with cuda.stream(side):
@@ -120,8 +119,7 @@ def _captured(launches: Sequence[Queued], cuda: Any) -> Callable[[], None]:
             remedy="compile(..., cuda_graph=False) launches kernels one by one",
             node=None if at is None else at.node,
         ) from error
-    replay: Callable[[], None] = graph.replay
-    return replay
+    return lambda _: graph.replay()
 
 
 @contextmanager
