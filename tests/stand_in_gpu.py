@@ -227,13 +227,12 @@ class _Loader:
 
 
 class StandInRuntime:
-    """What `torch.cuda` is to the streams, events and graphs of CUDA, to those of the driver."""
+    """What `torch.cuda` is to the streams and events of CUDA, to those of the driver."""
 
     def __init__(self, driver):
         self.driver = driver
         self.Stream = lambda: Stream(driver, next(driver.numbers))
         self.Event = Event
-        self.CUDAGraph = lambda: CudaGraph(driver)
 
     def get_device_name(self, memory):
         return "stand-in"
@@ -251,9 +250,6 @@ class StandInRuntime:
 
     def current_stream(self, memory=None):
         return Stream(self.driver, self.driver.stream)
-
-    def stream(self, stream):
-        return self.driver.on_stream(stream.cuda_stream)
 
     def is_current_stream_capturing(self):
         return self.driver.stream in self.driver.captures
@@ -299,31 +295,35 @@ class Event:
         return 1.0
 
 
-class CudaGraph:
-    """As `torch.cuda.CUDAGraph`."""
+class Captured:
+    """Work that a stream is given inside a `with`, to be given to others."""
 
-    def __init__(self, driver):
-        self.driver = driver
+    def __init__(self, driver, stream):
+        assert stream != 0, "the default stream cannot be captured"
+        self.driver, self.stream = driver, stream
 
-    def capture_begin(self, capture_error_mode):
-        assert capture_error_mode == "thread_local", "other threads' work is not to fail"
-        self.stream = self.driver.stream
-        assert self.stream != 0, "the default stream cannot be captured"
+    def __enter__(self):
+        assert self.driver.current == self.driver.index
         self.driver.captures[self.stream] = []
 
-    def capture_end(self):
-        assert self.driver.stream == self.stream
+    def __exit__(self, *_):
         self.work = self.driver.captures.pop(self.stream)
 
-    def replay(self):
-        assert self.driver.current == self.driver.index
+    def replay_on(self, stream):
+        assert self.driver.current == self.driver.index, "replayed on another device"
         for work, reads in self.work:
-            self.driver.give(self.driver.stream, work, reads)
+            self.driver.give(stream, work, reads)
 
 
 @dataclass(frozen=True)
 class StandInDevice(CudaDevice):
     """A CUDA device whose memory is the CPU's: copies are queued here, not by torch."""
+
+    def capture(self, give):
+        graph = Captured(self.driver, next(self.driver.numbers))
+        with graph:
+            give(graph.stream)
+        return graph.replay_on
 
     def copy(self, source, into):
         self.driver.give(self.driver.stream, lambda: into.copy_(source))

@@ -1,7 +1,7 @@
 """Triton's own launcher for CUDA on a machine without a GPU, over a stub of NVIDIA's library.
 
-What the host does for a launch is real, up to the call of the driver. Copies are the CPU's;
-streams, events and graphs do nothing. For a process of its own: Triton and the dynamic loader keep
+What the host does for a launch is real, up to the call of the driver. Copies are the CPU's; the
+current stream and events are nobody's. For a process of its own: Triton and the dynamic loader keep
 what they have found.
 """
 
@@ -12,7 +12,6 @@ import subprocess
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import triton
@@ -30,10 +29,15 @@ SIZES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "fp16": 2, "bf16": 2, "
 
 
 class Launched(ctypes.Structure):
-    """The last launch, as the stub keeps it."""
+    """What the stub was told: how many launches, and replays of graphs; the last launch. `alive`
+    are streams and graphs that were not destroyed; `failing` names the function that fails.
+    """
 
     _fields_ = (
         ("count", ctypes.c_int),
+        ("replays", ctypes.c_int),
+        ("alive", ctypes.c_int),
+        ("failing", ctypes.c_char_p),
         ("grid", ctypes.c_uint * 3),
         ("block", ctypes.c_uint * 3),
         ("shared", ctypes.c_uint),
@@ -116,11 +120,9 @@ class Event:
 
 @dataclass
 class Runtime:
-    """What `torch.cuda` is to CUDA. Counts how often the current stream was asked for, and calls of
-    graphs."""
+    """What `torch.cuda` is to CUDA. Counts how often the current stream was asked for."""
 
     asked: int = 0
-    replays: int = 0
     Stream: type = Stream
     Event: type = Event
 
@@ -131,24 +133,11 @@ class Runtime:
         self.asked += 1
         return Stream()
 
-    def stream(self, stream):
-        return nullcontext()
-
     def device(self, memory):
         return nullcontext()
 
     def is_current_stream_capturing(self):
         return False
-
-    def CUDAGraph(self):  # noqa: N802  # torch's name
-        return SimpleNamespace(
-            capture_begin=lambda capture_error_mode: None,
-            capture_end=lambda: None,
-            replay=self.replay,
-        )
-
-    def replay(self):
-        self.replays += 1
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 #include "cuda.h"
 #include <string.h>
 
-// The last launch, and how many there were. `sizes` says how many bytes of each parameter to keep.
+// Launches and replays of graphs, streams and graphs that were not destroyed, and the function that
+// is to fail. The last launch: `sizes` says how many bytes of each parameter to keep.
 struct {
-  int count;
+  int count, replays, alive;
+  const char *failing;
   unsigned int grid[3], block[3], shared;
   unsigned long long stream, function;
   int parameters, sizes[64];
@@ -89,6 +91,54 @@ CUresult cuGetErrorString(CUresult error, const char **text) {
   *text = "an error of the stub";
   return CUDA_SUCCESS;
 }
+
+static CUresult answer(const char *name) {
+  int fails = stub_launch.failing && strcmp(stub_launch.failing, name) == 0;
+  return fails ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_SUCCESS;
+}
+
+static CUresult made(void **handle, const char *name) {
+  CUresult status = answer(name);
+  if (status == CUDA_SUCCESS) {
+    stub_launch.alive++;
+    *handle = (void *)9;
+  }
+  return status;
+}
+
+static CUresult destroyed(void *handle) {
+  stub_launch.alive--;
+  return handle == (void *)9 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult cuStreamCreate(CUstream *stream, unsigned int flags) {
+  return flags == CU_STREAM_NON_BLOCKING ? made((void **)stream, "cuStreamCreate")
+                                         : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode mode) {
+  return mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL ? answer("cuStreamBeginCapture")
+                                                     : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph) {
+  return made((void **)graph, "cuStreamEndCapture");
+}
+
+CUresult cuGraphInstantiateWithFlags(CUgraphExec *executable, CUgraph graph,
+                                     unsigned long long flags) {
+  return made((void **)executable, "cuGraphInstantiate");
+}
+
+CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream) {
+  stub_launch.replays++;
+  stub_launch.stream = (unsigned long long)stream;
+  return executable == (CUgraphExec)9 ? answer("cuGraphLaunch") : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult cuGraphDestroy(CUgraph graph) { return destroyed(graph); }
+CUresult cuGraphExecDestroy(CUgraphExec executable) { return destroyed(executable); }
+CUresult cuStreamDestroy(CUstream stream) { return destroyed(stream); }
 
 // The rest does nothing.
 CUresult cuModuleUnload(CUmodule module) { return CUDA_SUCCESS; }

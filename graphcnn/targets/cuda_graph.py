@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from graphcnn import forks, triton_api
 from graphcnn.errors import CaptureFailed
@@ -46,6 +45,10 @@ class Queued:
         launch(x, y, z, stream)
 
 
+# Captures what a function gives a stream, whose handle it gets, as what replays that on another.
+Capture = Callable[[Callable[[int], None]], Callable[[int], None]]
+
+
 class Row:
     """Launches that run one after the other on the stream that is current when it is called.
 
@@ -55,63 +58,63 @@ class Row:
 
     Args:
         launches: These.
-        cuda: `torch.cuda`.
-        captured: Whether there may be graphs.
+        is_captured: Whether the caller captures the current stream.
+        capture: What makes graphs; None for none.
 
     Raises:
         CaptureFailed: where they cannot be captured.
     """
 
-    def __init__(self, launches: Sequence[Queued], cuda: Any, *, captured: bool) -> None:
-        self._launches, self._cuda = tuple(launches), cuda
-        self._pieces: list[Callable[[int], None]] | None = None
-        if captured and not cuda.is_current_stream_capturing():
-            self._pieces = [*self._in_pieces()]
-
-    def _in_pieces(self) -> Iterator[Callable[[int], None]]:
-        for moves, group in groupby(self._launches, lambda launch: launch.moves):
-            launches = tuple(group)
-            if moves or len(launches) == 1:
-                yield from (launch.on for launch in launches)
-            else:
-                yield _captured(launches, self._cuda)
+    def __init__(
+        self,
+        launches: Sequence[Queued],
+        is_captured: Callable[[], bool],
+        capture: Capture | None,
+    ) -> None:
+        self._launches, self._is_captured = tuple(launches), is_captured
+        self._pieces: tuple[Callable[[int], None], ...] = ()
+        if capture is not None and not is_captured():
+            self._pieces = (*_in_pieces(launches, capture),)
 
     def __call__(self) -> None:
         """Run them."""
-        stream, told, pieces = self._launches[0].stream(), triton_api.hooked(), self._pieces
-        if pieces and not told and not self._cuda.is_current_stream_capturing():
-            for piece in pieces:
+        stream, told = self._launches[0].stream(), triton_api.hooked()
+        if self._pieces and not told and not self._is_captured():
+            for piece in self._pieces:
                 piece(stream)
         else:
             for launch in self._launches:
                 launch.on(stream, told)
 
 
-def _captured(launches: Sequence[Queued], cuda: Any) -> Callable[[int], None]:
-    """What replays a CUDA graph of launches on the current stream, whose handle it is given.
+def _in_pieces(launches: Sequence[Queued], capture: Capture) -> Iterator[Callable[[int], None]]:
+    for moves, group in groupby(launches, lambda launch: launch.moves):
+        piece = tuple(group)
+        if moves or len(piece) == 1:
+            yield from (launch.on for launch in piece)
+        else:
+            yield _captured(piece, capture)
 
-    They are captured on a stream beside it, which is torch's current one only where the capture
-    begins and ends: what a signal handler does in the middle is not captured. Other threads may
-    meanwhile do what they like.
+
+def _captured(launches: Sequence[Queued], capture: Capture) -> Callable[[int], None]:
+    """What replays a CUDA graph of launches.
 
     Raises:
         CaptureFailed: naming the step.
     """
-    graph, side = cuda.CUDAGraph(), cuda.Stream()
-    place = f"the steps of nodes '{launches[0].node}' to '{launches[-1].node}'"
     at: Queued | None = None
+
+    def give(stream: int) -> None:
+        nonlocal at
+        for at in launches:
+            at.on(stream)
+        at = None
+
     try:
         with _capture, _without_collection():
-            with cuda.stream(side):
-                graph.capture_begin(capture_error_mode="thread_local")
-            try:
-                for at in launches:
-                    at.on(side.cuda_stream)
-                at = None
-            finally:
-                with cuda.stream(side):
-                    graph.capture_end()
-    except RuntimeError as error:  # torch's and Triton's
+            return capture(give)
+    except RuntimeError as error:  # the driver's and Triton's
+        place = f"the steps of nodes '{launches[0].node}' to '{launches[-1].node}'"
         raise CaptureFailed(
             "launches cannot be captured in a CUDA graph",
             where=place if at is None else f"node '{at.node}'",
@@ -119,7 +122,6 @@ def _captured(launches: Sequence[Queued], cuda: Any) -> Callable[[int], None]:
             remedy="compile(..., cuda_graph=False) launches kernels one by one",
             node=None if at is None else at.node,
         ) from error
-    return lambda _: graph.replay()
 
 
 @contextmanager

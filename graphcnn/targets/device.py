@@ -18,6 +18,7 @@ from graphcnn.errors import DeviceUnavailable, shown
 from graphcnn.ir import DType
 from graphcnn.kernels import DeviceTraits, cpu_traits, cuda_traits
 from graphcnn.plan import Arithmetic, Buffer, Call, Shadow, Step
+from graphcnn.targets.cuda_driver import CudaGraph
 from graphcnn.targets.cuda_graph import Queued, Row
 
 # What a thread of a CPU computes in the time that an element takes from or to a cache.
@@ -148,7 +149,7 @@ class CudaDevice(Device):
 
     Attributes:
         cuda_graph: Whether launches in a row are captured in a CUDA graph, and replayed.
-        cuda: Streams, events and graphs, as torch has them.
+        cuda: Streams and events, as torch has them.
     """
 
     cuda_graph: bool = True
@@ -179,7 +180,11 @@ class CudaDevice(Device):
             CaptureFailed: where they cannot be captured.
         """
         queued = [launch for launch in launches if isinstance(launch, Queued)]
-        return Row(queued, self.cuda, captured=self.cuda_graph)
+        return Row(queued, self.is_captured, self.capture if self.cuda_graph else None)
+
+    def capture(self, give: Callable[[int], None]) -> Callable[[int], None]:
+        """Capture what a function gives a stream, whose handle it gets, as what replays that."""
+        return CudaGraph(give)
 
     def _current(self) -> Any:
         return self.cuda.current_stream(self.memory)

@@ -1,8 +1,12 @@
 """The table of operators and the networks on a real CUDA device, as tests elsewhere run them."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
+import triton
 
 import graphcnn as gx
 from graphcnn.errors import InputDeviceError
@@ -144,3 +148,66 @@ def test_torch_compile_on_the_callers_stream():
             torch.cuda.synchronize()
             torch.testing.assert_close(found, wanted, atol=2e-2, rtol=2e-2)
     assert gx.explain(compiled).regions == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_graph_gives_what_launches_give(dtype):
+    graph = NETWORKS["small"](dtype)
+    replayed, launched = (gx.compile(graph, device="cuda", cuda_graph=c) for c in (True, False))
+    shape = graph.inputs[0].type.shape[1:]
+    for turn in range(2):
+        for batch in (2, 5, 1, 9):
+            image = torch.randn(batch, *shape, device="cuda").to(getattr(torch, dtype))
+            torch.cuda.synchronize()
+            with torch.cuda.stream(torch.cuda.Stream()):
+                assert torch.equal(replayed(image), launched(image)), (turn, batch)
+        weights = {param.name: (turn + 2) * param.data for param in graph.params}
+        replayed.refit(weights)
+        launched.refit(weights)
+
+
+def test_a_call_in_a_graph_of_the_callers():
+    model = gx.compile(NETWORKS["small"]("float16"), device="cuda")
+    images = [torch.randn(2, 3, 8, 8, device="cuda").half() for _ in range(3)]
+    wanted = [model(image) for image in images]
+    given, theirs = images[0].clone(), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(theirs):
+        result = model(given)
+    for image, right in zip(images, wanted, strict=True):
+        given.copy_(image)
+        theirs.replay()
+        assert torch.equal(model(images[2]), wanted[2])
+        assert torch.equal(result, right)
+
+
+def test_other_threads_draw_random_numbers_while_graphs_are_captured():
+    done = threading.Event()
+
+    def draw():
+        while not done.is_set():
+            torch.randn(64, device="cuda")
+
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(draw)
+        try:
+            for _ in range(20):
+                gx.compile(NETWORKS["small"]("float16"), device="cuda")
+        finally:
+            done.set()
+        drawing.result()
+
+
+def test_who_listens_to_launches_hears_of_all():
+    model, heard = gx.compile(NETWORKS["small"]("float16"), device="cuda"), []
+    image = example_inputs(model.graph)["image"]
+
+    def hook(told):
+        heard.append(told.get()["name"])
+
+    triton.knobs.runtime.launch_enter_hook.add(hook)
+    try:
+        got = model(image)
+    finally:
+        triton.knobs.runtime.launch_enter_hook.remove(hook)
+    assert heard == [step.work.kernel.__name__ for step in model.plan.steps]
+    np.testing.assert_array_equal(model(image), got)

@@ -17,7 +17,7 @@ from graphcnn.runtime.plans import MOST_BATCHES
 from graphcnn.targets.cuda_graph import Queued, Row
 from graphcnn.targets.device import CudaDevice
 from tests.runtime.small_networks import NETWORKS, small
-from tests.stand_in_gpu import CudaGraph, stand_in_target
+from tests.stand_in_gpu import Captured, stand_in_target
 
 
 @pytest.fixture
@@ -121,18 +121,14 @@ def test_the_callers_own_graph(gpu):
     """What the caller captures is launched into it, on memory that no other call uses."""
     model = gx.compile(small())
     wanted = [model(image(seed=seed)) for seed in range(4)]
-    cuda = model.target.on.cuda
-    given, side = image(seed=0), cuda.Stream()
-    theirs = cuda.CUDAGraph()
-    with cuda.stream(side):
-        theirs.capture_begin(capture_error_mode="thread_local")
+    given, theirs = image(seed=0), Captured(gpu, 7)
+    with gpu.on_stream(7), theirs:
         result = model(given)
-        theirs.capture_end()
     result.fill_(torch.nan)
     for seed in (1, 2):
         given.copy_(image(seed=seed))
         with model.turn():  # on stream 0, whose arena is not that of the capture
-            theirs.replay()
+            theirs.replay_on(0)
             assert torch.equal(model(image(seed=3)), wanted[3])
         assert torch.equal(result, wanted[seed])
     assert torch.equal(model(image(seed=0)), wanted[0])
@@ -160,13 +156,13 @@ def test_a_launch_that_cannot_be_captured_is_named(gpu, monkeypatch):
 
 
 def test_a_capture_that_cannot_end_names_its_steps(gpu, monkeypatch):
-    end = CudaGraph.capture_end
+    end = Captured.__exit__
 
-    def failing(self):
+    def failing(self, *_):
         end(self)
         raise RuntimeError("the capture was invalidated")
 
-    monkeypatch.setattr(CudaGraph, "capture_end", failing)
+    monkeypatch.setattr(Captured, "__exit__", failing)
     with pytest.raises(CaptureFailed, match=r"nodes '\w+' to 'fc'") as caught:
         gx.compile(small())
     assert "invalidated" in str(caught.value)
@@ -195,7 +191,7 @@ def test_launches_that_move_stay_outside(gpu):
         assert all(isinstance(launch, Queued) for launch in launches)
         launches[0].moves = launches[-1].moves = True
         before = len(gpu.launches)
-        row = Row(launches, model.target.on.cuda, captured=True)
+        row = Row(launches, model.target.on.is_captured, model.target.on.capture)
         assert len(gpu.launches) == before + len(launches) - 2
         row()
         assert len(gpu.launches) == before + len(launches)

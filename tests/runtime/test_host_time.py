@@ -65,7 +65,7 @@ for cuda_graph in (True, False):
         model, inputs, launched = compiled(name, cuda_graph)
         model(**inputs)
         runtime, steps = model.target.on.cuda, len(model.plan.steps)
-        before = runtime.asked, runtime.replays, launched.count
+        before = runtime.asked, launched.replays, launched.count
         real, os.environ = os.environ, Environment()
         tensors = []
         empty = torch.empty
@@ -75,7 +75,7 @@ for cuda_graph in (True, False):
         finally:
             os.environ, torch.empty = real, empty
         assert len(tensors) == len(outputs)
-        after = runtime.asked, runtime.replays, launched.count
+        after = runtime.asked, launched.replays, launched.count
         asked[name, steps] = after[0] - before[0]
         assert after[1] - before[1] == cuda_graph
         assert after[2] - before[2] == (0 if cuda_graph else steps)
@@ -83,6 +83,45 @@ for cuda_graph in (True, False):
     assert few < many
     assert len(set(asked.values())) == 1, asked
 print("none")
+"""
+GRAPHS = """
+import gc
+from graphcnn.errors import CaptureFailed
+from graphcnn.targets.cuda_driver import CudaGraph
+
+model, inputs, launched = compiled("small", True)
+assert launched.count == len(model.plan.steps)
+assert launched.alive == 1
+model(**inputs)
+assert (launched.count, launched.replays) == (len(model.plan.steps), 1)
+assert launched.stream == 7
+del model
+assert launched.alive == 0
+for name in ("cuStreamCreate", "cuStreamBeginCapture", "cuStreamEndCapture", "cuGraphInstantiate"):
+    launched.failing = name.encode()
+    try:
+        compiled("small", True)
+    except CaptureFailed as error:
+        assert name in str(error) and "cuda_graph=False" in error.remedy, error
+        assert "an error of the stub" in str(error)
+    else:
+        raise AssertionError(name)
+    assert launched.alive == 0, name
+    assert gc.isenabled()
+launched.failing = b"cuGraphLaunch"
+model, inputs, launched = compiled("small", True)
+try:
+    model(**inputs)
+except RuntimeError as error:
+    assert "cuGraphLaunch" in str(error)
+else:
+    raise AssertionError("a replay that failed")
+launched.failing = None
+if not os.fork():
+    del model
+    os._exit(launched.alive)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 1, "a fork destroys nothing"
+print("destroyed")
 """
 HOOKS = """
 import triton
@@ -101,8 +140,8 @@ print("heard")
 
 @pytest.mark.parametrize(
     ("script", "said"),
-    [(LAUNCHES, "the same"), (CALLS, "none"), (HOOKS, "heard")],
-    ids=["the driver is told what Triton tells it", "a call asks little", "hooks hear"],
+    [(LAUNCHES, "the same"), (CALLS, "none"), (GRAPHS, "destroyed"), (HOOKS, "heard")],
+    ids=["the driver is told what Triton tells it", "a call asks little", "graphs", "hooks hear"],
 )
 def test_over_a_stub(script, said):
     done = subprocess.run(

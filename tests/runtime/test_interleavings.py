@@ -16,7 +16,7 @@ from graphcnn.ir import CompileLog
 from graphcnn.passes import journal
 from graphcnn.runtime.compiled import CompiledModel
 from tests.runtime.small_networks import small
-from tests.stand_in_gpu import stand_in_target
+from tests.stand_in_gpu import Captured, stand_in_target
 
 THREADS, DEVICES, STREAMS, BATCHES, SEEDS = 4, 2, (1, 2), (1, 2, 3), 3
 GRAPH = small()
@@ -56,7 +56,7 @@ class Gpu:
 
     def __init__(self, index, cuda_graph):
         target, self.driver = stand_in_target(80, index, cuda_graph)
-        self.model, self.cuda = compiled(target), target.on.cuda
+        self.model = compiled(target)
         self.weights = 0
         self.results = []  # each with the key of what is wanted
         self.captured = []  # graphs of the caller's: input, output, graph, batch size
@@ -75,13 +75,13 @@ class Gpu:
     def capture(self, batch, meanwhile):
         """The caller captures a call in a graph of theirs, in the midst of calls of others."""
         self.model.prepare(BATCHES)
-        given, graph = image(batch, 0), self.cuda.CUDAGraph()
-        with self.cuda.stream(self.cuda.Stream()):
-            graph.capture_begin(capture_error_mode="thread_local")
-            meanwhile()
-            result = self.model(given)
-            meanwhile()
-            graph.capture_end()
+        given, stream = image(batch, 0), next(self.driver.numbers)
+        with self.driver.on_stream(stream), self.model.target.on.guard():
+            graph = Captured(self.driver, stream)
+            with graph:
+                meanwhile()
+                result = self.model(given)
+                meanwhile()
         self.captured.append((given, result, graph, batch))
 
     def replay(self, stream, seed):
@@ -93,7 +93,7 @@ class Gpu:
         self.driver.synchronize()
         with self.driver.on_stream(stream), self.model.target.on.guard():
             given.copy_(image(batch, seed))
-            graph.replay()
+            graph.replay_on(stream)
             self.driver.give(stream, lambda: own.copy_(result))
         self.results.append((own, (self.weights, batch, seed)))
         self.driver.synchronize()
