@@ -266,8 +266,7 @@ class Stream:
     cuda_stream: int
 
     def wait_event(self, event):
-        if event.place is not None:
-            self.driver.give(self.cuda_stream, event.place)
+        self.driver.give(self.cuda_stream, event.place)
 
     def synchronize(self):
         assert self.cuda_stream not in self.driver.captures
@@ -277,10 +276,10 @@ class Stream:
 
 
 class Event:
-    """As `torch.cuda.Event`; one that was never recorded is never waited for."""
+    """As `torch.cuda.Event`."""
 
     def __init__(self, enable_timing=False):
-        self.place = None
+        pass
 
     def record(self, stream):
         assert stream.cuda_stream not in stream.driver.captures, "it would belong to the capture"

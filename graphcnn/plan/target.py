@@ -80,11 +80,9 @@ class Device(Protocol):
     def is_captured(self) -> bool:
         """Whether the caller captures what this thread gives the device, to replay it later."""
 
-    def event(self) -> Any:
-        """An event, which can be recorded again and again."""
-
-    def record(self, event: Any) -> None:
-        """Let an event stand for what the current stream has been given so far."""
+    def record(self, event: Any = None) -> Any:
+        """An event, that which is given or a new one: what the current stream has been given so
+        far."""
 
     def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event."""

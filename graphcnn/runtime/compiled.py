@@ -62,7 +62,7 @@ class Workspace:
 
     def __init__(self, device: Device) -> None:
         self.executors: dict[int | None, Executor] = {}
-        self.done = device.event()
+        self.done: Any = None
         self._memory = device.memory
         self._arena = torch.empty(0, device=self._memory)
 
@@ -188,13 +188,13 @@ class CompiledModel:
             captured = device.is_captured()  # to be replayed at any time, beside any call
             workspace = self._idle.pop() if self._idle and not captured else Workspace(device)
             try:
-                if not captured:
+                if workspace.done is not None:
                     device.wait(workspace.done)
                 yield workspace
             finally:
                 self._caller = outer
                 if not captured:
-                    device.record(workspace.done)
+                    workspace.done = device.record(workspace.done)
                     # One is kept: the outermost call's, which ends last.
                     self._idle[:] = [workspace]
 

@@ -114,12 +114,10 @@ class Device:
         """Whether the caller captures what this thread gives the device, to replay it later."""
         return False
 
-    def event(self) -> Any:
-        """An event, which can be recorded again and again."""
+    def record(self, event: Any = None) -> Any:
+        """An event, that which is given or a new one: what the current stream has been given so
+        far."""
         return None
-
-    def record(self, event: Any) -> None:
-        """Let an event stand for what the current stream has been given so far."""
 
     def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event; the host does not wait."""
@@ -197,13 +195,12 @@ class CudaDevice(Device):
         """Whether the caller captures what this thread gives the device, to replay it later."""
         return bool(self.cuda.is_current_stream_capturing())
 
-    def event(self) -> Any:
-        """An event, which can be recorded again and again."""
-        return self.cuda.Event()
-
-    def record(self, event: Any) -> None:
-        """Let an event stand for what the current stream has been given so far."""
+    def record(self, event: Any = None) -> Any:
+        """An event, that which is given or a new one: what the current stream has been given so
+        far."""
+        event = self.cuda.Event() if event is None else event
         event.record(self._current())
+        return event
 
     def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event; the host does not wait."""
