@@ -25,7 +25,7 @@ from graphcnn.report import Comparison, compare, verify
 from graphcnn.report.result import Result
 from graphcnn.report.tables import Table, binary_size
 from graphcnn.runtime.compiled import CompiledModel
-from graphcnn.targets.device import Queued
+from graphcnn.targets.cuda_graph import Queued
 from graphcnn.version import __version__
 
 DTYPES = ("float32", "float16", "bfloat16")

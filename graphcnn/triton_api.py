@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,7 @@ from graphcnn.progress import doing
 
 # A kernel, its runtime arguments in order, and its constexprs by name.
 Call = tuple[Any, Sequence[object], Mapping[str, object]]
+Launcher = Callable[[int, int, int, int], None]
 
 # Triton 3.9 warns that this default will change; say what we mean.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
@@ -90,13 +91,18 @@ class Prepared:
     """
 
     compiled: Any  # by Triton: asm, metadata, n_regs and n_spills of a thread
-    launch: Callable[[int, int, int, int], None]  # three counts of a grid, and a stream
-    values: tuple[object, ...]  # of all parameters: the memory of tensors has to stay
+    launch: Launcher  # with three counts of a grid, and a stream
+    values: tuple[Any, ...]  # of all parameters: the memory of tensors has to stay
+    bind: Callable[[tuple[Any, ...]], Launcher]  # what made `launch` of `values`
 
     def __call__(self, grid: Sequence[int], stream: int) -> None:
         """Launch over `grid` (one to three counts) on a raw stream (0 on the CPU)."""
         x, y, z = (*grid, 1, 1)[:3]
         self.launch(x, y, z, stream)
+
+    def rebound(self, values: tuple[Any, ...]) -> Prepared:
+        """The kernel with other values, for which it would be specialised alike."""
+        return replace(self, launch=self.bind(values), values=values)
 
 
 def prepare(
@@ -134,13 +140,17 @@ def prepare(
                 compiled, run, function = _load(kernel, named)
     values = tuple(named.get(p.name, p.default if p.has_default else None) for p in kernel.params)
     if hasattr(run, "bind"):  # the CPU's; Triton's own launchers take nested tuples apart in C
-        return Prepared(compiled, run.bind(function, values), values)
+        bind = functools.partial(run.bind, function)
+        return Prepared(compiled, bind(values), values, bind)
     packed = compiled.packed_metadata
 
-    def launch(x: int, y: int, z: int, stream: int) -> None:
-        run(x, y, z, stream, function, packed, None, None, None, *values)
+    def bind_cuda(values: tuple[Any, ...]) -> Launcher:
+        def launch(x: int, y: int, z: int, stream: int) -> None:
+            run(x, y, z, stream, function, packed, None, None, None, *values)
 
-    return Prepared(compiled, launch, values)
+        return launch
+
+    return Prepared(compiled, bind_cuda(values), values, bind_cuda)
 
 
 def compile_ahead(calls: Sequence[Call], driver: Any) -> None:

@@ -30,6 +30,7 @@ LANES = {
         "report/test_tables.py",
         "targets/test_capability.py",
         "targets/test_chain.py",
+        "targets/test_cuda_memory.py",
         "targets/test_layout.py",
         "targets/test_lowering.py",
         "targets/test_parts.py",
@@ -50,6 +51,7 @@ LANES = {
     "cpu": (".",),
     "compile": (
         "kernels/test_gpu_compile.py",
+        "runtime/test_lending_on_cuda.py",
         "runtime/test_stand_in_gpu.py",
         "targets/test_gpu_configurations.py",
     ),

@@ -21,6 +21,7 @@ from triton.backends.driver import DriverBase
 from graphcnn import cpu, triton_api
 from graphcnn.gpu_code import resources
 from graphcnn.kernels import cuda_traits
+from graphcnn.targets.cuda_memory import Places
 from graphcnn.targets.device import Device
 from graphcnn.targets.triton import TritonTarget
 
@@ -62,7 +63,7 @@ class _Stream:
         """Run up to a position, and before it what it waits for."""
         while self.done < until:
             self.done += 1
-            work = self.given[self.done - 1]
+            work, self.given[self.done - 1] = self.given[self.done - 1], None
             if isinstance(work, tuple):
                 stream, position = work
                 stream.run(position)
@@ -103,6 +104,11 @@ class StandInGpu(DriverBase):
         while waiting := [s for s in self.streams.values() if s.done < len(s.given)]:
             for queue in reversed(waiting):
                 queue.run(min(queue.done + 1, len(queue.given)))
+
+    @staticmethod
+    def is_mapped(address):
+        """Whether there is memory at an address, as the driver of CUDA would say."""
+        return True
 
     @staticmethod
     def is_active():
@@ -207,6 +213,13 @@ class StandInDevice(Device):
         finally:
             StandInGpu.current = before
 
+    @property
+    def reads_host(self):
+        return False
+
+    def address(self, launches, home, parts, reach):
+        return Places(launches, home, parts, lambda at: self.driver.is_mapped(at), reach)
+
     def stream(self):
         return self.driver.stream
 
@@ -220,12 +233,19 @@ class StandInDevice(Device):
     def wait(self, event):
         self.driver.give(self.driver.stream, event)
 
+    def reach(self, event):
+        queue, position = event
+        queue.run(position)
+
+    def done(self, event):
+        queue, position = event
+        return queue.done >= position
+
     def hold(self, memory):
         self.driver.held[self.driver.stream].add(_block(memory))
 
     def finish(self):
-        queue, position = self.record()
-        queue.run(position)
+        self.reach(self.record())
 
     def synchronize(self):
         self.driver.synchronize()

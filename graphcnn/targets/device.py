@@ -12,12 +12,14 @@ from typing import Any
 import torch
 
 from graphcnn import cpu, settings, triton_api
-from graphcnn.cpu import sanitize
-from graphcnn.cpu.team import LEAST_ROW, Address, Bound, Launches, Member
+from graphcnn.cpu import sanitize, team
+from graphcnn.cpu.team import LEAST_ROW, Bound, Launches, Member
 from graphcnn.errors import DeviceUnavailable, shown
 from graphcnn.ir import Cost, DType
 from graphcnn.kernels import DeviceTraits, cpu_traits, cuda_traits
-from graphcnn.plan import Arithmetic, Buffer, Call, Shadow, Step
+from graphcnn.plan import Address, Arithmetic, Buffer, Call, Shadow, Step
+from graphcnn.targets.cuda_graph import Queued
+from graphcnn.targets.cuda_memory import Places, is_mapped
 
 # What a thread of a CPU computes in the time that an element takes from or to a cache.
 FLOPS_PER_ELEMENT = 4
@@ -46,6 +48,11 @@ class Device:
     def capability(self) -> int | None:
         """Compute capability of a CUDA device, ten times; None for the CPU."""
         return None
+
+    @property
+    def reads_host(self) -> bool:
+        """Whether its kernels read the host's memory, where NumPy's arrays are."""
+        return True
 
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device, of torch and of Triton."""
@@ -89,12 +96,13 @@ class Device:
         launches: Sequence[Callable[[], None]],
         home: torch.Tensor,
         parts: Sequence[torch.Tensor],
+        reach: int,
     ) -> Address | None:
         """Where prepared launches find a buffer; None where they cannot be told another place."""
         if not all(isinstance(launch, Launches) for launch in launches):
             return None
         members = [m for launch in launches if isinstance(launch, Launches) for m in launch.members]
-        return Address([member.bound for member in members], home, parts)
+        return team.Address([member.bound for member in members], home, parts)
 
     def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
         """What runs prepared launches one after the other: one call of C, where they are C."""
@@ -107,12 +115,23 @@ class Device:
         """Copy a tensor on the current stream, converting dtype and device."""
         into.copy_(source)
 
+    def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor in memory of the host that copies to and from the device are queued for."""
+        return torch.empty(shape, dtype=dtype, device="cpu")
+
     def record(self) -> Any:
         """An event: what the current stream has been given so far."""
         return None
 
     def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event; the host does not wait."""
+
+    def reach(self, event: Any) -> None:
+        """Wait, on the host, until an event."""
+
+    def done(self, event: Any) -> bool:
+        """Whether an event has been reached."""
+        return True
 
     def hold(self, memory: torch.Tensor) -> None:
         """Once freed, memory is not given away before the current stream is done with it."""
@@ -146,8 +165,33 @@ class CudaDevice(Device):
         """Compute capability, ten times."""
         return _capability(self.memory)
 
+    @property
+    def reads_host(self) -> bool:
+        """False: arrays of NumPy are copied, through pinned memory."""
+        return False
+
     def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> None:
         """The sanitizer sees kernels on the CPU only."""
+
+    def address(
+        self,
+        launches: Sequence[Callable[[], None]],
+        home: torch.Tensor,
+        parts: Sequence[torch.Tensor],
+        reach: int,
+    ) -> Address:
+        """Where prepared launches find a buffer."""
+        queued = [launch for launch in launches if isinstance(launch, Queued)]
+        return Places(queued, home, parts, is_mapped, reach)
+
+    def copy(self, source: torch.Tensor, into: torch.Tensor) -> None:
+        """Queue a copy, converting dtype and device; the host waits only where memory of its own
+        that is not pinned is one side of it."""
+        into.copy_(source, non_blocking=True)
+
+    def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor in memory of the host that copies to and from the device are queued for."""
+        return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=True)
 
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device, of torch and of Triton."""
@@ -169,6 +213,14 @@ class CudaDevice(Device):
     def wait(self, event: torch.cuda.Event) -> None:
         """Let the current stream go on only after an event; the host does not wait."""
         self._current().wait_event(event)
+
+    def reach(self, event: torch.cuda.Event) -> None:
+        """Wait, on the host, until an event."""
+        event.synchronize()
+
+    def done(self, event: torch.cuda.Event) -> bool:
+        """Whether an event has been reached."""
+        return bool(event.query())  # type: ignore[no-untyped-call]  # torch's stub
 
     def hold(self, memory: torch.Tensor) -> None:
         """Once freed, memory is not given away before the current stream is done with it."""
@@ -193,25 +245,6 @@ class CudaDevice(Device):
             return float(start.elapsed_time(stop)) / 1e3
 
         return elapsed
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A launch that goes to the stream that is current when it is called.
-
-    Attributes:
-        prepared: The kernel, bound to its arguments.
-        grid: Programs along each axis.
-        stream: What says which stream that is.
-    """
-
-    prepared: triton_api.Prepared
-    grid: tuple[int, int, int]
-    stream: Callable[[], int]
-
-    def __call__(self) -> None:
-        """Launch it."""
-        self.prepared(self.grid, self.stream())
 
 
 def _run(launches: Sequence[Callable[[], None]]) -> None:
