@@ -79,6 +79,7 @@ class StandInGpu(DriverBase):
     def __init__(self, capability, index=0):
         self.capability, self.index = capability, index
         self.launches = []
+        self.asked, self.first_mapped = [], 0
         self.stream = 0
         self.streams = defaultdict(_Stream)
         self.held = defaultdict(set)
@@ -105,10 +106,10 @@ class StandInGpu(DriverBase):
             for queue in reversed(waiting):
                 queue.run(min(queue.done + 1, len(queue.given)))
 
-    @staticmethod
-    def is_mapped(address):
+    def is_mapped(self, address):
         """Whether there is memory at an address, as the driver of CUDA would say."""
-        return True
+        self.asked.append(address)
+        return address >= self.first_mapped
 
     @staticmethod
     def is_active():
@@ -218,7 +219,7 @@ class StandInDevice(Device):
         return False
 
     def address(self, launches, home, parts, reach):
-        return Places(launches, home, parts, lambda at: self.driver.is_mapped(at), reach)
+        return Places(launches, home, parts, self.driver.is_mapped, reach)
 
     def stream(self):
         return self.driver.stream

@@ -108,26 +108,25 @@ def test_a_tensor_that_lies_otherwise_is_copied(gpu, copies, arrange):
     assert copies == []
 
 
-def test_masked_lanes_find_memory_around_what_is_lent(gpu, copies, monkeypatch):
+def test_masked_lanes_find_memory_around_what_is_lent(gpu, copies):
     """The first convolution is padded; its output is written in place all the same."""
     model = gx.compile(small(), device="cuda")
     (x,) = images(1)
     wanted = model(x)
-    asked = []
     reach = (8 + 1) * x.element_size()  # a row and a pixel of padding
-
-    def beyond(address):
-        asked.append(address - x.data_ptr())
-        return address >= x.data_ptr()
-
-    monkeypatch.setattr(gpu, "is_mapped", beyond)
+    first, last = x.data_ptr(), x.data_ptr() + x.nbytes - 1
+    assert gpu.asked == [first - reach, last + reach]
+    assert copies == []
+    gpu.first_mapped = first
     assert torch.equal(model(x), wanted)
-    assert asked == [-reach]
-    assert [source for source, _ in copies] == [x.data_ptr()]
-    asked.clear()
-    monkeypatch.setattr(gpu, "is_mapped", lambda address: bool(asked.append(address)))
-    gx.compile(gx.graph("g", gx.relu(gx.input("x", (2, 3)))))(torch.ones(2, 3))
-    assert asked == []
+    assert gpu.asked[2:] == [first - reach]
+    assert [source for source, _ in copies] == [first]
+
+
+def test_where_no_lane_is_masked_nobody_is_asked(gpu, copies):
+    model = gx.compile(gx.graph("g", gx.relu(gx.input("x", (2, 3)))), device="cuda")
+    assert torch.equal(model(-torch.ones(2, 3)), torch.zeros(2, 3))
+    assert gpu.asked == copies == []
 
 
 def test_a_reach_of_more_than_a_page_is_not_looked_into(gpu, copies, monkeypatch):
