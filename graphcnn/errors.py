@@ -268,7 +268,23 @@ class InputDeviceError(GraphCNNError):
 
 
 class InputKindError(GraphCNNError):
-    """A call passes something that is neither a NumPy array nor a torch tensor, or mixes them."""
+    """A call passes something that is no array, or arrays of several kinds."""
+
+
+class OutputShapeError(GraphCNNError):
+    """A call passes an array for a result whose shape is not the result's."""
+
+
+class OutputDTypeError(GraphCNNError):
+    """A call passes an array for a result whose dtype is not the result's."""
+
+
+class OutputDeviceError(GraphCNNError):
+    """A call passes a tensor for a result that is on another device than the model."""
+
+
+class OutputMemoryError(GraphCNNError):
+    """A call passes an array for a result that cannot be written, or that is another's memory."""
 
 
 class IndexOutOfRange(GraphCNNError):

@@ -25,6 +25,7 @@ from triton.backends.driver import DriverBase
 from graphcnn import cpu, triton_api
 from graphcnn.gpu_code import resources
 from graphcnn.kernels import cuda_traits
+from graphcnn.targets.cuda_memory import Places
 from graphcnn.targets.device import CudaDevice
 from graphcnn.targets.triton import TritonTarget
 
@@ -66,7 +67,7 @@ class _Stream:
         """Run up to a position, and before it what it waits for."""
         while self.done < until:
             self.done += 1
-            work = self.given[self.done - 1]
+            work, self.given[self.done - 1] = self.given[self.done - 1], None
             if isinstance(work, tuple):
                 stream, position = work
                 stream.run(position)
@@ -82,6 +83,7 @@ class StandInGpu(DriverBase):
     def __init__(self, capability, index=0):
         self.capability, self.index = capability, index
         self.launches = []
+        self.asked, self.first_mapped = [], 0
         self.streams = defaultdict(_Stream)
         self.captures = {}
         self.numbers = count(1000)
@@ -138,6 +140,11 @@ class StandInGpu(DriverBase):
             while waiting := [s for s in self.streams.values() if s.done < len(s.given)]:
                 for queue in reversed(waiting):
                     queue.run(min(queue.done + 1, len(queue.given)))
+
+    def is_mapped(self, address):
+        """Whether there is memory at an address, as the driver of CUDA would say."""
+        self.asked.append(address)
+        return address >= self.first_mapped
 
     @staticmethod
     def is_active():
@@ -290,6 +297,10 @@ class Event:
         queue, position = self.place
         queue.run(position)
 
+    def query(self):
+        queue, position = self.place
+        return queue.done >= position
+
     def elapsed_time(self, other):
         return 1.0
 
@@ -323,6 +334,12 @@ class StandInDevice(CudaDevice):
         with graph:
             give(graph.stream)
         return graph.replay_on
+
+    def address(self, launches, home, parts, reach):
+        return Places(launches, home, parts, self.driver.is_mapped, reach)
+
+    def pinned(self, shape, dtype):
+        return torch.empty(shape, dtype=dtype)
 
     def copy(self, source, into):
         self.driver.give(self.driver.stream, lambda: into.copy_(source))

@@ -29,7 +29,9 @@ from graphcnn.ir import (
     rebatch,
 )
 from graphcnn.plan import Device, Lowered, Plan, Target, plan_memory
-from graphcnn.runtime.boundary import Expected, check_device, check_inputs, tensors
+from graphcnn.runtime.boundary import Expected
+from graphcnn.runtime.destinations import destinations
+from graphcnn.runtime.dlpack import exported, imported
 from graphcnn.runtime.executor import Executor
 from graphcnn.runtime.memory import allocate
 from graphcnn.runtime.plans import Plans
@@ -79,13 +81,14 @@ class Workspace:
 class CompiledModel:
     """A network ready to run on one device.
 
-    Calling it takes one array per graph input, by name or in the graph's order, all NumPy or all
-    torch, and returns the same kind: one array for a graph with one output; several in the graph's
-    structure, that of the imported module, or in a dict by output name. Another batch size is
-    planned at its first call and remembered (see `Plans`); all share one arena, as large as the
-    largest needs. Calls from several threads are safe: they take turns. So are calls from several
-    CUDA streams: each is queued on its caller's current stream, behind the call before it. Calls
-    inside a call, from a signal handler or a finalizer, or captured by the caller, get own memory.
+    Calling it takes one array per graph input, by name or in the graph's order, all NumPy, all
+    torch or all of another library that exports DLPack, and returns the same kind: one array for a
+    graph with one output; several in the graph's structure, that of the imported module, or in a
+    dict by output name. Another batch size is planned at its first call and remembered (see
+    `Plans`); all share one arena, as large as the largest needs. Calls from several threads are
+    safe: they take turns. So are calls from several CUDA streams: each is queued on its caller's
+    current stream, behind the call before it. Calls inside a call, from a signal handler or a
+    finalizer, or captured by the caller, get own memory.
 
     Attributes:
         source: The graph as the user gave it.
@@ -117,20 +120,35 @@ class CompiledModel:
         self._plans = Plans()
         self.graph, self.plan = self._plan(graph, log)
 
-    def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
+    def __call__(self, /, *arrays: object, out: Any = None, **inputs: Any) -> Any:
         """Run the network; arrays without a name are for the first inputs, in the graph's order.
+
+        Args:
+            arrays, inputs: One array per graph input.
+            out: Arrays for the results, in the structure of what is returned and in the kind of the
+                inputs (torch tensors for those of other libraries); it is returned then. Any
+                strides will do, but negative ones. For a graph that has an input called `out` it is
+                that input, and no result can be given a place.
 
         Raises:
             MissingInput, UnexpectedInput, InputKindError, InputDTypeError, InputShapeError,
                 InputDeviceError: for arrays that do not fit.
+            OutputShapeError, OutputDTypeError, OutputDeviceError, OutputMemoryError: for arrays in
+                `out` that no result can be written to; InputKindError for another structure.
             BatchError: when the graph cannot be re-planned for the call's batch size.
             TooLarge: for a batch beyond what the kernels can address.
         """
-        inputs = by_name(self.graph, arrays, inputs)
-        with self.turn(self._batch_of(inputs)) as executor:
-            executor.load(tensors(inputs))
-            results = executor.results(next(iter(inputs.values()), None))
-        return self.source.returned(results)
+        if out is not None and self._expected.has("out"):
+            inputs["out"], out = out, None
+        given = by_name(self.graph, arrays, inputs)
+        taken = imported(given)
+        with self.turn(self._expected.batch(taken)) as executor:
+            places = destinations(self.source, executor.graph, out, taken, self.target.on.memory)
+            executor.load(taken)
+            results = executor.results(next(iter(taken.values()), None), places)
+            if taken is not given:
+                executor.staging.keep(taken.values())
+            return self.source.returned(exported(results, given)) if out is None else out
 
     @contextmanager
     def loaded(self, inputs: Mapping[str, Any], *, poison: bool = False) -> Iterator[Executor]:
@@ -145,21 +163,9 @@ class CompiledModel:
             The errors of a call.
         """
         flag(poison, "poison")
-        with self.turn(self._batch_of(inputs)) as executor:
-            executor.load(tensors(inputs), poison=poison)
+        with self.turn(self._expected.batch(inputs)) as executor:
+            executor.load(inputs, poison=poison)
             yield executor
-
-    def _batch_of(self, inputs: Mapping[str, Any]) -> int | None:
-        """The batch size of a call; None for that of `graph`.
-
-        Raises:
-            The errors of a call, for arrays that do not fit.
-        """
-        if self._expected.is_met(inputs):
-            return None
-        batch = check_inputs(self.graph, inputs)
-        check_device(inputs, self.target.on)
-        return batch
 
     @contextmanager
     def turn(self, batch: int | None = None) -> Iterator[Executor]:

@@ -12,14 +12,15 @@ from typing import Any
 import torch
 
 from graphcnn import cpu, settings, triton_api
-from graphcnn.cpu import sanitize
-from graphcnn.cpu.team import LEAST_ROW, Address, Bound, Launches, Member
+from graphcnn.cpu import sanitize, team
+from graphcnn.cpu.team import LEAST_ROW, Bound, Launches, Member
 from graphcnn.errors import DeviceUnavailable, shown
 from graphcnn.ir import DType
 from graphcnn.kernels import DeviceTraits, cpu_traits, cuda_traits
-from graphcnn.plan import Arithmetic, Buffer, Call, Shadow, Step
+from graphcnn.plan import Address, Arithmetic, Buffer, Call, Shadow, Step
 from graphcnn.targets.cuda_driver import CudaGraph
 from graphcnn.targets.cuda_graph import Queued, Row
+from graphcnn.targets.cuda_memory import Places, is_mapped
 
 # What a thread of a CPU computes in the time that an element takes from or to a cache.
 FLOPS_PER_ELEMENT = 4
@@ -48,6 +49,11 @@ class Device:
     def capability(self) -> int | None:
         """Compute capability of a CUDA device, ten times; None for the CPU."""
         return None
+
+    @property
+    def reads_host(self) -> bool:
+        """Whether its kernels read the host's memory, where NumPy's arrays are."""
+        return True
 
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device, of torch and of Triton."""
@@ -92,12 +98,13 @@ class Device:
         launches: Sequence[Callable[[], None]],
         home: torch.Tensor,
         parts: Sequence[torch.Tensor],
+        reach: int,
     ) -> Address | None:
         """Where prepared launches find a buffer; None where they cannot be told another place."""
         if not all(isinstance(launch, Launches) for launch in launches):
             return None
         members = [m for launch in launches if isinstance(launch, Launches) for m in launch.members]
-        return Address([member.bound for member in members], home, parts)
+        return team.Address([member.bound for member in members], home, parts)
 
     def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
         """What runs prepared launches one after the other: one call of C, where they are C."""
@@ -110,6 +117,10 @@ class Device:
         """Copy a tensor on the current stream, converting dtype and device."""
         into.copy_(source)
 
+    def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor in memory of the host that copies to and from the device are queued for."""
+        return torch.empty(shape, dtype=dtype, device="cpu")
+
     def is_captured(self) -> bool:
         """Whether the caller captures what this thread gives the device, to replay it later."""
         return False
@@ -121,6 +132,13 @@ class Device:
 
     def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event; the host does not wait."""
+
+    def reach(self, event: Any) -> None:
+        """Wait, on the host, until an event."""
+
+    def done(self, event: Any) -> bool:
+        """Whether an event has been reached."""
+        return True
 
     def hold(self, *memory: torch.Tensor) -> None:
         """Once freed, memory is not given away before the current stream is done with it."""
@@ -163,8 +181,33 @@ class CudaDevice(Device):
         """Compute capability, ten times."""
         return _capability(self.memory, self.cuda)
 
+    @property
+    def reads_host(self) -> bool:
+        """False: arrays of NumPy are copied, through pinned memory."""
+        return False
+
     def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> None:
         """The sanitizer sees kernels on the CPU only."""
+
+    def address(
+        self,
+        launches: Sequence[Callable[[], None]],
+        home: torch.Tensor,
+        parts: Sequence[torch.Tensor],
+        reach: int,
+    ) -> Address:
+        """Where prepared launches find a buffer."""
+        queued = [launch for launch in launches if isinstance(launch, Queued)]
+        return Places(queued, home, parts, is_mapped, reach)
+
+    def copy(self, source: torch.Tensor, into: torch.Tensor) -> None:
+        """Queue a copy, converting dtype and device; the host waits only where memory of its own
+        that is not pinned is one side of it."""
+        into.copy_(source, non_blocking=True)
+
+    def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor in memory of the host that copies to and from the device are queued for."""
+        return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=True)
 
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device, of torch and of Triton."""
@@ -205,6 +248,14 @@ class CudaDevice(Device):
     def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event; the host does not wait."""
         self._current().wait_event(event)
+
+    def reach(self, event: Any) -> None:
+        """Wait, on the host, until an event."""
+        event.synchronize()
+
+    def done(self, event: Any) -> bool:
+        """Whether an event has been reached."""
+        return bool(event.query())
 
     def hold(self, *memory: torch.Tensor) -> None:
         """Once freed, memory is not given away before the current stream is done with it."""

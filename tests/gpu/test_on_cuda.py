@@ -67,6 +67,87 @@ def test_cuda_tensors_in_cuda_tensors_out():
     np.testing.assert_array_equal(got.cpu().numpy(), model(image=image.cpu().numpy()))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tensors_anywhere_in_a_block_of_the_allocator(name, dtype):
+    """At its very beginning and end, masked lanes have no memory around; and between vectors."""
+    graph = NETWORKS[name](dtype)
+    model = gx.compile(graph, device="cuda")
+    inputs = {n: torch.from_numpy(a).cuda() for n, a in example_inputs(graph).items()}
+    wanted = model.source.named(model(**inputs))
+    torch.cuda.empty_cache()
+    block = torch.empty(2 << 20, dtype=torch.uint8, device="cuda")
+    for start in ("first", "last", "odd"):
+        moved = {}
+        for given, tensor in inputs.items():
+            at = {"first": 0, "last": block.numel() - tensor.nbytes, "odd": 512 + 4}[start]
+            moved[given] = block[at:][: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+            moved[given].copy_(tensor)
+        for output, got in model.source.named(model(**moved)).items():
+            assert torch.equal(got, wanted[output])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_results_in_tensors_of_the_caller(dtype):
+    graph = NETWORKS["vgg_block"](dtype)
+    model = gx.compile(graph, device="cuda")
+    image = torch.from_numpy(example_inputs(graph)["image"]).cuda()
+    wanted = model(image)
+    for form in (torch.contiguous_format, torch.channels_last):
+        out = torch.full_like(wanted, torch.nan, memory_format=form)
+        assert model(image.to(memory_format=form), out=out) is out
+        assert torch.equal(out, wanted)
+    array = np.full(wanted.shape, np.nan, wanted.cpu().numpy().dtype)
+    assert model(image.cpu().numpy(), out=array) is array
+    np.testing.assert_array_equal(array, wanted.cpu().numpy())
+
+
+def test_numpy_on_a_stream_by_turns_with_tensors():
+    graph = NETWORKS["small"]("float32")
+    model = gx.compile(graph, device="cuda")
+    generator = np.random.default_rng(0)
+    images = [generator.standard_normal((2, 3, 8, 8)).astype("f4") for _ in range(8)]
+    wanted = [model(torch.from_numpy(image).cuda()).cpu().numpy() for image in images]
+    streams = [torch.cuda.Stream() for _ in range(3)]
+    got = []
+    for number, image in enumerate(images):
+        with torch.cuda.stream(streams[number % 3]):
+            got.append(model(image))
+    for mine, right in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(mine, right)
+
+
+class Exported:
+    """An array of another library, which fills it late, on a stream of its own."""
+
+    def __init__(self, tensor):
+        self.stream = torch.cuda.Stream()
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            self.tensor = torch.full_like(tensor, torch.nan)
+            torch.cuda._sleep(10**8)
+            self.tensor.copy_(tensor)
+
+    def __dlpack__(self, *, stream=None, **options):
+        with torch.cuda.stream(self.stream):
+            return self.tensor.__dlpack__(stream=stream, **options)
+
+    def __dlpack_device__(self):
+        return self.tensor.__dlpack_device__()
+
+
+def test_dlpack_waits_for_the_stream_of_the_other_library():
+    graph = NETWORKS["small"]("float32")
+    model = gx.compile(graph, device="cuda")
+    image = torch.from_numpy(example_inputs(graph)["image"]).cuda()
+    wanted = model(image)
+    assert torch.equal(model(Exported(image)), wanted)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        got = model(Exported(image))
+        torch.cuda.current_stream().synchronize()
+    assert torch.equal(got, wanted)
+
+
 def test_another_stream():
     graph = NETWORKS["small"]("float16")
     model = gx.compile(graph, device="cuda")
