@@ -134,6 +134,20 @@ def test_the_callers_own_graph(gpu):
     assert torch.equal(model(image(seed=0)), wanted[0])
 
 
+def test_what_was_loaded_before_is_launched_into_the_callers_graph(gpu):
+    """Kernels, and not our graph of them."""
+    model = gx.compile(small())
+    wanted, theirs = model(image()), Captured(gpu, 7)
+    with model.loaded({"image": image()}) as executor:
+        launched = len(gpu.launches)
+        with gpu.on_stream(7), theirs:
+            executor.run()
+        assert len(gpu.launches) == launched + len(model.plan.steps)
+        executor.value("fc").fill_(torch.nan)
+        theirs.replay_on(0)
+        assert torch.equal(executor.value("fc"), wanted)
+
+
 def test_a_launch_that_cannot_be_captured_is_named(gpu, monkeypatch):
     give = type(gpu).give
 
