@@ -142,7 +142,11 @@ class Runtime:
 
 @dataclass(frozen=True)
 class StubDevice(CudaDevice):
-    """A CUDA device whose memory is the CPU's, which torch cannot hold for a stream."""
+    """A CUDA device whose memory is the CPU's, which torch cannot hold for a stream; no launch
+    moves."""
+
+    def address(self, *_):
+        return None
 
     def hold(self, *memory):
         self._current()

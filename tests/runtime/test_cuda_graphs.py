@@ -17,12 +17,13 @@ from graphcnn.runtime.plans import MOST_BATCHES
 from graphcnn.targets.cuda_graph import Queued, Row
 from graphcnn.targets.device import CudaDevice
 from tests.runtime.small_networks import NETWORKS, small
-from tests.stand_in_gpu import Captured, stand_in_target
+from tests.stand_in_gpu import Captured, StandInDevice, stand_in_target
 
 
 @pytest.fixture
 def on(monkeypatch):
-    """Make device="cuda" a new stand-in; gives its driver."""
+    """Make device="cuda" a new stand-in, on which no launch moves; gives its driver."""
+    monkeypatch.setattr(StandInDevice, "address", lambda *_: None, raising=False)
 
     def choose(cuda_graph=True):
         target, driver = stand_in_target(80, cuda_graph=cuda_graph)
@@ -57,7 +58,7 @@ def test_a_call_replays_what_compiling_captured(on, name):
     assert gpu.launches == plain.launches, "calls launch nothing by themselves"
 
 
-def test_the_choice_is_the_callers(monkeypatch):
+def test_the_choice_is_the_callers(gpu, monkeypatch):
     asked = []
 
     def resolve(target, device, precision, cuda_graph):

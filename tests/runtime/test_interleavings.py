@@ -11,15 +11,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import graphcnn as gx
 from graphcnn.compiler import optimize
-from graphcnn.ir import CompileLog
+from graphcnn.ir import CompileLog, with_he_weights
 from graphcnn.passes import journal
 from graphcnn.runtime.compiled import CompiledModel
-from tests.runtime.small_networks import small
+from tests import networks
 from tests.stand_in_gpu import Captured, stand_in_target
 
 THREADS, DEVICES, STREAMS, BATCHES, SEEDS = 4, 2, (1, 2), (1, 2, 3), 3
-GRAPH = small()
+
+
+def chain():
+    """Some kernels between the first and the last, which may read and write the caller's arrays."""
+    h = gx.input("image", (2, 3, 8, 8))
+    for name in ("conv1", "conv2", "conv3"):
+        h = gx.relu(networks.conv(h, name, 4, 3))
+    return with_he_weights(gx.graph("chain", gx.linear(gx.flatten(h), gx.param("w", (5, 256)))))
+
+
+GRAPH = chain()
 WEIGHTS = [{param.name: scale * param.values for param in GRAPH.params} for scale in (1, 2)]
 
 
