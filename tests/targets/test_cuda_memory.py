@@ -20,13 +20,13 @@ class Launched:
 
     def __init__(self, *values):
         self.ran = []
-        self.queued = Queued(self.prepared(values), (1, 1, 1), lambda: 0)
+        self.queued = Queued(self.prepared(values), (1, 1, 1), lambda: 0, "node")
 
     def prepared(self, values):
-        return Prepared(None, self.bind(values), values, self.bind)
+        return Prepared(None, values, *self.bind(values), self.bind)
 
     def bind(self, values):
-        return lambda *_: self.ran.append(values)
+        return (lambda *_: self.ran.append(values),) * 2
 
     def __call__(self):
         self.queued()
