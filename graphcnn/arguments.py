@@ -113,7 +113,7 @@ def check_array(value: Any, what: str) -> None:
     if fault is not None:
         got, remedy = fault
         raise InputKindError(
-            "weights and inputs are NumPy arrays or dense torch tensors that hold data",
+            "weights, inputs and results are NumPy arrays or dense torch tensors with memory",
             where=what,
             got=got,
             wanted="np.ndarray or torch.Tensor",

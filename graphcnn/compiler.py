@@ -31,6 +31,7 @@ def compile(
     must_not_fuse: Sequence[tuple[str, ...]] = (),
     batches: Sequence[int] = (),
     tune: bool | float = False,
+    cuda_graph: bool = True,
 ) -> CompiledModel:
     """Compile a network: run the passes, plan the memory, pack the weights, compile the kernels.
 
@@ -58,6 +59,8 @@ def compile(
             fastest on this device, and to measure those not known yet (see `tuning.tune`): for a
             minute at most, or for so many seconds. Otherwise a model of the device picks, and
             nothing is measured.
+        cuda_graph: Whether a CUDA device captures the kernels of a plan in a CUDA graph, which a
+            call replays: a few microseconds of the host's time instead of as many for each kernel.
 
     Raises:
         InvalidGraph, ShapeError, InvalidAttribute, NonFiniteWeights: for a graph that breaks a
@@ -74,13 +77,14 @@ def compile(
             there is judged before it is trusted, and replaced where it can be; `explain` shows it.
         MissingCompiler: without a working C compiler.
         OutOfMemory: when the device has not the memory, with the largest batch for which it has.
+        CaptureFailed: when the kernels cannot be captured in a CUDA graph, naming the node.
         MissingWeights: when a graph whose params have no data is to be tuned.
         FileProblem: when what was measured cannot be kept.
         KeyboardInterrupt: from tuning; what was measured until then is kept.
     """
     log = journal()
     verify(graph)
-    chosen = resolve(target, device, precision)
+    chosen = resolve(target, device, precision, flag(cuda_graph, "cuda_graph"))
     sizes = batch_sizes(batches)
     limit = tune if isinstance(tune, bool) else seconds(tune, "tune")
 

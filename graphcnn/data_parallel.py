@@ -26,7 +26,8 @@ from graphcnn.ir import CompileLog, batch_of, by_name
 from graphcnn.plan import Device
 from graphcnn.runtime.boundary import check_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
-from graphcnn.targets.device import resolve_device
+from graphcnn.targets.cuda import CudaDevice
+from graphcnn.targets.resolve_device import resolve_device
 
 
 def parallel(model: CompiledModel, devices: Sequence[str | torch.device]) -> Parallel:
@@ -56,7 +57,9 @@ def parallel(model: CompiledModel, devices: Sequence[str | torch.device]) -> Par
             wanted="names of devices, or torch.devices",
             remedy='for example devices=["cuda:0", "cuda:1"]',
         )
-    found = [resolve_device(device) for device in devices]
+    on = model.target.on
+    graphs = on.cuda_graph if isinstance(on, CudaDevice) else True
+    found = [resolve_device(device, graphs) for device in devices]
     if not found or any(device in found[:number] for number, device in enumerate(found)):
         raise InvalidAttribute(
             "the parts of a batch are for different devices",

@@ -26,7 +26,8 @@ from graphcnn.report.result import Result
 from graphcnn.report.tables import Table, binary_size
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.tap_order import TapOrder, tap_order
-from graphcnn.targets.device import Queued, resolve_device
+from graphcnn.targets.cuda_graph import Queued
+from graphcnn.targets.resolve_device import resolve_device
 from graphcnn.version import __version__
 
 DTYPES = ("float32", "float16", "bfloat16")

@@ -235,6 +235,18 @@ class DeviceUnavailable(GraphCNNError):
     """The requested device is not on this machine."""
 
 
+class CaptureFailed(GraphCNNError):
+    """The launches of a plan cannot be captured in a CUDA graph.
+
+    Attributes:
+        node: Name of the node whose launch failed; None where it was the capture as a whole.
+    """
+
+    def __init__(self, what: str, *, node: str | None = None, **parts: Any) -> None:
+        super().__init__(what, **parts)
+        self.node = node
+
+
 class GpuUnsupported(DeviceUnavailable):
     """The GPU is older, or newer, than kernels can be compiled for."""
 
@@ -292,7 +304,23 @@ class InputDeviceError(GraphCNNError):
 
 
 class InputKindError(GraphCNNError):
-    """A call passes something that is neither a NumPy array nor a torch tensor, or mixes them."""
+    """A call passes something that is no array, or arrays of several kinds."""
+
+
+class OutputShapeError(GraphCNNError):
+    """A call passes an array for a result whose shape is not the result's."""
+
+
+class OutputDTypeError(GraphCNNError):
+    """A call passes an array for a result whose dtype is not the result's."""
+
+
+class OutputDeviceError(GraphCNNError):
+    """A call passes a tensor for a result that is on another device than the model."""
+
+
+class OutputMemoryError(GraphCNNError):
+    """A call passes an array for a result that cannot be written, or that is another's memory."""
 
 
 class IndexOutOfRange(GraphCNNError):

@@ -21,7 +21,7 @@ import numpy as np
 
 from graphcnn import triton_api
 from graphcnn.disk import keep, locked
-from graphcnn.errors import BatchError, FileProblem, KernelFailed, counted
+from graphcnn.errors import BatchError, CaptureFailed, FileProblem, KernelFailed, counted
 from graphcnn.ir import Array, CompileLog, Graph, Node, Refusal, batch_of, rebatch, weights
 from graphcnn.kernels import Launch
 from graphcnn.plan import Call, Device, Plan, Step
@@ -61,7 +61,7 @@ class SelfCheck:
         while True:
             try:
                 executor = make(plan)
-            except KernelFailed as failed:
+            except (KernelFailed, CaptureFailed) as failed:
                 if failed.node is None or not _replaceable(steps_of(plan)[failed.node]):
                     raise
                 because = f"{failed.what}: {failed.got}"

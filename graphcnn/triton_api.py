@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +31,11 @@ from graphcnn.triton_problems import is_damage, told
 
 # A kernel, its runtime arguments in order, and its constexprs by name.
 Call = tuple[Any, Sequence[object], Mapping[str, object]]
+
+# Takes three counts of a grid, and a stream.
+Launch = Callable[[int, int, int, int], None]
+# Makes two of a kernel's arguments: a plain one, and one of which hooks hear.
+Binding = Callable[[tuple[Any, ...]], tuple[Launch, Launch]]
 
 # Triton 3.9 warns that this default will change; say what we mean.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
@@ -91,13 +96,20 @@ class Prepared:
     """
 
     compiled: Any  # by Triton: asm, metadata, n_regs and n_spills of a thread
-    launch: Callable[[int, int, int, int], None]  # three counts of a grid, and a stream
-    values: tuple[object, ...]  # of all parameters: the memory of tensors has to stay
+    values: tuple[Any, ...]  # of all parameters: the memory of tensors has to stay
+    launch: Launch
+    tell: Launch  # the same, of which Triton's hooks hear where it is one on CUDA
+    bind: Binding  # what made both of the values
 
     def __call__(self, grid: Sequence[int], stream: int) -> None:
         """Launch over `grid` (one to three counts) on a raw stream (0 on the CPU)."""
         x, y, z = (*grid, 1, 1)[:3]
         self.launch(x, y, z, stream)
+
+    def rebound(self, values: tuple[Any, ...]) -> Prepared:
+        """The kernel with other values, for which it would be specialised alike."""
+        launch, tell = self.bind(values)
+        return replace(self, values=values, launch=launch, tell=tell)
 
 
 def prepare(
@@ -137,14 +149,66 @@ def prepare(
                 kernel.device_caches.clear()  # what this process has read is damaged as well
                 compiled, run, function = _load(kernel, named)
     values = tuple(named.get(p.name, p.default if p.has_default else None) for p in kernel.params)
+    bind = _binding(compiled, run, function, driver)
+    return Prepared(compiled, values, *bind(values), bind)
+
+
+def _binding(compiled: Any, run: Any, function: Any, driver: Any) -> Binding:
+    """What makes of a loaded kernel's arguments what launches it, and what tells Triton's hooks of
+    it as well.
+
+    On CUDA, where nothing has to be allocated for a launch, that is the C of Triton's launcher, and
+    gets addresses: Triton would ask each tensor, and the driver, at each launch.
+    """
     if hasattr(run, "bind"):  # the CPU's; Triton's own launchers take nested tuples apart in C
-        return Prepared(compiled, run.bind(function, values), values)
-    packed = compiled.packed_metadata
+        return lambda values: (run.bind(function, values),) * 2
+    scratch = (getattr(run, f"{kind}_scratch_size", 1) for kind in ("global", "profile"))
+    direct = not any(scratch) and not getattr(run, "gsan_enabled", False)
+    call, packed = run.launch if direct else run, compiled.packed_metadata
 
-    def launch(x: int, y: int, z: int, stream: int) -> None:
-        run(x, y, z, stream, function, packed, None, None, None, *values)
+    def form(values: tuple[Any, ...], *told: Any) -> tuple[Any, ...]:
+        if not direct:
+            return (function, packed, *told, *values)
+        options = (function, run.launch_cooperative_grid, run.launch_pdl)
+        if hasattr(run, "arg_annotations"):  # Triton 3.7 and later
+            kinds = (run.arg_annotations, run.kernel_signature)
+            return (*options, packed, *told, None, None, *kinds, _addressed(values))
+        return (*options, None, None, packed, *told, *_addressed(values))
 
-    return Prepared(compiled, launch, values)
+    def bind(values: tuple[Any, ...]) -> tuple[Launch, Launch]:
+        silent = form(values, None, None, None)
+
+        def launch(x: int, y: int, z: int, stream: int) -> None:
+            call(x, y, z, stream, *silent)
+
+        def tell(x: int, y: int, z: int, stream: int) -> None:
+            with using(driver):
+                metadata = compiled.launch_metadata((x, y, z), stream, *values)
+            knobs = triton.knobs.runtime
+            told = (metadata, knobs.launch_enter_hook, knobs.launch_exit_hook)
+            call(x, y, z, stream, *form(values, *told))
+
+        return launch, tell
+
+    return bind
+
+
+def _addressed(value: Any) -> Any:
+    """A tensor's address; of nested tuples, the same of all in them."""
+    if isinstance(value, tuple):
+        return tuple(map(_addressed, value))
+    return value.data_ptr() if hasattr(value, "data_ptr") else value
+
+
+def hooked() -> bool:
+    """Whether somebody wants to hear of launches, such as Triton's profiler Proton."""
+    knobs = triton.knobs.runtime
+    return _is_set(knobs.launch_enter_hook) or _is_set(knobs.launch_exit_hook)
+
+
+def _is_set(hook: Any) -> bool:
+    """Whether a hook does something; Triton's chains of them are empty at first."""
+    return bool(getattr(hook, "calls", hook))
 
 
 def compile_ahead(calls: Sequence[Call], driver: Any) -> None:

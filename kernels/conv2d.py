@@ -15,8 +15,8 @@ from .launch import (
     ceil_div,
     constants,
     grid_refusal,
+    masked_reach,
     offset_refusal,
-    reach_refusal,
     require,
 )
 from .tile import ConvTile
@@ -300,10 +300,10 @@ def conv2d(
             out_size, stride, kernel, dilation, padding, x.shape[2:], repeats, strict=True
         )
     ]
-    for rows, columns in (padding, past):
-        require(reach_refusal(x, rows * x.strides[2] + columns * x.strides[3]))
+    ends = [rows * x.strides[2] + columns * x.strides[3] for rows, columns in (padding, past)]
+    reach = masked_reach(x, max(ends))
     if not panel:
-        require(reach_refusal(w, -group_channels % tile.channels * w.strides[0]))
+        masked_reach(w, -group_channels % tile.channels * w.strides[0])
     grid = (end.tiles * ceil_div(group_channels, tile.channels), groups, 1)
     require(grid_refusal(grid))
     meta = {
@@ -314,4 +314,4 @@ def conv2d(
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
     } | ({"HALF": end.half} if end.half else {})
-    return Launch(conv2d_kernel, grid, args, meta)
+    return Launch(conv2d_kernel, grid, args, meta, reach)

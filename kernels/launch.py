@@ -91,13 +91,15 @@ class Launch(NamedTuple):
     """One kernel launch: `kernel[grid](*args, **meta)`.
 
     `args` holds buffers, ints, constexprs, `@triton.jit` functions, None and (nested, named) tuples
-    of these, positional in kernel order; `meta` the tile, num_warps and num_stages.
+    of these, positional in kernel order; `meta` the tile, num_warps and num_stages; `masked_reach`
+    the bytes past either end of its first operand that masked lanes may address.
     """
 
     kernel: Any
     grid: tuple[int, int, int]
     args: tuple[Any, ...]
     meta: dict[str, Any]
+    masked_reach: int = 0
 
     def run(self) -> None:
         """Launch on the active Triton driver; the buffers must be tensors."""
@@ -123,15 +125,19 @@ def offset_refusal(*views: View) -> str | None:
     return None
 
 
-def reach_refusal(view: View, elements: int) -> str | None:
-    """Why masked lanes may not address `elements` past an end of a view, or None."""
-    nbytes = elements * int(view.dtype.lstrip("bfi")) // 8
+def masked_reach(view: View, elements: int) -> int:
+    """The bytes of `elements` past an end of a view, which masked lanes address.
+
+    Raises:
+        Refused: for more than are kept mapped.
+    """
+    nbytes = max(0, elements) * int(view.dtype.lstrip("bfi")) // 8
     if nbytes > MASKED_REACH:
-        return (
+        raise Refused(
             f"masked loads of a tensor of shape {view.shape} would address {nbytes} bytes past its "
             f"end; {MASKED_REACH} are kept mapped"
         )
-    return None
+    return nbytes
 
 
 def grid_refusal(grid: tuple[int, int, int]) -> str | None:

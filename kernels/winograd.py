@@ -20,8 +20,8 @@ from .launch import (
     ceil_div,
     constants,
     grid_refusal,
+    masked_reach,
     offset_refusal,
-    reach_refusal,
     require,
 )
 from .stages import maximum
@@ -312,12 +312,12 @@ def winograd_conv2d(
     end = epilogue((images, filters, *out_size), tail, exports, outputs, pixels)
     require(offset_refusal(x, w, scratch))
     height, width = x.strides[2:]
-    require(reach_refusal(x, padding[0] * height + padding[1] * width))
     past = [
         max(0, ceil_div(n, tile.outputs) * tile.outputs + TAPS - 1 - before - size)
         for n, before, size in zip(out_size, padding, x.shape[2:], strict=True)
     ]
-    require(reach_refusal(x, past[0] * height + past[1] * width))
+    ends = [rows * height + columns * width for rows, columns in (padding, past)]
+    reach = masked_reach(x, max(ends))
     grid = (tile.workers, tile.parts, 1)
     require(grid_refusal(grid))
     args = (
@@ -338,4 +338,4 @@ def winograd_conv2d(
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
     }
-    return Launch(winograd_kernel, grid, args, meta)
+    return Launch(winograd_kernel, grid, args, meta, reach)

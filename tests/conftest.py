@@ -31,6 +31,7 @@ LANES = {
         "targets/test_availability.py",
         "targets/test_capability.py",
         "targets/test_chain.py",
+        "targets/test_cuda_memory.py",
         "targets/test_layout.py",
         "targets/test_lowering.py",
         "targets/test_parts.py",
@@ -53,6 +54,10 @@ LANES = {
     "cpu": (".",),
     "compile": (
         "kernels/test_gpu_compile.py",
+        "runtime/test_cuda_graphs.py",
+        "runtime/test_host_time.py",
+        "runtime/test_interleavings.py",
+        "runtime/test_lending_on_cuda.py",
         "runtime/test_sharing.py",
         "runtime/test_stand_in_gpu.py",
         "targets/test_gpu_configurations.py",

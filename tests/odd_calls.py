@@ -284,7 +284,7 @@ def functions(folder):
         report.inspect: {"graph": NETWORK},
         report.run_once: {"model": MODEL, "seed": 0},
         report.inspect(NETWORK).save: {"path": folder / "report.json"},
-        MODEL.__call__: {"x": ONES},
+        MODEL.__call__: {"x": ONES, "out": np.empty((1, 2, 2, 2), np.float32)},
         MODEL.loaded: {"inputs": {"x": ONES}, "poison": False},
         MODEL.part: {"graph": NETWORK},
         MODEL.refit: {"weights": WEIGHTS, "strict": True},

@@ -24,7 +24,7 @@ from graphcnn.models.resnet import resnet18
 from graphcnn.models.vgg import vgg16
 from graphcnn.passes import Simplify, default_pipeline
 from graphcnn.runtime.boundary import example_inputs
-from graphcnn.targets.device import resolve_device
+from graphcnn.targets.resolve_device import resolve_device
 from tests import networks
 from tests.stepwise import check_meaning, check_model
 

@@ -27,7 +27,7 @@ def gpus(monkeypatch):
     """Three devices by the names `NAMES`; "auto" is the first."""
     found = [stand_in_target(80, index)[0].on for index in range(len(NAMES))]
     known = {**dict(zip(NAMES, found, strict=True)), "auto": found[0]}
-    for module in ("data_parallel", "targets.device"):
+    for module in ("data_parallel", "targets.resolve_device"):
         monkeypatch.setattr(f"graphcnn.{module}.resolve_device", lambda name, *_: known[name])
     monkeypatch.setattr(StandInDevice, "name", property(lambda self: NAMES[self.driver.index]))
     return found

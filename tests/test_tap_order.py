@@ -6,7 +6,7 @@ import torch
 from graphcnn import tap_order as module
 from graphcnn.report.tables import text
 from graphcnn.tap_order import TapOrder, launches, tap_order
-from graphcnn.targets.device import resolve_device
+from graphcnn.targets.resolve_device import resolve_device
 from tests.gpu_compiler import compile_for_gpu_like
 
 

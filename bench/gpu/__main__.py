@@ -22,7 +22,7 @@ from bench.gpu.hardware import Cuda, DryRun
 from bench.gpu.measure import run
 from bench.gpu.results import Measured, Results, Row
 from graphcnn.errors import GraphCNNError
-from graphcnn.targets.device import resolve_device
+from graphcnn.targets.resolve_device import resolve_device
 
 RESULTS = Path(__file__).parents[1] / "results"
 

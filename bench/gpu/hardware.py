@@ -13,7 +13,7 @@ import torch
 from bench.gpu.results import Clocks
 from graphcnn.doctor import KEPT, facts, nvidia_smi
 from graphcnn.plan import Device
-from graphcnn.targets.device import resolve_device
+from graphcnn.targets.resolve_device import resolve_device
 
 # Larger than the L2 cache of any device.
 FLUSHED_BYTES = 256 << 20

@@ -152,14 +152,18 @@ class Address:
             if id(value) in skipped
         ]
 
-    def move(self, address: int) -> None:
-        """From now on the kernels find it in other memory, of the same size and layout."""
-        for arguments, place, skipped in self._words:
-            arguments[place] = address + skipped
+    def move(self, tensor: torch.Tensor) -> bool:
+        """From now on the kernels find it in the memory of another, of the same size and layout."""
+        self._point(tensor.data_ptr())
+        return True
 
     def reset(self) -> None:
         """The kernels find it where it is."""
-        self.move(self._home)
+        self._point(self._home)
+
+    def _point(self, address: int) -> None:
+        for arguments, place, skipped in self._words:
+            arguments[place] = address + skipped
 
 
 @cache

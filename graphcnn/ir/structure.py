@@ -63,6 +63,24 @@ class Structure:
             return named_tuple(self.name, self.keys)(*parts)
         return parts if self.kind == "list" else tuple(parts)
 
+    def parts_of(self, value: object) -> list[Any] | None:
+        """What stands for the outputs in containers like these; None for others."""
+        if not self.is_container:
+            return [value] if self.kind == "value" else ([] if value is None else None)
+        inside: list[Any]
+        if self.kind == "dict":
+            if not isinstance(value, dict) or {*value} != {*self.keys}:
+                return None
+            inside = [value[key] for key in self.keys]
+        else:
+            if not isinstance(value, list if self.kind == "list" else tuple):
+                return None
+            inside = [*value]
+        if len(inside) != len(self.parts):
+            return None
+        found = [part.parts_of(one) for part, one in zip(self.parts, inside, strict=True)]
+        return None if None in found else [leaf for leaves in found for leaf in leaves or ()]
+
     def spelled(
         self, values: Sequence[str], named: Callable[[Structure], str] = lambda one: one.name
     ) -> str:

@@ -118,6 +118,10 @@ class Launch(Protocol):
     def meta(self) -> Mapping[str, Any]:
         """Compile-time values by name."""
 
+    @property
+    def masked_reach(self) -> int:
+        """Bytes past either end of its first operand that masked lanes may address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

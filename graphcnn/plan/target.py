@@ -30,8 +30,12 @@ class Shadow(Protocol):
 class Address(Protocol):
     """Where prepared launches find a buffer."""
 
-    def move(self, address: int) -> None:
-        """From now on they find it in other memory, of the same size and layout."""
+    def move(self, tensor: Any) -> bool:
+        """From now on they find it in the memory of a tensor, of the same size and layout.
+
+        Returns:
+            Whether they do: what lies around it may be no memory at all.
+        """
 
     def reset(self) -> None:
         """They find it where they were prepared to."""
@@ -56,6 +60,10 @@ class Device(Protocol):
     def free_bytes(self) -> int | None:
         """Memory that can still be taken; None where the system does not say."""
 
+    @property
+    def reads_host(self) -> bool:
+        """Whether its kernels read the host's memory, where NumPy's arrays are."""
+
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device."""
 
@@ -68,7 +76,7 @@ class Device(Protocol):
         """What names the machine code of a prepared launch; None where nothing does."""
 
     def address(
-        self, launches: Sequence[Callable[[], None]], home: Any, parts: Sequence[Any]
+        self, launches: Sequence[Callable[[], None]], home: Any, parts: Sequence[Any], reach: int
     ) -> Address | None:
         """Where prepared launches find a buffer; None where they cannot be told another place.
 
@@ -76,21 +84,39 @@ class Device(Protocol):
             launches: All that read or write it.
             home: The tensor that begins where the buffer does.
             parts: What handles of the buffer resolved to.
+            reach: Bytes past either end of it that masked lanes may address.
         """
 
     def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
-        """What runs prepared launches one after the other."""
+        """What runs prepared launches one after the other.
+
+        Raises:
+            CaptureFailed: where they cannot be captured in a CUDA graph.
+        """
 
     def copy(self, source: Any, into: Any) -> None:
         """Copy a tensor on the current stream, converting dtype and device."""
 
-    def record(self) -> Any:
-        """An event: what the current stream has been given so far."""
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A tensor in memory of the host that copies to and from the device are queued for."""
+
+    def is_captured(self) -> bool:
+        """Whether the caller captures what this thread gives the device, to replay it later."""
+
+    def record(self, event: Any = None) -> Any:
+        """An event, that which is given or a new one: what the current stream has been given so
+        far."""
 
     def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event."""
 
-    def hold(self, memory: Any) -> None:
+    def reach(self, event: Any) -> None:
+        """Wait, on the host, until an event."""
+
+    def done(self, event: Any) -> bool:
+        """Whether an event has been reached."""
+
+    def hold(self, *memory: Any) -> None:
         """Once freed, memory is not given away before the current stream is done with it."""
 
     def finish(self) -> None:

@@ -40,11 +40,27 @@ class Expected:
     """
 
     def __init__(self, graph: Graph, device: Device) -> None:
-        self._memory = device.memory
+        self._graph, self._device, self._memory = graph, device, device.memory
         self._inputs = [
             (v.name, v.type.shape, v.type.dtype.numpy, torch_dtype(v.type.dtype))
             for v in graph.inputs
         ]
+
+    def has(self, name: str) -> bool:
+        """Whether an input bears a name."""
+        return any(name == known for known, *_ in self._inputs)
+
+    def batch(self, arrays: Mapping[str, Any]) -> int | None:
+        """The batch size of a call when it differs from the graph's; otherwise None.
+
+        Raises:
+            The errors of a call, for arrays that do not fit.
+        """
+        if self.is_met(arrays):
+            return None
+        batch = check_inputs(self._graph, arrays)
+        check_device(arrays, self._device)
+        return batch
 
     def is_met(self, arrays: Mapping[str, Any]) -> bool:
         """Whether arrays are plain ones of the graph's own types and batch size, all of a kind."""
@@ -93,11 +109,11 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
         accepted = {value.type.dtype}
         if value.type.dtype is DType.BF16 and isinstance(array, np.ndarray):
             accepted = {DType.F32}
-        if _spelled(array.dtype) not in {dtype.long_name for dtype in accepted}:
+        if spelled(array.dtype) not in {dtype.long_name for dtype in accepted}:
             raise InputDTypeError(
                 "an input has another dtype than the model",
                 where=f"input '{value.name}'",
-                got=_spelled(array.dtype),
+                got=spelled(array.dtype),
                 wanted=" or ".join(dtype.long_name for dtype in accepted),
                 remedy="convert the array, or build the graph with this dtype",
             )
@@ -140,7 +156,7 @@ def check_inputs(graph: Graph, arrays: Mapping[str, Any]) -> int | None:
 
 
 @cache
-def _spelled(dtype: object) -> str:
+def spelled(dtype: object) -> str:
     """The name of a dtype of NumPy or torch."""
     return str(dtype).removeprefix("torch.")
 
@@ -233,17 +249,20 @@ class _Lent:
         self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
 
 
-def tensors(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """A call's arrays as tensors, by name."""
-    return {name: to_tensor(array) for name, array in arrays.items()}
-
-
 def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
     """A torch tensor or NumPy array as a NumPy array of its own; bf16 becomes float32."""
     if not isinstance(array, torch.Tensor):
         return np.array(array)
     tensor = array.float() if array.dtype is torch.bfloat16 else array
     return np.array(tensor.numpy(force=True), order="C")
+
+
+def in_place(array: Any) -> torch.Tensor | None:
+    """A tensor in the very memory of an array; None where torch has none for such an array."""
+    if isinstance(array, torch.Tensor):
+        return array
+    plain = array.flags.c_contiguous and array.flags.aligned
+    return torch.from_numpy(array) if plain else None
 
 
 def empty(type: TensorType, like: Any) -> Any:
@@ -253,19 +272,13 @@ def empty(type: TensorType, like: Any) -> Any:
     return np.empty(type.shape, type.dtype.numpy)
 
 
-def give_back(array: Any, dtype: DType, like: Any, device: Device) -> Any:
-    """A result in the caller's kind: NumPy for NumPy, a tensor on the same device for a tensor.
-
-    A tensor is written by the current stream, as torch's own results are.
-    """
-    if isinstance(like, torch.Tensor):
-        found = to_tensor(array)
-        result = torch.empty(found.shape, dtype=torch_dtype(dtype), device=like.device)
-        device.copy(found, result)
-        return result
-    device.finish()
-    stored = isinstance(array, torch.Tensor) and array.dtype is torch_dtype(dtype)
-    return to_numpy(array) if stored else dtype.round(to_numpy(array))
+def write(result: Any, dtype: DType, array: Array) -> None:
+    """Copy a result, as numbers of a dtype, to an array of NumPy."""
+    stored = isinstance(result, torch.Tensor) and result.dtype is torch_dtype(dtype)
+    if isinstance(result, torch.Tensor):
+        result = result.float() if result.dtype is torch.bfloat16 else result
+        result = result.numpy(force=True)
+    array[...] = result if stored else dtype.round(result)
 
 
 @cache

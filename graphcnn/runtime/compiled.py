@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from graphcnn import forks, settings
 from graphcnn.arguments import batch_sizes, count, flag
 from graphcnn.checkpoint import load_weights
@@ -28,13 +26,16 @@ from graphcnn.ir import (
     let_go,
     rebatch,
 )
-from graphcnn.plan import Device, Plan, Target, plan_memory
-from graphcnn.runtime.boundary import Expected, check_device, check_inputs, tensors
+from graphcnn.plan import Plan, Target, plan_memory
+from graphcnn.runtime.boundary import Expected
+from graphcnn.runtime.destinations import destinations
+from graphcnn.runtime.dlpack import exported, imported
 from graphcnn.runtime.executor import Bind, Executor, bind
 from graphcnn.runtime.limits import lowered, out_of_memory
-from graphcnn.runtime.memory import allocate
+from graphcnn.runtime.plans import Plans
 from graphcnn.runtime.sharing import Sharing
 from graphcnn.runtime.weights import WeightStore
+from graphcnn.runtime.workspace import Workspace
 
 
 def check_model(model: object) -> None:
@@ -53,47 +54,17 @@ def check_model(model: object) -> None:
         )
 
 
-class Workspace:
-    """What one call at a time uses: an arena, and the plans of all batch sizes bound to it.
-
-    Attributes:
-        executors: The plans that are bound, by batch size (None: that of the model's graph).
-        done: The device's event after the last call; the next one may be on another stream.
-    """
-
-    def __init__(self, device: Device) -> None:
-        self.executors: dict[int | None, Executor] = {}
-        self.done: Any = None
-        self._memory = device.memory
-        self._arena = torch.empty(0, device=self._memory)
-
-    def arena(self, nbytes: int) -> torch.Tensor:
-        """An arena of at least `nbytes`; one that is too small is let go, with all bound to it.
-
-        Raises:
-            OutOfMemory: when there is not as much.
-        """
-        if nbytes > self._arena.nbytes:
-            self.clear()  # the old one is free before there is a new one
-            (self._arena,) = allocate([nbytes], self._memory)
-        return self._arena
-
-    def clear(self) -> None:
-        """Let the arena go, with all bound to it."""
-        self.executors.clear()
-        self._arena = torch.empty(0, device=self._memory)
-
-
 class CompiledModel:
     """A network ready to run on one device.
 
-    Calling it takes one array per graph input, by name or in the graph's order, all NumPy or all
-    torch, and returns the same kind: one array for a graph with one output; several in the graph's
-    structure, that of the imported module, or in a dict by output name. Another batch size is
-    planned at its first call and remembered; all share one arena, as large as the largest needs.
-    Calls from several threads are safe: they take turns. So are calls from several CUDA streams:
-    each is queued on its caller's current stream, behind the call before it. A call inside a call,
-    from a signal handler or a finalizer, gets memory of its own.
+    Calling it takes one array per graph input, by name or in the graph's order, all NumPy, all
+    torch or all of another library that exports DLPack, and returns the same kind: one array for a
+    graph with one output; several in the graph's structure, that of the imported module, or in a
+    dict by output name. Another batch size is planned at its first call and remembered (see
+    `Plans`); all share one arena, as large as the largest needs. Calls from several threads are
+    safe: they take turns. So are calls from several CUDA streams: each is queued on its caller's
+    current stream, behind the call before it. Calls inside a call, from a signal handler or a
+    finalizer, or captured by the caller, get own memory.
 
     Attributes:
         source: The graph as the user gave it.
@@ -121,25 +92,40 @@ class CompiledModel:
         self._idle: list[Workspace] = []
         self._expected = Expected(graph, target.on)
         self._weights = WeightStore(target.on, graph.param_by_name)
-        self._plans: dict[int, tuple[Graph, Plan]] = {}
+        self._plans = Plans()
         self._sharing = Sharing(target, graph)
         self.graph, self.plan = self._plan(graph, log)
 
-    def __call__(self, /, *arrays: object, **inputs: Any) -> Any:
+    def __call__(self, /, *arrays: object, out: Any = None, **inputs: Any) -> Any:
         """Run the network; arrays without a name are for the first inputs, in the graph's order.
+
+        Args:
+            arrays, inputs: One array per graph input.
+            out: Arrays for the results, in the structure of what is returned and in the kind of the
+                inputs (torch tensors for those of other libraries); it is returned then. Any
+                strides will do, but negative ones. For a graph that has an input called `out` it is
+                that input, and no result can be given a place.
 
         Raises:
             MissingInput, UnexpectedInput, InputKindError, InputDTypeError, InputShapeError,
                 InputDeviceError: for arrays that do not fit.
+            OutputShapeError, OutputDTypeError, OutputDeviceError, OutputMemoryError: for arrays in
+                `out` that no result can be written to; InputKindError for another structure.
             BatchError: when the graph cannot be re-planned for the call's batch size.
             TooLarge: for a batch beyond what the kernels can address.
             OutOfMemory: for one whose memory cannot be taken; smaller ones go on as before.
         """
-        inputs = by_name(self.graph, arrays, inputs)
-        with self.turn(self._batch_of(inputs)) as executor:
-            executor.load(tensors(inputs))
-            results = executor.results(next(iter(inputs.values()), None))
-        return self.source.returned(results)
+        if out is not None and self._expected.has("out"):
+            inputs["out"], out = out, None
+        given = by_name(self.graph, arrays, inputs)
+        taken = imported(given)
+        with self.turn(self._expected.batch(taken)) as executor:
+            places = destinations(self.source, executor.graph, out, taken, self.target.on.memory)
+            executor.load(taken)
+            results = executor.results(next(iter(taken.values()), None), places)
+            if taken is not given:
+                executor.staging.keep(taken.values())
+            return self.source.returned(exported(results, given)) if out is None else out
 
     @contextmanager
     def loaded(self, inputs: Mapping[str, Any], *, poison: bool = False) -> Iterator[Executor]:
@@ -154,21 +140,9 @@ class CompiledModel:
             The errors of a call.
         """
         flag(poison, "poison")
-        with self.turn(self._batch_of(inputs)) as executor:
-            executor.load(tensors(inputs), poison=poison)
+        with self.turn(self._expected.batch(inputs)) as executor:
+            executor.load(inputs, poison=poison)
             yield executor
-
-    def _batch_of(self, inputs: Mapping[str, Any]) -> int | None:
-        """The batch size of a call; None for that of `graph`.
-
-        Raises:
-            The errors of a call, for arrays that do not fit.
-        """
-        if self._expected.is_met(inputs):
-            return None
-        batch = check_inputs(self.graph, inputs)
-        check_device(inputs, self.target.on)
-        return batch
 
     @contextmanager
     def turn(self, batch: int | None = None) -> Iterator[Executor]:
@@ -191,18 +165,21 @@ class CompiledModel:
     @contextmanager
     def _workspace(self) -> Iterator[Workspace]:
         """What `turn` uses, for this caller alone."""
-        with self._lock, self.target.on.guard():
-            workspace = self._idle.pop() if self._idle else Workspace(self.target.on)
+        device = self.target.on
+        with self._lock, device.guard():
             outer, self._caller = self._caller, threading.get_ident()
+            captured = device.is_captured()  # to be replayed at any time, beside any call
+            workspace = self._idle.pop() if self._idle and not captured else Workspace(device)
             try:
                 if workspace.done is not None:
-                    self.target.on.wait(workspace.done)
+                    device.wait(workspace.done)
                 yield workspace
             finally:
                 self._caller = outer
-                workspace.done = self.target.on.record()
-                # One is kept: the outermost call's, which ends last.
-                self._idle[:] = [workspace]
+                if not captured:
+                    workspace.done = device.record(workspace.done)
+                    # One is kept: the outermost call's, which ends last.
+                    self._idle[:] = [workspace]
 
     def refit(self, weights: Mapping[str, Any] | str | Path, *, strict: bool = True) -> None:
         """Take new values for the params of `source`, as `load_weights` does, and keep the plan.
@@ -236,10 +213,7 @@ class CompiledModel:
             with self._workspace() as workspace:
                 moved = self._weights.replace(graph.param_by_name, packed)
                 self.source, self.graph = source, _with_params(self.graph, graph.param_by_name)
-                self._plans = {
-                    batch: (_with_params(planned, graph.param_by_name), plan)
-                    for batch, (planned, plan) in self._plans.items()
-                }
+                self._plans.replace(lambda planned: _with_params(planned, graph.param_by_name))
                 for executor in workspace.executors.values():
                     executor.graph = _with_params(executor.graph, graph.param_by_name)
                 if moved:
@@ -280,14 +254,16 @@ class CompiledModel:
             BatchError: when the graph cannot be re-planned for one of them.
             TooLarge: for a batch beyond what the kernels can address.
             OutOfMemory: for one whose memory cannot be taken; smaller ones go on as before.
+            CaptureFailed: when kernels cannot be captured in a CUDA graph.
         """
         sizes = set(batch_sizes(batches))
         if sizes:
             sizes.discard(batch_of(self.graph))
             with self._workspace() as workspace:
                 for size in self._sharing.prepare(sizes):
-                    self._plans.pop(size, None)
+                    self._plans.drop(size)
                     workspace.executors.pop(size, None)
+        self._plans.keep(sizes)
         for batch in (*sorted(sizes, reverse=True), None):
             with self.turn(batch):
                 pass
@@ -300,8 +276,8 @@ class CompiledModel:
                 let_go(param.data)
 
     def _executor(self, workspace: Workspace, batch: int | None) -> Executor:
+        graph, plan = self._planned(batch)
         if batch not in workspace.executors:
-            graph, plan = self._planned(batch)
             try:
                 arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
                 executor = self._bind(
@@ -314,7 +290,9 @@ class CompiledModel:
             if batch is None:
                 self.plan = executor.plan
             else:
-                self._plans[batch] = graph, executor.plan
+                self._plans.put(batch, graph, executor.plan)
+                for gone in workspace.executors.keys() - {*self._plans, None}:
+                    del workspace.executors[gone]
             workspace.executors[batch] = executor
         return workspace.executors[batch]
 
@@ -322,10 +300,10 @@ class CompiledModel:
         """The graph and the plan for a batch size, which are kept once they are bound."""
         if batch is None:
             return self.graph, self.plan
-        if batch not in self._plans:
-            rebatch(self.source, batch)  # what refuses it may be dead, hence gone
-            return self._plan(rebatch(self.graph, batch), CompileLog())
-        return self._plans[batch]
+        if known := self._plans.of(batch):
+            return known
+        rebatch(self.source, batch)  # what refuses it may be dead, hence gone
+        return self._plan(rebatch(self.graph, batch), CompileLog())
 
     def _plan(self, graph: Graph, log: CompileLog) -> tuple[Graph, Plan]:
         """A plan, and the graph where the groups that it takes apart are apart."""

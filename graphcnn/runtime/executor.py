@@ -9,15 +9,18 @@ from itertools import groupby
 from typing import Any
 
 import torch
+from torch.autograd import profiler
+from torch.autograd.graph import increment_version
 
 from graphcnn import settings
-from graphcnn.errors import SanitizerFault
+from graphcnn.errors import CaptureFailed, SanitizerFault
 from graphcnn.ir import Graph
 from graphcnn.plan import Address, Buffer, Call, Device, Location, Plan, Step
 from graphcnn.plan.memory import check_sharing
-from graphcnn.runtime.boundary import empty, give_back, to_tensor, torch_dtype
+from graphcnn.runtime.boundary import empty, in_place, to_tensor, torch_dtype
 from graphcnn.runtime.loans import Loans
 from graphcnn.runtime.memory import allocate
+from graphcnn.runtime.staging import Staging
 from graphcnn.runtime.weights import WeightStore
 
 
@@ -32,6 +35,7 @@ class Executor:
         graph: What it computes.
         plan: How.
         loans: Those that do.
+        staging: What becomes of arrays that are not torch's.
 
     Args:
         graph: What it computes, for its own batch size.
@@ -42,6 +46,7 @@ class Executor:
 
     Raises:
         MissingWeights: when a param has no data.
+        CaptureFailed: when launches cannot be captured in a CUDA graph, naming the node.
     """
 
     def __init__(
@@ -77,18 +82,25 @@ class Executor:
         self._launches = [
             None if isinstance(step.work, Call) else next(ready) for step in plan.steps
         ]
-        self._rows = [*self._in_rows()]
         sizes = {slot.name: slot.nbytes for slot in plan.slots}
-        self.loans = Loans(graph, sizes, partial(self._address, launches))
+        # Before the rows: launches that were asked for an address know that it may change.
+        self.loans = Loans(graph, sizes, partial(self._address, launches), device.memory)
+        self._rows = [*self._in_rows()]
+        self.staging = Staging(device)
 
     def _in_rows(self) -> Iterator[Callable[[], None] | int]:
         """What `run` does: launches in rows, and between them calls, by the number of the step."""
         for kernels, numbered in groupby(enumerate(self._launches), lambda at: at[1] is not None):
             numbers, launches = zip(*numbered, strict=True)
-            if kernels:
-                yield self._device.in_a_row(launches)
-            else:
+            if not kernels:
                 yield from numbers
+                continue
+            try:
+                yield self._device.in_a_row(launches)
+            except CaptureFailed as failure:
+                at_fault = [node for node in self.graph.nodes if node.name == failure.node]
+                failure.where = at_fault[0].place if at_fault else failure.where
+                raise
 
     def _address(self, launches: Sequence[Callable[[], None]], name: str) -> Address | None:
         """Where launches find a value's own buffer, if it is row-major, as callers' arrays are."""
@@ -96,7 +108,11 @@ class Executor:
         if at.buffer != Buffer(name) or not self._view(at).is_contiguous():
             return None
         parts = [tensor for buffer, tensor in self._resolved.items() if buffer.name == name]
-        return self._device.address(launches, self._slots[name], parts)
+        readers = [s.work for s in self.plan.steps if name in s.reads]
+        reach = max(
+            (work.masked_reach for work in readers if not isinstance(work, Call)), default=0
+        )
+        return self._device.address(launches, self._slots[name], parts, reach)
 
     def _resolve(self, buffer: Buffer) -> torch.Tensor:
         if buffer not in self._resolved:
@@ -139,12 +155,12 @@ class Executor:
                 if name in self.plan.locations:
                     self._shadow.check(name, self.value(name))
 
-    def load(self, inputs: Mapping[str, torch.Tensor], *, poison: bool = False) -> None:
-        """Put a call's tensors where the steps read them, converting dtype and device, or let these
+    def load(self, inputs: Mapping[str, Any], *, poison: bool = False) -> None:
+        """Put a call's arrays where the steps read them, converting dtype and device, or let these
         read them where they are.
 
         Args:
-            inputs: A tensor per graph input.
+            inputs: A tensor or array of NumPy per graph input.
             poison: Whether to fill the memory of all activations with NaN first, so that reading
                 what no step has written shows. Values that calls keep have no memory to fill.
         """
@@ -156,24 +172,35 @@ class Executor:
             slot.fill_(-1)  # all bits set: NaN in every floating-point format
         self.loans.take_back()
         self._values = dict(self._weights.params)
-        for name, tensor in inputs.items():
-            if self.loans.lend(name, tensor):
+        for name, array in inputs.items():
+            type = self.graph.type_of(name)
+            staged = self.staging.put(name, array, type)
+            tensor = to_tensor(array) if staged is None else staged
+            if staged is None and self._lend(name, tensor):
                 continue
             if name in self._slots:
                 self._store(name, tensor)
             else:
-                dtype = torch_dtype(self.graph.type_of(name).dtype)
-                self._values[name] = tensor.to(self._device.memory, dtype)
+                self._values[name] = tensor.to(self._device.memory, torch_dtype(type.dtype))
+        self.staging.sent()
+
+    def _lend(self, name: str, tensor: torch.Tensor) -> bool:
+        """Whether a value lies in the memory of a tensor now, for the current stream."""
+        lent = self.loans.lend(name, tensor)
+        if lent:
+            self._device.hold(tensor)
+        return lent
 
     def run(self) -> None:
-        """Run all steps.
+        """Run all steps. While a profiler of torch's runs, each is launched by itself and has a
+        range of its own, which bears the name of its node, also among those of NVTX.
 
         Raises:
             SanitizerFault: under the sanitizer, naming the node.
         """
-        if self._shadow is not None:
+        if self._shadow is not None or profiler._is_profiler_enabled:
             for step, run in self.steps():
-                with _named(step):
+                with _named(step), profiler.record_function(f"{step.node}: {step.label}"):
                     run()
             return
         for row in self._rows:
@@ -182,25 +209,40 @@ class Executor:
             else:
                 row()
 
-    def results(self, like: Any) -> list[Any]:
-        """Run all steps, and give the outputs, in their order, in the kind of an array. Kernels
-        write to these themselves where they can.
+    def results(self, like: Any, out: list[Any] | None = None) -> list[Any]:
+        """Run all steps, and give the outputs, in their order. Kernels write to them where they are
+        given, where they can.
+
+        Args:
+            like: An array of the kind that is made for each.
+            out: Arrays of the caller's for them, instead.
 
         Raises:
             SanitizerFault: under the sanitizer, naming the node.
         """
-        written = {}
-        for name, type in self.loans.outputs.items():
-            array = empty(type, like)
-            if self.loans.lend(name, to_tensor(array)):
-                written[name] = array
+        outputs = [(name, self.graph.type_of(name)) for name in self.graph.outputs]
+        arrays = [empty(type, like) for _, type in outputs] if out is None else out
+        written = set()
+        for name in self.loans.outputs:
+            index = self.graph.outputs.index(name)  # returned twice, it is copied the second time
+            if self._lend_result(name, arrays[index]):
+                written.add(index)
         self.run()
-        return [
-            written.pop(name)  # where it is returned twice, it is copied the second time
-            if name in written
-            else give_back(self.value(name), self.graph.type_of(name).dtype, like, self._device)
-            for name in self.graph.outputs
+        if out is not None:  # autograd hears of copies, but not of what kernels write
+            tensors = [out[i] for i in written if isinstance(out[i], torch.Tensor)]
+            increment_version(tensor for tensor in tensors if not tensor.is_inference())
+        rest = [
+            (name, type, arrays[i]) for i, (name, type) in enumerate(outputs) if i not in written
         ]
+        self.staging.deliver((self.value(name), type, array) for name, type, array in rest)
+        return arrays
+
+    def _lend_result(self, name: str, array: Any) -> bool:
+        """Whether an output is an array of the caller's now."""
+        if not isinstance(array, torch.Tensor) and not self.staging.direct:
+            return False
+        tensor = in_place(array)
+        return tensor is not None and self._lend(name, tensor)
 
     def steps(self) -> Iterator[tuple[Step, Callable[[], None]]]:
         """The steps in order, each with what runs it."""

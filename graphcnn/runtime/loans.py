@@ -27,11 +27,17 @@ class Loans:
         graph: Whose inputs and outputs.
         buffers: Bytes of the buffers of the plan, by name.
         address: Where the launches find a buffer, by its name.
+        memory: The device on which the launches find anything.
     """
 
     def __init__(
-        self, graph: Graph, buffers: Mapping[str, int], address: Callable[[str], Address | None]
+        self,
+        graph: Graph,
+        buffers: Mapping[str, int],
+        address: Callable[[str], Address | None],
+        memory: torch.device,
     ) -> None:
+        self._memory = memory
         self.lent: dict[str, torch.Tensor] = {}
         self._known: dict[str, tuple[TensorType, Address]] = {}
         inputs = [value.name for value in graph.inputs]
@@ -56,10 +62,10 @@ class Loans:
         type, address = self._known[name]
         if tensor.dtype is not torch_dtype(type.dtype) or tensor.shape != type.shape:
             return False
-        at = tensor.data_ptr()
-        if at % VECTOR_BYTES or not tensor.is_contiguous():
+        if tensor.device != self._memory or not tensor.is_contiguous():
             return False
-        address.move(at)
+        if tensor.data_ptr() % VECTOR_BYTES or not address.move(tensor):
+            return False
         self.lent[name] = tensor
         return True
 

@@ -105,7 +105,7 @@ class WeightStore:
         self.tensors.update(lent)
         self.tensors.update({w.name: home for w, home in zip(own, homes, strict=True)})
         for name in arrays.keys() - lent.keys():
-            self.tensors[name].copy_(to_tensor(arrays[name].reshape(-1)))
+            self._device.copy(to_tensor(arrays[name].reshape(-1)), self.tensors[name])
         # These may be the memory of the old values, which are not ours.
         names = [*self.params]
         self.params.clear()
@@ -129,5 +129,4 @@ class WeightStore:
     def hold(self) -> None:
         """Keep the memory, once freed, for the work of the current stream."""
         lent = (self.tensors[name] for name in self.lent)
-        for home in (*self._homes, *lent, *self.params.values()):
-            self._device.hold(home)
+        self._device.hold(*self._homes, *lent, *self.params.values())

@@ -16,9 +16,12 @@ PRECISIONS = ("auto", "direct")
 
 
 def resolve(
-    name: str, device: str | torch.device = "auto", precision: str = PRECISIONS[0]
+    name: str,
+    device: str | torch.device = "auto",
+    precision: str = PRECISIONS[0],
+    cuda_graph: bool = True,
 ) -> Target:
-    """The target `name` on `device`, as `resolve_device` takes it.
+    """The target `name` on `device`, as `resolve_device` takes it and `cuda_graph`.
 
     `precision`, one of `PRECISIONS`, is what the kernels of the Triton target may do; the library
     and NumPy do what they do.
@@ -30,7 +33,7 @@ def resolve(
             is at fault.
         GpuUnsupported: for a GPU for which no kernel is compiled.
     """
-    from graphcnn.targets.device import resolve_device
+    from graphcnn.targets.resolve_device import resolve_device
 
     if not isinstance(precision, str) or precision not in PRECISIONS:
         raise InvalidAttribute(
@@ -47,7 +50,7 @@ def resolve(
         from graphcnn.targets.policy import DIRECT, MODEL
         from graphcnn.targets.triton import TritonTarget
 
-        on = resolve_device(device)
+        on = resolve_device(device, cuda_graph)
         check_device(on)
         return TritonTarget(on, DIRECT if precision == "direct" else MODEL)
     if name == "library":

@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 
-from graphcnn import cpu, nvidia, settings, triton_api
-from graphcnn.cpu import sanitize
-from graphcnn.cpu.team import LEAST_ROW, Address, Bound, Launches, Member
+from graphcnn import settings, triton_api
+from graphcnn.cpu import sanitize, team
+from graphcnn.cpu.team import LEAST_ROW, Bound, Launches, Member
 from graphcnn.errors import GraphCNNError, KernelFailed
-from graphcnn.ir import Cost, DType
-from graphcnn.kernels import DeviceTraits, cpu_traits, cuda_traits
-from graphcnn.plan import Arithmetic, Buffer, Call, Shadow, Step
-from graphcnn.targets.availability import available_memory, unavailable
+from graphcnn.ir import DType
+from graphcnn.kernels import DeviceTraits
+from graphcnn.plan import Address, Arithmetic, Buffer, Call, Shadow, Step
+from graphcnn.targets.availability import available_memory
+from graphcnn.targets.cuda_graph import Queued
 
 # What a thread of a CPU computes in the time that an element takes from or to a cache.
 FLOPS_PER_ELEMENT = 4
@@ -58,6 +59,11 @@ class Device:
         """Memory that can still be taken; None where the system does not say."""
         return available_memory()
 
+    @property
+    def reads_host(self) -> bool:
+        """Whether its kernels read the host's memory, where NumPy's arrays are."""
+        return True
+
     def guard(self) -> AbstractContextManager[object]:
         """Inside it this is the current device, of torch and of Triton."""
         return nullcontext()
@@ -83,17 +89,18 @@ class Device:
         if len(calls) > 1:
             triton_api.compile_ahead(calls, self.driver)
         return [
-            self._bound(_prepared(call, self.driver, step.node), launch.grid, step.cost)
+            self._bound(_prepared(call, self.driver, step.node), launch.grid, step)
             for call, launch, step in zip(calls, launches, steps, strict=True)
         ]
 
     def _bound(
-        self, prepared: triton_api.Prepared, grid: tuple[int, int, int], cost: Cost
+        self, prepared: triton_api.Prepared, grid: tuple[int, int, int], step: Step
     ) -> Callable[[], None]:
         if isinstance(prepared.launch, Bound):
+            cost = step.cost
             work = cost.flops + FLOPS_PER_ELEMENT * (cost.reads + cost.writes)
             return Launches([Member(prepared.launch, grid, work)])
-        return Queued(prepared, grid, self.stream)
+        return Queued(prepared, grid, self.stream, step.node)
 
     def code_of(self, launch: Callable[[], None]) -> str | None:
         """What names a prepared launch's machine code; None for that of the C compiler."""
@@ -104,12 +111,13 @@ class Device:
         launches: Sequence[Callable[[], None]],
         home: torch.Tensor,
         parts: Sequence[torch.Tensor],
+        reach: int,
     ) -> Address | None:
         """Where prepared launches find a buffer; None where they cannot be told another place."""
         if not all(isinstance(launch, Launches) for launch in launches):
             return None
         members = [m for launch in launches if isinstance(launch, Launches) for m in launch.members]
-        return Address([member.bound for member in members], home, parts)
+        return team.Address([member.bound for member in members], home, parts)
 
     def in_a_row(self, launches: Sequence[Callable[[], None]]) -> Callable[[], None]:
         """What runs prepared launches one after the other: one call of C, where they are C."""
@@ -122,14 +130,30 @@ class Device:
         """Copy a tensor on the current stream, converting dtype and device."""
         into.copy_(source)
 
-    def record(self) -> Any:
-        """An event: what the current stream has been given so far."""
+    def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor in memory of the host that copies to and from the device are queued for."""
+        return torch.empty(shape, dtype=dtype, device="cpu")
+
+    def is_captured(self) -> bool:
+        """Whether the caller captures what this thread gives the device, to replay it later."""
+        return False
+
+    def record(self, event: Any = None) -> Any:
+        """An event, that which is given or a new one: what the current stream has been given so
+        far."""
         return None
 
     def wait(self, event: Any) -> None:
         """Let the current stream go on only after an event; the host does not wait."""
 
-    def hold(self, memory: torch.Tensor) -> None:
+    def reach(self, event: Any) -> None:
+        """Wait, on the host, until an event."""
+
+    def done(self, event: Any) -> bool:
+        """Whether an event has been reached."""
+        return True
+
+    def hold(self, *memory: torch.Tensor) -> None:
         """Once freed, memory is not given away before the current stream is done with it."""
 
     def finish(self) -> None:
@@ -146,98 +170,6 @@ class Device:
         """Start a clock on the device; calling the result stops it and gives seconds."""
         begin = time.perf_counter()
         return lambda: time.perf_counter() - begin
-
-
-class CudaDevice(Device):
-    """One CUDA device of torch's. Launches and copies are queued on the caller's stream."""
-
-    @property
-    def name(self) -> str:
-        """The device as a user names it, with the product's name."""
-        return f"{self.memory} ({torch.cuda.get_device_name(self.memory)})"
-
-    @property
-    def capability(self) -> int:
-        """Compute capability, ten times."""
-        return _capability(self.memory)
-
-    @property
-    def identity(self) -> str:
-        """What a kernel's results depend on beside its code: the product and its driver."""
-        return f"{torch.cuda.get_device_name(self.memory)}, driver {nvidia.driver_version()}"
-
-    def free_bytes(self) -> int:
-        """Memory that can still be taken: what torch keeps and does not use is given back."""
-        free, _ = torch.cuda.mem_get_info(self.memory)
-        kept = torch.cuda.memory_reserved(self.memory) - torch.cuda.memory_allocated(self.memory)
-        return int(free) + kept
-
-    def shadow(self, nbytes: int, buffers: Mapping[str, tuple[torch.Tensor, int]]) -> None:
-        """The sanitizer sees kernels on the CPU only."""
-
-    def guard(self) -> AbstractContextManager[object]:
-        """Inside it this is the current device, of torch and of Triton."""
-        return torch.cuda.device(self.memory)
-
-    def _current(self) -> torch.cuda.Stream:
-        return torch.cuda.current_stream(self.memory)
-
-    def stream(self) -> int:
-        """Handle of this thread's current stream, to which launches and copies go."""
-        return int(self._current().cuda_stream)
-
-    def record(self) -> torch.cuda.Event:
-        """An event: what the current stream has been given so far."""
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's stub
-        event.record(self._current())
-        return event
-
-    def wait(self, event: torch.cuda.Event) -> None:
-        """Let the current stream go on only after an event; the host does not wait."""
-        self._current().wait_event(event)
-
-    def hold(self, memory: torch.Tensor) -> None:
-        """Once freed, memory is not given away before the current stream is done with it."""
-        memory.record_stream(self._current())
-
-    def finish(self) -> None:
-        """Wait for what the current stream has been given so far."""
-        self._current().synchronize()
-
-    def synchronize(self) -> None:
-        """Wait for everything launched so far, on any stream."""
-        torch.cuda.synchronize(self.memory)
-
-    def stopwatch(self) -> Callable[[], float]:
-        """Start a clock on the device; calling the result stops it and gives seconds."""
-        start, stop = _event(), _event()
-        start.record(self._current())
-
-        def elapsed() -> float:
-            stop.record(self._current())
-            stop.synchronize()
-            return float(start.elapsed_time(stop)) / 1e3
-
-        return elapsed
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A launch that goes to the stream that is current when it is called.
-
-    Attributes:
-        prepared: The kernel, bound to its arguments.
-        grid: Programs along each axis.
-        stream: What says which stream that is.
-    """
-
-    prepared: triton_api.Prepared
-    grid: tuple[int, int, int]
-    stream: Callable[[], int]
-
-    def __call__(self) -> None:
-        """Launch it."""
-        self.prepared(self.grid, self.stream())
 
 
 def _prepared(call: triton_api.Call, driver: object, node: str) -> triton_api.Prepared:
@@ -263,39 +195,3 @@ def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
         parts = [_substitute(part, resolve) for part in arg]
         return type(arg)(*parts) if hasattr(arg, "_fields") else tuple(parts)
     return arg
-
-
-def _capability(memory: torch.device) -> int:
-    major, minor = torch.cuda.get_device_capability(memory)
-    return 10 * major + minor
-
-
-def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch's stub
-
-
-def resolve_device(name: str | torch.device) -> Device:
-    """The device meant by "auto", "cpu", "cuda", "cuda:1" or a torch.device.
-
-    "auto" is CUDA where there is one; "cuda" is torch's current CUDA device.
-
-    Raises:
-        DeviceUnavailable: for CUDA on a machine without it, for an index that no device has, and
-            for other names.
-        DriverTooOld: for CUDA where torch needs a newer driver.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if isinstance(name, str) and name == "auto":
-        name = "cuda" if count else "cpu"
-    try:
-        wanted = torch.device(name) if isinstance(name, str | torch.device) else None
-    except RuntimeError:  # torch's, for a name that it does not know
-        wanted = None
-    if wanted is not None and wanted.type == "cpu" and not wanted.index:
-        return Device(cpu_traits(cpu.has_bf16()), torch.device("cpu"), cpu.driver())
-    if wanted is not None and wanted.type == "cuda" and count:
-        index = torch.cuda.current_device() if wanted.index is None else wanted.index
-        if index < count:
-            memory = torch.device("cuda", index)
-            return CudaDevice(cuda_traits(_capability(memory)), memory, None)
-    raise unavailable(name, count, cuda=wanted is not None and wanted.type == "cuda")

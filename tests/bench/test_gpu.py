@@ -17,7 +17,7 @@ from bench.gpu.hardware import Cuda, DryRun
 from bench.gpu.measure import Clock, measured, run
 from bench.gpu.results import Clocks, Measured, Results, Row
 from graphcnn.runtime.timing import Measurement, Ratio, Timing
-from graphcnn.targets.device import resolve_device
+from graphcnn.targets.resolve_device import resolve_device
 
 CASE = Case("conv5_3", "float32", 3)
 

@@ -18,7 +18,7 @@ from graphcnn import cpu, triton_api
 from graphcnn.cpu import team
 from graphcnn.models.lenet import lenet
 from graphcnn.runtime.boundary import example_inputs
-from graphcnn.targets.device import resolve_device
+from graphcnn.targets.resolve_device import resolve_device
 from tests.runtime.small_networks import mixed, small
 
 

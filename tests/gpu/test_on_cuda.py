@@ -1,10 +1,13 @@
 """The table of operators and the networks on a real CUDA device, as tests elsewhere run them."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+import triton
 
 import graphcnn as gx
 from graphcnn import triton_api
@@ -65,6 +68,87 @@ def test_cuda_tensors_in_cuda_tensors_out():
     assert got.device == image.device
     assert got.dtype == torch.float16
     np.testing.assert_array_equal(got.cpu().numpy(), model(image=image.cpu().numpy()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tensors_anywhere_in_a_block_of_the_allocator(name, dtype):
+    """At its very beginning and end, masked lanes have no memory around; and between vectors."""
+    graph = NETWORKS[name](dtype)
+    model = gx.compile(graph, device="cuda")
+    inputs = {n: torch.from_numpy(a).cuda() for n, a in example_inputs(graph).items()}
+    wanted = model.source.named(model(**inputs))
+    torch.cuda.empty_cache()
+    block = torch.empty(2 << 20, dtype=torch.uint8, device="cuda")
+    for start in ("first", "last", "odd"):
+        moved = {}
+        for given, tensor in inputs.items():
+            at = {"first": 0, "last": block.numel() - tensor.nbytes, "odd": 512 + 4}[start]
+            moved[given] = block[at:][: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+            moved[given].copy_(tensor)
+        for output, got in model.source.named(model(**moved)).items():
+            assert torch.equal(got, wanted[output])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_results_in_tensors_of_the_caller(dtype):
+    graph = NETWORKS["vgg_block"](dtype)
+    model = gx.compile(graph, device="cuda")
+    image = torch.from_numpy(example_inputs(graph)["image"]).cuda()
+    wanted = model(image)
+    for form in (torch.contiguous_format, torch.channels_last):
+        out = torch.full_like(wanted, torch.nan, memory_format=form)
+        assert model(image.to(memory_format=form), out=out) is out
+        assert torch.equal(out, wanted)
+    array = np.full(wanted.shape, np.nan, wanted.cpu().numpy().dtype)
+    assert model(image.cpu().numpy(), out=array) is array
+    np.testing.assert_array_equal(array, wanted.cpu().numpy())
+
+
+def test_numpy_on_a_stream_by_turns_with_tensors():
+    graph = NETWORKS["small"]("float32")
+    model = gx.compile(graph, device="cuda")
+    generator = np.random.default_rng(0)
+    images = [generator.standard_normal((2, 3, 8, 8)).astype("f4") for _ in range(8)]
+    wanted = [model(torch.from_numpy(image).cuda()).cpu().numpy() for image in images]
+    streams = [torch.cuda.Stream() for _ in range(3)]
+    got = []
+    for number, image in enumerate(images):
+        with torch.cuda.stream(streams[number % 3]):
+            got.append(model(image))
+    for mine, right in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(mine, right)
+
+
+class Exported:
+    """An array of another library, which fills it late, on a stream of its own."""
+
+    def __init__(self, tensor):
+        self.stream = torch.cuda.Stream()
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            self.tensor = torch.full_like(tensor, torch.nan)
+            torch.cuda._sleep(10**8)
+            self.tensor.copy_(tensor)
+
+    def __dlpack__(self, *, stream=None, **options):
+        with torch.cuda.stream(self.stream):
+            return self.tensor.__dlpack__(stream=stream, **options)
+
+    def __dlpack_device__(self):
+        return self.tensor.__dlpack_device__()
+
+
+def test_dlpack_waits_for_the_stream_of_the_other_library():
+    graph = NETWORKS["small"]("float32")
+    model = gx.compile(graph, device="cuda")
+    image = torch.from_numpy(example_inputs(graph)["image"]).cuda()
+    wanted = model(image)
+    assert torch.equal(model(Exported(image)), wanted)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        got = model(Exported(image))
+        torch.cuda.current_stream().synchronize()
+    assert torch.equal(got, wanted)
 
 
 def test_another_stream():
@@ -174,3 +258,66 @@ def test_a_batch_beyond_the_memory_says_the_largest_that_fits():
     assert gx.verify(model).ok
     del taken
     model.prepare([600])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_graph_gives_what_launches_give(dtype):
+    graph = NETWORKS["small"](dtype)
+    replayed, launched = (gx.compile(graph, device="cuda", cuda_graph=c) for c in (True, False))
+    shape = graph.inputs[0].type.shape[1:]
+    for turn in range(2):
+        for batch in (2, 5, 1, 9):
+            image = torch.randn(batch, *shape, device="cuda").to(getattr(torch, dtype))
+            torch.cuda.synchronize()
+            with torch.cuda.stream(torch.cuda.Stream()):
+                assert torch.equal(replayed(image), launched(image)), (turn, batch)
+        weights = {param.name: (turn + 2) * param.data for param in graph.params}
+        replayed.refit(weights)
+        launched.refit(weights)
+
+
+def test_a_call_in_a_graph_of_the_callers():
+    model = gx.compile(NETWORKS["small"]("float16"), device="cuda")
+    images = [torch.randn(2, 3, 8, 8, device="cuda").half() for _ in range(3)]
+    wanted = [model(image) for image in images]
+    given, theirs = images[0].clone(), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(theirs):
+        result = model(given)
+    for image, right in zip(images, wanted, strict=True):
+        given.copy_(image)
+        theirs.replay()
+        assert torch.equal(model(images[2]), wanted[2])
+        assert torch.equal(result, right)
+
+
+def test_other_threads_draw_random_numbers_while_graphs_are_captured():
+    done = threading.Event()
+
+    def draw():
+        while not done.is_set():
+            torch.randn(64, device="cuda")
+
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(draw)
+        try:
+            for _ in range(20):
+                gx.compile(NETWORKS["small"]("float16"), device="cuda")
+        finally:
+            done.set()
+        drawing.result()
+
+
+def test_who_listens_to_launches_hears_of_all():
+    model, heard = gx.compile(NETWORKS["small"]("float16"), device="cuda"), []
+    image = example_inputs(model.graph)["image"]
+
+    def hook(told):
+        heard.append(told.get()["name"])
+
+    triton.knobs.runtime.launch_enter_hook.add(hook)
+    try:
+        got = model(image)
+    finally:
+        triton.knobs.runtime.launch_enter_hook.remove(hook)
+    assert heard == [step.work.kernel.__name__ for step in model.plan.steps]
+    np.testing.assert_array_equal(model(image), got)

@@ -69,6 +69,28 @@ def test_filled_as_it_was():
     assert (structure.size, structure.depth) == (4, 3)
 
 
+@pytest.mark.parametrize("spelled", RETURNS)
+def test_taken_apart_as_it_is_filled(spelled):
+    graph = structured(RETURNS[spelled])
+    values = [object() for _ in graph.outputs]
+    filled = graph.returned(values)
+    assert graph.structure.parts_of(filled) == values if graph.structure else filled is values[0]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "others"),
+    [
+        ((A, B), [1, [1, 2], (1,), (1, 2, 3), {"a": 1, "b": 2}, None]),
+        ([A], [(1,), [], 1]),
+        ({"k": A, "l": (B, None)}, [{"k": 1}, {"k": 1, "l": (2,)}, {"k": 1, "l": (2, 3)}, [1, 2]]),
+        (Pair(A, B), [[1, 2], (1,), {"first": 1, "second": 2}]),
+    ],
+)
+def test_containers_of_another_structure(outputs, others):
+    structure = structured(outputs).structure
+    assert [structure.parts_of(other) for other in others] == [None] * len(others)
+
+
 def test_by_name_and_back():
     graph = structured([A, (B, A)])
     assert graph.named(graph.returned([1, 2, 1])) == {"a": 1, "b": 2}

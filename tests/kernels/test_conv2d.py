@@ -335,13 +335,27 @@ def test_refuses_what_int32_offsets_cannot_address():
 def test_refuses_masked_loads_beyond_what_is_kept_mapped():
     w, y = view_of(randn(16, 144)), view_of(randn(1, 16, 8, 8))
     just = View(None, (1, 16, 8, 8), (0, 1, 2**20 - 16, 16), "f32")
-    launch_of(just, w, y)  # a row and a pixel of padding: 4 MiB
+    launch = launch_of(just, w, y)  # a row and a pixel of padding: 4 MiB
+    assert launch.masked_reach == 4 << 20
     above = View(None, (1, 16, 8, 8), (0, 1, 2**20 - 15, 16), "f32")
     with pytest.raises(Refused, match="bytes past its end"):
         launch_of(above, w, y)
     tail = View(None, (16, 144), (2**18, 1), "f32")
     with pytest.raises(Refused, match="bytes past its end"):
         launch_of(view_of(randn(1, 16, 8, 8)), tail, y, tile=ConvTile(64, 64, 16))
+
+
+@pytest.mark.parametrize(("dtype", "itemsize"), [("f32", 4), ("f16", 2)])
+@pytest.mark.parametrize(
+    ("padding", "size", "pixels"),
+    [((0, 0), (6, 6), 0), ((1, 1), (8, 8), 9), ((0, 2), (6, 8), 2), ((0, 0), (8, 8), 18)],
+    ids=["none", "both sides", "before", "behind"],
+)
+def test_a_launch_tells_how_far_its_masked_lanes_reach(padding, size, pixels, dtype, itemsize):
+    shapes = (1, 16, 8, 8), (16, 144), (1, 16, *size)
+    x, w, y = (view_of(randn(*shape, dtype=dtype)) for shape in shapes)
+    launch = launch_of(x, w, y, padding=padding, out_size=size)
+    assert launch.masked_reach == pixels * 16 * itemsize
 
 
 def test_nan_survives_relu_and_max_pool(run):

@@ -17,7 +17,7 @@ from graphcnn.plan import Arithmetic, Call
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import triton
-from graphcnn.targets.device import resolve_device
+from graphcnn.targets.resolve_device import resolve_device
 from graphcnn.targets.triton import TritonTarget
 from tests.stepwise import check_model
 

@@ -38,7 +38,7 @@ def test_networks_take_the_cuda_path(gpu, name, dtype):
     assert [run.spills for run in gpu.launches] == [0] * 2 * len(model.plan.steps)
     assert all(0 < run.registers <= 255 for run in gpu.launches)
     assert all(run.shared_bytes <= SHARED_BYTES[gpu.capability] for run in gpu.launches)
-    assert [run.grid for run in gpu.launches[: len(model.plan.steps)]] == [
+    assert [run.grid for run in gpu.launches[-len(model.plan.steps) :]] == [
         step.work.grid for step in model.plan.steps
     ]
 

@@ -8,7 +8,7 @@ from graphcnn import nvidia
 from graphcnn.errors import DeviceUnavailable, DriverTooOld, GpuUnsupported
 from graphcnn.targets import availability, resolve
 from graphcnn.targets.availability import available_memory
-from graphcnn.targets.device import resolve_device
+from graphcnn.targets.resolve_device import resolve_device
 
 
 @pytest.fixture

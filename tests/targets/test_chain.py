@@ -7,9 +7,9 @@ from graphcnn.ir import Graph, Refusal, Unprofitable, outline
 from graphcnn.kernels import stages
 from graphcnn.targets import resolve
 from graphcnn.targets.chain import chain_of
-from graphcnn.targets.device import resolve_device
 from graphcnn.targets.lowering import Lowering
 from graphcnn.targets.policy import MODEL
+from graphcnn.targets.resolve_device import resolve_device
 
 CONV = """graph g {{
   input x: f32[1,3,8,6]

@@ -17,8 +17,8 @@ from graphcnn.report import explain
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import groups, layout, resolve
-from graphcnn.targets.device import resolve_device
 from graphcnn.targets.policy import MODEL, Policy
+from graphcnn.targets.resolve_device import resolve_device
 from graphcnn.targets.triton import TritonTarget
 from tests.runtime.small_networks import small
 from tests.stand_in_gpu import stand_in_target

@@ -8,9 +8,9 @@ from graphcnn.ir import Chosen, CompileLog, DType, with_he_weights
 from graphcnn.passes import default_pipeline, run_passes
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.runtime.compiled import CompiledModel
-from graphcnn.targets.device import resolve_device
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.policy import MODEL, Called, Measured
+from graphcnn.targets.resolve_device import resolve_device
 from graphcnn.targets.triton import TritonTarget
 from graphcnn.targets.ways import WAYS, ways_of
 from tests.runtime.small_networks import small

@@ -17,8 +17,8 @@ from graphcnn.kernels import Choice, conv2d, linear
 from graphcnn.progress import told_to
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.targets import lowering
-from graphcnn.targets.device import resolve_device
 from graphcnn.targets.policy import MODEL, Policy
+from graphcnn.targets.resolve_device import resolve_device
 from graphcnn.targets.triton import TritonTarget
 from graphcnn.tuning import search, tune
 from graphcnn.tuning.candidates import Candidate, candidates, ranked, spelled
