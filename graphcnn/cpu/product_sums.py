@@ -171,7 +171,8 @@ class Products(Sums):
             step = self._row_step()
             self.point_to_rows(load, 1 + (self.product.inner - 1) * step, stride)
             return str(step)
-        if self._widens(load):
+        # Of short steps the rows are widened as a whole.
+        if self.product.inner >= LANES and self._widens(load):
             return self._rows_widened(load, stride)
         return self._row_tile(stride, count)
 
