@@ -286,10 +286,10 @@ HOPPER = replace(
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Products, head: MobileNetV2's depthwise layers take
-# 1.5 to 2.6 times as long in the kernels behind them as in their own in float32, where these keep
-# their sums in registers. Prices: of `bench/results/cpu_fusions.json`, at 50e9 products a second of
-# a thread in float32, and 20e9 of halves, which are widened first; caches hold most maps, so that a
-# trip costs little.
+# 1.5 to 2.6 times as long in the kernels behind them as in their own, where they keep their sums in
+# registers. Prices: of `bench/results/cpu_fusions.json`, at 50e9 products a second of a thread in
+# float32, and 20e9 of halves, which are widened first; caches hold most maps, so that a trip costs
+# little.
 CPU = DeviceTraits(
     unit=2.0**-24,
     unit_f32=2.0**-24,
@@ -301,7 +301,9 @@ CPU = DeviceTraits(
     weights="channel_major",
     products_per_byte=0.5,
     programs=8,
-    prices_half=Prices(balance=2.0, exchange=6.0, wide=75.0, channels=70.0, scattered=1.0),
+    prices_half=Prices(
+        balance=2.0, exchange=6.0, wide=75.0, channels=70.0, scattered=1.0, head=2.0
+    ),
     prices_f32=Prices(
         balance=2.0, exchange=12.0, wide=150.0, channels=140.0, scattered=1.0, head=2.0, lookup=4.0
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from graphcnn.cpu import analysis
 from graphcnn.cpu.ttir import Value
@@ -113,3 +113,17 @@ def limits(mask: Value) -> dict[Value, int]:
     (dimension,) = varying
     steps = [analysis.stride(operand, dimension) for operand in operands]
     return {mask: dimension} if steps == [1, 0] else {}
+
+
+def besides(mask: Value | None, known: Collection[Value]) -> frozenset[int]:
+    """The dimensions in which a mask changes where some comparisons are true."""
+    if mask is None or mask in known or mask.owner is None:
+        return frozenset()
+    operation = mask.owner
+    if operation.name == "arith.andi":
+        return besides(operation.operands[0], known) | besides(operation.operands[1], known)
+    if operation.name in ("tt.expand_dims", "tt.broadcast"):
+        inner = besides(operation.operands[0], known)
+        rank = range(len(mask.type.shape))
+        return frozenset(d for d in rank if analysis.source_dimension(operation, d) in inner)
+    return analysis.varying(mask)

@@ -40,6 +40,7 @@ class Emission:
         self.numbers = itertools.count(1)
         self.zeros = 64
         self.out: list[str] = []
+        self.functions: dict[str, None] = {}  # lines that define what the kernel calls
         self.sites: list[str] = []
         self.bytes = 0
         self.runs: dict[Operation, list[Operation]] = {}

@@ -96,6 +96,7 @@ def _source(emission: Emission, parameters: list[tuple[str, str]]) -> str:
     if emission.bytes > STACK_BYTES:
         body = re.sub(r"^(\w+\*? a\d+\[)", r"static __thread \1", body, flags=re.MULTILINE)
     head = '#include "sanitize.h"\n' if emission.checked else ""
+    head += "".join(f"{line}\n" for line in emission.functions)
     enter = "program_id = id;" if emission.checked else ""
     return f"""#include "runtime.h"
 #include "dot.h"

@@ -119,13 +119,13 @@ def _is_supported(dot: Operation) -> bool:
 
 
 def _vector(dot: Operation, emission: Emission) -> int:
-    """The dimension whose operand is a panel already, else the one that the dot would take."""
+    """The dimension whose operand is a panel in memory, else the one that the dot would take."""
     shape = dot.result.type.shape
     loads = [load_of(emission, dot.operands[d], d) for d in (0, 1)]
     panels = [
         d
-        for d in (0, 1)
-        if panel_in_place(loads[d], min(WIDTH, shape[d])) or is_paired(loads[d], dot)
+        for d, load in enumerate(loads)
+        if load and (is_panel(load, min(WIDTH, shape[d])) or is_paired(load, dot))
     ]
     return panels[0] if len(panels) == 1 else analysis.vector_dimension(dot, emission.flows)
 

@@ -98,7 +98,7 @@ class Products(Sums):
                 f"if ({every}) product_whole({place}{names['columns']}, {names['from']}, "
                 f"{names['offset']}, {self._row_step()}, {rest}); else {{"
             )
-        row_k = self._rows(stride)
+        row_k = self._rows(stride, count)
         if not self.paired:
             # The first rows find the panels of a chunk in memory, the others in cache.
             far = self.in_place and product.inner > SHORT
@@ -163,7 +163,7 @@ class Products(Sums):
         emission.out += nest.lines
         return every
 
-    def _rows(self, stride: str) -> str:
+    def _rows(self, stride: str, count: str) -> str:
         """Pointers to the rows of a block; returns the distance of their elements."""
         load = self.row_load
         if self.rows_in_place:
@@ -171,7 +171,10 @@ class Products(Sums):
             step = self._row_step()
             self.point_to_rows(load, 1 + (self.product.inner - 1) * step, stride)
             return str(step)
-        return self._rows_widened(load, stride) if self._widens(load) else self._row_tile(stride)
+        # Of short steps the rows are widened as a whole.
+        if self.product.inner >= LANES and self._widens(load):
+            return self._rows_widened(load, stride)
+        return self._row_tile(stride, count)
 
     def _row_step(self) -> int:
         """The distance of the elements of a row that is read in place."""
@@ -219,14 +222,19 @@ class Products(Sums):
         self.each_step(body, stride)
         return str(width)
 
-    def _row_tile(self, stride: str) -> str:
-        """The rows of a block computed into a tile; returns the distance of their elements."""
+    def _row_tile(self, stride: str, count: str) -> str:
+        """The rows of a block computed into a tile, over `count` steps; returns the distance of
+        their elements."""
         product, names, value = self.product, self.names, self.product.rows
         outer, inner, length = 1 - product.vector, product.inner, self.most * product.inner
         # Rows that lie side by side in memory stay so.
         across = analysis.contiguous(value) == outer and not self.paired
         steps = (1, BLOCK) if across else (length, 1)
         tile = self.emission.declare(Type(self.element.element, (BLOCK, length)), steps)
+        # Of 16 bits they are widened as a whole: single ones take as long as all else.
+        narrow = tile
+        if value.type.element in ("f16", "bf16") and not self.paired:
+            narrow = self.emission.declare(Type(value.type.element, (BLOCK, length)), steps)
 
         def table(nest: Nest) -> None:
             order = ("k", "r") if across else ("r", "k")
@@ -234,17 +242,20 @@ class Products(Sums):
             row = Term(f"({names['row']} + {at['r'].text})", at["r"].depth)
             index = (row, at["k"]) if outer == 0 else (at["k"], row)
             k = f"({names['at']} * {inner} + {at['k'].text})"
-            element = nest.value(value, index).text
-            if not self.paired:
-                element = number(element, value.type)
             place = f"{at['r'].text} * {steps[0]} + {k} * {steps[1]}"
-            nest.emit(f"{tile.name}[{place}] = {element};")
+            nest.emit(f"{narrow.name}[{place}] = {nest.value(value, index).text};")
             nest.close(2)
             first = nest.open(EACH_ROW).text
             place = f"{first} * {steps[0]} + {names['at']} * {inner * steps[1]}"
             nest.emit(f"{names['from']}[{names['at']} * BLOCK + {first}] = {tile.name} + {place};")
 
         self.each_step(table, stride)
+        if narrow is not tile:
+            rows, each = (1, f"BLOCK * {inner}") if across else ("BLOCK", str(inner))
+            self.emission.out.append(
+                f"for (int r = 0; r < {rows}; r++) widen_{value.type.element}({tile.name} + "
+                f"r * {length}, {narrow.name} + r * {length}, {count} * {each});"
+            )
         return str(steps[1])
 
     def _panels_in_place(self, stride: str) -> str:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphcnn.cpu import analysis
-from graphcnn.cpu.alignment import limits
+from graphcnn.cpu.alignment import besides, limits
 from graphcnn.cpu.control import pin_captured
 from graphcnn.cpu.emission import Emission
+from graphcnn.cpu.expressions import c_type
 from graphcnn.cpu.nest import Nest
 from graphcnn.cpu.product import STEPS, Load, gate_of, load_of, steps_of
 from graphcnn.cpu.sums import Sums, loaded
 from graphcnn.cpu.terms import ZERO
-from graphcnn.cpu.ttir import Operation, Value
+from graphcnn.cpu.ttir import Operation, Type, Value
+
+_ELEMENTS = {"f16", "bf16", "f32"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,10 @@ class Taps:
 
 
 def taps_of(emission: Emission, loop: Operation) -> Taps | None:
-    """The taps that a loop adds up in float32, if that is all it does."""
+    """The taps that a loop adds up in float32, if that is all it does.
+
+    Rows and weights are both of one type; those of 16 bits are widened as they are loaded.
+    """
     block = loop.blocks[0]
     if emission.checked or len(loop.results) != 1 or loop.result.type.element != "f32":
         return None
@@ -60,55 +66,51 @@ def taps_of(emission: Emission, loop: Operation) -> Taps | None:
 
 
 def _taps(emission: Emission, loop: Operation, map_: Value, weights: Value) -> Taps | None:
-    vector = analysis.contiguous(map_)
-    if vector is None or len(map_.type.shape) != 2 or map_.type.element != "f32":
+    map_ = _narrow(map_)
+    vector, element = analysis.contiguous(map_), map_.type.element
+    if vector is None or len(map_.type.shape) != 2 or element not in _ELEMENTS:
         return None
     rows, vectors = load_of(emission, map_, 1 - vector), _vectors(weights, vector)
     if rows is None or vectors is None or analysis.stride(rows.pointer, vector) != 1:
+        return None
+    if vectors.pointer.type.element != element:
         return None
     limit = _limit(rows.mask, vector)
     if any(comparison.owner in loop.blocks[0].operations for comparison in limit):
         return None
     own = [] if vectors.mask is None else [*limits(vectors.mask)]
-    if len(limit) > 1 or own not in ([], limit) or _besides(rows.mask, limit) - {1 - vector}:
+    if len(limit) > 1 or own not in ([], limit) or besides(rows.mask, limit) - {1 - vector}:
         return None
     return Taps(loop, rows, vectors.pointer, limit[0] if limit else None)
 
 
+def _narrow(value: Value) -> Value:
+    """What a value is widened from; itself where it is not."""
+    owner = value.owner
+    return owner.operands[0] if owner is not None and owner.name == "arith.extf" else value
+
+
 def _vectors(weights: Value, vector: int) -> Load | None:
     """The load of a vector of weights, which is the same for all rows."""
+    weights = _narrow(weights)
     while weights.owner is not None and weights.op in ("tt.broadcast", "tt.expand_dims"):
         source = analysis.source_dimension(weights.owner, vector)
         if source is None:
             return None
-        vector, weights = source, weights.owner.operands[0]
+        vector, weights = source, _narrow(weights.owner.operands[0])
     load = weights.owner
-    if load is None or load.name != "tt.load" or weights.type.element != "f32":
+    if load is None or load.name != "tt.load":
         return None
     pointer, *masked = load.operands
     mask = masked[0] if masked else None
     alone = analysis.varying(pointer) <= {vector} and analysis.stride(pointer, vector) == 1
-    whole = mask is None or not _besides(mask, [*limits(mask)])
+    whole = mask is None or not besides(mask, [*limits(mask)])
     return Load(pointer, mask, vector) if alone and whole and len(weights.type.shape) == 1 else None
 
 
 def _limit(mask: Value | None, vector: int) -> list[Value]:
     """The comparisons that end the columns."""
     return [] if mask is None else [v for v, d in limits(mask).items() if d == vector]
-
-
-def _besides(mask: Value | None, known: list[Value]) -> frozenset[int]:
-    """The dimensions in which a mask changes where some comparisons are true."""
-    if mask is None or mask in known or mask.owner is None:
-        return frozenset()
-    operation = mask.owner
-    if operation.name == "arith.andi":
-        return _besides(operation.operands[0], known) | _besides(operation.operands[1], known)
-    if operation.name in ("tt.expand_dims", "tt.broadcast"):
-        inner = _besides(operation.operands[0], known)
-        rank = range(len(mask.type.shape))
-        return frozenset(d for d in rank if analysis.source_dimension(operation, d) in inner)
-    return analysis.varying(mask)
 
 
 class TapSums(Sums):
@@ -118,6 +120,7 @@ class TapSums(Sums):
         loop = taps.loop
         super().__init__(emission, loop, loop.result, 1 - taps.rows.outer, loop.operands[3], STEPS)
         self.taps = taps
+        self.element = Type(taps.rows.pointer.type.element)
         self.holding = [] if taps.limit is None else [taps.limit]
 
     def sources(self) -> list[Value]:
@@ -141,7 +144,7 @@ class TapSums(Sums):
             columns = f"MIN({columns}, {end.text} - {first.text})"
         self.emission.out += [
             f"int const {names['columns']} = {columns};",
-            f"const float* {names['panel']}[{self.most}];",
+            f"const {c_type(self.element)}* {names['panel']}[{self.most}];",
         ]
 
     def tables(self, stride: str) -> None:
@@ -156,9 +159,14 @@ class TapSums(Sums):
 
     def block(self, stride: str, rows: str, fresh: str, count: str) -> None:
         """Pointers to rows, and the sums."""
-        names = self.names
+        names, kind = self.names, c_type(self.element)
         self.point_to_rows(self.taps.rows, self.columns, stride, self.holding)
+        name = "sum_taps"
+        if kind != "float":
+            name = f"sum_taps_{kind}"
+            functions = f"SUMS_OF_TAPS({name}, {kind}, vector_of_{kind}, {kind}_to_float)"
+            self.emission.functions[functions] = None
         self.emission.out.append(
-            f"sum_taps({names['sums']} + {names['row']} * {self.columns}, {self.columns}, {rows}, "
+            f"{name}({names['sums']} + {names['row']} * {self.columns}, {self.columns}, {rows}, "
             f"{names['columns']}, {names['from']}, {names['panel']}, {count});"
         )

@@ -1,9 +1,13 @@
+import platform
+
 import pytest
 import torch
 import triton
 import triton.language as tl
 
 from graphcnn import cpu, triton_api
+from graphcnn.cpu.toolchain import compiler
+from tests.cpu.test_product import LESS
 from tests.tolerance import F32
 
 
@@ -66,9 +70,37 @@ def test_factors_in_either_order():
     assert "sum_taps(" in check(9, 5, 20, (8, 32), before=True)
 
 
-@pytest.mark.parametrize(
-    "options", [{"taps": 257}, {"dtype": torch.float16}, {"step": 2}], ids=["long", "half", "apart"]
-)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("columns", [2, 15, 16, 24, 100])
+def test_of_16_bits_they_are_widened_as_they_are_loaded(columns, before, dtype):
+    text = check(9, 13, columns, (16, 128), dtype, before)
+    assert f"sum_taps_{'half' if dtype == torch.float16 else 'bf16'}(" in text
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_every_number_of_16_bits_is_widened_exactly(dtype):
+    numbers = torch.arange(1 << 16).to(torch.uint16).view(dtype)
+    numbers = numbers[numbers > 0]  # what is not positive would come out as zero
+    rows = numbers[: numbers.numel() // 32 * 32].reshape(-1, 32)
+    for at in range(0, len(rows), 32):
+        x, w, y = rows[at : at + 32], torch.ones(1, 32, dtype=dtype), torch.full((32, 32), -1.0)
+        with triton_api.using(cpu.driver(sanitize=False)):
+            depthwise[(1,)](x, w, y, len(x), 32, 1, 32, 32, False, 1)
+        even = torch.arange(len(x)) % 2 == 0
+        assert torch.equal(y[: len(x)][even], x[even].float())
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="options of x86")
+@pytest.mark.parametrize("name", LESS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_instruction_sets_without_these_instructions(name, dtype, monkeypatch):
+    """Right all the same. Sizes of their own: a process keeps its kernels."""
+    monkeypatch.setenv("CC", f"{compiler()[0]} {LESS[name]}")
+    assert "sum_taps_" in check(5 + [*LESS].index(name), 11, 21, (16, 32), dtype)
+
+
+@pytest.mark.parametrize("options", [{"taps": 257}, {"step": 2}], ids=["long", "apart"])
 def test_other_sums_are_left_alone(options):
     assert "sum_taps(" not in check(
         **{"taps": 9, "rows": 5, "columns": 16, "blocks": (8, 16)} | options
