@@ -180,10 +180,10 @@ def test_the_first_error_names_its_device_and_node(gpus):
 def test_a_foreign_error_keeps_its_class(gpus, monkeypatch):
     split, results = two(small()), Executor.results
 
-    def fail_on_the_second(self, like):
+    def fail_on_the_second(self, *arguments):
         if self._device is gpus[1]:
             raise RuntimeError("the driver's own")
-        return results(self, like)
+        return results(self, *arguments)
 
     monkeypatch.setattr(Executor, "results", fail_on_the_second)
     with pytest.raises(RuntimeError, match="the driver's own") as caught:
@@ -194,10 +194,10 @@ def test_a_foreign_error_keeps_its_class(gpus, monkeypatch):
 def test_nothing_runs_on_after_ctrl_c(gpus, monkeypatch):
     split, results, ended = two(small()), Executor.results, []
 
-    def slow(self, like):
+    def slow(self, *arguments):
         time.sleep(0.4)
         ended.append(threading.current_thread())
-        return results(self, like)
+        return results(self, *arguments)
 
     monkeypatch.setattr(Executor, "results", slow)
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()

@@ -49,19 +49,24 @@ class Gpu:
             if driver is not self.driver:  # the stand-in's own, for the CPU
                 return made
             what = (kernel.__name__, meta["num_warps"])
-            tensors = list(tensors_in(args))
 
-            def launch(*grid_and_stream):
-                if what in self.failing:
-                    raise RuntimeError(TOO_MANY)
-                self.ran.append(what)
-                before = [tensor.clone() for tensor in tensors]
-                made.launch(*grid_and_stream)
-                for tensor, old in zip(tensors, before, strict=True):
-                    if what in self.wrong and not torch.equal(tensor, old):
-                        tensor.mul_(1.5)
+            def bind(values):
+                plain, tell = made.bind(values)
+                tensors = list(tensors_in(values))
 
-            return replace(made, launch=launch)
+                def launch(*grid_and_stream):
+                    if what in self.failing:
+                        raise RuntimeError(TOO_MANY)
+                    self.ran.append(what)
+                    before = [tensor.clone() for tensor in tensors]
+                    plain(*grid_and_stream)
+                    for tensor, old in zip(tensors, before, strict=True):
+                        if what in self.wrong and not torch.equal(tensor, old):
+                            tensor.mul_(1.5)
+
+                return launch, tell
+
+            return replace(made, launch=bind(made.values)[0], bind=bind)
 
         monkeypatch.setattr(triton_api, "prepare", planted)
 
