@@ -1,12 +1,23 @@
-"""NVIDIA's driver on this machine, asked without torch."""
+"""NVIDIA's driver on this machine, without torch."""
 
 from __future__ import annotations
 
 import ctypes
 import re
+from functools import cache
 from pathlib import Path
 
 _MODULE = Path("/proc/driver/nvidia/version")
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The driver's functions.
+
+    Raises:
+        OSError: where there is no driver.
+    """
+    return ctypes.CDLL("libcuda.so.1")
 
 
 def newest_cuda() -> tuple[int, int] | None:
@@ -44,6 +55,6 @@ def dotted(version: tuple[int, int] | None) -> str:
 
 def _driver() -> ctypes.CDLL | None:
     try:
-        return ctypes.CDLL("libcuda.so.1")
+        return library()
     except OSError:
         return None

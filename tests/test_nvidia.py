@@ -35,8 +35,10 @@ def driver(monkeypatch):
             return library
 
         monkeypatch.setattr(ctypes, "CDLL", load)
+        nvidia.library.cache_clear()
 
-    return install
+    yield install
+    nvidia.library.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import ctypes
 import os
 import weakref
 from collections.abc import Callable
-from functools import cache
 from typing import Any
+
+from graphcnn.nvidia import library
 
 # Of cuda.h: the stream does not wait for the default one, which so may be used meanwhile; and what
 # cannot be captured is forbidden to this thread alone.
@@ -48,7 +49,7 @@ class CudaGraph:
                 _call("cuGraphDestroy", graph)
             _call("cuStreamDestroy_v2", stream)
         weakref.finalize(self, _destroy, self._executable, os.getpid()).atexit = False
-        self._launch = _library().cuGraphLaunch
+        self._launch = library().cuGraphLaunch
 
     def __call__(self, stream: int) -> None:
         """Replay it on a stream, by its handle."""
@@ -58,22 +59,16 @@ class CudaGraph:
 
 def _destroy(executable: ctypes.c_void_p, process: int) -> None:
     if os.getpid() == process:  # a fork inherits the handle, and not what it stands for
-        _library().cuGraphExecDestroy(executable)
+        library().cuGraphExecDestroy(executable)
 
 
 def _call(name: str, *arguments: Any) -> None:
-    if status := getattr(_library(), name)(*arguments):
+    if status := getattr(library(), name)(*arguments):
         raise RuntimeError(f"{name}: {_meaning(status)}")
 
 
 def _meaning(status: int) -> str:
     """What the driver says of an error."""
     text = ctypes.c_char_p()
-    _library().cuGetErrorString(status, ctypes.byref(text))
+    library().cuGetErrorString(status, ctypes.byref(text))
     return f"CUDA error {status}, {(text.value or b'unknown').decode()}"
-
-
-@cache
-def _library() -> ctypes.CDLL:
-    """The driver's library, which is loaded where there is a CUDA device."""
-    return ctypes.CDLL("libcuda.so.1")

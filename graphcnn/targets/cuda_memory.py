@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import torch
 
+from graphcnn.nvidia import library
 from graphcnn.targets.cuda_graph import Queued
 
 # The least that the driver maps at once: where both ends of so much are mapped, all of it is.
@@ -94,13 +94,8 @@ def is_mapped(address: int) -> bool:
     """Whether the CUDA driver knows of memory at an address; False where nobody can say."""
     answer = ctypes.c_uint64(0)
     try:
-        ask = _driver().cuPointerGetAttribute
+        ask = library().cuPointerGetAttribute
     except (OSError, AttributeError):
         return False
     status = ask(ctypes.byref(answer), ctypes.c_int(MAPPED), ctypes.c_uint64(address))
     return status == 0 and answer.value != 0
-
-
-@cache
-def _driver() -> Any:
-    return ctypes.CDLL("libcuda.so.1")

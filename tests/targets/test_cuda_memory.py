@@ -108,7 +108,7 @@ def test_the_driver_knows_what_is_mapped(monkeypatch):
         return 1 if address.value < 1024 else 0
 
     driver = SimpleNamespace(cuPointerGetAttribute=ask)
-    monkeypatch.setattr(cuda_memory, "_driver", lambda: driver)
+    monkeypatch.setattr(cuda_memory, "library", lambda: driver)
     assert [is_mapped(address) for address in (0, 2048, 4096)] == [False, False, True]
 
 
@@ -117,5 +117,5 @@ def test_where_nobody_can_say_nothing_is(monkeypatch, error):
     def absent():
         raise error
 
-    monkeypatch.setattr(cuda_memory, "_driver", absent)
+    monkeypatch.setattr(cuda_memory, "library", absent)
     assert not is_mapped(4096)
