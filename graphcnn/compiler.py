@@ -12,7 +12,7 @@ from graphcnn.passes import PASSES, Pass, default_pipeline, groups, journal, run
 from graphcnn.passes.demands import Demands
 from graphcnn.plan import Target
 from graphcnn.runtime.compiled import CompiledModel
-from graphcnn.runtime.executor import Bind, bind
+from graphcnn.runtime.executor import Bind, plain_binder
 from graphcnn.targets import resolve
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def compile(
         chosen,
         log,
         lambda g: passed(g, CompileLog()),
-        _first_runs(chosen, log),
+        _first_runs,
     )
     # A group that the passes made may be one that lowering took apart.
     Demands.of(groups("must_fuse", must_fuse), (), model.graph, log).check(model.graph, log)
@@ -112,7 +112,7 @@ def compile(
 def _first_runs(target: Target, log: CompileLog) -> Bind:
     """What binds the plans of a model: on a GPU it judges kernels that never ran there."""
     if target.on.identity is None:
-        return bind
+        return plain_binder(target, log)
     from graphcnn.self_check import SelfCheck
 
     return SelfCheck(target.on, log).bind

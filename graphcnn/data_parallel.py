@@ -85,16 +85,18 @@ def _on(model: CompiledModel, device: Device) -> CompiledModel:
             wanted=target.on.name,
             remedy='compile the model for the target "triton"',
         )
-    return CompiledModel(model.source, model.graph, target, CompileLog(), model.optimize)
+    made = (model.source, model.graph, target, CompileLog(), model.optimize, model.binder)
+    return CompiledModel(*made)
 
 
 class Parallel:
     """A model and its copies on other devices, which compute a batch together.
 
-    Calling it takes and returns what the model does, but tensors may be on any device, and results
-    are on that of the first input. A batch is split as evenly as can be, the first devices having
-    one sample more, and those for which there is no sample nothing to do. Each part has a thread,
-    in which CUDA's streams are the caller's current ones. Calls from several threads take turns.
+    Calling it takes and returns what the model does, but for `out` and arrays of other libraries
+    than NumPy and torch; tensors may be on any device, and results are on that of the first input.
+    A batch is split as evenly as can be, the first devices having one sample more, and those for
+    which there is no sample nothing to do. Each part has a thread, in which CUDA's streams are the
+    caller's current ones. Calls from several threads take turns.
 
     What a device computes is what the model does for a batch of the part's size there: bit for bit
     that of the whole batch where both take the same kernels.
@@ -150,8 +152,8 @@ class Parallel:
         """
         for batch in batch_sizes(batches):
             for model, share in zip(self.models, self._shares(batch), strict=False):
-                with _told(model), model.turn(None if share == batch_of(model.graph) else share):
-                    pass
+                with _told(model):
+                    model.prepare([share])
 
     def _shares(self, batch: int) -> list[int]:
         """How many samples of a batch each device has, for those that have some."""

@@ -20,9 +20,10 @@ from fcntl import LOCK_EX
 import numpy as np
 
 from graphcnn import triton_api
+from graphcnn.analysis import check_apart
 from graphcnn.disk import keep, locked
 from graphcnn.errors import BatchError, CaptureFailed, FileProblem, KernelFailed, counted
-from graphcnn.ir import Array, CompileLog, Graph, Node, Refusal, batch_of, rebatch, weights
+from graphcnn.ir import Array, CompileLog, Graph, Node, Refusal, rebatch, weights
 from graphcnn.kernels import Launch
 from graphcnn.plan import Call, Device, Plan, Step
 from graphcnn.progress import doing
@@ -47,6 +48,7 @@ class SelfCheck:
     def __init__(self, device: Device, log: CompileLog) -> None:
         self._device, self._log = device, log
         self._verdicts = Verdicts(device.identity or "")
+        self._silent: set[str] = set()  # machine code that has run here, and nobody could judge
 
     def bind(self, make: Callable[[Plan], Executor], plan: Plan) -> Executor:
         """An executor of a plan, or of one with other warps, whose kernels are right here.
@@ -92,7 +94,7 @@ class SelfCheck:
         for step, code in self._codes(executor):
             codes.setdefault(step.node, set()).add(code)
         cost = {step.node: step.cost.flops + step.cost.reads for step in executor.plan.steps}
-        seen, found = set(self._verdicts.found), dict[str, set[str]]()
+        seen, found = {*self._verdicts.found, *self._silent}, dict[str, set[str]]()
         for node in sorted(codes, key=cost.__getitem__):
             if new := codes[node] - seen:
                 found[node] = new
@@ -125,6 +127,8 @@ class SelfCheck:
                     return {node.name: because}
                 if because is None:
                     self._verdicts.found |= dict.fromkeys(new[node.name])
+                else:
+                    self._silent |= new[node.name]
         finally:
             self._verdicts.keep()
             executor.loans.take_back()
@@ -249,11 +253,12 @@ def _replaceable(steps: Iterable[Step]) -> bool:
 
 
 def _of_one_sample(graph: Graph) -> Graph:
-    """The graph for a batch of one, where it has a batch."""
+    """The graph for a batch of one, where samples are computed apart."""
     try:
-        return graph if batch_of(graph) == 1 else rebatch(graph, 1)
+        check_apart(graph)
     except BatchError:
         return graph
+    return rebatch(graph, 1)
 
 
 def _first(executor: Executor, one: Graph, name: str) -> Array:

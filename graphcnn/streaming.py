@@ -99,7 +99,8 @@ class Stream:
         graph, pasts = _piece(self._graph, length)
         fused = any(isinstance(node.op, Fused) for node in self._model.graph.nodes)
         target, log = self._model.target, journal()
-        model = CompiledModel(graph, optimize(graph, target, log, fused), target, log)
+        made = optimize(graph, target, log, fused)
+        model = CompiledModel(graph, made, target, log, binder=self._model.binder)
         model.prepare()
         return model, pasts
 

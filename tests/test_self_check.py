@@ -181,6 +181,7 @@ def test_a_device_that_has_stopped_is_an_error(gpu, monkeypatch):
 
     with monkeypatch.context() as here:
         here.setattr(StandInDevice, "synchronize", broken)
+        here.setattr(StandInDevice, "record", lambda self, event=None: broken(self))
         with pytest.raises(KernelFailed) as caught:
             gx.compile(network())
     assert "has stopped the device for this process" in caught.value.what
@@ -216,6 +217,31 @@ def test_operands_that_are_not_finite_prove_nothing(gpu):
     gx.compile(gx.load_weights(graph, huge))
     gpu.wrong = {(NORM, 8)}
     assert warps(gx.compile(network())) == [4, 4, 4]
+
+
+def test_what_nobody_could_judge_is_not_tried_again(gpu):
+    """The logarithm of the seeded input is NaN, so that the convolution behind it shows nothing."""
+    h = networks.conv(gx.log(gx.input("image", (1, 3, 8, 8))), "conv", 4, 3)
+    model = gx.compile(with_he_weights(gx.graph("network", h)))
+    ran = len(gpu.ran)
+    with model.turn(), model.turn():  # a call inside a call has an executor of its own
+        assert len(gpu.ran) == ran
+
+
+def test_samples_that_meet_are_judged_together(gpu):
+    x = gx.input("x", (4, 8))
+    model = gx.compile(gx.graph("g", gx.softmax(gx.relu(x), dim=0)))
+    assert refusals(model) == []
+    check_model(model, example_inputs(model.graph))
+
+
+def test_models_made_of_a_model_take_its_kernels(gpu):
+    gpu.wrong = {(NORM, 8)}
+    model = gx.compile(network())
+    part = model.part(model.graph)
+    part.prepare()
+    assert warps(model) == warps(part) == [4, 4, 4]
+    check_model(part, example_inputs(model.graph))
 
 
 def test_a_graph_without_a_batch_is_judged_whole(gpu):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 from graphcnn import forks, settings
@@ -29,8 +31,8 @@ from graphcnn.ir import (
 from graphcnn.plan import Plan, Target, plan_memory
 from graphcnn.runtime.boundary import Expected
 from graphcnn.runtime.destinations import destinations
-from graphcnn.runtime.dlpack import exported, imported
-from graphcnn.runtime.executor import Bind, Executor, bind
+from graphcnn.runtime.dlpack import Kept, exported, imported
+from graphcnn.runtime.executor import Binder, Executor, plain_binder
 from graphcnn.runtime.limits import lowered, out_of_memory
 from graphcnn.runtime.plans import Plans
 from graphcnn.runtime.sharing import Sharing
@@ -73,7 +75,7 @@ class CompiledModel:
         log: What the passes, and the lowering of `graph`, did and declined, with reasons.
         target: What it was compiled for.
         optimize: What makes `graph` of `source`, and the same of it with other weights.
-        bind: What binds a plan to memory; it may change the plan.
+        binder: Makes what binds plans to memory, which may change them.
     """
 
     def __init__(
@@ -83,16 +85,17 @@ class CompiledModel:
         target: Target,
         log: CompileLog,
         optimize: Callable[[Graph], Graph] = inline,
-        bind: Bind = bind,
+        binder: Binder = plain_binder,
     ) -> None:
         self.source, self.graph, self.target, self.log = source, graph, target, log
-        self.optimize, self._bind = optimize, bind
+        self.optimize, self.binder = optimize, binder
+        self._bind = binder(target, log)
         self._lock, self._refits = forks.lock(), forks.lock()
         self._caller: int | None = None  # the thread that is inside of a call
         self._idle: list[Workspace] = []
         self._expected = Expected(graph, target.on)
         self._weights = WeightStore(target.on, graph.param_by_name)
-        self._plans = Plans()
+        self._plans, self._kept = Plans(), Kept(target.on)
         self._sharing = Sharing(target, graph)
         self.graph, self.plan = self._plan(graph, log)
 
@@ -114,6 +117,7 @@ class CompiledModel:
             BatchError: when the graph cannot be re-planned for the call's batch size.
             TooLarge: for a batch beyond what the kernels can address.
             OutOfMemory: for one whose memory cannot be taken; smaller ones go on as before.
+            CaptureFailed, KernelFailed: for another batch size, as `prepare`.
         """
         if out is not None and self._expected.has("out"):
             inputs["out"], out = out, None
@@ -124,7 +128,7 @@ class CompiledModel:
             executor.load(taken)
             results = executor.results(next(iter(taken.values()), None), places)
             if taken is not given:
-                executor.staging.keep(taken.values())
+                self._kept.keep(taken.values())
             return self.source.returned(exported(results, given)) if out is None else out
 
     @contextmanager
@@ -168,18 +172,28 @@ class CompiledModel:
         device = self.target.on
         with self._lock, device.guard():
             outer, self._caller = self._caller, threading.get_ident()
-            captured = device.is_captured()  # to be replayed at any time, beside any call
-            workspace = self._idle.pop() if self._idle and not captured else Workspace(device)
             try:
-                if workspace.done is not None:
-                    device.wait(workspace.done)
-                yield workspace
+                if device.is_captured():  # to be replayed at any time, beside any call
+                    yield Workspace(device)
+                    return
+                workspace = self._idle.pop() if self._idle else Workspace(device)
+                try:
+                    if workspace.done is not None:
+                        device.wait(workspace.done)
+                    yield workspace
+                except BaseException:
+                    with suppress(RuntimeError):  # a device that has stopped takes no events
+                        self._give_back(workspace)
+                    raise
+                self._give_back(workspace)
             finally:
                 self._caller = outer
-                if not captured:
-                    workspace.done = device.record(workspace.done)
-                    # One is kept: the outermost call's, which ends last.
-                    self._idle[:] = [workspace]
+
+    def _give_back(self, workspace: Workspace) -> None:
+        """Let later calls use a workspace, behind this one."""
+        workspace.done = self.target.on.record(workspace.done)
+        # One is kept: the outermost call's, which ends last.
+        self._idle[:] = [workspace]
 
     def refit(self, weights: Mapping[str, Any] | str | Path, *, strict: bool = True) -> None:
         """Take new values for the params of `source`, as `load_weights` does, and keep the plan.
@@ -238,7 +252,7 @@ class CompiledModel:
     def part(self, graph: Graph) -> CompiledModel:
         """A model of another graph over the same params: same target, same packed weights."""
         check_graph(graph)
-        model = CompiledModel(graph, graph, self.target, CompileLog())
+        model = CompiledModel(graph, graph, self.target, CompileLog(), binder=self.binder)
         model._weights = self._weights
         return model
 
@@ -255,17 +269,19 @@ class CompiledModel:
             TooLarge: for a batch beyond what the kernels can address.
             OutOfMemory: for one whose memory cannot be taken; smaller ones go on as before.
             CaptureFailed: when kernels cannot be captured in a CUDA graph.
+            KernelFailed: for a kernel that does not run on the device, or is wrong there.
         """
         sizes = set(batch_sizes(batches))
+        own = batch_of(self.graph) if sizes else 0
+        sizes.discard(own)
         if sizes:
-            sizes.discard(batch_of(self.graph))
             with self._workspace() as workspace:
                 for size in self._sharing.prepare(sizes):
                     self._plans.drop(size)
                     workspace.executors.pop(size, None)
-        self._plans.keep(sizes)
-        for batch in (*sorted(sizes, reverse=True), None):
-            with self.turn(batch):
+        # The largest first, as a larger arena takes the place of the one before.
+        for batch in sorted({*sizes, own}, reverse=True):
+            with self.turn(None if batch == own else batch):
                 pass
         self._let_go()
 
@@ -279,22 +295,24 @@ class CompiledModel:
         graph, plan = self._planned(batch)
         if batch not in workspace.executors:
             try:
-                arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
-                executor = self._bind(
-                    lambda plan: Executor(graph, plan, self.target.on, self._weights, arena), plan
-                )
+                executor = self._bind(partial(self._bound, workspace, graph), plan)
             except OutOfMemory as error:
+                clear_frames(error.__traceback__)  # which hold the arena
                 workspace.clear()
                 plans = (graph, plan, lambda g: self._plan(g, CompileLog())[1])
                 raise out_of_memory(error, *plans, self.target.on, self._weights) from error
             if batch is None:
                 self.plan = executor.plan
             else:
-                self._plans.put(batch, graph, executor.plan)
+                self._plans.put(batch, graph, executor.plan, self._sharing.prepared)
                 for gone in workspace.executors.keys() - {*self._plans, None}:
                     del workspace.executors[gone]
             workspace.executors[batch] = executor
         return workspace.executors[batch]
+
+    def _bound(self, workspace: Workspace, graph: Graph, plan: Plan) -> Executor:
+        arena = workspace.arena(0 if settings.sanitize() else plan.arena_bytes)
+        return Executor(graph, plan, self.target.on, self._weights, arena)
 
     def _planned(self, batch: int | None) -> tuple[Graph, Plan]:
         """The graph and the plan for a batch size, which are kept once they are bound."""

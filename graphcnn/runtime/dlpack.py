@@ -5,7 +5,7 @@ https://data-apis.org/array-api/latest/design_topics/data_interchange.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch.utils.dlpack import from_dlpack
 
 from graphcnn.errors import InputKindError
+from graphcnn.plan import Device
 
 
 def imported(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -34,6 +35,26 @@ def imported(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
             remedy="pass all inputs in one kind",
         )
     return {name: _tensor(name, array) for name, array in arrays.items()}
+
+
+class Kept:
+    """Tensors in memory of another library, kept until the device has read them: once freed, only
+    torch's own memory waits for a stream.
+
+    Args:
+        device: What reads them.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._kept: list[tuple[Any, tuple[torch.Tensor, ...]]] = []
+
+    def keep(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Keep tensors until a later call finds that the device has done what it was given so far;
+        one that reads the host's memory has."""
+        if not self._device.reads_host:
+            self._kept = [(read, each) for read, each in self._kept if not self._device.done(read)]
+            self._kept.append((self._device.record(), tuple(tensors)))
 
 
 def exported(results: Sequence[Any], arrays: Mapping[str, Any]) -> Sequence[Any]:

@@ -14,12 +14,12 @@ from torch.autograd.graph import increment_version
 
 from graphcnn import settings
 from graphcnn.errors import CaptureFailed, SanitizerFault
-from graphcnn.ir import Graph
-from graphcnn.plan import Address, Buffer, Call, Device, Location, Plan, Step
+from graphcnn.ir import CompileLog, Graph
+from graphcnn.plan import Address, Buffer, Call, Device, Location, Plan, Step, Target
 from graphcnn.plan.memory import check_sharing
 from graphcnn.runtime.boundary import empty, in_place, to_tensor, torch_dtype
 from graphcnn.runtime.loans import Loans
-from graphcnn.runtime.memory import allocate
+from graphcnn.runtime.memory import allocate, taking
 from graphcnn.runtime.staging import Staging
 from graphcnn.runtime.weights import WeightStore
 
@@ -218,10 +218,15 @@ class Executor:
             out: Arrays of the caller's for them, instead.
 
         Raises:
+            OutOfMemory: when there is no room for the outputs.
             SanitizerFault: under the sanitizer, naming the node.
         """
         outputs = [(name, self.graph.type_of(name)) for name in self.graph.outputs]
-        arrays = [empty(type, like) for _, type in outputs] if out is None else out
+        if out is None:
+            with taking(sum(type.nbytes for _, type in outputs), self._device.memory):
+                arrays = [empty(type, like) for _, type in outputs]
+        else:
+            arrays = out
         written = set()
         for name in self.loans.outputs:
             index = self.graph.outputs.index(name)  # returned twice, it is copied the second time
@@ -281,10 +286,12 @@ def _named(step: Step) -> Iterator[None]:
         raise
 
 
-# Makes an executor of a plan by what binds plans to memory.
+# Makes an executor of a plan, or of one in its place, by what binds plans to memory.
 Bind = Callable[[Callable[[Plan], Executor], Plan], Executor]
+# Makes that for a target; the log is told of plans that take another's place.
+Binder = Callable[[Target, CompileLog], Bind]
 
 
-def bind(make: Callable[[Plan], Executor], plan: Plan) -> Executor:
-    """Bind a plan as it is."""
-    return make(plan)
+def plain_binder(*_: object) -> Bind:
+    """What binds plans as they are."""
+    return lambda make, plan: make(plan)

@@ -60,7 +60,8 @@ def out_of_memory(
     free = device.free_bytes()
 
     def fits(smaller: Graph) -> bool:
-        return _needed(planned(smaller), weights) <= (free or 0)
+        results = sum(smaller.type_of(name).nbytes for name in smaller.outputs)
+        return _needed(planned(smaller), weights) + results <= (free or 0)
 
     most = None if free is None else largest_batch(graph, fits) or None
     packed = sum(weight.nbytes for weight in plan.weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from graphcnn.ir import Graph
 from graphcnn.plan import Plan
@@ -20,14 +20,9 @@ class Plans:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Graph, Plan]] = {}  # the one used last comes last
-        self._prepared: set[int] = set()
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._known)
-
-    def keep(self, batches: Iterable[int]) -> None:
-        """Let the plans of batch sizes stay, once they are there."""
-        self._prepared.update(batches)
 
     def of(self, batch: int) -> tuple[Graph, Plan] | None:
         """The plan of a batch size that is used now, if it is there."""
@@ -35,11 +30,11 @@ class Plans:
             self._known[batch] = self._known.pop(batch)
         return self._known.get(batch)
 
-    def put(self, batch: int, graph: Graph, plan: Plan) -> None:
-        """Take the plan of a batch size that is used now."""
+    def put(self, batch: int, graph: Graph, plan: Plan, prepared: Container[int]) -> None:
+        """Take the plan of a batch size that is used now; those of prepared sizes stay."""
         self.drop(batch)
         self._known[batch] = graph, plan
-        passing = [other for other in self._known if other not in self._prepared]
+        passing = [other for other in self._known if other not in prepared]
         for oldest in passing[:-MOST_BATCHES]:
             del self._known[oldest]
 

@@ -30,7 +30,6 @@ class Staging:
         self._pinned: dict[str | int, torch.Tensor] = {}
         self._filled = False
         self._read: Any = None  # event: the device has read what was put here
-        self._kept: list[tuple[Any, tuple[torch.Tensor, ...]]] = []
 
     def put(self, name: str, array: Any, type: TensorType) -> torch.Tensor | None:
         """An input that is an array of NumPy as a pinned tensor of its type; None for a tensor.
@@ -75,14 +74,6 @@ class Staging:
             self._device.finish()
         for found, type, array in waiting:
             write(found, type.dtype, array)
-
-    def keep(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Keep tensors in memory of another library until a later call finds that the device has
-        done what it was given so far: once freed, only torch's own memory waits for a stream.
-        """
-        if not self.direct:
-            self._kept = [(read, each) for read, each in self._kept if not self._device.done(read)]
-            self._kept.append((self._device.record(), tuple(tensors)))
 
     @torch.inference_mode(False)  # torch lets nobody write to a tensor made inside, once outside
     def _tensor(self, key: str | int, type: TensorType) -> torch.Tensor:

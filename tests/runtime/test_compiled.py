@@ -262,6 +262,12 @@ def test_batches_are_prepared(target, monkeypatch):
         close(model(image=images(batch)), wide(batch), images(batch))
 
 
+def test_smaller_batches_than_its_own_stay_prepared():
+    model = gx.compile(small(), device="cpu", batches=(1,))
+    (workspace,) = model._idle
+    assert workspace.executors.keys() == {1, None}
+
+
 @pytest.mark.parametrize("batches", [8, "8", (0,), (True,), (2.0,), None, [1, -1]], ids=repr)
 def test_batches_that_are_none(batches):
     with pytest.raises((InputKindError, InvalidAttribute), match="the argument batches"):

@@ -1,6 +1,7 @@
 """Batches that are too large: for what kernels address, and for memory."""
 
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from graphcnn.ir import CompileLog, rebatch
 from graphcnn.plan import Packing
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.runtime.memory import allocate, block_bytes
+from graphcnn.runtime.workspace import Workspace
 from graphcnn.targets.device import Device
 from tests import networks
 from tests.runtime.small_networks import mixed, small
@@ -84,8 +86,9 @@ def images(batch):
 def test_a_batch_beyond_memory_says_the_largest_that_fits(memory):
     model = gx.compile(small(), device="cpu")
     before, (workspace,) = model(images(2)), model._idle
-    _, plan = model._plan(rebatch(model.graph, 40), model.log)
-    memory(block_bytes([plan.arena_bytes]))
+    fitting, plan = model._plan(rebatch(model.graph, 40), model.log)
+    results = sum(fitting.type_of(name).nbytes for name in fitting.outputs)
+    memory(block_bytes([plan.arena_bytes]) + results)
     with pytest.raises(OutOfMemory) as caught:
         model(images(100))
     error = caught.value
@@ -127,6 +130,41 @@ def test_weights_beyond_memory(memory):
     memory(block_bytes([plan.arena_bytes]))
     with pytest.raises(OutOfMemory, match=f"{packed:,} bytes for weights"):
         gx.compile(graph, device="cpu")
+
+
+def test_what_was_taken_before_is_given_back_first(memory, monkeypatch):
+    """The arena fits, the weights do not: what is free then is all but what stays."""
+    x = gx.input("x", (1, 64, 2, 2))
+    graph = gx.graph("g", gx.conv2d(x, np.ones((512, 64, 3, 3), np.float32), padding=1))
+    taken, arena = [], Workspace.arena
+
+    def noted(self, nbytes):
+        found = arena(self, nbytes)
+        taken.append(weakref.ref(found.untyped_storage()))
+        return found
+
+    def free(self):
+        assert [each() for each in taken] == [None]
+        return 1 << 60
+
+    plan = CompiledModel(graph, graph, gx.compile(graph, device="cpu").target, CompileLog()).plan
+    memory(block_bytes([plan.arena_bytes]))
+    monkeypatch.setattr(Workspace, "arena", noted)
+    monkeypatch.setattr(Device, "free_bytes", free)
+    with pytest.raises(OutOfMemory, match="does not suffice"):
+        gx.compile(graph, device="cpu")
+    assert taken
+
+
+def test_results_beyond_memory(monkeypatch):
+    model = gx.compile(small(), device="cpu")
+
+    def refused(type, like):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
+
+    monkeypatch.setattr("graphcnn.runtime.executor.empty", refused)
+    with pytest.raises(OutOfMemory, match="memory of the device does not suffice"):
+        model(images(2))
 
 
 def test_memory_of_the_host(monkeypatch):
