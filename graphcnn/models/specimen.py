@@ -27,12 +27,15 @@ def _convolutions(h: Tensor) -> list[Tensor]:
     wide = conv(h, "pooled", 64, 3, padding=1)
     apart = conv(h, "depthwise", 64, 3, padding=1, groups=64)
     both = conv(conv(h, "head", 64, 3, 2, 1, groups=64), "pointwise", 64, 1)
+    # What is cheap enough to be made anew is in the kernel behind it on every device.
+    scaled = conv(conv(h, "scale", 64, 1, groups=64), "mix", 64, 1)
     return [
         max_pool2d(gx.relu(wide), 2, name="pool"),
         conv(h, "strided", 24, 5, 2, 2),
         transposed_conv(h, "up", 16, 4, 2, 1),
         apart,
         gx.relu6(both, name="separable"),
+        gx.relu6(scaled, name="scaled"),
     ]
 
 

@@ -38,7 +38,7 @@ def compiled_launches(
         dtypes |= {weight.name: weight.dtype for weight in lowered.weights}
         memory = {name: torch.empty(0, dtype=DTYPES[dtype.value]) for name, dtype in dtypes.items()}
         for step in lowered.steps:
-            kernel, _, args, meta = step.work
+            kernel, _, args, meta, _ = step.work
             binary = gpu_compiler.compile_for_gpu_like(
                 kernel, bound(args, memory), meta, capability
             )

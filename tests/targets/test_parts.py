@@ -265,7 +265,7 @@ def test_five_dimensions_are_copied():
 
 def test_a_concat_of_concats_lies_in_the_buffer_of_the_last():
     """As in a DenseNet, whose features grow: each concat is the beginning of the next."""
-    h = gx.relu(gx.input("x", (1, 8, 4, 4)), name="h0")
+    h = gx.relu(gx.input("x", (1, 8, 32, 32)), name="h0")
     for layer in range(1, 5):
         new = networks.conv(h, f"new{layer}", 4, 3)
         h = gx.concat([h, new], name=f"h{layer}")
