@@ -31,6 +31,7 @@ LANES = {
         "targets/test_availability.py",
         "targets/test_capability.py",
         "targets/test_chain.py",
+        "targets/test_cuda.py",
         "targets/test_cuda_memory.py",
         "targets/test_layout.py",
         "targets/test_lowering.py",
