@@ -31,11 +31,13 @@ def test_copies_convert(device):
     assert into.tolist() == [0, 1, 2, 3]
 
 
-def test_a_buffer_that_no_launch_reads_has_a_place(device):
+def test_what_masked_lanes_reach_has_to_be_mapped(device):
+    """Memory of the host is none that the driver of a GPU has mapped for kernels."""
     home = torch.zeros(8)
-    address = device.address([], home, [home], 0)
-    assert isinstance(address, Places)
-    assert address.move(torch.ones(8))
+    for reach, moves in ((0, True), (16, False)):
+        address = device.address([], home, [home], reach)
+        assert isinstance(address, Places)
+        assert address.move(torch.ones(8)) is moves
 
 
 def test_the_sanitizer_is_for_the_cpu(device, monkeypatch):
