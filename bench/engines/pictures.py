@@ -75,13 +75,7 @@ def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Figur
 def _engines(cases: Sequence[SideBySide], machine: Machine) -> Figure:
     columns = min(3, len(cases))
     rows = -(-len(cases) // columns)
-    figure, grid = plt.subplots(
-        rows,
-        columns,
-        figsize=(4.3 * columns, 2.5 * rows + 0.8),
-        squeeze=False,
-        layout="constrained",
-    )
+    figure, grid = _panels(rows, columns, 4.3, 2.5)
     for axes, found in zip(grid.flat, cases, strict=False):
         _bars(axes, found)
     for axes in grid.flat[len(cases) :]:
