@@ -100,30 +100,24 @@ def between(graph: Graph, start: str, end: str) -> tuple[str, ...]:
     return tuple(node.name for node in graph.nodes if node.name in inside)
 
 
-def matching(savings: Mapping[tuple[str, str], int]) -> dict[str, str]:
-    """Pair each left name with at most one right name, and the other way round, so that the sum
-    of what the pairs save is as large as possible.
-
-    Maximum-weight matching after J. Edmonds (1965) in Z. Galil's form (Efficient Algorithms for
-    Finding Maximum Matching in Graphs, 1986). A greedy choice would depend on the order.
+def circle(graph: Graph, groups: Groups) -> tuple[str, ...]:
+    """Groups that wait for one another, though each is convex: the first strongly connected part
+    of the graph in which every group is one node.
 
     Args:
-        savings: What each possible pair (left, right) saves; all positive.
+        graph: The graph.
+        groups: Disjoint groups of node names.
 
     Returns:
-        Left name to right name, in the order of `savings`.
+        The first names of these groups, and the nodes between them; empty where all the groups
+        have an order.
     """
     import networkx as nx
 
-    view = nx.Graph()
-    for (left, right), saved in savings.items():
-        view.add_edge(("left", left), ("right", right), weight=saved)
-    chosen = {frozenset(pair) for pair in nx.max_weight_matching(view)}
-    return {
-        left: right
-        for left, right in savings
-        if frozenset((("left", left), ("right", right))) in chosen
-    }
+    view = _view(graph, _units(groups))
+    entangled = (part for part in nx.strongly_connected_components(view) if len(part) > 1)
+    units = list(view)
+    return tuple(sorted(next(entangled, ()), key=units.index))
 
 
 def _units(groups: Groups) -> dict[str, str]:

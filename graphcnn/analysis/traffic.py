@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphcnn.ir import Graph, Node, OpKind
+from graphcnn.ir import Graph, Node, OpKind, TensorType
 from graphcnn.ops import Strided
 
 
@@ -17,11 +17,19 @@ def node_traffic(node: Node, graph: Graph) -> int:
     It reads each of its non-param operands once and writes each value it defines once. Other names
     and strided views for memory, such as flatten and slice, move nothing.
     """
+    return sum(type.size for type in _moved(node, graph))
+
+
+def node_bytes(node: Node, graph: Graph) -> int:
+    """The same in bytes."""
+    return sum(type.nbytes for type in _moved(node, graph))
+
+
+def _moved(node: Node, graph: Graph) -> list[TensorType]:
     if node.op.kind is OpKind.VIEW or isinstance(node.op, Strided):
-        return 0
+        return []
     operands = (name for name in dict.fromkeys(node.inputs) if not graph.is_param(name))
-    reads = sum(graph.type_of(name).size for name in operands)
-    return reads + sum(value.type.size for value in node.outputs)
+    return [*map(graph.type_of, operands), *(value.type for value in node.outputs)]
 
 
 def copy_traffic(node: Node, graph: Graph) -> int:

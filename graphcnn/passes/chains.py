@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from math import prod
 
 from graphcnn.analysis import dag
-from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, Unprofitable, outline
+from graphcnn.ir import Fused, Graph, Node, OpKind, Refusal, Unprofitable, outline
 from graphcnn.ops import (
     AdaptivePool,
     Arithmetic,
@@ -22,7 +23,13 @@ from graphcnn.passes.gates import gate
 RULE = "fuse"
 # Of a second convolution, which starts a group of its own where it does not come along.
 GATE = "gate"
+# Of one anchor. WaveNet's have 30 at most; they would double with each gate that a target takes.
+MOST_CHAINS = 64
 Supports = Callable[[Graph], Refusal | None]
+
+
+Chain = tuple[Node, ...]
+Steps = tuple[Chain, ...]
 
 
 @dataclass
@@ -31,66 +38,74 @@ class Grower:
 
     Attributes:
         meets: Immediate post-dominators: where the paths from a node meet again.
-        owners: Residual add or mul, to the anchor whose chain may take it; those that are not
-            listed may be taken by any.
-        groups: Chains that are settled.
+        asked: What the target said so far, by the names of a chain.
     """
 
     graph: Graph
     supports: Supports
     demands: Demands
     meets: Mapping[str, str]
-    owners: Mapping[str, str]
-    log: CompileLog
-    groups: list[tuple[Node, ...]] = field(default_factory=list)
+    asked: dict[tuple[str, ...], Refusal | None] = field(default_factory=dict)
 
-    def grow(self, anchor: Node) -> tuple[Node, ...]:
-        """The longest chain, in graph order."""
-        chain: tuple[Node, ...] = (anchor,)
-        while step := self._step(chain):
-            chain += step
-        names = {node.name for node in chain}
-        return tuple(node for node in self.graph.nodes if node.name in names)
+    def chains(self, anchor: Node) -> Iterator[Steps]:
+        """Every chain of two nodes or more, in the steps by which it grows; from `MOST_CHAINS` on
+        those alone that take the first way at each step."""
+        growing: list[Steps] = [((anchor,),)]
+        found = 0
+        while growing:
+            steps = growing.pop()
+            if steps[1:]:
+                yield steps
+                found += 1
+            ways = islice(self._steps(joined(steps)), 1 if found > MOST_CHAINS else None)
+            growing += [(*steps, way) for way in reversed([*ways])]
 
-    def _step(self, chain: tuple[Node, ...]) -> tuple[Node, ...]:
-        """What follows a chain: one reader of its last value, a diamond, or a gate and what both
-        meet in; empty at its end."""
-        anchor, end = chain[0].name, chain[-1]
-        if any(chain[0] in group for group in self.groups):
-            return ()
-        readers = [
-            node
-            for node in self.graph.users(end.name)
-            if is_candidate(node, self.graph) or _takes_head(node, chain, self.graph)
-        ]
+    def refusals(self, steps: Steps, others: Sequence[Chain]) -> Iterator[Refusal]:
+        """Why a chain does not go on where it ends, or where that is demanded, and why gates on its
+        way stay apart.
+
+        Args:
+            steps: The chain.
+            others: The other groups.
+        """
+        for at in range(1, len(steps) + 1):
+            chain = joined(steps[:at])
+            for reader in self._readers(chain):
+                wanted = at == len(steps) or self.demands.join(chain[0].name, reader.name)
+                region = self._gate(reader, chain, others)
+                if isinstance(region, Refusal):
+                    yield region
+                elif wanted and (refusal := self._refusal(reader, chain, others)):
+                    yield refusal
+
+    def _steps(self, chain: Chain) -> Iterator[Chain]:
+        """What can follow a chain: a diamond, a gate and what both meet in, or one reader of its
+        last value."""
+        readers = self._readers(chain)
         if len(readers) > 1 and (diamond := self._diamond(chain)):
-            return diamond
+            yield diamond
         for reader in readers:
             region = self._gate(reader, chain)
-            if isinstance(region, Refusal):
-                self.log.refuse(region)
-            elif region:
-                return region
-        readers.sort(
-            key=lambda node: (
-                not self.demands.join(anchor, node.name),
-                self.owners.get(node.name) != anchor,
-            )
-        )
+            if region and not isinstance(region, Refusal):
+                yield region
         for reader in readers:
-            refusal = self._refusal(reader, chain)
-            if refusal is None:
-                return (reader,)
-            self.log.refuse(refusal)
-        return ()
+            if self._refusal(reader, chain) is None:
+                yield (reader,)
 
-    def _diamond(self, chain: tuple[Node, ...]) -> tuple[Node, ...]:
+    def _readers(self, chain: Chain) -> list[Node]:
+        return [
+            node
+            for node in self.graph.users(chain[-1].name)
+            if is_candidate(node, self.graph) or _takes_head(node, chain, self.graph)
+        ]
+
+    def _diamond(self, chain: Chain) -> Chain:
         """The nodes up to where the paths from the chain's end meet again, if all are pointwise
         and read nothing from outside but params."""
         end = chain[-1]
         if end.name not in self.meets:
             return ()
-        region: tuple[Node, ...] = ()
+        region: Chain = ()
         for name in dag.between(self.graph, end.name, self.meets[end.name]):
             node = self.graph[name]
             known = {inner.name for inner in (*chain, *region)}
@@ -101,7 +116,7 @@ class Grower:
             region += (node,)
         return region
 
-    def _gate(self, reader: Node, chain: tuple[Node, ...]) -> tuple[Node, ...] | Refusal:
+    def _gate(self, reader: Node, chain: Chain, others: Sequence[Chain] = ()) -> Chain | Refusal:
         """A convolution beside the chain's, what follows it, and the reader in which both meet;
         empty where it meets none, and a refusal of the convolution where that cannot come along."""
         region = gate(reader, chain, self.graph)
@@ -111,31 +126,22 @@ class Grower:
         names = {node.name for node in chain}
         for node in region:
             it = "it" if node.name == other else f"'{node.name}'"
-            for group in self.groups:
-                if node in group:
-                    because = f"{it} is in the kernel of '{group[0].name}' already"
-                    return Refusal(GATE, other, because, (group[0].name,))
             if rivals := self.demands.separated(node.name, names):
                 because = f"must_not_fuse keeps {it} from {', '.join(rivals)}"
                 return Refusal(GATE, other, because, rivals)
             names.add(node.name)
-        others = [[inner.name for inner in group] for group in self.groups]
-        if obstacles := dag.obstacles(self.graph, [*names], others):
+        if obstacles := dag.obstacles(self.graph, [*names], _names(others)):
             because = f"it needs the kernel of '{anchor}', which would need it"
             return Refusal(GATE, other, because, obstacles)
         return self._unsupported((*chain, *region)) or region
 
-    def _refusal(self, node: Node, chain: tuple[Node, ...]) -> Refusal | None:
+    def _refusal(self, node: Node, chain: Chain, others: Sequence[Chain] = ()) -> Refusal | None:
         """Why a node cannot follow a chain, or None."""
 
         def refuse(because: str, *blame: str) -> Refusal:
             return Refusal(RULE, node.name, because, blame)
 
-        anchor = chain[0]
-        names = {inner.name for inner in chain}
-        for group in self.groups:
-            if node in group:
-                return refuse(f"is in the kernel of '{group[0].name}' already", group[0].name)
+        anchor, names = chain[0].name, {inner.name for inner in chain}
         if rivals := self.demands.separated(node.name, names):
             return refuse(f"must_not_fuse keeps it from {', '.join(rivals)}", *rivals)
         if _is_depthwise(node, self.graph):
@@ -143,24 +149,31 @@ class Grower:
         if outside := read_outside(node, names, self.graph):
             if not isinstance(node.op, Arithmetic):
                 return refuse(f"'{outside[0]}' is computed by the graph, not a param", *outside)
-            owner = self.owners.get(node.name, anchor.name)
-            if owner != anchor.name:
-                return refuse(f"the kernel of '{owner}' takes it and saves no less", owner)
-            others = [[inner.name for inner in group] for group in self.groups]
-            grown = [*(inner.name for inner in chain), node.name]
-            if obstacles := dag.obstacles(self.graph, grown, others):
-                because = f"'{outside[0]}' needs the kernel of '{anchor.name}', which would need it"
+            if obstacles := dag.obstacles(self.graph, [*names, node.name], _names(others)):
+                because = f"'{outside[0]}' needs the kernel of '{anchor}', which would need it"
                 return refuse(because, *obstacles)
         return self._unsupported((*chain, node))
 
-    def _unsupported(self, chain: tuple[Node, ...]) -> Refusal | None:
+    def _unsupported(self, chain: Chain) -> Refusal | None:
         """Why the target does not run a chain as a kernel, or None; a demand overrides a price."""
-        fused = outlined(self.graph, chain).op
-        assert isinstance(fused, Fused)
-        refusal = self.supports(fused.body)
+        names = tuple(node.name for node in chain)
+        if names not in self.asked:
+            fused = outlined(self.graph, chain).op
+            assert isinstance(fused, Fused)
+            self.asked[names] = self.supports(fused.body)
+        refusal = self.asked[names]
         if isinstance(refusal, Unprofitable) and self.demands.join(chain[0].name, refusal.node):
             return None
         return refusal
+
+
+def joined(steps: Steps) -> Chain:
+    """The nodes of a chain's steps."""
+    return tuple(node for step in steps for node in step)
+
+
+def _names(groups: Sequence[Chain]) -> list[list[str]]:
+    return [[node.name for node in group] for group in groups]
 
 
 def is_candidate(node: Node, graph: Graph) -> bool:

@@ -73,6 +73,10 @@ class Demands:
         """Whether two nodes must share a kernel."""
         return any(a in names and b in names for names in self.together)
 
+    def joined(self, group: set[str]) -> int:
+        """How many nodes a group joins to others that must share their kernel."""
+        return sum(max(0, len(names & group) - 1) for names in self.together)
+
     def separated(self, name: str, group: set[str]) -> tuple[str, ...]:
         """Nodes of a group that must not share a kernel with `name`."""
         rivals = [names for names in self.apart if name in names]

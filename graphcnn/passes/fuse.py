@@ -12,17 +12,16 @@ target says of each chain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from graphcnn.analysis import dag
+from graphcnn.analysis import dag, node_bytes
 from graphcnn.errors import InvalidAttribute, article, shown
-from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal
-from graphcnn.ops import Arithmetic
+from graphcnn.ir import CompileLog, Fused, Graph, OpKind, Refusal
 from graphcnn.passes.base import Pass
-from graphcnn.passes.chains import RULE, Grower, Supports, is_candidate, outlined, read_outside
+from graphcnn.passes.chains import RULE, Chain, Grower, Supports, is_candidate, joined, outlined
 from graphcnn.passes.demands import Demands, Names, groups
+from graphcnn.passes.grouping import Candidate, Worth, best_groups
 from graphcnn.passes.heads import with_heads
 
 
@@ -35,8 +34,9 @@ def accept_every_body(_body: Graph) -> Refusal | None:
 class Fuse(Pass):
     """Group nodes into kernels.
 
-    A residual add that two anchors could absorb goes to one of them, by maximum-weight matching
-    over the bytes saved; the later one on a tie.
+    Groups are chosen, not grabbed: of all partitions into chains that kernels can run, it is one
+    that moves the fewest bytes. A residual add that two anchors could absorb goes to the later one
+    on a tie.
 
     Attributes:
         supports: The target's answer to a body: None, or why not.
@@ -111,77 +111,46 @@ class Fuse(Pass):
                 log.refuse(refusal)
         return fused
 
-    def _chains(self, graph: Graph, demands: Demands) -> tuple[list[tuple[Node, ...]], CompileLog]:
+    def _chains(self, graph: Graph, demands: Demands) -> tuple[list[Chain], CompileLog]:
         """Disjoint chains that the target agrees to run as one kernel each, and the log of it."""
         # The value of any other keeps its shape at another batch size, where its readers' grow.
         anchors = [n for n in graph.nodes if n.op.kind is OpKind.ANCHOR and n.name in graph.varying]
-        meets = dag.post_dominators(graph)
-        missed: set[tuple[str, str]] = set()
-        while True:
-            log = CompileLog()
-            owners = _assign_residuals(graph, self.supports, anchors, meets, demands, missed)
-            grower = Grower(graph, self.supports, demands, meets, owners, log)
-            for anchor in anchors:
-                if any(anchor in group for group in grower.groups):
-                    continue
-                chain = grower.grow(anchor)
-                if len(chain) > 1:
-                    grower.groups.append(chain)
-                    names = " + ".join(node.name for node in chain)
-                    log.did(self.name, anchor.name, f"runs {names}")
-            # An anchor that was kept from its residual leaves it to another one.
-            taken = {(node.name, chain[0].name) for chain in grower.groups for node in chain}
-            if owners.items() <= taken:
-                return with_heads(grower.groups, graph, self.supports, demands, log), log
-            missed.update(owners.items() - taken)
+        grower, log = (
+            Grower(graph, self.supports, demands, dag.post_dominators(graph)),
+            CompileLog(),
+        )
+        candidates = (
+            Candidate(steps, _worth(joined(steps), position, graph, demands))
+            for position, anchor in enumerate(anchors)
+            for steps in grower.chains(anchor)
+        )
+        chosen = {group.names[0]: group for group in best_groups(graph, candidates)}
+        groups = {
+            name: tuple(node for node in graph.nodes if node.name in group.names)
+            for name, group in chosen.items()
+        }
+        inside = {node.name for group in groups.values() for node in group[1:]}
+        log = CompileLog()
+        for anchor in (anchor for anchor in anchors if anchor.name not in inside):
+            others = [group for name, group in groups.items() if name != anchor.name]
+            steps = chosen[anchor.name].steps if anchor.name in chosen else ((anchor,),)
+            for refusal in grower.refusals(steps, others):
+                log.refuse(refusal)
+            if anchor.name in groups:
+                names = " + ".join(node.name for node in groups[anchor.name])
+                log.did(self.name, anchor.name, f"runs {names}")
+        return with_heads([*groups.values()], graph, self.supports, demands, log), log
 
 
-def _assign_residuals(
-    graph: Graph,
-    supports: Supports,
-    anchors: list[Node],
-    meets: Mapping[str, str],
-    demands: Demands,
-    missed: set[tuple[str, str]],
-) -> dict[str, str]:
-    """The anchor that each residual add or mul goes to, where a chain reaches it without another
-    residual on its way.
-
-    An edge of the matching is weighted with the bytes that absorbing the node saves: reading the
-    chain's value back, and writing it when nothing else reads it. Pairs (residual, anchor) that
-    were `missed` have been tried in vain.
-    """
-    nobody = dict.fromkeys((node.name for node in graph.nodes), "")
-    probe = Grower(graph, supports, demands, meets, nobody, CompileLog())
-    # Positions only break ties, demands outweigh everything.
-    scale = len(anchors) ** 2 + 1
-    demanded = 2 * scale * (1 + sum(node.type.nbytes for node in graph.nodes))
-    savings: dict[tuple[str, str], int] = {}
-    headed: set[str] = set()
-    for position, anchor in enumerate(anchors):
-        if anchor.name in headed:
-            continue
-        chain = probe.grow(anchor)
-        headed |= {node.name for node in chain if node.op.kind is OpKind.ANCHOR}
-        names = {node.name for node in chain}
-        for value in chain:
-            for reader in graph.users(value.name):
-                others = read_outside(reader, {value.name}, graph)
-                if (
-                    not others
-                    or not isinstance(reader.op, Arithmetic)
-                    or reader.type != value.type
-                    or demands.separated(reader.name, names)
-                    or (reader.name, anchor.name) in missed
-                ):
-                    continue
-                moved = value.type.nbytes * (2 if graph.sole_user(value.name) else 1)
-                wish = demanded * demands.join(anchor.name, reader.name)
-                savings[reader.name, anchor.name] = scale * moved + position + wish
-    return dag.matching(savings)
+def _worth(chain: Chain, position: int, graph: Graph, demands: Demands) -> Worth:
+    """What a group is worth: nodes that it joins as is demanded; then the bytes that it does not
+    move; then, on a tie, how late its anchor stands, for each node that comes to it."""
+    alone = sum(node_bytes(node, graph) for node in chain)
+    saved = alone - node_bytes(outlined(graph, chain), graph)
+    return demands.joined({node.name for node in chain}), saved, position * (len(chain) - 1)
 
 
-def _contract(graph: Graph, chains: list[tuple[Node, ...]]) -> Graph:
+def _contract(graph: Graph, chains: list[Chain]) -> Graph:
     """The graph with every chain as one node, where its operands are ready."""
     found = {chain[0].name: chain for chain in chains}
     units = dag.stable_order(graph, [[node.name for node in chain] for chain in chains])

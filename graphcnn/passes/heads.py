@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from graphcnn.ir import CompileLog, Fused, Graph, Node, OpKind, Refusal, Unprofitable
 from graphcnn.ops import Interpolate
-from graphcnn.passes.chains import RULE, Supports, outlined
+from graphcnn.passes.chains import RULE, Chain, Supports, outlined
 from graphcnn.passes.demands import Demands
-
-Chain = tuple[Node, ...]
 
 
 def with_heads(

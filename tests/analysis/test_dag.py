@@ -125,33 +125,14 @@ def test_groups_without_obstacles_have_an_order(drawn: Graph, data: st.DataObjec
             assert all(order.index(m.name) < order.index(node.name) for m in makers if m)
 
 
-def test_matching_beats_greed() -> None:
-    savings = {("sum", "conv1"): 10, ("sum", "conv2"): 9, ("mul", "conv1"): 9}
-    assert dag.matching(savings) == {"sum": "conv2", "mul": "conv1"}
-    assert dag.matching({}) == {}
-
-
-def test_matching_tells_left_from_right() -> None:
-    assert dag.matching({("a", "b"): 1, ("b", "a"): 1}) == {"a": "b", "b": "a"}
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.dictionaries(
-        st.tuples(st.sampled_from("abc"), st.sampled_from("pqr")), st.integers(1, 9), max_size=6
+def test_groups_that_wait_for_one_another_are_a_circle() -> None:
+    given = graph(
+        "a = relu(x)", "b = tanh(x)", "c = exp(a)", "d = exp(b)", "e = abs(c)", returns="e, d"
     )
-)
-def test_matching_is_maximal(savings: dict[tuple[str, str], int]) -> None:
-    def best(pairs: list[tuple[str, str]]) -> int:
-        if not pairs:
-            return 0
-        (left, right), *rest = pairs
-        apart = [pair for pair in rest if pair[0] != left and pair[1] != right]
-        return max(best(rest), savings[left, right] + best(apart))
-
-    chosen = dag.matching(savings)
-    assert len(set(chosen.values())) == len(chosen)
-    assert sum(savings[pair] for pair in chosen.items()) == best(list(savings))
+    assert dag.circle(given, [["a", "d"], ["b", "c"]]) == ("a", "b")
+    assert dag.circle(given, [["a", "c"], ["b", "d"]]) == ()
+    assert dag.circle(given, [["a", "e"]]) == ("a", "c")
+    assert dag.circle(given, []) == ()
 
 
 def test_fused_nodes_are_one_node() -> None:

@@ -291,9 +291,9 @@ def test_two_groups_do_not_wait_for_each_other() -> None:
         z: {IMAGE} = add(ak, sh)
         return y, z"""
     groups, log = fused(body)
-    assert groups == ["k+ak>k,ak", "h+ah+y>h,y"]
+    assert groups == ["h+ah>h,ah", "k+ak+z>k,z"]
     assert reasons(log) == [
-        "fuse: z: 'sh' needs the kernel of 'k', which would need it [h, ah, sh, sk, y]"
+        "fuse: y: 'sk' needs the kernel of 'h', which would need it [k, ak, sh, sk, z]"
     ]
 
 
