@@ -20,12 +20,13 @@ import triton
 from triton._C.libtriton import ir, passes
 from triton.backends import Backend, backends
 from triton.runtime import cache as _cache
-from triton.runtime._async_compile import AsyncCompileMode
+from triton.runtime._async_compile import AsyncCompileMode, FutureKernel
 from triton.runtime.driver import driver as _config
 from triton.runtime.jit import JITFunction
 
 from graphcnn.disk import keep
 from graphcnn.errors import DeviceUnavailable
+from graphcnn.forks import lock
 from graphcnn.progress import doing
 from graphcnn.triton_problems import is_damage, told
 
@@ -39,6 +40,22 @@ Binding = Callable[[tuple[Any, ...]], tuple[Launch, Launch]]
 
 # Triton 3.9 warns that this default will change; say what we mean.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+
+
+def in_turn(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function that one thread at a time runs: where Python 3.11 collects garbage as it makes a
+    syntax tree, and another thread makes one meanwhile, either fails with a SystemError."""
+    turn = lock()
+
+    @functools.wraps(parse)
+    def parsed(function: Any) -> Any:
+        with turn:
+            return parse(function)
+
+    return parsed
+
+
+JITFunction.parse = in_turn(JITFunction.parse)
 
 _lock = threading.RLock()
 # A fork waits until no other thread is inside `using`, so that a child finds the driver restored.
@@ -214,12 +231,10 @@ def _is_set(hook: Any) -> bool:
 def compile_ahead(calls: Sequence[Call], driver: Any) -> None:
     """Compile kernels for their arguments side by side, for `prepare` to find.
 
-    Each is compiled in a thread: the C compiler, or ptxas, is a process that the others do not wait
-    for, and Triton's own passes leave Python to other threads: an eighth of the time has its turn.
-    One thread more than there are processors has it while the others wait for theirs. The 32
+    Each is compiled in a thread, one more of them than there are processors: the C compiler, or
+    ptxas, is a process that others do not wait for, and an eighth of the time holds Python. (The 32
     kernels of ResNet-50 in float16 take 15.2 s one by one for sm_90 on two processors, 8.1 to 9.4 s
-    in threads and 7.9 to 9.7 s in two processes that are started for it. What cannot be compiled is
-    left to `prepare`, which says why.
+    in threads.) What cannot be compiled is left to `prepare`, which says why.
 
     Args:
         calls: Kernels with what `prepare` takes: runtime arguments and constexprs.
@@ -241,9 +256,19 @@ def _compile_ahead(calls: Sequence[Call], driver: Any) -> None:
                 for number, future in enumerate(as_completed(names), 1):
                     seconds = time.monotonic() - begin
                     doing(f"kernel {number} of {len(names)}: {names[future]}, {seconds:.1f} s")
+            for kernel, *_ in calls:
+                _forget_failures(kernel)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _forget_failures(kernel: Any) -> None:
+    """Let a kernel be compiled anew that could not be; Triton 3.7 and 3.8 keep the failure."""
+    for compiled, *_ in kernel.device_caches.values():
+        for key, found in [*compiled.items()]:
+            if isinstance(found, FutureKernel) and found.kernel is None:
+                del compiled[key]
 
 
 def _size(call: Call) -> int:

@@ -1,6 +1,7 @@
 import gc
 import os
 import threading
+import time
 import weakref
 
 import pytest
@@ -218,7 +219,7 @@ def test_what_has_most_arguments_is_compiled_first():
     """It takes longest, and would be waited for alone at the end."""
 
     class Kernel:
-        params, __name__ = (), "kernel"
+        params, device_caches, __name__ = (), {}, "kernel"
 
         def __init__(self):
             self.order = []
@@ -244,6 +245,35 @@ def test_what_fails_ahead_is_told_by_prepare(calls, monkeypatch):
             triton_api.prepare(*calls[0], cpu.driver(sanitize=False))
     triton_api.compile_ahead(calls, cpu.driver(sanitize=False))
     triton_api.prepare(*calls[0], cpu.driver(sanitize=False))((1,), 0)
+
+
+def test_threads_read_kernels_in_turn():
+    """Garbage is collected all the time here, and each collection lets another thread run."""
+    failed = []
+
+    def collecting(*_):
+        time.sleep(0)
+
+    def read():
+        try:
+            for _ in range(40):
+                scaled.parse()
+        except SystemError as error:
+            failed.append(error)
+
+    before = gc.get_threshold()
+    gc.callbacks.append(collecting)
+    gc.set_threshold(10)
+    try:
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(collecting)
+    assert failed == []
 
 
 def test_an_interrupt_ends_compiling_ahead(calls, monkeypatch):
