@@ -122,6 +122,7 @@ from .frontend.spatial import pad as pad
 from .ir.graph import Graph as Graph
 from .loading import load as load
 from .report import compare as compare
+from .report import estimate as estimate
 from .report import explain as explain
 from .report import profile as profile
 from .report import verify as verify

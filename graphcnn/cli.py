@@ -81,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--seconds", type=float, default=60.0, help="how long it may take; 60 by default"
             )
+    predicted = commands.add_parser(
+        "estimate", help="predict every kernel's time on a GPU, which need not be here"
+    )
+    _add_network(predicted)
+    predicted.add_argument("--on", required=True, metavar="GPU", help="such as h100, a100, rtx4090")
+    predicted.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    predicted.set_defaults(command=_estimate)
     cache = commands.add_parser("cache", help="list what was measured, or remove it")
     cache.add_argument("--clear", action="store_true", help="remove all of it")
     cache.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -88,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_network_options(sub: argparse.ArgumentParser) -> None:
+def _add_network(sub: argparse.ArgumentParser) -> None:
+    """The options that say which network."""
     sub.add_argument(
         "network",
         help=f"{', '.join(MODELS)}, torchvision:NAME, or the path of a graph written by gx.save, "
@@ -96,6 +104,13 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--batch", type=_at_least(1), help="images per call; 1, or as the file has it")
     sub.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
+    sub.add_argument(
+        "--seed", type=_at_least(0), default=0, help="for the input, and missing weights"
+    )
+
+
+def _add_network_options(sub: argparse.ArgumentParser) -> None:
+    _add_network(sub)
     sub.add_argument("--device", default="auto", help=DEVICES)
     sub.add_argument("--tune", action="store_true", help="take what was measured to be fastest")
     sub.add_argument(
@@ -114,9 +129,6 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
             type=lambda text: tuple(text.split(",")),
             help="node names; may be repeated",
         )
-    sub.add_argument(
-        "--seed", type=_at_least(0), default=0, help="for the input, and missing weights"
-    )
     form = sub.add_mutually_exclusive_group()
     form.add_argument("--emit", choices=STAGES, help="print this stage, as text, and stop")
     form.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -265,6 +277,13 @@ def _report(options: argparse.Namespace) -> int:
     with _telling_progress(f"{options.word} {Path(options.network).name}"):
         result = _result(options.word, options, graph)
     return _printed(result, options)
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    from graphcnn.report import estimate
+
+    graph = load_network(options.network, options.batch, options.dtype, options.seed)
+    return _printed(estimate(graph, device=options.on), options)
 
 
 def _printed(result: Any, options: argparse.Namespace) -> int:

@@ -30,9 +30,11 @@ from .choices import by_rule as by_rule
 from .choices import choices as choices
 from .choices import conv_pressure as conv_pressure
 from .choices import directly as directly
+from .choices import full_size as full_size
 from .choices import work_of as work_of
 from .conv2d import conv2d as conv2d
 from .depthwise import depthwise_conv2d as depthwise_conv2d
+from .devices import BLACKWELL as BLACKWELL
 from .devices import CPU as CPU
 from .devices import CPU_BF16 as CPU_BF16
 from .devices import CUDA as CUDA

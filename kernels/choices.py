@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from .conv2d import MASK_TAPS, conv2d
 from .depthwise import depthwise_conv2d
-from .devices import SEPARABLE, DeviceTraits
+from .devices import SEPARABLE, SMALL_BLOCK, DeviceTraits
 from .epilogue import Tail, across, operands
 from .launch import Launch, View, ceil_div
 from .linear import linear
@@ -54,6 +54,9 @@ class ConvProblem(NamedTuple):
         pooled: The pool of its tail, if there is one.
         across: Whether its tail wants all channels in one tile.
         maps: Its output, where minimal filtering may compute it.
+        taps: Of a filter.
+        stride: Input pixels from one output pixel to the next, down times across.
+        beside: Values of the output's full size that its tail reads, or stores beside the first.
     """
 
     dtype: str
@@ -65,6 +68,9 @@ class ConvProblem(NamedTuple):
     pooled: Pooled | None = None
     across: bool = False
     maps: Maps | None = None
+    taps: int = 1
+    stride: int = 1
+    beside: int = 0
 
     @property
     def depthwise(self) -> bool:
@@ -143,22 +149,27 @@ class SeparableProblem(NamedTuple):
 Problem = ConvProblem | LinearProblem | SeparableProblem
 
 
+def full_size(tail: Tail) -> list[View]:
+    """Operands of a tail that have a number for every pixel."""
+    return [v for v in operands(tail) if v.shape[2:] != (1, 1) and any(v.strides[2:])]
+
+
 def conv_pressure(
     x: View, outputs: Sequence[View], tail: Tail, kernel: tuple[int, ...]
 ) -> Pressure:
     """Register pressure of a convolution with these views (see `Pressure`)."""
-    full_size = [v for v in operands(tail) if v.shape[2:] != (1, 1) and any(v.strides[2:])]
+    large = full_size(tail)
     pooled = any(isinstance(step, Pool) for step in tail)
     # The pixels that are left behind a pool are few enough for scattered addresses.
     stored = () if pooled and len(outputs) == 1 else outputs
-    if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *stored, *full_size)):
+    if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *stored, *large)):
         return Pressure.HIGH
     values = ((at, r) for at, step in enumerate(tail) for r in step.reads if isinstance(r, int))
     light = (
         len(outputs) == 1
         and (outputs[0].shape[1] == 1 or outputs[0].strides[1] == 1)
         and not across(tail)
-        and (pooled or not full_size)
+        and (pooled or not large)
         and kernel[0] * kernel[1] <= MASK_TAPS.value
         and all(read in (-1, at) for at, read in values)
     )
@@ -217,8 +228,8 @@ def _winograd_tiles(problem: ConvProblem, device: DeviceTraits) -> Iterator[Wino
 
 class Work(NamedTuple):
     """What a kernel of a convolution does: products, padding included; numbers of tiles that it
-    transforms; bytes of weights and of these numbers that it reads from beyond the caches; and what
-    all of it takes, in products."""
+    transforms; bytes of weights and of these numbers from beyond the caches; and its time, in
+    products."""
 
     products: int
     transformed: int
@@ -271,20 +282,24 @@ def directly(problem: Problem, found: Sequence[Choice], device: DeviceTraits) ->
 def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> Choice:
     """The choice of the model, among all of them or some.
 
-    A linear layer takes the tile with the most rows that it fills, or the one with the fewest, of
-    these the largest reduction block that divides the input features, and the most features with
-    which few rows still fill the device. A separable convolution has its depthwise one made as
+    Where there is a model of the device, the tile that is predicted to be done first, with a doubt
+    of reduction blocks other than the rules pick (see `SMALL_BLOCK`). Else a linear layer takes the
+    tile with the most rows that it fills, or the one with the fewest, of these the largest
+    reduction block that divides the input features, and the most features with which few rows still
+    fill the device. A separable convolution has its depthwise one made as
     seldom as can be, by tiles no wider than they have to be, with the most pixels of which there
     still are enough to fill the device. A depthwise convolution the direct kernel, the widest below
     twice its output channels. Any other takes the largest reduction block that divides the input
-    channels (the smallest of at least 32, if there is one, where none does). Among its tiles that
-    one is picked which is done first on the multiprocessor with the most programs, where the times
-    of a step are known. Elsewhere the rules are, in order: less than twice the channels there are;
-    the fewest pixels computed, where windows overlap; the largest tile whose grid still fills the
-    device, else the tile with the most programs. Minimal filtering takes its place where it takes
-    less time (see `work_of`), on devices on which its price is known.
+    channels (the smallest of at least 32, if there is one, where none does). Among its tiles the
+    rules are, in order: less than twice the channels there are; the fewest pixels computed, where
+    windows overlap; the largest tile whose grid still fills the device, else the tile with the most
+    programs. Minimal filtering takes its place where it takes less time (see `work_of`), where its
+    price is known.
     """
+    predicted = device.predicted
     if isinstance(problem, LinearProblem):
+        if predicted is not None:
+            return min(found, key=lambda choice: predicted(problem, choice.tile))
         least = min(choice.tile.rows for choice in found)
         filled = (c for c in found if c.tile.rows <= max(problem.rows, least))
 
@@ -318,24 +333,18 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     block = max((b for b in blocks if problem.channels % b == 0), default=0)
     block = block or min((b for b in blocks if b >= 32), default=min(blocks))
     fitting = [choice for choice in found if choice.tile.reduction == block]
-    times = device.step_times(problem.dtype)
+    if predicted is not None:
+        doubts = {b: SMALL_BLOCK if b != block else 1.0 for b in blocks}
+        return min(found, key=lambda c: doubts[c.tile.reduction] * predicted(problem, c.tile))
     narrowest = min(choice.tile.channels for choice in fitting)
-
-    def programs_of(tile: ConvTile) -> int:
-        tiles = ceil_div(problem.filters, tile.channels) * problem.computed(tile) // tile.pixels
-        return tiles * problem.groups
-
-    def time(choice: Choice) -> float:
-        tile = choice.tile
-        busiest = ceil_div(programs_of(tile), device.programs)
-        return 1 + busiest * times[tile.channels, tile.pixels]
 
     def merit(choice: Choice) -> tuple[bool, int, bool, int, int]:
         channels, pixels = choice.tile.channels, choice.tile.pixels
-        programs = programs_of(choice.tile)
+        programs = ceil_div(problem.filters, channels) * problem.groups
+        programs *= problem.computed(choice.tile) // pixels
         fills = programs >= device.programs
         narrow = channels < 2 * problem.filters or channels == narrowest
         computed = problem.computed(choice.tile) if problem.overlaps else 0
         return narrow, -computed, fills, channels * pixels if fills else programs, channels
 
-    return min(fitting, key=time) if times else max(fitting, key=merit)
+    return max(fitting, key=merit)

@@ -1,8 +1,8 @@
 """What the choice of kernels depends on: lists of tiles, and prices, of each device."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 from .tile import ConvTile, LinearTile, Pressure
 from .toom_cook import WinogradTile
@@ -50,17 +50,6 @@ _HOPPER_F32 = {
     ConvTile(128, 64, 16, 8, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
 }
-# Fitted to every layer of VGG-16 and ResNet-50 at batch 1, 8 and 32 on an H200 (driver 580.159,
-# Triton 3.6): `bench/results/h200_tiles.json`.
-_HOPPER_TIMES_HALF = {
-    (128, 256): 5.6,
-    (128, 128): 2.7,
-    (64, 128): 1.58,
-    (128, 64): 1.65,
-    (64, 64): 0.94,
-    (64, 32): 0.52,
-}
-_HOPPER_TIMES_F32 = {(128, 64): 15.9, (64, 128): 17.4, (64, 64): 8.8, (64, 32): 5.1}
 # A CPU keeps the sums of 8 pixels of 32 channels in registers over the whole reduction, so that a
 # block of it costs nothing: one divides any number of channels, and no operand has scattered
 # addresses. Pixels that do not exist are left out, so that 64 suit any map: more would leave a tile
@@ -104,6 +93,9 @@ _WINOGRAD_CPU = (
 )
 # The 36 products of a tile of 4 x 4 outputs spill on 10.0.
 _WINOGRAD_CUDA = (WinogradTile(2, 32, 16, 16, num_warps=8),)
+# By how much other reduction blocks than the largest that divides the channels have to be faster,
+# as predicted: in float32 they hardly were on an H200, and in half precision nobody measured them.
+SMALL_BLOCK = 1.05
 _LINEAR_CUDA_HALF = (
     LinearTile(64, 128, 32, 8, 3),
     LinearTile(64, 64, 64, 4, 3),
@@ -176,7 +168,7 @@ class DeviceTraits:
         paired: What a product takes of a sum of products of bfloat16 in pairs, in products.
         products_per_byte: How many products outside of tensor cores, with the reads of their
             factors, take the time of moving a byte to or from memory.
-        programs: How many keep the device busy; where `times` are known, its multiprocessors.
+        programs: How many keep the device busy.
         prices_half: What work beside the products takes, of half-precision operands.
         prices_f32: The same of float32 operands.
         winograd: Tiles of a convolution by minimal filtering.
@@ -187,9 +179,8 @@ class DeviceTraits:
         cache: Bytes of weights that programs read again without going to memory.
         batches: Batch sizes that have kernels of their own; others share those of the largest below
             them. Empty where each has its own.
-        times: What a program of so many channels and pixels adds to each step of a convolution on
-            its multiprocessor, in latencies of a step. Empty where nobody has measured them.
-        times_f32: Those of float32.
+        predicted: What a convolution or linear layer takes with a tile, by a model of the device;
+            None where there is no model.
     """
 
     unit: float
@@ -210,8 +201,7 @@ class DeviceTraits:
     workers: int
     cache: int
     batches: tuple[int, ...] = ()
-    times: Mapping[tuple[int, int], float] = field(default_factory=dict)
-    times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    predicted: Callable[[Any, Any], float] | None = None
     panel: int = 0
     leaves_out: int = 0
     paired: float = 1.0
@@ -227,10 +217,6 @@ class DeviceTraits:
     def winograd_tiles(self, dtype: str) -> tuple[WinogradTile, ...]:
         """Tiles of a convolution by minimal filtering likewise."""
         return self.winograd_f32 if dtype == "f32" else self.winograd
-
-    def step_times(self, dtype: str) -> Mapping[tuple[int, int], float]:
-        """What a program of a convolution adds to each step likewise."""
-        return self.times_f32 if dtype == "f32" else self.times
 
     def prices(self, dtype: str) -> Prices:
         """What work beside the products takes with operands of this dtype."""
@@ -277,13 +263,12 @@ HOPPER = replace(
     prices_f32=CUDA.prices_f32._replace(balance=8.0),
     conv=_HOPPER_HALF,
     conv_f32=_HOPPER_F32,
-    times=_HOPPER_TIMES_HALF,
-    times_f32=_HOPPER_TIMES_F32,
-    programs=132,
 )
 # A tile of 128 x 256 fills what a multiprocessor of these shares among its blocks, and on 12.0 it
 # spills in its loop.
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
+# On 10.0 tcgen05 takes 64 channels at least.
+BLACKWELL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.channels >= 64})
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Products, head: MobileNetV2's depthwise layers take
 # 1.5 to 2.6 times as long in the kernels behind them as in their own, where they keep their sums in
@@ -335,4 +320,6 @@ def cuda_traits(capability: int) -> DeviceTraits:
     """
     if capability == 90:
         return HOPPER
+    if capability in (100, 103):
+        return BLACKWELL
     return CUDA_SMALL if capability in (86, 89, 120, 121) else CUDA

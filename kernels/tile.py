@@ -18,19 +18,24 @@ class Pressure(IntEnum):
 
 
 class ConvTile(NamedTuple):
-    """One program's share of a convolution: `channels` x `pixels` outputs, `reduction` a step."""
+    """One program's share of a convolution: `channels` x `pixels` outputs, `reduction` a step.
+
+    The reduction is summed in `parts`, each by programs of its own.
+    """
 
     channels: int
     pixels: int
     reduction: int
     num_warps: int = 4
     num_stages: int = 3
+    parts: int = 1
 
 
 class LinearTile(NamedTuple):
     """One program's share of a linear layer: `features` outputs of `rows` rows.
 
     `rows == 1` is the matrix-vector form, which keeps `reduction` partial sums of each output.
+    `parts` as of a convolution.
     """
 
     features: int
@@ -38,3 +43,4 @@ class LinearTile(NamedTuple):
     reduction: int
     num_warps: int = 4
     num_stages: int = 3
+    parts: int = 1

@@ -23,8 +23,9 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
 from graphcnn import cpu, triton_api
+from graphcnn.costs.devices import gpu_like
+from graphcnn.costs.traits import traits_of
 from graphcnn.gpu_code import resources
-from graphcnn.kernels import cuda_traits
 from graphcnn.targets.availability import available_memory
 from graphcnn.targets.cuda import CudaDevice
 from graphcnn.targets.cuda_memory import Places
@@ -40,6 +41,7 @@ SHARED_BYTES = {
     100: 227 << 10,
     120: 99 << 10,
 }
+SMS = 108
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 REGISTERS_PER_BLOCK = 65_536
 THREADS_PER_BLOCK = 1024
@@ -358,5 +360,5 @@ def stand_in_target(capability, index=0, cuda_graph=True):
     """The Triton target on a CUDA device of this capability whose memory is the CPU's."""
     driver = StandInGpu(capability, index)
     memory, runtime = torch.device("cpu"), StandInRuntime(driver)
-    traits = cuda_traits(capability)
+    traits = traits_of(gpu_like("a stand-in", capability, SMS))
     return TritonTarget(StandInDevice(traits, memory, driver, cuda_graph, runtime)), driver

@@ -18,7 +18,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 
 from graphcnn import triton_api
-from graphcnn.kernels import cuda_traits
+from graphcnn.costs.devices import gpu_like
+from graphcnn.costs.traits import traits_of
 from graphcnn.targets.cuda import CudaDevice
 from graphcnn.targets.triton import TritonTarget
 
@@ -160,6 +161,6 @@ def stub_target(cuda_graph=True):
     if not _made:
         _made["launched"] = Launched.in_dll(_library(), "stub_launch")
         _made["driver"] = _driver()
-    traits, memory = cuda_traits(CAPABILITY), torch.device("cpu")
+    traits, memory = traits_of(gpu_like("a stub", CAPABILITY, 108)), torch.device("cpu")
     device = StubDevice(traits, memory, _made["driver"], cuda_graph, Runtime())
     return TritonTarget(device), _made["launched"]

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 import graphcnn as gx
+from graphcnn.costs.devices import GPUS, gpu_like
+from graphcnn.costs.traits import traits_of
 from graphcnn.errors import (
     DeviceUnavailable,
     FusionRefused,
@@ -19,7 +22,7 @@ from graphcnn.errors import (
     UnknownTarget,
 )
 from graphcnn.ir import Finished, Fused, Skipped, inline, outline
-from graphcnn.kernels import CPU, CPU_BF16, CUDA, CUDA_SMALL, HOPPER
+from graphcnn.kernels import CPU, CPU_BF16
 from graphcnn.models.resnet import resnet18
 from graphcnn.models.vgg import vgg16
 from graphcnn.passes import Simplify, default_pipeline
@@ -171,16 +174,20 @@ def test_devices_by_index(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda memory: "NVIDIA H200")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda memory: (9, 0))
+    told = SimpleNamespace(multi_processor_count=132)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda memory: told)
     names = {"auto": 1, "cuda": 1, "cuda:0": 0, "cuda:1": 1, torch.device("cuda", 0): 0}
     for name, index in names.items():
         device = resolve_device(name)
-        assert (device.traits, device.memory) == (HOPPER, torch.device("cuda", index))
+        assert device.traits is traits_of(GPUS["h200"])
+        assert device.memory == torch.device("cuda", index)
         assert device.capability == 90
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda memory: (8, 6))
-    assert resolve_device("cuda").traits is CUDA_SMALL
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda memory: (8, 0))
-    assert resolve_device("cuda").traits is CUDA
+    told.multi_processor_count = 28
+    assert resolve_device("cuda").traits is traits_of(gpu_like("NVIDIA H200", 86, 28))
+    assert resolve_device("cuda").traits.programs == 28
     assert resolve_device(torch.device("cpu")).traits in (CPU, CPU_BF16)
     with pytest.raises(DeviceUnavailable, match='"cpu", "cuda:0", "cuda:1"'):
         resolve_device("cuda:2")

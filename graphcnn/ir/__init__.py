@@ -36,6 +36,7 @@ from graphcnn.ir.op import OpKind as OpKind
 from graphcnn.ir.op import gamma as gamma
 from graphcnn.ir.rebatch import batch_of as batch_of
 from graphcnn.ir.rebatch import rebatch as rebatch
+from graphcnn.ir.retype import retype as retype
 from graphcnn.ir.structure import Structure as Structure
 from graphcnn.ir.structure import structure_of as structure_of
 from graphcnn.ir.text import parse as parse

@@ -2,6 +2,8 @@
 
 from graphcnn.report.comparison import Comparison as Comparison
 from graphcnn.report.comparison import compare as compare
+from graphcnn.report.estimation import Estimate as Estimate
+from graphcnn.report.estimation import estimate as estimate
 from graphcnn.report.execution import Execution as Execution
 from graphcnn.report.execution import run_once as run_once
 from graphcnn.report.explanation import Explanation as Explanation

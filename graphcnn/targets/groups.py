@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import prod
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from graphcnn.kernels import (
     across,
     conv2d,
     conv_pressure,
+    full_size,
 )
 from graphcnn.ops import Conv, Conv2d, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
@@ -199,6 +201,9 @@ def _implicit_gemm(
         None if pool is None else Pooled(pool, images, (height, width)),
         across(tail),
         Maps(images, (height, width), parts) if parts else None,
+        prod(window.kernel),
+        prod(window.stride),
+        len(full_size(tail)) + len(outputs) - 1,
     )
     choice = lowering.choose(chain.anchor, problem)
     shift = vectors[0] if vectors else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -55,6 +56,27 @@ class Direct(Policy):
     def allows(self, choice: Choice) -> bool:
         """Whether it is no minimal filtering."""
         return choice.launch is not winograd_conv2d
+
+
+@dataclass
+class Noting(Policy):
+    """The same, with notes of what was asked and picked.
+
+    Attributes:
+        picked: By the name of the anchor, in order, once for each time that it was lowered.
+    """
+
+    picked: dict[str, list[tuple[Problem, Choice]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    def kernel(
+        self, anchor: Node, problem: Problem, found: Sequence[Choice], device: DeviceTraits
+    ) -> Choice:
+        """As the model picks it."""
+        choice = super().kernel(anchor, problem, found, device)
+        self.picked[anchor.name].append((problem, choice))
+        return choice
 
 
 MODEL = Policy()

@@ -67,10 +67,9 @@ def unprofitable(
 def _pool_price(
     chain: Chain, graph: Graph, pool: Pool, trips: int, device: DeviceTraits
 ) -> str | None:
-    shape, taps = chain.anchor.type.shape, graph.type_of(chain.anchor.inputs[1]).shape[2:]
+    shape = chain.anchor.type.shape
     pooled = Pooled(pool, shape[0], image_size(shape))
-    problem = _conv_problem(chain, graph)._replace(pooled=pooled)
-    return pool_refusal(problem, prod(taps), trips, device)
+    return pool_refusal(_conv_problem(chain, graph)._replace(pooled=pooled), trips, device)
 
 
 def filtered_outputs(
@@ -120,7 +119,7 @@ def _filtering_price(
     )
 
 
-def pool_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTraits) -> str | None:
+def pool_refusal(problem: ConvProblem, trips: int, device: DeviceTraits) -> str | None:
     """Why a pool in the kernel of a convolution would cost more than it saves, or None.
 
     It costs products for the pixels that its tiles hold twice or beyond the windows, and bringing
@@ -129,7 +128,6 @@ def pool_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTrai
 
     Args:
         problem: The convolution with its pool.
-        taps: Of its filter.
         trips: How often the output moves less: 2, or 1 where it is stored all the same.
         device: Prices it.
     """
@@ -139,7 +137,7 @@ def pool_refusal(problem: ConvProblem, taps: int, trips: int, device: DeviceTrai
     counted = ConvProblem.kept if device.leaves_out else ConvProblem.computed
     computed, filters = counted(problem, fused), problem.filters * problem.groups
     more = computed - counted(plain, unfused)
-    reduction = ceil_div(problem.channels * taps, fused.reduction) * fused.reduction
+    reduction = ceil_div(problem.channels * problem.taps, fused.reduction) * fused.reduction
     products = more * filters * reduction
     scattered = prices.scattered if problem.channels % fused.reduction else 1.0
     exchange = prices.exchange if problem.overlaps else prices.wide if problem.wide else 0.0
@@ -182,14 +180,18 @@ def _conv_problem(chain: Chain, graph: Graph) -> ConvProblem:
     """A chain that starts at a convolution, but for its pool, as the choice of its tile goes."""
     op, shape = chain.anchor.op, chain.anchor.type.shape
     assert isinstance(op, Conv)
+    weight = graph.type_of(chain.anchor.inputs[1]).shape
+    window = op.window(weight)
     return ConvProblem(
         chain.anchor.type.dtype.value,
         shape[1] // op.groups,
-        graph.type_of(chain.anchor.inputs[1]).shape[1],
+        weight[1],
         op.groups,
         shape[0] * prod(image_size(shape)),
         Pressure.LOW,
         across=across(chain.tail),
+        taps=prod(window.kernel),
+        stride=prod(window.stride),
     )
 
 

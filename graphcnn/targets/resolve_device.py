@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 from graphcnn import cpu
-from graphcnn.kernels import cpu_traits, cuda_traits
+from graphcnn.costs.devices import gpu_like
+from graphcnn.costs.traits import traits_of
+from graphcnn.kernels import cpu_traits
 from graphcnn.targets.availability import unavailable
 from graphcnn.targets.cuda import CudaDevice, capability_of
 from graphcnn.targets.device import Device
@@ -38,5 +40,8 @@ def resolve_device(name: str | torch.device, cuda_graph: bool = True) -> Device:
         index = torch.cuda.current_device() if wanted.index is None else wanted.index
         if index < count:
             memory = torch.device("cuda", index)
-            return CudaDevice(cuda_traits(capability_of(memory)), memory, None, cuda_graph)
+            sms = torch.cuda.get_device_properties(memory).multi_processor_count
+            name, capability = torch.cuda.get_device_name(memory), capability_of(memory)
+            gpu = gpu_like(name, capability, sms)
+            return CudaDevice(traits_of(gpu), memory, None, cuda_graph)
     raise unavailable(name, count, cuda=wanted is not None and wanted.type == "cuda")

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import Graph, Node
-from graphcnn.kernels import Choice, DeviceTraits, Problem
+from graphcnn.kernels import Choice, ConvTile, DeviceTraits, LinearTile, Problem
 from graphcnn.plan import Call, Location
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.policy import Called, Measured, Policy
@@ -123,9 +123,12 @@ def _calls(node: Node, target: Tunable) -> tuple[Candidate, ...]:
 
 
 def _spelled(tile: Any, device: str) -> str:
-    """A tile as "128x64x32 4w 3s": its sizes, and on a GPU its warps and stages."""
+    """A tile as "128x64x32 4w 3s": its sizes, and on a GPU its warps and stages, and "2p" behind
+    these where the reduction has two parts."""
     fields = tile._asdict()
     counts = [f"{fields.pop(f'num_{name}', 1)}{name[0]}" for name in ("warps", "stages")]
+    if isinstance(tile, ConvTile | LinearTile) and (parts := fields.pop("parts")) > 1:
+        counts.append(f"{parts}p")
     return " ".join(["x".join(map(str, fields.values())), *(counts if device != "cpu" else ())])
 
 

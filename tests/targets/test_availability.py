@@ -1,5 +1,7 @@
 """Why there is no CUDA device, and which GPUs are too old."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -67,6 +69,8 @@ def gpu(monkeypatch):
         monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda memory: name)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda memory: capability)
+        told = SimpleNamespace(multi_processor_count=40)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda memory: told)
 
     return make
 

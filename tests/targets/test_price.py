@@ -8,8 +8,10 @@ import pytest
 
 import graphcnn as gx
 from graphcnn.compiler import optimize
+from graphcnn.costs.devices import GPUS
+from graphcnn.costs.traits import traits_of
 from graphcnn.ir import CompileLog, Fused, Graph, Node
-from graphcnn.kernels import CPU, CUDA, CUDA_SMALL, HOPPER, ConvProblem, Pool, Pooled, Pressure
+from graphcnn.kernels import CPU, CUDA, CUDA_SMALL, ConvProblem, Pool, Pooled, Pressure
 from graphcnn.report import explain
 from graphcnn.targets import resolve
 from graphcnn.targets.chain import chain_of
@@ -17,6 +19,7 @@ from graphcnn.targets.policy import DIRECT, MODEL
 from graphcnn.targets.price import across_refusal, pool_refusal, unprofitable
 from tests.stand_in_gpu import stand_in_target
 
+H200 = traits_of(GPUS["h200"])
 RESULTS = Path(__file__).parents[2] / "bench/results"
 
 
@@ -129,10 +132,10 @@ def test_bringing_channels_together_pays_in_half_precision_on_a_gpu():
 MORE_THAN_IT_SAVES = {
     "AlexNet's second layer": (pooled(MAX3, 192, 64, 32, 27), 25, CUDA),
     "ResNet's stem": (pooled(MAX3, 64, 3, 32, 112), 49, CUDA),
-    "ResNet's stem in float32": (pooled(MAX3, 64, 3, 32, 112, "f32"), 49, HOPPER),
+    "ResNet's stem in float32": (pooled(MAX3, 64, 3, 32, 112, "f32"), 49, H200),
     "SqueezeNet's stem": (pooled(MAX3, 64, 3, 32, 111), 9, CUDA_SMALL),
     "SqueezeNet's stem on a CPU": (pooled(MAX3, 64, 3, 1, 111, "f32"), 9, CPU),
-    "a 7 x 7 map of ResNet-50": (pooled(Pool("avg", (7, 7)), 2048, 512, 32, 7), 1, HOPPER),
+    "a 7 x 7 map of ResNet-50": (pooled(Pool("avg", (7, 7)), 2048, 512, 32, 7), 1, H200),
     "windows of three on a CPU": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54, "f32"), 1, CPU),
     "a 7 x 7 map on a CPU": (pooled(Pool("avg", (7, 7)), 2048, 512, 8, 7, "f32"), 1, CPU),
     "a 7 x 7 map of one image on a CPU": (pooled(Pool("avg", (7, 7)), 2048, 512, 1, 7), 1, CPU),
@@ -148,8 +151,8 @@ MORE_THAN_IT_SAVES = {
 LESS_THAN_IT_SAVES = {
     "a narrow layer": (pooled(MAX3, 64, 16, 32, 112), 1, CUDA),
     "windows of three": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54), 1, CUDA),
-    "a 7 x 7 map of a few images": (pooled(Pool("avg", (7, 7)), 2048, 512, 8, 7), 1, HOPPER),
-    "a 7 x 7 map of MobileNetV2": (pooled(Pool("avg", (7, 7)), 1280, 320, 32, 7), 1, HOPPER),
+    "a 7 x 7 map of a few images": (pooled(Pool("avg", (7, 7)), 2048, 512, 8, 7), 1, H200),
+    "a 7 x 7 map of MobileNetV2": (pooled(Pool("avg", (7, 7)), 1280, 320, 32, 7), 1, H200),
     "a narrow 7 x 7 map on a CPU": (pooled(Pool("avg", (7, 7)), 64, 64, 8, 7, "f32"), 1, CPU),
     "4 x 4 on a CPU": (pooled(Pool("max", (4, 4)), 64, 64, 8, 28, "f32"), 1, CPU),
     "4 x 4 in halves on a CPU": (pooled(Pool("max", (4, 4)), 64, 64, 8, 28), 1, CPU),
@@ -162,7 +165,7 @@ LESS_THAN_IT_SAVES = {
 @pytest.mark.parametrize("name", MORE_THAN_IT_SAVES)
 def test_a_pool_is_refused_where_it_costs_more_than_it_saves(name):
     problem, taps, device = MORE_THAN_IT_SAVES[name]
-    refusal = pool_refusal(problem, taps, 2, device)
+    refusal = pool_refusal(problem._replace(taps=taps), 2, device)
     assert refusal is not None
     assert problem.overlaps == ("overlap" in refusal)
 
@@ -170,27 +173,29 @@ def test_a_pool_is_refused_where_it_costs_more_than_it_saves(name):
 @pytest.mark.parametrize("name", LESS_THAN_IT_SAVES)
 def test_a_pool_is_taken_where_it_costs_less(name):
     problem, taps, device = LESS_THAN_IT_SAVES[name]
-    assert pool_refusal(problem, taps, 2, device) is None
+    assert pool_refusal(problem._replace(taps=taps), 2, device) is None
 
 
 def test_the_refusal_of_a_pool_carries_its_numbers():
     # Tiles of 8 x 8 pixels, 3 x 3 windows: 5 x 5 of them for 13 x 13, of 27 x 27 pixels.
-    problem = pooled(MAX3, 10, 32, 1, 27, "f32")
-    assert pool_refusal(problem, 9, 2, CPU) == (
+    problem = pooled(MAX3, 10, 32, 1, 27, "f32")._replace(taps=9)
+    assert pool_refusal(problem, 2, CPU) == (
         "its windows overlap: tiles of 64 pixels would compute 871 pixels more, 2,508,480 products,"
         " and bring 16,000 values together: the time of 2,700,480 products, where the 58,320 bytes"
         " that it would not move take that of 116,640"
     )
-    assert "29,160 bytes" in pool_refusal(problem, 9, 1, CPU)
+    assert "29,160 bytes" in pool_refusal(problem, 1, CPU)
     # On a CPU a window of 7 x 7 takes 7 of 8 rows of its block, of 8 columns each.
     problem = pooled(Pool("avg", (7, 7)), 1280, 320, 1, 7, "f32")
-    assert "compute 7 pixels more, 2,867,200 products" in pool_refusal(problem, 1, 2, CPU)
+    assert "compute 7 pixels more, 2,867,200 products" in pool_refusal(problem, 2, CPU)
 
 
 def test_scattered_products_have_a_price_of_their_own():
-    refusal = pool_refusal(pooled(MAX3, 64, 3, 32, 112), 49, 2, CUDA)
+    stem = pooled(MAX3, 64, 3, 32, 112)._replace(taps=49)
+    refusal = pool_refusal(stem, 2, CUDA)
+    second = pooled(MAX3, 192, 64, 32, 27)._replace(taps=25)
     assert "products at 7 times the price, as their addresses are scattered, and bring" in refusal
-    assert "scattered" not in pool_refusal(pooled(MAX3, 192, 64, 32, 27), 25, 2, CUDA)
+    assert "scattered" not in pool_refusal(second, 2, CUDA)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -279,7 +284,7 @@ def test_a_pool_that_ends_minimal_filtering_is_priced_by_it():
     [
         (CPU, averaged(512, 8), DIRECT),  # is not to be filtered in any case
         (CPU, averaged(512, 8, stride=2), MODEL),
-        (HOPPER, averaged(512, 8), MODEL),  # has no price of filtering
+        (H200, averaged(512, 8), MODEL),  # has no price of filtering
     ],
 )
 def test_a_pool_behind_sums_as_they_are_written_is_not(traits, graph, policy):
