@@ -24,8 +24,10 @@ from graphcnn.kernels import (
     WinogradTile,
     across,
     conv2d,
+    conv2d_in_parts,
     conv_pressure,
     full_size,
+    linear_in_parts,
 )
 from graphcnn.ops import Conv, Conv2d, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
@@ -56,9 +58,9 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     label = "+".join(member.op.name for member in (*chain.head, *values))
     for piece in lower(lowering, chain, outputs):
         rounded = piece.launch._replace(meta={**piece.launch.meta, **apart})
-        writes = (*outputs, *piece.scratch)
-        told = f"{piece.word} {label}".lstrip()
-        lowering.emit(node, told, rounded, reads, writes, rounded_as=piece.rounded_as)
+        writes = (*(outputs if piece.ends else ()), *piece.scratch)
+        told, read = f"{piece.word} {label}".lstrip(), (*reads, *piece.reads)
+        lowering.emit(node, told, rounded, read, writes, rounded_as=piece.rounded_as)
 
 
 class Piece(NamedTuple):
@@ -69,12 +71,16 @@ class Piece(NamedTuple):
         scratch: The memory that it works in.
         rounded_as: As of `Arithmetic`.
         word: The algorithm's name, where it has one.
+        reads: What it reads beside the inputs of the group.
+        ends: Whether it writes the outputs of the group.
     """
 
     launch: Launch
     scratch: tuple[View, ...] = ()
     rounded_as: Mapping[str, Op] = MappingProxyType({})
     word: str = ""
+    reads: tuple[View, ...] = ()
+    ends: bool = True
 
 
 def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
@@ -90,17 +96,18 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece
     if panel:
         packing = in_panels(filters(param, "channel_major"), panel)
         counted = {"features": features}
-    launch = choice.launch(
-        x,
-        lowering.weight(packing),
-        lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
-        outputs,
-        tail=placed(chain.tail, lowering),
-        exports=chain.exports,
-        tile=choice.tile,
+    shift = lowering.weight(plain(lowering.param(bias[0]))) if bias else None
+    arguments = x, lowering.weight(packing), shift, outputs
+    options = {
+        "tail": placed(chain.tail, lowering),
+        "exports": chain.exports,
+        "tile": choice.tile,
         **counted,
-    )
-    return [Piece(launch)]
+    }
+    if choice.tile.parts > 1:
+        scratch = lowering.scratch(chain.anchor, choice.tile.parts * problem.rows * features)
+        return _in_parts(scratch, linear_in_parts(*arguments, scratch=scratch, **options))
+    return [Piece(choice.launch(*arguments, **options))]
 
 
 def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
@@ -114,7 +121,7 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
     if chain.gate:
         packing = in_turns(packing, filters(lowering.param(chain.gate.inputs[1]), order))
     size = chain.anchor.type.shape[2:]
-    return [_implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)]
+    return _implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)
 
 
 def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
@@ -157,7 +164,7 @@ def _conv_transpose(lowering: Lowering, chain: Chain, outputs: list[View]) -> li
         packing = filters_of(phase, weight, op.groups, lowering.device.traits.weights)
         size, part = tuple(p.count for p in phase), partial(part_of, phase=phase)
         window = window_of(phase)
-        pieces.append(_implicit_gemm(lowering, chain, outputs, window, packing, size, part))
+        pieces += _implicit_gemm(lowering, chain, outputs, window, packing, size, part)
     return pieces
 
 
@@ -169,7 +176,7 @@ def _implicit_gemm(
     packing: Packing,
     size: tuple[int, ...],
     part: Callable[[View], View],
-) -> Piece:
+) -> list[Piece]:
     """A convolution to `size` outputs, which lie in a part of the chain's values."""
     op = chain.anchor.op
     assert isinstance(op, Conv | ConvTranspose)
@@ -215,7 +222,7 @@ def _implicit_gemm(
         "tile": choice.tile,
     }
     if isinstance(choice.tile, WinogradTile):
-        return _filtered(lowering, chain, choice, x, shift, outputs, options)
+        return [_filtered(lowering, chain, choice, x, shift, outputs, options)]
     panel, counted = device.panel, {}
     if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
         counted = {"filters": packing.shape[0]}
@@ -223,20 +230,34 @@ def _implicit_gemm(
         block = choice.tile.reduction
         if x.dtype == "bf16" and block % 2 == problem.channels % block == 0:
             packing = in_pairs(packing)
-    launch = choice.launch(
-        x,
-        lowering.weight(packing),
-        shift and lowering.weight(shift),
-        outputs,
-        kernel=window.kernel,
-        stride=window.stride,
-        dilation=window.dilation,
-        groups=op.groups,
-        **options,
+    options |= {
+        "kernel": window.kernel,
+        "stride": window.stride,
+        "dilation": window.dilation,
+        "groups": op.groups,
         **counted,
         **_repeats(chain, lowering.graph),
-    )
-    return Piece(launch)
+    }
+    bias_view = lowering.weight(vectors[0]) if vectors else None
+    arguments = x, lowering.weight(packing), bias_view, outputs
+    if choice.launch is conv2d and choice.tile.parts > 1:
+        sums = choice.tile.parts * x.shape[0] * height * width * packing.shape[0]
+        scratch = lowering.scratch(chain.anchor, sums)
+        return _in_parts(scratch, conv2d_in_parts(*arguments, scratch=scratch, **options))
+    return [Piece(choice.launch(*arguments, **options))]
+
+
+def _in_parts(scratch: View, launches: tuple[Launch, Launch]) -> list[Piece]:
+    """What sums the parts of a reduction, and what adds these up.
+
+    Both numbers of roundings together are at most that of the sum in one part, so that its bound
+    holds.
+    """
+    first, second = launches
+    return [
+        Piece(first, (scratch,), word="parts of", ends=False),
+        Piece(second, word="sum of", reads=(scratch,)),
+    ]
 
 
 def _filtered(
