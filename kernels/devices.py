@@ -127,23 +127,21 @@ class Prices(NamedTuple):
 
     Attributes:
         balance: Moving one byte to memory or from it (S. Williams et al., Roofline, 2009).
-        exchange: An element's part in bringing together windows that overlap.
-        wide: The same of windows with more than two columns, which several threads of a tensor core
-            hold; of a whole window where pixels are left out.
         channels: An element's part in bringing together channels, beyond what it takes in a kernel
             of its own.
-        scattered: A product whose operands have addresses of their own, as where no block divides
-            the input channels.
+        exchange: An element's part in bringing together windows that overlap; no use is made of it,
+            nor of the next, where a model predicts.
+        wide: The same of windows with more than two columns; of a whole window where pixels are
+            left out.
         head: A product of a depthwise convolution in the kernel of the 1x1 one that reads it, of
             what it takes in a kernel of its own.
         lookup: The address of a repeated element, in products outside of tensor cores.
     """
 
     balance: float
-    exchange: float
-    wide: float
     channels: float
-    scattered: float
+    exchange: float = 0.0
+    wide: float = 0.0
     head: float = 1.0
     lookup: float = 1.0
 
@@ -181,8 +179,9 @@ class DeviceTraits:
         cache: Bytes of weights that programs read again without going to memory.
         batches: Batch sizes that have kernels of their own; others share those of the largest below
             them. Empty where each has its own.
-        predicted: What a convolution or linear layer takes with a tile, by a model of the device;
-            None where there is no model.
+        predicted: Microseconds of a convolution or linear layer with a tile, by a model of the
+            device; None where there is no model.
+        moving: Microseconds of a kernel that moves so many bytes likewise.
     """
 
     unit: float
@@ -204,6 +203,7 @@ class DeviceTraits:
     cache: int
     batches: tuple[int, ...] = ()
     predicted: Callable[[Any, Any], float] | None = None
+    moving: Callable[[int], float] | None = None
     panel: int = 0
     leaves_out: int = 0
     paired: float = 1.0
@@ -236,9 +236,7 @@ class DeviceTraits:
 # adds in the time of a byte (its data sheet), as each is loaded and converted too; with this price
 # MobileNetV2's groups take 0.46 to 0.97 of their parts' time on an H200.
 # Balance: of published rates, 125e12 products and 1.75e12 bytes a second on an A100, 88 products a
-# byte on an RTX 4090; three tf32 products make one of float32. Exchange: 10 instructions of a
-# thread beside the tensor cores' 8 products for each, and half of them for wide windows. Channels,
-# scattered: as on an H200.
+# byte on an RTX 4090; three tf32 products make one of float32. Channels: as on an H200.
 CUDA = DeviceTraits(
     unit=2.0**-23,
     unit_f32=2.0**-21,
@@ -250,8 +248,8 @@ CUDA = DeviceTraits(
     weights="reduction_major",
     products_per_byte=2.0,
     programs=128,
-    prices_half=Prices(balance=80.0, exchange=80.0, wide=40.0, channels=0.0, scattered=7.0),
-    prices_f32=Prices(balance=10.0, exchange=10.0, wide=5.0, channels=490.0, scattered=4.6),
+    prices_half=Prices(balance=80.0, channels=0.0),
+    prices_f32=Prices(balance=10.0, channels=490.0),
     winograd=(),
     winograd_f32=_WINOGRAD_CUDA,
     transform=None,
@@ -290,12 +288,8 @@ CPU = DeviceTraits(
     weights="channel_major",
     products_per_byte=0.5,
     programs=8,
-    prices_half=Prices(
-        balance=2.0, exchange=6.0, wide=75.0, channels=70.0, scattered=1.0, head=2.0
-    ),
-    prices_f32=Prices(
-        balance=2.0, exchange=12.0, wide=150.0, channels=140.0, scattered=1.0, head=2.0, lookup=4.0
-    ),
+    prices_half=Prices(balance=2.0, exchange=6.0, wide=75.0, channels=70.0, head=2.0),
+    prices_f32=Prices(balance=2.0, exchange=12.0, wide=150.0, channels=140.0, head=2.0, lookup=4.0),
     winograd=_WINOGRAD_CPU,
     winograd_f32=_WINOGRAD_CPU,
     transform=8.0,

@@ -25,6 +25,7 @@ BARRIER = 12.0  # cycles of a step in which a program keeps its multiprocessor w
 LATENCY = 130.0  # cycles that a step takes beyond its work
 FILL = 800.0  # cycles until a program's first operands are there
 STORED, READ = 0.38, 1.65  # of the time of stores, and of loads, behind the loop: what is exposed
+JOINED, JOINED_WIDE = 10, 5  # instructions for each value of windows that threads bring together
 LAUNCH = 2.2  # microseconds between a kernel and the next
 FROM_L2 = 0.52  # of L2's rate, where all that a kernel moves is in L2
 REGISTERS = 65_536
@@ -57,6 +58,7 @@ class Product:
         read: Bytes of both operands.
         stored: Bytes of the output.
         beside: Bytes of what is read, or stored, behind the loop beside the output.
+        joining: Instructions of a thread behind the loop, for windows that several threads hold.
     """
 
     filters: int
@@ -68,6 +70,7 @@ class Product:
     read: int
     stored: int
     beside: int
+    joining: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -96,9 +99,11 @@ class Product:
         inputs = problem.pixels * min(problem.stride, problem.taps) * depth
         weights = filters * problem.channels * problem.taps
         outputs = (problem.windows or problem.pixels) * filters
+        computed = problem.computed(tile)
+        joining = JOINED if problem.overlaps else JOINED_WIDE if problem.wide else 0
         return cls(
             problem.filters,
-            problem.computed(tile),
+            computed,
             problem.channels,
             problem.taps,
             problem.groups,
@@ -106,6 +111,7 @@ class Product:
             (inputs + weights) * itemsize,
             outputs * itemsize,
             problem.beside * problem.pixels * filters * itemsize,
+            joining * computed * filters,
         )
 
 
@@ -150,6 +156,7 @@ def product_time(
     exposed = moving_time(product.stored, gpu, product.nbytes) * STORED
     exposed += moving_time(product.beside, gpu, product.nbytes) * READ
     taken = max(computing, moving) + min(computing, exposed / held)
+    taken += product.joining / (32 * 4 * ISSUED * gpu.sms * gpu.clock) / 1e3
     if parts > 1:  # the sums of each part are written and read again, by one more kernel
         sums = 2 * parts * product.filters * product.groups * product.pixels * 4
         taken += moving_time(sums, gpu) + LAUNCH

@@ -122,9 +122,10 @@ def _filtering_price(
 def pool_refusal(problem: ConvProblem, trips: int, device: DeviceTraits) -> str | None:
     """Why a pool in the kernel of a convolution would cost more than it saves, or None.
 
-    It costs products for the pixels that its tiles hold twice or beyond the windows, and bringing
-    together what several threads hold; it saves writing the convolution's output and reading it
-    back. The tiles are those of `by_rule`.
+    Where there is a model of the device, both are predicted. Elsewhere it costs products for the
+    pixels that its tiles hold twice or beyond the windows, and bringing together what several
+    threads hold; it saves writing the convolution's output and reading it back. The tiles are those
+    of `by_rule`.
 
     Args:
         problem: The convolution with its pool.
@@ -133,27 +134,35 @@ def pool_refusal(problem: ConvProblem, trips: int, device: DeviceTraits) -> str 
     """
     plain = problem._replace(pooled=None)
     fused, unfused = (by_rule(p, choices(p, device), device).tile for p in (problem, plain))
+    start = "its windows overlap: " if problem.overlaps else ""
+    if device.predicted is not None and device.moving is not None:
+        together = device.predicted(problem._replace(beside=problem.beside + 2 - trips), fused)
+        alone, outputs = device.predicted(plain, unfused), problem.filters * problem.groups
+        pool = device.moving(_bytes((problem.pixels + problem.windows) * outputs, problem.dtype))
+        if together <= alone + pool:
+            return None
+        return (
+            f"{start}with it the convolution is predicted to take {together:.1f} us, in tiles of "
+            f"{fused.pixels} pixels; without it {alone:.1f} us, and the pool {pool:.1f} us"
+        )
     prices = device.prices(problem.dtype)
     counted = ConvProblem.kept if device.leaves_out else ConvProblem.computed
     computed, filters = counted(problem, fused), problem.filters * problem.groups
     more = computed - counted(plain, unfused)
     reduction = ceil_div(problem.channels * problem.taps, fused.reduction) * fused.reduction
     products = more * filters * reduction
-    scattered = prices.scattered if problem.channels % fused.reduction else 1.0
     exchange = prices.exchange if problem.overlaps else prices.wide if problem.wide else 0.0
     together = problem.windows if device.leaves_out and not problem.overlaps else computed
     exchanged = together * filters if exchange else 0
     saved = trips * _bytes(problem.pixels * filters, problem.dtype)
-    cost = scattered * products + exchange * exchanged
+    cost = products + exchange * exchanged
     worth = prices.balance * saved
     if cost <= worth:
         return None
-    start = "its windows overlap: " if problem.overlaps else ""
     more_work = f", and bring {exchanged:,} values together" if exchanged else ""
-    addresses = f" at {scattered:g} times the price, as their addresses are scattered"
     return (
         f"{start}tiles of {fused.pixels} pixels would compute {more:,} pixels more, {products:,} "
-        f"products{addresses if scattered > 1 else ''}{more_work}: the time of {cost:,.0f} "
+        f"products{more_work}: the time of {cost:,.0f} "
         f"products, where the {saved:,} bytes that it would not move take that of {worth:,.0f}"
     )
 

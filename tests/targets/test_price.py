@@ -1,6 +1,7 @@
 """What a group costs against its parts, by device."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ import graphcnn as gx
 from graphcnn.compiler import optimize
 from graphcnn.costs.devices import GPUS
 from graphcnn.costs.traits import traits_of
-from graphcnn.ir import CompileLog, Fused, Graph, Node
-from graphcnn.kernels import CPU, CUDA, CUDA_SMALL, ConvProblem, Pool, Pooled, Pressure
+from graphcnn.ir import CompileLog, Fused, Graph, Node, with_he_weights
+from graphcnn.kernels import CPU, CUDA, ConvProblem, Pool, Pooled, Pressure
 from graphcnn.report import explain
 from graphcnn.targets import resolve
+from graphcnn.targets.absent import AbsentGpu
 from graphcnn.targets.chain import chain_of
 from graphcnn.targets.policy import DIRECT, MODEL
 from graphcnn.targets.price import across_refusal, pool_refusal, unprofitable
-from tests.stand_in_gpu import stand_in_target
+from graphcnn.targets.triton import TritonTarget
 
-H200 = traits_of(GPUS["h200"])
+A100, H200 = traits_of(GPUS["a100"]), traits_of(GPUS["h200"])
 RESULTS = Path(__file__).parents[2] / "bench/results"
 
 
@@ -130,12 +132,11 @@ def test_bringing_channels_together_pays_in_half_precision_on_a_gpu():
 
 
 MORE_THAN_IT_SAVES = {
-    "AlexNet's second layer": (pooled(MAX3, 192, 64, 32, 27), 25, CUDA),
-    "ResNet's stem": (pooled(MAX3, 64, 3, 32, 112), 49, CUDA),
+    "AlexNet's second layer": (pooled(MAX3, 192, 64, 32, 27), 25, A100),
+    "ResNet's stem": (pooled(MAX3, 64, 3, 32, 112), 49, A100),
     "ResNet's stem in float32": (pooled(MAX3, 64, 3, 32, 112, "f32"), 49, H200),
-    "SqueezeNet's stem": (pooled(MAX3, 64, 3, 32, 111), 9, CUDA_SMALL),
+    "SqueezeNet's stem": (pooled(MAX3, 64, 3, 32, 111), 9, H200),
     "SqueezeNet's stem on a CPU": (pooled(MAX3, 64, 3, 1, 111, "f32"), 9, CPU),
-    "a 7 x 7 map of ResNet-50": (pooled(Pool("avg", (7, 7)), 2048, 512, 32, 7), 1, H200),
     "windows of three on a CPU": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54, "f32"), 1, CPU),
     "a 7 x 7 map on a CPU": (pooled(Pool("avg", (7, 7)), 2048, 512, 8, 7, "f32"), 1, CPU),
     "a 7 x 7 map of one image on a CPU": (pooled(Pool("avg", (7, 7)), 2048, 512, 1, 7), 1, CPU),
@@ -149,10 +150,8 @@ MORE_THAN_IT_SAVES = {
     "a narrow layer in halves on a CPU": (pooled(MAX3, 64, 8, 1, 55), 1, CPU),
 }
 LESS_THAN_IT_SAVES = {
-    "a narrow layer": (pooled(MAX3, 64, 16, 32, 112), 1, CUDA),
-    "windows of three": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54), 1, CUDA),
+    "windows of three": (pooled(Pool("max", (3, 3)), 64, 64, 1, 54), 1, A100),
     "a 7 x 7 map of a few images": (pooled(Pool("avg", (7, 7)), 2048, 512, 8, 7), 1, H200),
-    "a 7 x 7 map of MobileNetV2": (pooled(Pool("avg", (7, 7)), 1280, 320, 32, 7), 1, H200),
     "a narrow 7 x 7 map on a CPU": (pooled(Pool("avg", (7, 7)), 64, 64, 8, 7, "f32"), 1, CPU),
     "4 x 4 on a CPU": (pooled(Pool("max", (4, 4)), 64, 64, 8, 28, "f32"), 1, CPU),
     "4 x 4 in halves on a CPU": (pooled(Pool("max", (4, 4)), 64, 64, 8, 28), 1, CPU),
@@ -190,18 +189,29 @@ def test_the_refusal_of_a_pool_carries_its_numbers():
     assert "compute 7 pixels more, 2,867,200 products" in pool_refusal(problem, 2, CPU)
 
 
-def test_scattered_products_have_a_price_of_their_own():
-    stem = pooled(MAX3, 64, 3, 32, 112)._replace(taps=49)
-    refusal = pool_refusal(stem, 2, CUDA)
-    second = pooled(MAX3, 192, 64, 32, 27)._replace(taps=25)
-    assert "products at 7 times the price, as their addresses are scattered, and bring" in refusal
-    assert "scattered" not in pool_refusal(second, 2, CUDA)
+def test_the_refusal_of_a_pool_on_a_gpu_carries_what_is_predicted():
+    stem = pooled(MAX3, 64, 3, 32, 112)._replace(taps=49, stride=4)
+    told = re.fullmatch(
+        r"its windows overlap: with it the convolution is predicted to take (.*) us, in tiles of "
+        r"64 pixels; without it (.*) us, and the pool (.*) us",
+        pool_refusal(stem, 2, H200),
+    )
+    together, alone, pool = map(float, told.groups())
+    assert together > alone + pool
+    # An output that others read is written all the same.
+    assert pool_refusal(pooled(MAX3, 64, 64, 1, 54), 2, A100) is None
+    assert pool_refusal(pooled(MAX3, 64, 64, 1, 54), 1, A100) is None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_the_prices_on_hopper_are_what_an_h200_took(dtype):
-    """Groups take at most 1.2 percent longer than if each were decided by its own time."""
-    target, _ = stand_in_target(90)
+def test_the_prices_on_hopper_are_what_an_h200_took(dtype, monkeypatch):
+    """Groups take at most 0.8 percent longer than if each were decided by its own time."""
+    # Numbers are needed where batch norms are folded, and take seconds elsewhere.
+    monkeypatch.setattr(
+        "graphcnn.models.layers.with_he_weights",
+        lambda graph, seed: with_he_weights(graph, seed) if "batch_norm" in graph.text else graph,
+    )
+    target = TritonTarget(AbsentGpu.of(GPUS["h200"]))
     rows = [
         row
         for row in json.loads((RESULTS / "h200_fusions.json").read_text())["rows"]
@@ -218,7 +228,7 @@ def test_the_prices_on_hopper_are_what_an_h200_took(dtype):
                 best += min(row["together"], parts)
                 together += row["together"]
                 apart += parts
-    assert taken < 1.012 * best
+    assert taken < 1.008 * best
     assert taken < 0.98 * min(together, apart)
 
 
