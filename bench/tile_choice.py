@@ -88,7 +88,7 @@ class Replay:
 
 def on_h200(dtype: str) -> Iterator[Layer]:
     """Every layer of VGG-16 and ResNet-50 on an H200 by this project's kernels, with the tiles that
-    are listed; of those for the stems none was measured in float16."""
+    are listed; of those for the stems none was measured in float16, and none in parts."""
     traits = traits_of(GPUS["h200"])
     assert traits.predicted is not None
     for row in json.loads(H200.read_text())["rows"]:
@@ -96,7 +96,11 @@ def on_h200(dtype: str) -> Iterator[Layer]:
             continue
         problem = problem_of(row)
         times = row["microseconds"]
-        names = {c: "x".join(map(str, c.tile[:5])) for c in choices(problem, traits)}
+        names = {
+            choice: "x".join(map(str, choice.tile[:5]))
+            for choice in choices(problem, traits)
+            if choice.tile.parts == 1
+        }
         found = [choice for choice, name in names.items() if name in times]
         if found:
             picked = by_rule(problem, found, traits).tile

@@ -118,9 +118,17 @@ def estimate(
         graph = rebatch(graph, arguments.count(batch, "batch", 1))
     if dtype is not None:
         graph = retype(graph, dtype)
+    return predict(graph, gpu, Noting())
+
+
+def predict(graph: Graph, gpu: Gpu, noting: Noting) -> Estimate:
+    """The same of a valid graph as it is, with kernels that a policy picks.
+
+    Raises:
+        UnsupportedOp: as `estimate`.
+    """
     for name in graph.names:
         _check(graph.type_of(name).dtype, gpu)
-    noting = Noting()
     target = TritonTarget(AbsentGpu.of(gpu), noting)
     optimized = optimize(graph, target, journal())
     noting.picked.clear()

@@ -5,11 +5,13 @@ import json
 import pytest
 
 import graphcnn as gx
+from bench.predicted import Undivided
 from graphcnn.cli import main
 from graphcnn.costs.devices import GPUS
 from graphcnn.errors import BatchError, InvalidAttribute, InvalidGraph, UnknownDType, UnsupportedOp
 from graphcnn.kernels import by_rule, choices
 from graphcnn.models import MODELS
+from graphcnn.report.estimation import predict
 from graphcnn.targets.absent import AbsentGpu
 from graphcnn.targets.policy import Noting
 from graphcnn.targets.triton import TritonTarget
@@ -122,5 +124,5 @@ def test_what_is_predicted_is_what_an_h200_took_but_for_a_fifth():
     for name, taken in measured.items():
         for batch, milliseconds in zip((1, 8, 32), taken, strict=True):
             graph = gx.models.build(name, batch, "float16")
-            found = gx.estimate(graph, device="h200").total.microseconds / 1e3
+            found = predict(graph, GPUS["h200"], Undivided()).total.microseconds / 1e3
             assert 0.8 < found / milliseconds < 1.25, (name, batch)
