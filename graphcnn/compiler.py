@@ -146,7 +146,7 @@ def optimize(
     """
     left_out = "fuse=False" if not flag(fuse, "fuse") else f"target '{target.name}' does not fuse"
     if passes is None:
-        passes = default_pipeline(target.supports, must_fuse, must_not_fuse, fuse)
+        passes = default_pipeline(target.supports, must_fuse, must_not_fuse, fuse, target.time)
     else:
         wanted = "passes, such as graphcnn.passes.Simplify()"
         passes = sequence(passes, "passes", Pass, wanted)  # type: ignore[type-abstract]  # for isinstance

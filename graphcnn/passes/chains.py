@@ -26,7 +26,7 @@ GATE = "gate"
 # Of one anchor. WaveNet's have 30 at most; they would double with each gate that a target takes.
 MOST_CHAINS = 64
 Supports = Callable[[Graph], Refusal | None]
-
+Time = Callable[[Graph], float]
 
 Chain = tuple[Node, ...]
 Steps = tuple[Chain, ...]
@@ -38,6 +38,7 @@ class Grower:
 
     Attributes:
         meets: Immediate post-dominators: where the paths from a node meet again.
+        time: Microseconds that the target predicts for a body, where it predicts any.
         asked: What the target said so far, by the names of a chain.
     """
 
@@ -45,6 +46,7 @@ class Grower:
     supports: Supports
     demands: Demands
     meets: Mapping[str, str]
+    time: Time | None = None
     asked: dict[tuple[str, ...], Refusal | None] = field(default_factory=dict)
 
     def chains(self, anchor: Node) -> Iterator[Steps]:
@@ -77,6 +79,8 @@ class Grower:
                     yield region
                 elif wanted and (refusal := self._refusal(reader, chain, others)):
                     yield refusal
+                elif wanted and not any(reader in group for group in others):
+                    yield self._slower(reader, chain)
 
     def _steps(self, chain: Chain) -> Iterator[Chain]:
         """What can follow a chain: a diamond, a gate and what both meet in, or one reader of its
@@ -154,13 +158,23 @@ class Grower:
                 return refuse(because, *obstacles)
         return self._unsupported((*chain, node))
 
+    def _slower(self, node: Node, chain: Chain) -> Refusal:
+        """That a group is better off without a node, where nothing else keeps them apart."""
+        because = "no group with it moves fewer bytes"
+        if self.time is not None:
+            bodies = (body_of(part, self.graph) for part in ((*chain, node), chain, (node,)))
+            both, without, alone = map(self.time, bodies)
+            because = (
+                f"in the kernel of '{chain[0].name}' both are predicted to take {both:.1f} us, and "
+                f"{without:.1f} and {alone:.1f} us apart"
+            )
+        return Refusal(RULE, node.name, because, (chain[0].name,))
+
     def _unsupported(self, chain: Chain) -> Refusal | None:
         """Why the target does not run a chain as a kernel, or None; a demand overrides a price."""
         names = tuple(node.name for node in chain)
         if names not in self.asked:
-            fused = outlined(self.graph, chain).op
-            assert isinstance(fused, Fused)
-            self.asked[names] = self.supports(fused.body)
+            self.asked[names] = self.supports(body_of(chain, self.graph))
         refusal = self.asked[names]
         if isinstance(refusal, Unprofitable) and self.demands.join(chain[0].name, refusal.node):
             return None
@@ -211,3 +225,10 @@ def outlined(graph: Graph, chain: tuple[Node, ...]) -> Node:
         or any(user.name not in inside for user in graph.users(node.name))
     )
     return outline(chain, exports, graph)
+
+
+def body_of(chain: Chain, graph: Graph) -> Graph:
+    """The body of the fused node of a chain."""
+    op = outlined(graph, chain).op
+    assert isinstance(op, Fused)
+    return op.body

@@ -15,14 +15,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from graphcnn.analysis import dag, node_bytes
+from graphcnn.analysis import dag
 from graphcnn.errors import InvalidAttribute, article, shown
 from graphcnn.ir import CompileLog, Fused, Graph, OpKind, Refusal
 from graphcnn.passes.base import Pass
-from graphcnn.passes.chains import RULE, Chain, Grower, Supports, is_candidate, joined, outlined
+from graphcnn.passes.chains import (
+    RULE,
+    Chain,
+    Grower,
+    Supports,
+    Time,
+    is_candidate,
+    joined,
+    outlined,
+)
 from graphcnn.passes.demands import Demands, Names, groups
-from graphcnn.passes.grouping import Candidate, Worth, best_groups
+from graphcnn.passes.grouping import Candidate, best_groups
 from graphcnn.passes.heads import with_heads
+from graphcnn.passes.worth import Worths
 
 
 def accept_every_body(_body: Graph) -> Refusal | None:
@@ -35,13 +45,14 @@ class Fuse(Pass):
     """Group nodes into kernels.
 
     Groups are chosen, not grabbed: of all partitions into chains that kernels can run, it is one
-    that moves the fewest bytes. A residual add that two anchors could absorb goes to the later one
-    on a tie.
+    that is predicted to take the least time, or, where nothing is predicted, one that moves the
+    fewest bytes. A residual add that two anchors could absorb goes to the later one on a tie.
 
     Attributes:
         supports: The target's answer to a body: None, or why not.
         must_fuse: Tuples of node names, each of which has to end in one group.
         must_not_fuse: Tuples of node names, no two of which may share a group.
+        time: Microseconds that the target predicts for a body; None where it predicts none.
 
     Raises:
         InvalidAttribute: for demands that are not groups of names, or `supports` that is no
@@ -80,6 +91,7 @@ class Fuse(Pass):
     supports: Supports = accept_every_body
     must_fuse: Names = ()
     must_not_fuse: Names = ()
+    time: Time | None = None
 
     def __post_init__(self) -> None:
         for demand in ("must_fuse", "must_not_fuse"):
@@ -99,8 +111,9 @@ class Fuse(Pass):
         fused = _contract(graph, chains) if chains else graph
         _explain_leftovers(fused, tried)
         demands.check(fused, tried)
-        for rewrite in tried.rewrites:
-            log.add(rewrite)
+        for event in tried.events:
+            if not isinstance(event, Refusal):
+                log.add(event)
         starts = {chain[0].name for chain in chains}
         inside = {node.name for chain in chains for node in chain}
         for refusal in tried.refusals:
@@ -115,22 +128,20 @@ class Fuse(Pass):
         """Disjoint chains that the target agrees to run as one kernel each, and the log of it."""
         # The value of any other keeps its shape at another batch size, where its readers' grow.
         anchors = [n for n in graph.nodes if n.op.kind is OpKind.ANCHOR and n.name in graph.varying]
-        grower, log = (
-            Grower(graph, self.supports, demands, dag.post_dominators(graph)),
-            CompileLog(),
-        )
-        candidates = (
-            Candidate(steps, _worth(joined(steps), position, graph, demands))
+        meets, log = dag.post_dominators(graph), CompileLog()
+        grower = Grower(graph, self.supports, demands, meets, self.time)
+        worths = Worths(graph, demands, self.time)
+        candidates = [
+            Candidate(steps, worths.of(joined(steps), position))
             for position, anchor in enumerate(anchors)
             for steps in grower.chains(anchor)
-        )
+        ]
         chosen = {group.names[0]: group for group in best_groups(graph, candidates)}
         groups = {
             name: tuple(node for node in graph.nodes if node.name in group.names)
             for name, group in chosen.items()
         }
         inside = {node.name for group in groups.values() for node in group[1:]}
-        log = CompileLog()
         for anchor in (anchor for anchor in anchors if anchor.name not in inside):
             others = [group for name, group in groups.items() if name != anchor.name]
             steps = chosen[anchor.name].steps if anchor.name in chosen else ((anchor,),)
@@ -139,15 +150,9 @@ class Fuse(Pass):
             if anchor.name in groups:
                 names = " + ".join(node.name for node in groups[anchor.name])
                 log.did(self.name, anchor.name, f"runs {names}")
+        if candidates:
+            log.add(worths.told(candidates, [*chosen.values()]))
         return with_heads([*groups.values()], graph, self.supports, demands, log), log
-
-
-def _worth(chain: Chain, position: int, graph: Graph, demands: Demands) -> Worth:
-    """What a group is worth: nodes that it joins as is demanded; then the bytes that it does not
-    move; then, on a tie, how late its anchor stands, for each node that comes to it."""
-    alone = sum(node_bytes(node, graph) for node in chain)
-    saved = alone - node_bytes(outlined(graph, chain), graph)
-    return demands.joined({node.name for node in chain}), saved, position * (len(chain) - 1)
 
 
 def _contract(graph: Graph, chains: list[Chain]) -> Graph:

@@ -11,7 +11,7 @@ from graphcnn.errors import FusionRefused, GraphCNNError, PassError
 from graphcnn.ir import CompileLog, Failed, Finished, Graph, Started, verify
 from graphcnn.passes.base import Pass
 from graphcnn.passes.canonicalize import Canonicalize
-from graphcnn.passes.chains import Supports
+from graphcnn.passes.chains import Supports, Time
 from graphcnn.passes.demands import groups
 from graphcnn.passes.fold_average_pool import FoldAveragePool
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm
@@ -25,6 +25,7 @@ def default_pipeline(
     must_fuse: Sequence[Sequence[str]] = (),
     must_not_fuse: Sequence[Sequence[str]] = (),
     fuse: bool = True,
+    time: Time | None = None,
 ) -> tuple[Pass, ...]:
     """The passes that compile a graph for a target.
 
@@ -34,6 +35,7 @@ def default_pipeline(
         must_fuse: Groups of node names that have to end in one kernel.
         must_not_fuse: Groups of node names that must not share a kernel.
         fuse: Whether to group nodes into kernels at all.
+        time: Microseconds that the target predicts for a body; None where it predicts none.
 
     Raises:
         FusionRefused: for `must_fuse` without fusion.
@@ -67,7 +69,7 @@ def default_pipeline(
         # After the rules above, which know a value by the op that makes it, and not its parts.
         Narrow(),
         # Last: no pass looks into a group's body.
-        *((Fuse(supports, *demands),) if fuse and supports else ()),
+        *((Fuse(supports, *demands, time),) if fuse and supports else ()),
     )
 
 

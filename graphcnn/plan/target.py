@@ -158,6 +158,11 @@ class Target(Protocol):
     def supports(self) -> Callable[[Graph], Refusal | None] | None:
         """Whether one kernel can compute a group, the reason when not; None when none ever can."""
 
+    @property
+    def time(self) -> Callable[[Graph], float] | None:
+        """Microseconds that one kernel is predicted to take for a group, or for a node alone; None
+        where there is no model of the device."""
+
     def following(self, graph: Graph) -> Target:
         """The target for other batch sizes of a graph: with the kernels that this one takes for it,
         so that none is compiled anew."""

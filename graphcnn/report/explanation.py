@@ -66,6 +66,7 @@ class Explanation(Result):
         arena_bytes: Memory of all activations; 0 for a target that allocates results one by one.
         moved: Activation elements that a call reads and writes.
         moved_unfused: The same with one kernel per node.
+        grouping: Why nodes are grouped as they are; empty where nothing could be grouped.
         rows: What runs, in order.
         vanished: Nodes for which nothing runs.
         algorithms: Nodes that could be computed in several ways, the one that is taken, and why.
@@ -81,6 +82,7 @@ class Explanation(Result):
     arena_bytes: int
     moved: int
     moved_unfused: int
+    grouping: str
     rows: tuple[KernelRow, ...]
     vanished: tuple[Vanished, ...]
     algorithms: tuple[Chosen, ...]
@@ -98,13 +100,14 @@ class Explanation(Result):
             f"arena {binary_size(self.arena_bytes)}; activation elements read and written: "
             f"{count(self.moved)}, with one kernel per node {count(self.moved_unfused)}"
         )
+        notes = (moved, f"groups: {self.grouping}") if self.grouping else (moved,)
         columns = ("kernel", "nodes", "inputs", "outputs", "tile", "grid")
         gone = tuple((gone.name, gone.op, gone.because) for gone in self.vanished)
         called = tuple((call.node, str(call.chosen), call.because) for call in self.calls)
         taken = tuple((each.node, str(each.chosen), each.because) for each in self.algorithms)
         declined = tuple((r.rule, r.node, r.because) for r in self.refusals)
         found = (
-            Table(title, columns, tuple(map(_cells, self.rows)), words=4, notes=(moved,)),
+            Table(title, columns, tuple(map(_cells, self.rows)), words=4, notes=notes),
             Table("no kernel runs for", ("node", "op", "because"), gone, words=3),
             Table("called as measured", ("node", "way", "because"), called, words=3),
             Table("algorithms", ("node", "taken", "because"), taken, words=3),
@@ -164,6 +167,7 @@ def explain(model: Any, /) -> Explanation | CompiledFunction:
         model.plan.arena_bytes,
         moved(graph, model.plan),
         traffic(inline(model.source)),
+        next((event.because for event in model.log.of(Chosen) if event.what == "groups"), ""),
         tuple(_row(node, graph, steps[node.name]) for node in graph.nodes if node.name in steps),
         _vanished(model),
         tuple(event for event in model.log.of(Chosen) if event.what == "algorithm"),

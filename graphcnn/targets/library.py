@@ -21,6 +21,7 @@ class LibraryTarget:
 
     name = "library"
     supports = None
+    time = None
 
     def __init__(self, device: Device, policy: Policy = MODEL) -> None:
         self.on, self.policy = device, policy

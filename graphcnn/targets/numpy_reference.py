@@ -16,6 +16,7 @@ class NumpyTarget:
 
     name = "numpy"
     supports = None
+    time = None
 
     def __init__(self, device: Device) -> None:
         self.on = device

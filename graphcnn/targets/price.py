@@ -69,7 +69,7 @@ def _pool_price(
 ) -> str | None:
     shape = chain.anchor.type.shape
     pooled = Pooled(pool, shape[0], image_size(shape))
-    return pool_refusal(_conv_problem(chain, graph)._replace(pooled=pooled), trips, device)
+    return pool_refusal(conv_problem(chain, graph)._replace(pooled=pooled), trips, device)
 
 
 def filtered_outputs(
@@ -99,7 +99,7 @@ def _filtering_price(
         return None
     if filtered_outputs(chain, window, chain.tail, device):
         return None
-    whole = _conv_problem(chain, graph)._replace(maps=Maps(shape[0], size, ()))
+    whole = conv_problem(chain, graph)._replace(maps=Maps(shape[0], size, ()))
     problems = (
         whole._replace(pooled=Pooled(pool, shape[0], size)),
         whole._replace(maps=Maps(shape[0], size, alone)),
@@ -185,7 +185,7 @@ def _bytes(values: int, dtype: str) -> int:
     return values * int(dtype.lstrip("bf")) // 8
 
 
-def _conv_problem(chain: Chain, graph: Graph) -> ConvProblem:
+def conv_problem(chain: Chain, graph: Graph) -> ConvProblem:
     """A chain that starts at a convolution, but for its pool, as the choice of its tile goes."""
     op, shape = chain.anchor.op, chain.anchor.type.shape
     assert isinstance(op, Conv)
@@ -245,7 +245,7 @@ def _repeats_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofita
     has a price, and saves writing and reading the large map.
     """
     (head,) = chain.head
-    problem = _conv_problem(chain, body)
+    problem = conv_problem(chain, body)
     tile = by_rule(problem, choices(problem, traits), traits).tile
     tiles = ceil_div(problem.filters, tile.channels)
     taps = prod(body.type_of(chain.anchor.inputs[1]).shape[2:])

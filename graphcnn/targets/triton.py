@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import replace
+from functools import partial
 
 from graphcnn.ir import Chosen, Fused, Graph, Node, Refusal, inline
 from graphcnn.kernels import (
@@ -55,6 +56,7 @@ from graphcnn.plan import Buffer, Lowered
 from graphcnn.targets.capability import check_capability
 from graphcnn.targets.chain import RULE, Chain, chain_of, placed, step_of
 from graphcnn.targets.device import Device
+from graphcnn.targets.group_time import group_time
 from graphcnn.targets.groups import lower_group
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.lowering import Lowering, as_image, view_of
@@ -89,6 +91,12 @@ class TritonTarget:
         if isinstance(chain, Refusal):
             return chain
         return unprofitable(chain, body, self.on.traits, self.policy)
+
+    @property
+    def time(self) -> Callable[[Graph], float] | None:
+        """Microseconds that the kernel of a group is predicted to take; None without a model."""
+        traits = self.on.traits
+        return None if traits.predicted is None else partial(group_time, device=traits)
 
     def lower(self, graph: Graph) -> Lowered:
         """Steps for every node, in order. Refusals tell which groups are taken apart, because no
