@@ -3,6 +3,7 @@
 from graphcnn.passes.base import Pass as Pass
 from graphcnn.passes.canonicalize import Canonicalize as Canonicalize
 from graphcnn.passes.chains import Supports as Supports
+from graphcnn.passes.chains import Time as Time
 from graphcnn.passes.demands import groups as groups
 from graphcnn.passes.fold_average_pool import FoldAveragePool as FoldAveragePool
 from graphcnn.passes.fold_batch_norm import FoldBatchNorm as FoldBatchNorm

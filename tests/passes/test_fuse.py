@@ -5,8 +5,18 @@ from __future__ import annotations
 import pytest
 
 from graphcnn.errors import FusionRefused, InvalidAttribute, UnknownNode
-from graphcnn.ir import CompileLog, Fused, Graph, OpKind, Refusal, Unprofitable, inline, verify
-from graphcnn.passes import Fuse, Supports, default_pipeline, run_passes
+from graphcnn.ir import (
+    Chosen,
+    CompileLog,
+    Fused,
+    Graph,
+    OpKind,
+    Refusal,
+    Unprofitable,
+    inline,
+    verify,
+)
+from graphcnn.passes import Fuse, Supports, Time, default_pipeline, run_passes
 from tests.passes.before_after import becomes, declines, graph
 from tests.targets.chains import supports
 
@@ -19,12 +29,13 @@ POOL = "kernel_size=(2, 2), stride=(2, 2)"
 def fused(
     body: str | Graph,
     supports: Supports = supports,
+    time: Time | None = None,
     **demands: tuple[tuple[str, ...], ...],
 ) -> tuple[list[str], CompileLog]:
     """The groups, as "first+second>export", and the log."""
     given = graph(body) if isinstance(body, str) else body
     log = CompileLog()
-    after = Fuse(supports, **demands).run(given, log)
+    after = Fuse(supports, time=time, **demands).run(given, log)
     verify(after)
     assert sorted(map(str, inline(after).nodes)) == sorted(map(str, given.nodes))
     return [
@@ -659,3 +670,33 @@ def test_must_fuse_joins_a_head_to_its_anchor() -> None:
     apart = f"{DEPTHWISE}\np: {IMAGE} = conv2d(h, v)\nreturn p"
     groups, _ = fused(graph(apart, SEPARABLE), must_not_fuse=(("d1", "p"),))
     assert groups == ["d1+h>h"]
+
+
+def test_a_group_that_is_predicted_to_take_longer_is_not_made() -> None:
+    """A kernel takes 2 us, and 3 for every node from the third on."""
+
+    def time(body: Graph) -> float:
+        return 2.0 + 3.0 * max(0, len(body.nodes) - 2)
+
+    body = f"{CONV}\na: {IMAGE} = relu(h)\ny: {IMAGE} = tanh(a)\nreturn y"
+    groups, log = fused(body, time=time)
+    assert groups == ["h+a>a"]
+    assert reasons(log) == [
+        "fuse: y: in the kernel of 'h' both are predicted to take 5.0 us, and 2.0 and 2.0 us apart "
+        "[h]"
+    ]
+    (chosen,) = log.of(Chosen)
+    assert chosen.because == (
+        "of 2 possible groups no other choice is predicted to take less than 4.0 us; a kernel for "
+        "each node 6.0 us"
+    )
+    assert fused(body, time=time, must_fuse=(("h", "y"),))[0] == ["h+a+y>y"]
+
+
+def test_without_predictions_the_bytes_decide() -> None:
+    log = fused(f"{CONV}\ny: {IMAGE} = relu(h)\nreturn y")[1]
+    (chosen,) = log.of(Chosen)
+    assert chosen.chosen == (("h", "y"),)
+    image = 4 * 8 * 8 * 8
+    moved = f"moves fewer than {2 * image:,} bytes, of {4 * image:,}"
+    assert chosen.because == f"of 1 possible group no other choice {moved}"
