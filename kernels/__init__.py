@@ -9,12 +9,13 @@ reason where no kernel can serve them, and returns a `Launch`.
     window     the pool of a tail: Pool, and how its windows lie in tiles
     finish     device code of the tail
     tile       shapes of tiles
-    devices    the tiles and prices of each device
+    pressure   how many registers a convolution takes beside its accumulator
+    devices    the tiles and prices of each device, with those of forms
     choices    every kernel that can serve a layer, and the rule that picks one
     rows       views as rows, for kernels that reduce whole dimensions
     toom_cook  the matrices of minimal filtering, of which winograd makes convolutions
     adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
-    reduction, separable, softmax, standardize, winograd    one file for each family of kernels
+    reduction, separable, softmax, standardize, stem, winograd    one file for each family
 """
 
 from . import stages as stages
@@ -28,7 +29,6 @@ from .choices import Problem as Problem
 from .choices import SeparableProblem as SeparableProblem
 from .choices import by_rule as by_rule
 from .choices import choices as choices
-from .choices import conv_pressure as conv_pressure
 from .choices import directly as directly
 from .choices import work_of as work_of
 from .conv2d import conv2d as conv2d
@@ -69,12 +69,19 @@ from .pointwise import pointwise as pointwise
 from .pool import avg_pool2d as avg_pool2d
 from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
+from .pressure import conv_pressure as conv_pressure
 from .random import random_normal as random_normal
 from .random import random_uniform as random_uniform
 from .reduction import reduction as reduction
 from .separable import separable_conv2d as separable_conv2d
 from .softmax import softmax as softmax
 from .standardize import standardize as standardize
+from .stem import LANES as LANES
+from .stem import Stem as Stem
+from .stem import padded as padded
+from .stem import padded_shape as padded_shape
+from .stem import run_length as run_length
+from .stem import stem_conv2d as stem_conv2d
 from .tile import ConvTile as ConvTile
 from .tile import LinearTile as LinearTile
 from .tile import Pressure as Pressure

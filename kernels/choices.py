@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from .conv2d import MASK_TAPS, conv2d
+from .conv2d import conv2d
 from .depthwise import depthwise_conv2d
 from .devices import SEPARABLE, DeviceTraits
-from .epilogue import Tail, across, operands
-from .launch import Launch, View, ceil_div
+from .launch import Launch, ceil_div
 from .linear import linear
 from .separable import separable_conv2d
+from .stem import Stem, runs_pay, stem_conv2d
 from .tile import ConvTile, Pressure
 from .toom_cook import TAPS, WinogradTile
 from .window import Pool
@@ -54,6 +54,7 @@ class ConvProblem(NamedTuple):
         pooled: The pool of its tail, if there is one.
         across: Whether its tail wants all channels in one tile.
         maps: Its output, where minimal filtering may compute it.
+        stem: Its filter and image, where the rows of the filter may be runs of the reduction.
     """
 
     dtype: str
@@ -65,6 +66,7 @@ class ConvProblem(NamedTuple):
     pooled: Pooled | None = None
     across: bool = False
     maps: Maps | None = None
+    stem: Stem | None = None
 
     @property
     def depthwise(self) -> bool:
@@ -143,28 +145,6 @@ class SeparableProblem(NamedTuple):
 Problem = ConvProblem | LinearProblem | SeparableProblem
 
 
-def conv_pressure(
-    x: View, outputs: Sequence[View], tail: Tail, kernel: tuple[int, ...]
-) -> Pressure:
-    """Register pressure of a convolution with these views (see `Pressure`)."""
-    full_size = [v for v in operands(tail) if v.shape[2:] != (1, 1) and any(v.strides[2:])]
-    pooled = any(isinstance(step, Pool) for step in tail)
-    # The pixels that are left behind a pool are few enough for scattered addresses.
-    stored = () if pooled and len(outputs) == 1 else outputs
-    if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *stored, *full_size)):
-        return Pressure.HIGH
-    values = ((at, r) for at, step in enumerate(tail) for r in step.reads if isinstance(r, int))
-    light = (
-        len(outputs) == 1
-        and (outputs[0].shape[1] == 1 or outputs[0].strides[1] == 1)
-        and not across(tail)
-        and (pooled or not full_size)
-        and kernel[0] * kernel[1] <= MASK_TAPS.value
-        and all(read in (-1, at) for at, read in values)
-    )
-    return Pressure.LOW if light else Pressure.NORMAL
-
-
 def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
     """Every kernel and tile that computes a layer without spilling registers in its loop."""
     if isinstance(problem, LinearProblem):
@@ -181,17 +161,24 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
         if problem.depthwise and tile.pixels >= window
     )
 
+    def holds(tile: ConvTile) -> bool:
+        whole = not problem.across or tile.channels >= problem.filters
+        return tile.pixels >= window and whole
+
     def bears(tile: ConvTile, most: Pressure) -> bool:
         # A reduction that runs on from tap to tap has scattered addresses.
         divides = problem.channels % tile.reduction == 0
-        if tile.pixels < window or (problem.across and tile.channels < problem.filters):
-            return False
-        return most >= (problem.pressure if divides else Pressure.HIGH)
+        return holds(tile) and most >= (problem.pressure if divides else Pressure.HIGH)
 
     tiles = device.conv_tiles(problem.dtype).items()
     implicit = (Choice(conv2d, tile) for tile, most in tiles if bears(tile, most))
+    in_runs = (
+        Choice(stem_conv2d, tile)
+        for tile, most in device.stem.get(problem.dtype, {}).items()
+        if problem.stem and most >= problem.stem.pressure and holds(tile)
+    )
     filtered = (Choice(winograd_conv2d, tile) for tile in _winograd_tiles(problem, device))
-    return (*direct, *implicit, *filtered)
+    return (*direct, *implicit, *in_runs, *filtered)
 
 
 def _winograd_tiles(problem: ConvProblem, device: DeviceTraits) -> Iterator[WinogradTile]:
@@ -282,7 +269,8 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     of a step are known. Elsewhere the rules are, in order: less than twice the channels there are;
     the fewest pixels computed, where windows overlap; the largest tile whose grid still fills the
     device, else the tile with the most programs. Minimal filtering takes its place where it takes
-    less time (see `work_of`), on devices on which its price is known.
+    less time (see `work_of`), on devices on which its price is known. Runs of few channels take
+    theirs where they pay (see `runs_pay`), with the largest block that divides a run.
     """
     if isinstance(problem, LinearProblem):
         least = min(choice.tile.rows for choice in found)
@@ -314,11 +302,18 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
         if device.transform is None:
             return (*written, *filtered)[0]
         return min((*written, *filtered), key=lambda choice: work_of(choice, problem, device).time)
+    depth, times = problem.channels, device.step_times(problem.dtype)
+    in_runs = [choice for choice in found if choice.launch is stem_conv2d]
+    if in_runs and problem.stem:
+        outputs, prices = problem.pixels * problem.filters, device.prices(problem.dtype)
+        if len(in_runs) == len(found) or runs_pay(problem.stem, outputs, depth, prices):
+            found, depth, times = in_runs, problem.stem.run, {}
+        else:
+            found = [choice for choice in found if choice not in in_runs]
     blocks = {choice.tile.reduction for choice in found}
-    block = max((b for b in blocks if problem.channels % b == 0), default=0)
+    block = max((b for b in blocks if depth % b == 0), default=0)
     block = block or min((b for b in blocks if b >= 32), default=min(blocks))
     fitting = [choice for choice in found if choice.tile.reduction == block]
-    times = device.step_times(problem.dtype)
     narrowest = min(choice.tile.channels for choice in fitting)
 
     def programs_of(tile: ConvTile) -> int:

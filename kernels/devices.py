@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from .forms import STEM
 from .tile import ConvTile, LinearTile, Pressure
 from .toom_cook import WinogradTile
 
@@ -145,6 +146,7 @@ class Prices(NamedTuple):
         head: A product of a depthwise convolution in the kernel of the 1x1 one that reads it, of
             what it takes in a kernel of its own.
         lookup: The address of a repeated element, in products outside of tensor cores.
+        launch: One kernel more.
     """
 
     balance: float
@@ -154,6 +156,7 @@ class Prices(NamedTuple):
     scattered: float
     head: float = 1.0
     lookup: float = 1.0
+    launch: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ class DeviceTraits:
         times: What a program of so many channels and pixels adds to each step of a convolution on
             its multiprocessor, in latencies of a step. Empty where nobody has measured them.
         times_f32: Those of float32.
+        stem: By dtype tiles of convolutions whose filters' rows are runs, as `conv` has them.
     """
 
     unit: float
@@ -212,6 +216,7 @@ class DeviceTraits:
     batches: tuple[int, ...] = ()
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    stem: Mapping[str, Mapping[ConvTile, Pressure]] = field(default_factory=dict)
     panel: int = 0
     leaves_out: int = 0
     paired: float = 1.0
@@ -255,14 +260,19 @@ CUDA = DeviceTraits(
     unit_f32=2.0**-21,
     conv=_CUDA_HALF,
     conv_f32=_CUDA_F32,
+    stem=STEM,
     depthwise=DEPTHWISE,
     linear=_LINEAR_CUDA_HALF,
     linear_f32=_LINEAR_CUDA_F32,
     weights="reduction_major",
     products_per_byte=2.0,
     programs=128,
-    prices_half=Prices(balance=80.0, exchange=80.0, wide=40.0, channels=0.0, scattered=7.0),
-    prices_f32=Prices(balance=10.0, exchange=10.0, wide=5.0, channels=490.0, scattered=4.6),
+    prices_half=Prices(
+        balance=80.0, exchange=80.0, wide=40.0, channels=0.0, scattered=7.0, launch=4e8
+    ),
+    prices_f32=Prices(
+        balance=10.0, exchange=10.0, wide=5.0, channels=490.0, scattered=4.6, launch=8e7
+    ),
     winograd=(),
     winograd_f32=_WINOGRAD_CUDA,
     transform=None,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from graphcnn.ir import DType, Graph, Node, Op
 from graphcnn.kernels import (
+    LANES,
     Choice,
     ConvProblem,
     Head,
@@ -19,19 +20,25 @@ from graphcnn.kernels import (
     Pooled,
     Pressure,
     Refused,
+    Stem,
+    Tail,
     View,
     WinogradTile,
     across,
     conv2d,
     conv_pressure,
+    padded,
+    padded_shape,
+    stem_conv2d,
 )
 from graphcnn.ops import Conv, Conv2d, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
 from graphcnn.targets import winograd
 from graphcnn.targets.chain import Chain, placed
+from graphcnn.targets.layout import contiguous
 from graphcnn.targets.lowering import Lowering, as_image, image_size
-from graphcnn.targets.pack import filters, in_pairs, in_panels, in_turns, plain
+from graphcnn.targets.pack import filters, in_pairs, in_panels, in_runs, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
 from graphcnn.targets.price import filtered_outputs, separable_problem
 
@@ -54,9 +61,10 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     label = "+".join(member.op.name for member in (*chain.head, *values))
     for piece in lower(lowering, chain, outputs):
         rounded = piece.launch._replace(meta={**piece.launch.meta, **apart})
-        writes = (*outputs, *piece.scratch)
+        writes = (*(outputs if piece.ends else ()), *piece.scratch)
         told = f"{piece.word} {label}".lstrip()
-        lowering.emit(node, told, rounded, reads, writes, rounded_as=piece.rounded_as)
+        read = (*reads, *piece.made)
+        lowering.emit(node, told, rounded, read, writes, rounded_as=piece.rounded_as)
 
 
 class Piece(NamedTuple):
@@ -64,13 +72,17 @@ class Piece(NamedTuple):
 
     Attributes:
         launch: The launch.
-        scratch: The memory that it works in.
+        scratch: The memory that it works in, or fills for the next one.
+        made: What the one before has made for it.
+        ends: Whether it stores values of the group.
         rounded_as: As of `Arithmetic`.
         word: The algorithm's name, where it has one.
     """
 
     launch: Launch
     scratch: tuple[View, ...] = ()
+    made: tuple[View, ...] = ()
+    ends: bool = True
     rounded_as: Mapping[str, Op] = MappingProxyType({})
     word: str = ""
 
@@ -112,7 +124,7 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
     if chain.gate:
         packing = in_turns(packing, filters(lowering.param(chain.gate.inputs[1]), order))
     size = chain.anchor.type.shape[2:]
-    return [_implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)]
+    return _implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)
 
 
 def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
@@ -155,7 +167,7 @@ def _conv_transpose(lowering: Lowering, chain: Chain, outputs: list[View]) -> li
         packing = filters_of(phase, weight, op.groups, lowering.device.traits.weights)
         size, part = tuple(p.count for p in phase), partial(part_of, phase=phase)
         window = window_of(phase)
-        pieces.append(_implicit_gemm(lowering, chain, outputs, window, packing, size, part))
+        pieces += _implicit_gemm(lowering, chain, outputs, window, packing, size, part)
     return pieces
 
 
@@ -167,7 +179,7 @@ def _implicit_gemm(
     packing: Packing,
     size: tuple[int, ...],
     part: Callable[[View], View],
-) -> Piece:
+) -> list[Piece]:
     """A convolution to `size` outputs, which lie in a part of the chain's values."""
     op = chain.anchor.op
     assert isinstance(op, Conv | ConvTranspose)
@@ -199,6 +211,7 @@ def _implicit_gemm(
         None if pool is None else Pooled(pool, images, (height, width)),
         across(tail),
         Maps(images, (height, width), parts) if parts else None,
+        _stem(chain, x, outputs, tail, window, (height, width)),
     )
     choice = lowering.choose(chain.anchor, problem)
     shift = vectors[0] if vectors else None
@@ -210,7 +223,9 @@ def _implicit_gemm(
         "tile": choice.tile,
     }
     if isinstance(choice.tile, WinogradTile):
-        return _filtered(lowering, chain, choice, x, shift, outputs, options)
+        return [_filtered(lowering, chain, choice, x, shift, outputs, options)]
+    if choice.launch is stem_conv2d:
+        return _in_runs(lowering, chain, x, shift, outputs, window, options)
     panel, counted = device.panel, {}
     if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
         counted = {"filters": packing.shape[0]}
@@ -231,7 +246,7 @@ def _implicit_gemm(
         **counted,
         **_repeats(chain, lowering.graph),
     )
-    return Piece(launch)
+    return [Piece(launch)]
 
 
 def _filtered(
@@ -248,10 +263,54 @@ def _filtered(
     assert isinstance(op, Conv2d)
     weight = lowering.weight(winograd.filters(param, choice.tile, lowering.device.traits.weights))
     bias = shift and lowering.weight(shift)
-    scratch = lowering.scratch(chain.anchor, choice.tile.scratch(x.shape[1]))
+    scratch = lowering.scratch(chain.anchor, (choice.tile.scratch(x.shape[1]),))
     launch = choice.launch(x, weight, bias, outputs, scratch=scratch, **options)
     rounded_as = winograd.WinogradConv2d(op.stride, op.padding, outputs=choice.tile.outputs)
-    return Piece(launch, (scratch,), {chain.anchor.name: rounded_as}, "winograd")
+    rounded = {chain.anchor.name: rounded_as}
+    return Piece(launch, (scratch,), rounded_as=rounded, word="winograd")
+
+
+def _stem(
+    chain: Chain,
+    x: View,
+    outputs: Sequence[View],
+    tail: Tail,
+    window: Window,
+    size: tuple[int, int],
+) -> Stem | None:
+    """What the choice of a kernel asks of a convolution of few channels; None for any other."""
+    op = chain.anchor.op
+    plain = isinstance(op, Conv) and op.groups == 1 and not chain.gate and not chain.head
+    whole = window.dilation == (1, 1) and min(window.begins) >= 0
+    if not plain or not whole or x.shape[1] > LANES:
+        return None
+    rows, taps = window.kernel
+    shape = padded_shape(x, window.kernel, window.stride, window.begins, size)
+    image = View(None, shape, contiguous(shape), x.dtype)
+    pressure = conv_pressure(image.permuted(0, 4, 1, 3), outputs, tail, (1, 1))
+    return Stem((rows, taps), image.size * DType(x.dtype).itemsize, pressure)
+
+
+def _in_runs(
+    lowering: Lowering,
+    chain: Chain,
+    x: View,
+    shift: Packing | None,
+    outputs: Sequence[View],
+    window: Window,
+    options: Mapping[str, Any],
+) -> list[Piece]:
+    """A convolution of few channels: its padded image, and what reads it."""
+    steps = {name: value for name, value in options.items() if name != "padding"}
+    shape = padded_shape(x, window.kernel, window.stride, window.begins, options["out_size"])
+    image = lowering.scratch(chain.anchor, shape, DType(x.dtype))
+    weight = lowering.weight(in_runs(lowering.param(chain.anchor.inputs[1])))
+    bias = lowering.weight(shift) if shift else None
+    launch = stem_conv2d(
+        image, weight, bias, outputs, kernel=window.kernel, stride=window.stride, **steps
+    )
+    pad = Piece(padded(x, image, window.begins), (image,), ends=False, word="padded image of")
+    return [pad, Piece(launch, made=(image,), word="stem")]
 
 
 def _repeats(chain: Chain, graph: Graph) -> dict[str, tuple[int, int]]:

@@ -11,7 +11,7 @@ from graphcnn.kernels import Choice, Launch, Problem, Refused, View, choices
 from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.plan import Buffer, Location, Lowered, Packing, Step
 from graphcnn.targets.device import Device
-from graphcnn.targets.layout import broadcast_strides, locate, within
+from graphcnn.targets.layout import broadcast_strides, contiguous, locate, within
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import share
 from graphcnn.targets.policy import Policy
@@ -99,10 +99,10 @@ class Lowering:
         self.weights[packing.name] = packing
         return View(Buffer(packing.name), packing.shape, packing.strides, packing.dtype.value)
 
-    def scratch(self, node: Node, size: int) -> View:
-        """Memory of so many float32 numbers, in which a step of the node works."""
-        name, type = f"{node.name}@scratch", TensorType((size,), DType.F32)
-        self.locations[name] = Location(Buffer(name), type, (1,))
+    def scratch(self, node: Node, shape: tuple[int, ...], dtype: DType = DType.F32) -> View:
+        """Contiguous memory of this shape, in which steps of the node work."""
+        name, type = f"{node.name}@scratch", TensorType(shape, dtype)
+        self.locations[name] = Location(Buffer(name), type, contiguous(shape))
         return view_of(self.locations[name])
 
     def choose(self, anchor: Node, problem: Problem) -> Choice:
