@@ -10,12 +10,13 @@ reason where no kernel can serve them, and returns a `Launch`.
     finish     device code of the tail
     tile       shapes of tiles
     pressure   how many registers a convolution takes beside its accumulator
-    devices    the tiles and prices of each device, with those of forms
+    devices    the tiles and prices of each device, with forms and prices
     choices    every kernel that can serve a layer, and the rule that picks one
     rows       views as rows, for kernels that reduce whole dimensions
     toom_cook  the matrices of minimal filtering, of which winograd makes convolutions
-    adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
-    reduction, separable, softmax, standardize, stem, winograd    one file for each family
+    adaptive_pool, conv2d, conv2d_box, depthwise, interpolate, linear, lrn, movement, pointwise,
+    pool, random, reduction, separable, softmax, standardize, stem, winograd    one file for each
+    family of kernels
 """
 
 from . import stages as stages
@@ -32,6 +33,8 @@ from .choices import choices as choices
 from .choices import directly as directly
 from .choices import work_of as work_of
 from .conv2d import conv2d as conv2d
+from .conv2d_box import box_refusal as box_refusal
+from .conv2d_box import conv1x1_box as conv1x1_box
 from .depthwise import depthwise_conv2d as depthwise_conv2d
 from .devices import CPU as CPU
 from .devices import CPU_BF16 as CPU_BF16
@@ -41,7 +44,6 @@ from .devices import DEPTHWISE as DEPTHWISE
 from .devices import HOPPER as HOPPER
 from .devices import SEPARABLE as SEPARABLE
 from .devices import DeviceTraits as DeviceTraits
-from .devices import Prices as Prices
 from .devices import cpu_traits as cpu_traits
 from .devices import cuda_traits as cuda_traits
 from .epilogue import TURN as TURN
@@ -56,6 +58,7 @@ from .epilogue import map_operands as map_operands
 from .epilogue import tail_refusal as tail_refusal
 from .interpolate import Places as Places
 from .interpolate import interpolate as interpolate
+from .launch import Block as Block
 from .launch import Launch as Launch
 from .launch import Refused as Refused
 from .launch import View as View
@@ -70,6 +73,7 @@ from .pool import avg_pool2d as avg_pool2d
 from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
 from .pressure import conv_pressure as conv_pressure
+from .prices import Prices as Prices
 from .random import random_normal as random_normal
 from .random import random_uniform as random_uniform
 from .reduction import reduction as reduction

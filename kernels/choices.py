@@ -5,6 +5,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from .conv2d import conv2d
+from .conv2d_box import conv1x1_box
 from .depthwise import depthwise_conv2d
 from .devices import SEPARABLE, DeviceTraits
 from .launch import Launch, ceil_div
@@ -55,6 +56,7 @@ class ConvProblem(NamedTuple):
         across: Whether its tail wants all channels in one tile.
         maps: Its output, where minimal filtering may compute it.
         stem: Its filter and image, where the rows of the filter may be runs of the reduction.
+        box: Whether tensor descriptors may serve it.
     """
 
     dtype: str
@@ -67,6 +69,7 @@ class ConvProblem(NamedTuple):
     across: bool = False
     maps: Maps | None = None
     stem: Stem | None = None
+    box: bool = False
 
     @property
     def depthwise(self) -> bool:
@@ -177,8 +180,10 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
         for tile, most in device.stem.get(problem.dtype, {}).items()
         if problem.stem and most >= problem.stem.pressure and holds(tile)
     )
+    blocks = device.box if problem.box and problem.pressure < Pressure.HIGH else ()
+    by_box = (Choice(conv1x1_box, tile) for tile in blocks if holds(tile))
     filtered = (Choice(winograd_conv2d, tile) for tile in _winograd_tiles(problem, device))
-    return (*direct, *implicit, *in_runs, *filtered)
+    return (*direct, *implicit, *in_runs, *by_box, *filtered)
 
 
 def _winograd_tiles(problem: ConvProblem, device: DeviceTraits) -> Iterator[WinogradTile]:
@@ -270,7 +275,8 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     the fewest pixels computed, where windows overlap; the largest tile whose grid still fills the
     device, else the tile with the most programs. Minimal filtering takes its place where it takes
     less time (see `work_of`), on devices on which its price is known. Runs of few channels take
-    theirs where they pay (see `runs_pay`), with the largest block that divides a run.
+    theirs where they pay (see `runs_pay`), with the largest block that divides a run. Tensor
+    descriptors are for where there is nothing else: only measuring tells where they are faster.
     """
     if isinstance(problem, LinearProblem):
         least = min(choice.tile.rows for choice in found)
@@ -302,6 +308,7 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
         if device.transform is None:
             return (*written, *filtered)[0]
         return min((*written, *filtered), key=lambda choice: work_of(choice, problem, device).time)
+    found = [choice for choice in found if choice.launch is not conv1x1_box] or found
     depth, times = problem.channels, device.step_times(problem.dtype)
     in_runs = [choice for choice in found if choice.launch is stem_conv2d]
     if in_runs and problem.stem:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from .forms import STEM
+from .forms import BOX, STEM
+from .prices import Prices
 from .tile import ConvTile, LinearTile, Pressure
 from .toom_cook import WinogradTile
 
@@ -131,34 +132,6 @@ _LINEAR_CPU_F32 = (
 )
 
 
-class Prices(NamedTuple):
-    """What work takes, in products of a convolution's tiles.
-
-    Attributes:
-        balance: Moving one byte to memory or from it (S. Williams et al., Roofline, 2009).
-        exchange: An element's part in bringing together windows that overlap.
-        wide: The same of windows with more than two columns, which several threads of a tensor core
-            hold; of a whole window where pixels are left out.
-        channels: An element's part in bringing together channels, beyond what it takes in a kernel
-            of its own.
-        scattered: A product whose operands have addresses of their own, as where no block divides
-            the input channels.
-        head: A product of a depthwise convolution in the kernel of the 1x1 one that reads it, of
-            what it takes in a kernel of its own.
-        lookup: The address of a repeated element, in products outside of tensor cores.
-        launch: One kernel more.
-    """
-
-    balance: float
-    exchange: float
-    wide: float
-    channels: float
-    scattered: float
-    head: float = 1.0
-    lookup: float = 1.0
-    launch: float = 0.0
-
-
 @dataclass(frozen=True)
 class DeviceTraits:
     """What the choice of kernels, and the bounds on their errors, depend on: a row for each device.
@@ -194,6 +167,7 @@ class DeviceTraits:
             its multiprocessor, in latencies of a step. Empty where nobody has measured them.
         times_f32: Those of float32.
         stem: By dtype tiles of convolutions whose filters' rows are runs, as `conv` has them.
+        box: Tiles of a convolution that reads blocks by tensor descriptors.
     """
 
     unit: float
@@ -217,6 +191,7 @@ class DeviceTraits:
     times: Mapping[tuple[int, int], float] = field(default_factory=dict)
     times_f32: Mapping[tuple[int, int], float] = field(default_factory=dict)
     stem: Mapping[str, Mapping[ConvTile, Pressure]] = field(default_factory=dict)
+    box: tuple[ConvTile, ...] = ()
     panel: int = 0
     leaves_out: int = 0
     paired: float = 1.0
@@ -289,11 +264,14 @@ HOPPER = replace(
     conv_f32=_HOPPER_F32,
     times=_HOPPER_TIMES_HALF,
     times_f32=_HOPPER_TIMES_F32,
+    box=BOX,
     programs=132,
 )
 # A tile of 128 x 256 fills what a multiprocessor of these shares among its blocks, and on 12.0 it
 # spills in its loop.
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
+BLACKWELL = replace(CUDA, box=BOX)
+BLACKWELL_SMALL = replace(CUDA_SMALL, box=BOX)
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Products, head: MobileNetV2's depthwise layers take
 # 1.5 to 2.6 times as long in the kernels behind them as in their own, where they keep their sums in
@@ -345,4 +323,6 @@ def cuda_traits(capability: int) -> DeviceTraits:
     """
     if capability == 90:
         return HOPPER
-    return CUDA_SMALL if capability in (86, 89, 120, 121) else CUDA
+    if capability > 90:
+        return BLACKWELL_SMALL if capability in (120, 121) else BLACKWELL
+    return CUDA_SMALL if capability in (86, 89) else CUDA

@@ -22,3 +22,10 @@ _STEM_F32 = {
     ConvTile(32, 64, 16, 4, 3): Pressure.HIGH,
 }
 STEM = {"f32": _STEM_F32, "f16": _STEM_HALF, "bf16": _STEM_HALF}
+# Of convolutions that read blocks of 64 channels by tensor descriptors, on 9.0 and newer. Each
+# bears channels-last views without spills.
+BOX = (
+    ConvTile(128, 128, 64, 8, 3),
+    ConvTile(64, 128, 64, 4, 3),
+    ConvTile(64, 64, 64, 4, 4),
+)

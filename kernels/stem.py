@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from .devices import Prices
 from .epilogue import Tail, epilogue
 from .finish import finish, load_bias, split_index, tile_pixels
 from .launch import (
@@ -33,6 +32,7 @@ from .launch import (
     offset_refusal,
     require,
 )
+from .prices import Prices
 from .tile import ConvTile, Pressure
 
 # Numbers that a pixel takes, and of which the length of a run is a multiple.

@@ -25,6 +25,8 @@ from graphcnn.kernels import (
     View,
     WinogradTile,
     across,
+    box_refusal,
+    conv1x1_box,
     conv2d,
     conv_pressure,
     padded,
@@ -212,6 +214,7 @@ def _implicit_gemm(
         across(tail),
         Maps(images, (height, width), parts) if parts else None,
         _stem(chain, x, outputs, tail, window, (height, width)),
+        _has_box(chain, x, tail, window, (height, width)),
     )
     choice = lowering.choose(chain.anchor, problem)
     shift = vectors[0] if vectors else None
@@ -226,6 +229,10 @@ def _implicit_gemm(
         return [_filtered(lowering, chain, choice, x, shift, outputs, options)]
     if choice.launch is stem_conv2d:
         return _in_runs(lowering, chain, x, shift, outputs, window, options)
+    if choice.launch is conv1x1_box:
+        weight, vector = lowering.weight(packing), lowering.weight(shift) if shift else None
+        steps = {name: options[name] for name in ("tail", "exports", "tile")}
+        return [Piece(conv1x1_box(x, weight, vector, outputs, **steps), word="descriptors")]
     panel, counted = device.panel, {}
     if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
         counted = {"filters": packing.shape[0]}
@@ -289,6 +296,16 @@ def _stem(
     image = View(None, shape, contiguous(shape), x.dtype)
     pressure = conv_pressure(image.permuted(0, 4, 1, 3), outputs, tail, (1, 1))
     return Stem((rows, taps), image.size * DType(x.dtype).itemsize, pressure)
+
+
+def _has_box(chain: Chain, x: View, tail: Tail, window: Window, size: tuple[int, ...]) -> bool:
+    """Whether tensor descriptors may serve a convolution."""
+    op = chain.anchor.op
+    plain = isinstance(op, Conv) and op.groups == 1 and not chain.gate and not chain.head
+    steps = (window.kernel, window.stride, window.begins)
+    if not plain or steps != ((1, 1), (1, 1), (0, 0)) or x.shape[2:] != size:
+        return False
+    return box_refusal(x, tail, x.buffer.offset) is None
 
 
 def _in_runs(

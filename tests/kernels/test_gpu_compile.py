@@ -24,6 +24,7 @@ from graphcnn.kernels import (
     View,
     adaptive_pool2d,
     avg_pool2d,
+    conv1x1_box,
     conv2d,
     conv_pressure,
     copy,
@@ -365,6 +366,31 @@ def test_stem_conv2d(capability, dtype, tile):
 def test_padded_images(dtype, capability):
     for case in STEMS:
         compiled(stem(None, dtype, (), (), *case, pad=True), capability)
+
+
+@pytest.mark.parametrize("capability", [90, 100, 120])
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_conv1x1_box(dtype, capability):
+    """The copy engine loads all that is multiplied, and tensor cores read it where it lies."""
+    shape, channels = (32, 256, 57, 57), 128
+    for tile in cuda_traits(capability).box:
+        for tail, exports in (((RELU,), (1,)), ((residual(dtype), SILU), (1, 2))):
+            launch = conv1x1_box(
+                view((32, channels, 57, 57), dtype),
+                view((256, channels), dtype),
+                view((256,), dtype),
+                [view(shape, dtype) for _ in exports],
+                tail=tail,
+                exports=exports,
+                tile=tile,
+            )
+            binary = compiled(launch._replace(args=launch.described()), capability)
+            code = binary.sass()
+            assert "cp.async.bulk.tensor.2d" in binary.ptx
+            assert "UTMALDG" in code
+            assert "LDGSTS" not in code
+            wanted = {90: "HGMMA", 100: "UTCHMMA", 120: "HMMA"}[capability]
+            assert re.search(rf"\b{wanted}", code)
 
 
 LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.linear_tiles(dtype)]
