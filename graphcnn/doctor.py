@@ -15,6 +15,7 @@ import torch
 import triton
 
 from graphcnn import models, triton_api
+from graphcnn.by_descriptor import ByDescriptor, by_descriptor
 from graphcnn.compiler import compile
 from graphcnn.cpu import toolchain
 from graphcnn.errors import counted
@@ -78,6 +79,7 @@ class Diagnosis(Result):
         kernels: Every kernel in every dtype.
         times: VGG-11 on 8 images of 64x64: torch, unfused and fused by turns.
         taps: What the order of a convolution's taps costs; None off GPUs.
+        boxes: What reading by tensor descriptors costs; None where there are none.
         unchecked: What could not be checked here.
     """
 
@@ -87,6 +89,7 @@ class Diagnosis(Result):
     kernels: tuple[KernelCheck, ...]
     times: Comparison
     taps: TapOrder | None
+    boxes: ByDescriptor | None
     unchecked: tuple[str, ...]
 
     def tables(self) -> tuple[Table, ...]:
@@ -118,6 +121,7 @@ class Diagnosis(Result):
             ),
             *self.times.tables(),
             *(self.taps.tables() if self.taps else ()),
+            *(self.boxes.tables() if self.boxes else ()),
         )
 
 
@@ -146,9 +150,11 @@ def doctor(device: str | torch.device = "auto") -> Diagnosis:
         seconds=3,
     )
     taps = tap_order(on) if gpu else None
-    ok = times.ok and not any(row.problem for row in checks) and not (taps and taps.problem)
+    boxes = by_descriptor(on) if on.traits.box else None
+    problems = [row.problem for row in (*checks, taps, boxes) if row is not None]
+    ok = times.ok and not any(problems)
     unchecked = () if gpu else (NO_GPU,)
-    return Diagnosis(on.name, tuple(facts(on)), ok, checks, times, taps, unchecked)
+    return Diagnosis(on.name, tuple(facts(on)), ok, checks, times, taps, boxes, unchecked)
 
 
 def kernels(model: CompiledModel, dtype: str) -> Iterator[KernelCheck]:

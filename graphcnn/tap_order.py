@@ -9,7 +9,7 @@ and a tap there is a tap and a block of channels here. The ratio of their times 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -67,26 +67,53 @@ def tap_order(device: Device, *, images: int = IMAGES, side: int = SIDE) -> TapO
     x = torch.randn(images, side, side, CHANNELS, generator=generator).half()
     w = (torch.randn(FILTERS, TAPS, CHANNELS, generator=generator) / CHANNELS**0.5).half()
     wanted, allowed = _expected(x, w, device.traits.unit)
-    shapes = [x.shape, w.shape, wanted.shape]
-    blocks = allocate([2 * shape.numel() for shape in shapes], device.memory)
-    on = [b.view(torch.float16).view(shape) for b, shape in zip(blocks, shapes, strict=True)]
-    on[0].copy_(x)
-    on[1].copy_(w)
-    with device.guard():
-        runs = {}
-        for name, launch in launches(*on).items():
-            prepared = prepare(launch.kernel, launch.args, launch.meta, device.driver)
-            runs[name] = partial(prepared, launch.grid, device.stream())
-            on[2].fill_(torch.nan)
-            runs[name]()
-            device.synchronize()
-            excess = float(((on[2].cpu().double() - wanted).abs() / allowed).max())
-            if not excess <= 1:  # what is no number is not
-                return TapOrder(None, None, None, f"taps {name}: {excess:.3g} of its bound off")
-        takes = {name: partial(_seconds, run, device) for name, run in runs.items()}
-        taken = interleave(takes, seconds=SECONDS)
+    taken = contest({"x": x, "w": w}, wanted, allowed, launches, device)
+    if isinstance(taken, str):
+        return TapOrder(None, None, None, f"taps {taken}")
     inner, outer = taken["innermost"], taken["outermost"]
     return TapOrder(Timing.of(inner), Timing.of(outer), Ratio.between(outer, inner), None)
+
+
+def contest(
+    reads: Mapping[str, torch.Tensor],
+    wanted: torch.Tensor,
+    allowed: torch.Tensor,
+    launches: Callable[..., Mapping[str, Launch]],
+    device: Device,
+) -> Mapping[str, Sequence[float]] | str:
+    """Check ways to compute one thing on a device, and time them by turns.
+
+    Args:
+        reads: Tensors in float16, by the names of parameters of `launches`.
+        wanted: What is computed, in float64.
+        allowed: How far off it may be.
+        launches: Makes the launch of each way, of the tensors and of the output `y`.
+        device: Where they run.
+
+    Returns:
+        Seconds of each way in the rounds, or which way is wrong, and by how much.
+    """
+    filled = {**reads, "y": torch.full(wanted.shape, torch.nan, dtype=torch.float16)}
+    blocks = allocate([2 * tensor.numel() for tensor in filled.values()], device.memory)
+    on = {
+        name: block.view(torch.float16).view(tensor.shape)
+        for block, (name, tensor) in zip(blocks, filled.items(), strict=True)
+    }
+    for name, tensor in reads.items():
+        on[name].copy_(tensor)
+    with device.guard():
+        runs = {}
+        for name, launch in launches(**on).items():
+            prepared = prepare(launch.kernel, launch.described(), launch.meta, device.driver)
+            runs[name] = partial(prepared, launch.grid, device.stream())
+            on["y"].fill_(torch.nan)
+            runs[name]()
+            device.synchronize()
+            excess = float(((on["y"].cpu().double() - wanted).abs() / allowed).max())
+            if not excess <= 1:  # what is no number is not
+                return f"{name}: {excess:.3g} of its bound off"
+        takes = {name: partial(_seconds, run, device) for name, run in runs.items()}
+        return interleave(takes, seconds=SECONDS)
 
 
 def _expected(x: torch.Tensor, w: torch.Tensor, unit: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -306,6 +306,16 @@ def named_arguments(
     return {**dict(zip(runtime, args, strict=False)), **meta}
 
 
+def decomposed(descriptor: Any) -> list[Any]:
+    """What a kernel takes for a tensor descriptor where it becomes a pointer: its memory, sizes and
+    how it is read, and the sizes again, which Triton lowers apart."""
+    sizes = [*descriptor.shape, *descriptor.strides]
+    flags = [descriptor.padding == "nan"]
+    if hasattr(descriptor, "round_f32_to_tf32"):  # Triton 3.7 and later
+        flags.append(descriptor.round_f32_to_tf32)
+    return [descriptor.base, *sizes, *flags, *sizes]
+
+
 def cuobjdump() -> Path:
     """NVIDIA's reader of machine code, which comes with Triton."""
     return Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"

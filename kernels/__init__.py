@@ -9,14 +9,16 @@ reason where no kernel can serve them, and returns a `Launch`.
     window     the pool of a tail: Pool, and how its windows lie in tiles
     finish     device code of the tail
     tile       shapes of tiles
-    devices    the tiles and prices of each device
+    pressure   how many registers a convolution takes beside its accumulator
+    devices    the tiles and prices of each device, with forms and prices
     problem    what a layer asks of a kernel
     choices    every kernel that can serve a layer, and the rule that picks one
     rows       views as rows, for kernels that reduce whole dimensions
     split      layers whose reduction is summed in parts
     toom_cook  the matrices of minimal filtering, of which winograd makes convolutions
-    adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
-    reduction, separable, softmax, standardize, winograd    one file for each family of kernels
+    adaptive_pool, conv2d, conv2d_box, depthwise, interpolate, linear, lrn, movement, pointwise,
+    pool, random, reduction, separable, softmax, standardize, stem, winograd    one file for each
+    family of kernels
 """
 
 from . import stages as stages
@@ -24,11 +26,11 @@ from .adaptive_pool import adaptive_pool2d as adaptive_pool2d
 from .choices import Choice as Choice
 from .choices import by_rule as by_rule
 from .choices import choices as choices
-from .choices import conv_pressure as conv_pressure
 from .choices import directly as directly
-from .choices import full_size as full_size
 from .choices import work_of as work_of
 from .conv2d import conv2d as conv2d
+from .conv2d_box import box_refusal as box_refusal
+from .conv2d_box import conv1x1_box as conv1x1_box
 from .depthwise import depthwise_conv2d as depthwise_conv2d
 from .devices import BLACKWELL as BLACKWELL
 from .devices import CPU as CPU
@@ -39,7 +41,6 @@ from .devices import DEPTHWISE as DEPTHWISE
 from .devices import HOPPER as HOPPER
 from .devices import SEPARABLE as SEPARABLE
 from .devices import DeviceTraits as DeviceTraits
-from .devices import Prices as Prices
 from .devices import cpu_traits as cpu_traits
 from .devices import cuda_traits as cuda_traits
 from .epilogue import TURN as TURN
@@ -54,6 +55,7 @@ from .epilogue import map_operands as map_operands
 from .epilogue import tail_refusal as tail_refusal
 from .interpolate import Places as Places
 from .interpolate import interpolate as interpolate
+from .launch import Block as Block
 from .launch import Launch as Launch
 from .launch import Refused as Refused
 from .launch import View as View
@@ -67,6 +69,9 @@ from .pointwise import pointwise as pointwise
 from .pool import avg_pool2d as avg_pool2d
 from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
+from .pressure import conv_pressure as conv_pressure
+from .pressure import full_size as full_size
+from .prices import Prices as Prices
 from .problem import ConvProblem as ConvProblem
 from .problem import LinearProblem as LinearProblem
 from .problem import Maps as Maps
@@ -81,6 +86,12 @@ from .softmax import softmax as softmax
 from .split import conv2d_in_parts as conv2d_in_parts
 from .split import linear_in_parts as linear_in_parts
 from .standardize import standardize as standardize
+from .stem import LANES as LANES
+from .stem import Stem as Stem
+from .stem import padded as padded
+from .stem import padded_shape as padded_shape
+from .stem import run_length as run_length
+from .stem import stem_conv2d as stem_conv2d
 from .tile import ConvTile as ConvTile
 from .tile import LinearTile as LinearTile
 from .tile import Pressure as Pressure

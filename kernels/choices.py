@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .conv2d import MASK_TAPS, conv2d
+from .conv2d import conv2d
+from .conv2d_box import conv1x1_box
 from .depthwise import depthwise_conv2d
 from .devices import SEPARABLE, SMALL_BLOCK, DeviceTraits
-from .epilogue import Tail, across, operands
-from .launch import Launch, View, ceil_div
+from .launch import Launch, ceil_div
 from .linear import linear
 from .problem import ConvProblem, LinearProblem, Problem, SeparableProblem
 from .separable import separable_conv2d
 from .split import parts_of
+from .stem import runs_pay, stem_conv2d
 from .tile import ConvTile, Pressure
 from .toom_cook import TAPS, WinogradTile
-from .window import Pool
 from .winograd import winograd_conv2d
 
 
@@ -23,33 +23,6 @@ class Choice(NamedTuple):
 
     launch: Callable[..., Launch]
     tile: Any
-
-
-def full_size(tail: Tail) -> list[View]:
-    """Operands of a tail that have a number for every pixel."""
-    return [v for v in operands(tail) if v.shape[2:] != (1, 1) and any(v.strides[2:])]
-
-
-def conv_pressure(
-    x: View, outputs: Sequence[View], tail: Tail, kernel: tuple[int, ...]
-) -> Pressure:
-    """Register pressure of a convolution with these views (see `Pressure`)."""
-    large = full_size(tail)
-    pooled = any(isinstance(step, Pool) for step in tail)
-    # The pixels that are left behind a pool are few enough for scattered addresses.
-    stored = () if pooled and len(outputs) == 1 else outputs
-    if any(v.shape[1] > 1 and v.strides[1] != 1 for v in (x, *stored, *large)):
-        return Pressure.HIGH
-    values = ((at, r) for at, step in enumerate(tail) for r in step.reads if isinstance(r, int))
-    light = (
-        len(outputs) == 1
-        and (outputs[0].shape[1] == 1 or outputs[0].strides[1] == 1)
-        and not across(tail)
-        and (pooled or not large)
-        and kernel[0] * kernel[1] <= MASK_TAPS.value
-        and all(read in (-1, at) for at, read in values)
-    )
-    return Pressure.LOW if light else Pressure.NORMAL
 
 
 def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
@@ -73,12 +46,14 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
         if problem.depthwise and tile.pixels >= window
     )
 
+    def holds(tile: ConvTile) -> bool:
+        whole = not problem.across or tile.channels >= problem.filters
+        return tile.pixels >= window and whole
+
     def bears(tile: ConvTile, most: Pressure) -> bool:
         # A reduction that runs on from tap to tap has scattered addresses.
         divides = problem.channels % tile.reduction == 0
-        if tile.pixels < window or (problem.across and tile.channels < problem.filters):
-            return False
-        return most >= (problem.pressure if divides else Pressure.HIGH)
+        return holds(tile) and most >= (problem.pressure if divides else Pressure.HIGH)
 
     tiles = device.conv_tiles(problem.dtype).items()
     implicit = (
@@ -87,8 +62,15 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
         if bears(tile, most)
         for parts in parts_of(problem.programs(tile), problem.steps(tile), device)
     )
+    in_runs = (
+        Choice(stem_conv2d, tile)
+        for tile, most in device.stem.get(problem.dtype, {}).items()
+        if problem.stem and most >= problem.stem.pressure and holds(tile)
+    )
+    blocks = device.box if problem.box and problem.pressure < Pressure.HIGH else ()
+    by_box = (Choice(conv1x1_box, tile) for tile in blocks if holds(tile))
     filtered = (Choice(winograd_conv2d, tile) for tile in _winograd_tiles(problem, device))
-    return (*direct, *implicit, *filtered)
+    return (*direct, *implicit, *in_runs, *by_box, *filtered)
 
 
 def _winograd_tiles(problem: ConvProblem, device: DeviceTraits) -> Iterator[WinogradTile]:
@@ -180,7 +162,9 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     rules are, in order: less than twice the channels there are; the fewest pixels computed, where
     windows overlap; the largest tile whose grid still fills the device, else the tile with the most
     programs. Minimal filtering takes its place where it takes less time (see `work_of`), where its
-    price is known.
+    price is known. Runs of few channels take theirs where they pay (see `runs_pay`), with the
+    largest block that divides a run. Tensor descriptors are for where there is nothing else: only
+    measuring tells where they are faster.
     """
     predicted = device.predicted
     if predicted is None:
@@ -217,11 +201,20 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
         if device.transform is None:
             return (*written, *filtered)[0]
         return min((*written, *filtered), key=lambda choice: work_of(choice, problem, device).time)
+    found = [choice for choice in found if choice.launch is not conv1x1_box] or found
+    depth = problem.channels
+    in_runs = [choice for choice in found if choice.launch is stem_conv2d]
+    if in_runs and problem.stem:
+        outputs, prices = problem.pixels * problem.filters, device.prices(problem.dtype)
+        if len(in_runs) == len(found) or runs_pay(problem.stem, outputs, depth, prices):
+            found, depth = in_runs, problem.stem.run
+        else:
+            found = [choice for choice in found if choice not in in_runs]
     blocks = {choice.tile.reduction for choice in found}
-    block = max((b for b in blocks if problem.channels % b == 0), default=0)
+    block = max((b for b in blocks if depth % b == 0), default=0)
     block = block or min((b for b in blocks if b >= 32), default=min(blocks))
     fitting = [choice for choice in found if choice.tile.reduction == block]
-    if predicted is not None:
+    if predicted is not None and found[0].launch is not stem_conv2d:
         doubts = {b: SMALL_BLOCK if b != block else 1.0 for b in blocks}
         return min(found, key=lambda c: doubts[c.tile.reduction] * predicted(problem, c.tile))
     narrowest = min(choice.tile.channels for choice in fitting)

@@ -1,9 +1,11 @@
 """What the choice of kernels depends on: lists of tiles, and prices, of each device."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+from .forms import BOX, STEM
+from .prices import Prices
 from .tile import ConvTile, LinearTile, Pressure
 from .toom_cook import WinogradTile
 
@@ -122,30 +124,6 @@ _LINEAR_CPU_F32 = (
 )
 
 
-class Prices(NamedTuple):
-    """What work takes, in products of a convolution's tiles.
-
-    Attributes:
-        balance: Moving one byte to memory or from it (S. Williams et al., Roofline, 2009).
-        channels: An element's part in bringing together channels, beyond what it takes in a kernel
-            of its own.
-        exchange: An element's part in bringing together windows that overlap; no use is made of it,
-            nor of the next, where a model predicts.
-        wide: The same of windows with more than two columns; of a whole window where pixels are
-            left out.
-        head: A product of a depthwise convolution in the kernel of the 1x1 one that reads it, of
-            what it takes in a kernel of its own.
-        lookup: The address of a repeated element, in products outside of tensor cores.
-    """
-
-    balance: float
-    channels: float
-    exchange: float = 0.0
-    wide: float = 0.0
-    head: float = 1.0
-    lookup: float = 1.0
-
-
 @dataclass(frozen=True)
 class DeviceTraits:
     """What the choice of kernels, and the bounds on their errors, depend on: a row for each device.
@@ -182,6 +160,8 @@ class DeviceTraits:
         predicted: Microseconds of a convolution or linear layer with a tile, by a model of the
             device; None where there is no model.
         moving: Microseconds of a kernel that moves so many bytes likewise.
+        stem: By dtype tiles of convolutions whose filters' rows are runs, as `conv` has them.
+        box: Tiles of a convolution that reads blocks by tensor descriptors.
     """
 
     unit: float
@@ -204,6 +184,8 @@ class DeviceTraits:
     batches: tuple[int, ...] = ()
     predicted: Callable[[Any, Any], float] | None = None
     moving: Callable[[int], float] | None = None
+    stem: Mapping[str, Mapping[ConvTile, Pressure]] = field(default_factory=dict)
+    box: tuple[ConvTile, ...] = ()
     panel: int = 0
     leaves_out: int = 0
     paired: float = 1.0
@@ -242,14 +224,15 @@ CUDA = DeviceTraits(
     unit_f32=2.0**-21,
     conv=_CUDA_HALF,
     conv_f32=_CUDA_F32,
+    stem=STEM,
     depthwise=DEPTHWISE,
     linear=_LINEAR_CUDA_HALF,
     linear_f32=_LINEAR_CUDA_F32,
     weights="reduction_major",
     products_per_byte=2.0,
     programs=128,
-    prices_half=Prices(balance=80.0, channels=0.0),
-    prices_f32=Prices(balance=10.0, channels=490.0),
+    prices_half=Prices(balance=80.0, channels=0.0, scattered=7.0, launch=4e8),
+    prices_f32=Prices(balance=10.0, channels=490.0, scattered=4.6, launch=8e7),
     winograd=(),
     winograd_f32=_WINOGRAD_CUDA,
     transform=None,
@@ -265,12 +248,16 @@ HOPPER = replace(
     prices_f32=CUDA.prices_f32._replace(balance=8.0),
     conv=_HOPPER_HALF,
     conv_f32=_HOPPER_F32,
+    box=BOX,
 )
 # A tile of 128 x 256 fills what a multiprocessor of these shares among its blocks, and on 12.0 it
 # spills in its loop.
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
 # On 10.0 tcgen05 takes 64 channels at least.
-BLACKWELL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.channels >= 64})
+BLACKWELL = replace(
+    CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.channels >= 64}, box=BOX
+)
+BLACKWELL_SMALL = replace(CUDA_SMALL, box=BOX)
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Products, head: MobileNetV2's depthwise layers take
 # 1.5 to 2.6 times as long in the kernels behind them as in their own, where they keep their sums in
@@ -318,6 +305,6 @@ def cuda_traits(capability: int) -> DeviceTraits:
     """
     if capability == 90:
         return HOPPER
-    if capability in (100, 103):
-        return BLACKWELL
-    return CUDA_SMALL if capability in (86, 89, 120, 121) else CUDA
+    if capability > 90:
+        return BLACKWELL_SMALL if capability in (120, 121) else BLACKWELL
+    return CUDA_SMALL if capability in (86, 89) else CUDA

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 Strides = tuple[int, ...]
 
@@ -37,6 +38,26 @@ class Strided(NamedTuple):
 
     ptr: Any
     strides: Strides
+
+
+class Block(NamedTuple):
+    """A view as an argument of a kernel that reads it block by block, through a descriptor.
+
+    Attributes:
+        ptr: Its first element, at a multiple of 16 bytes.
+        shape: Of the view; elements beyond it are read as 0.
+        strides: In elements, the last of them 1.
+        block: The shape of a block.
+    """
+
+    ptr: Any
+    shape: tuple[int, ...]
+    strides: Strides
+    block: tuple[int, ...]
+
+    def descriptor(self, memory: Any) -> TensorDescriptor:
+        """What the kernel gets, where the view begins in a tensor."""
+        return TensorDescriptor(memory, [*self.shape], [*self.strides], [*self.block])
 
 
 @dataclass(frozen=True)
@@ -103,8 +124,9 @@ class Launch(NamedTuple):
     """One kernel launch: `kernel[grid](*args, **meta)`.
 
     `args` holds buffers, ints, constexprs, `@triton.jit` functions, None and (nested, named) tuples
-    of these, positional in kernel order; `meta` the tile, num_warps and num_stages; `masked_reach`
-    the bytes past either end of its first operand that masked lanes may address.
+    of these, positional in kernel order, and blocks, in no tuple; `meta` the tile, num_warps and
+    num_stages; `masked_reach` the bytes past either end of its first operand that masked lanes may
+    address.
     """
 
     kernel: Any
@@ -115,7 +137,11 @@ class Launch(NamedTuple):
 
     def run(self) -> None:
         """Launch on the active Triton driver; the buffers must be tensors."""
-        self.kernel[self.grid](*self.args, **self.meta)
+        self.kernel[self.grid](*self.described(), **self.meta)
+
+    def described(self) -> tuple[Any, ...]:
+        """The arguments, with descriptors in place of blocks; their buffers must be tensors."""
+        return tuple(a.descriptor(a.ptr) if isinstance(a, Block) else a for a in self.args)
 
 
 def constants(value: Any) -> Any:

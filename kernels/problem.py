@@ -4,6 +4,7 @@ from math import prod
 from typing import NamedTuple
 
 from .launch import ceil_div
+from .stem import Stem
 from .tile import ConvTile, LinearTile, Pressure
 from .window import Pool
 
@@ -41,6 +42,8 @@ class ConvProblem(NamedTuple):
         taps: Of a filter.
         stride: Input pixels from one output pixel to the next, down times across.
         beside: Values of the output's full size that its tail reads, or stores beside the first.
+        stem: Its filter and image, where the rows of the filter may be runs of the reduction.
+        box: Whether tensor descriptors may serve it.
     """
 
     dtype: str
@@ -55,6 +58,8 @@ class ConvProblem(NamedTuple):
     taps: int = 1
     stride: int = 1
     beside: int = 0
+    stem: Stem | None = None
+    box: bool = False
 
     @property
     def depthwise(self) -> bool:

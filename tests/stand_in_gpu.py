@@ -21,6 +21,7 @@ from itertools import count
 import torch
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from graphcnn import cpu, triton_api
 from graphcnn.costs.devices import gpu_like
@@ -208,6 +209,8 @@ def _tensors(arguments):
             yield from _tensors(argument)
         elif isinstance(argument, torch.Tensor):
             yield argument
+        elif isinstance(argument, TensorDescriptor):
+            yield argument.base
 
 
 class _Loader:

@@ -13,6 +13,7 @@ import torch
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
+from graphcnn import triton_api
 from graphcnn.cpu import loader, sanitize
 from graphcnn.cpu.backend import NAME
 from graphcnn.cpu.team import Bound
@@ -61,6 +62,8 @@ def _flatten(signature: Sequence[object], arguments: Sequence[object]) -> Iterat
         if isinstance(kind, tuple):
             assert isinstance(argument, tuple)
             yield from _flatten(kind, argument)
+        elif isinstance(kind, str) and kind.startswith("tensordesc"):
+            yield from triton_api.decomposed(argument)
         elif kind != "constexpr":
             yield argument
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -74,18 +75,22 @@ class Places:
 def _found(
     values: tuple[Any, ...], skipped: dict[int, int], path: tuple[int, ...] = ()
 ) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Where some objects stand in nested tuples, each with its number."""
+    """Where some objects stand in nested tuples, by themselves or as the base of a tensor
+    descriptor, each with its number."""
     for index, value in enumerate(values):
         if isinstance(value, tuple):
             yield from _found(value, skipped, (*path, index))
-        elif id(value) in skipped:
-            yield (*path, index), skipped[id(value)]
+        elif id(memory := getattr(value, "base", value)) in skipped:
+            yield (*path, index), skipped[id(memory)]
 
 
 def _replaced(values: tuple[Any, ...], path: tuple[int, ...], value: Any) -> tuple[Any, ...]:
     """Nested tuples with another value at a place."""
     index, *rest = path
-    inside = _replaced(values[index], tuple(rest), value) if rest else value
+    if rest:
+        inside = _replaced(values[index], tuple(rest), value)
+    else:
+        inside = replace(values[index], base=value) if hasattr(values[index], "base") else value
     parts = (*values[:index], inside, *values[index + 1 :])
     return type(values)(*parts) if hasattr(values, "_fields") else parts
 

@@ -16,7 +16,7 @@ from graphcnn.cpu import sanitize, team
 from graphcnn.cpu.team import LEAST_ROW, Bound, Launches, Member
 from graphcnn.errors import GraphCNNError, KernelFailed
 from graphcnn.ir import DType
-from graphcnn.kernels import DeviceTraits
+from graphcnn.kernels import Block, DeviceTraits
 from graphcnn.plan import Address, Arithmetic, Buffer, Call, Shadow, Step
 from graphcnn.targets.availability import available_memory
 from graphcnn.targets.cuda_graph import Queued
@@ -191,6 +191,8 @@ def _run(launches: Sequence[Callable[[], None]]) -> None:
 def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
     if isinstance(arg, Buffer):
         return resolve(arg)
+    if isinstance(arg, Block):
+        return arg.descriptor(resolve(arg.ptr))
     if isinstance(arg, tuple):
         parts = [_substitute(part, resolve) for part in arg]
         return type(arg)(*parts) if hasattr(arg, "_fields") else tuple(parts)

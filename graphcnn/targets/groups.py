@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from graphcnn.ir import DType, Graph, Node, Op
 from graphcnn.kernels import (
+    LANES,
     Choice,
     ConvProblem,
     Head,
@@ -20,22 +21,30 @@ from graphcnn.kernels import (
     Pooled,
     Pressure,
     Refused,
+    Stem,
+    Tail,
     View,
     WinogradTile,
     across,
+    box_refusal,
+    conv1x1_box,
     conv2d,
     conv2d_in_parts,
     conv_pressure,
     full_size,
     linear_in_parts,
+    padded,
+    padded_shape,
+    stem_conv2d,
 )
 from graphcnn.ops import Conv, Conv2d, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
 from graphcnn.targets import winograd
 from graphcnn.targets.chain import Chain, placed
+from graphcnn.targets.layout import contiguous
 from graphcnn.targets.lowering import Lowering, as_image, image_size
-from graphcnn.targets.pack import filters, in_pairs, in_panels, in_turns, plain
+from graphcnn.targets.pack import filters, in_pairs, in_panels, in_runs, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
 from graphcnn.targets.price import filtered_outputs, separable_problem
 
@@ -68,7 +77,7 @@ class Piece(NamedTuple):
 
     Attributes:
         launch: The launch.
-        scratch: The memory that it works in.
+        scratch: The memory that it works in, or fills for the next one.
         rounded_as: As of `Arithmetic`.
         word: The algorithm's name, where it has one.
         reads: What it reads beside the inputs of the group.
@@ -105,7 +114,7 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece
         **counted,
     }
     if choice.tile.parts > 1:
-        scratch = lowering.scratch(chain.anchor, choice.tile.parts * problem.rows * features)
+        scratch = lowering.scratch(chain.anchor, (choice.tile.parts * problem.rows * features,))
         return _in_parts(scratch, linear_in_parts(*arguments, scratch=scratch, **options))
     return [Piece(choice.launch(*arguments, **options))]
 
@@ -211,6 +220,8 @@ def _implicit_gemm(
         prod(window.kernel),
         prod(window.stride),
         len(full_size(tail)) + len(outputs) - 1,
+        _stem(chain, x, outputs, tail, window, (height, width)),
+        _has_box(chain, x, tail, window, (height, width)),
     )
     choice = lowering.choose(chain.anchor, problem)
     shift = vectors[0] if vectors else None
@@ -223,6 +234,12 @@ def _implicit_gemm(
     }
     if isinstance(choice.tile, WinogradTile):
         return [_filtered(lowering, chain, choice, x, shift, outputs, options)]
+    if choice.launch is stem_conv2d:
+        return _in_runs(lowering, chain, x, shift, outputs, window, options)
+    if choice.launch is conv1x1_box:
+        weight, vector = lowering.weight(packing), lowering.weight(shift) if shift else None
+        steps = {name: options[name] for name in ("tail", "exports", "tile")}
+        return [Piece(conv1x1_box(x, weight, vector, outputs, **steps), word="descriptors")]
     panel, counted = device.panel, {}
     if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
         counted = {"filters": packing.shape[0]}
@@ -242,7 +259,7 @@ def _implicit_gemm(
     arguments = x, lowering.weight(packing), bias_view, outputs
     if choice.launch is conv2d and choice.tile.parts > 1:
         sums = choice.tile.parts * x.shape[0] * height * width * packing.shape[0]
-        scratch = lowering.scratch(chain.anchor, sums)
+        scratch = lowering.scratch(chain.anchor, (sums,))
         return _in_parts(scratch, conv2d_in_parts(*arguments, scratch=scratch, **options))
     return [Piece(choice.launch(*arguments, **options))]
 
@@ -274,10 +291,64 @@ def _filtered(
     assert isinstance(op, Conv2d)
     weight = lowering.weight(winograd.filters(param, choice.tile, lowering.device.traits.weights))
     bias = shift and lowering.weight(shift)
-    scratch = lowering.scratch(chain.anchor, choice.tile.scratch(x.shape[1]))
+    scratch = lowering.scratch(chain.anchor, (choice.tile.scratch(x.shape[1]),))
     launch = choice.launch(x, weight, bias, outputs, scratch=scratch, **options)
     rounded_as = winograd.WinogradConv2d(op.stride, op.padding, outputs=choice.tile.outputs)
-    return Piece(launch, (scratch,), {chain.anchor.name: rounded_as}, "winograd")
+    rounded = {chain.anchor.name: rounded_as}
+    return Piece(launch, (scratch,), rounded_as=rounded, word="winograd")
+
+
+def _stem(
+    chain: Chain,
+    x: View,
+    outputs: Sequence[View],
+    tail: Tail,
+    window: Window,
+    size: tuple[int, int],
+) -> Stem | None:
+    """What the choice of a kernel asks of a convolution of few channels; None for any other."""
+    op = chain.anchor.op
+    plain = isinstance(op, Conv) and op.groups == 1 and not chain.gate and not chain.head
+    whole = window.dilation == (1, 1) and min(window.begins) >= 0
+    if not plain or not whole or x.shape[1] > LANES:
+        return None
+    rows, taps = window.kernel
+    shape = padded_shape(x, window.kernel, window.stride, window.begins, size)
+    image = View(None, shape, contiguous(shape), x.dtype)
+    pressure = conv_pressure(image.permuted(0, 4, 1, 3), outputs, tail, (1, 1))
+    return Stem((rows, taps), image.size * DType(x.dtype).itemsize, pressure)
+
+
+def _has_box(chain: Chain, x: View, tail: Tail, window: Window, size: tuple[int, ...]) -> bool:
+    """Whether tensor descriptors may serve a convolution."""
+    op = chain.anchor.op
+    plain = isinstance(op, Conv) and op.groups == 1 and not chain.gate and not chain.head
+    steps = (window.kernel, window.stride, window.begins)
+    if not plain or steps != ((1, 1), (1, 1), (0, 0)) or x.shape[2:] != size:
+        return False
+    return box_refusal(x, tail, x.buffer.offset) is None
+
+
+def _in_runs(
+    lowering: Lowering,
+    chain: Chain,
+    x: View,
+    shift: Packing | None,
+    outputs: Sequence[View],
+    window: Window,
+    options: Mapping[str, Any],
+) -> list[Piece]:
+    """A convolution of few channels: its padded image, and what reads it."""
+    steps = {name: value for name, value in options.items() if name != "padding"}
+    shape = padded_shape(x, window.kernel, window.stride, window.begins, options["out_size"])
+    image = lowering.scratch(chain.anchor, shape, DType(x.dtype))
+    weight = lowering.weight(in_runs(lowering.param(chain.anchor.inputs[1])))
+    bias = lowering.weight(shift) if shift else None
+    launch = stem_conv2d(
+        image, weight, bias, outputs, kernel=window.kernel, stride=window.stride, **steps
+    )
+    pad = Piece(padded(x, image, window.begins), (image,), ends=False, word="padded image of")
+    return [pad, Piece(launch, reads=(image,), word="stem")]
 
 
 def _repeats(chain: Chain, graph: Graph) -> dict[str, tuple[int, int]]:

@@ -11,7 +11,7 @@ from graphcnn.kernels import Choice, Launch, Problem, Refused, View, choices
 from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.plan import Buffer, Location, Lowered, Packing, Step
 from graphcnn.targets.device import Device
-from graphcnn.targets.layout import broadcast_strides, locate, within
+from graphcnn.targets.layout import broadcast_strides, contiguous, locate, within
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import share
 from graphcnn.targets.policy import Policy
@@ -99,11 +99,12 @@ class Lowering:
         self.weights[packing.name] = packing
         return View(Buffer(packing.name), packing.shape, packing.strides, packing.dtype.value)
 
-    def scratch(self, node: Node, size: int) -> View:
-        """Memory of so many float32 numbers, in which steps of the node work in turn."""
-        name = f"{node.name}@scratch"
-        most = max(size, self.locations[name].type.size if name in self.locations else 0)
-        self.locations[name] = Location(Buffer(name), TensorType((most,), DType.F32), (1,))
+    def scratch(self, node: Node, shape: tuple[int, ...], dtype: DType = DType.F32) -> View:
+        """Contiguous memory of this shape, in which steps of the node work in turn."""
+        name, type = f"{node.name}@scratch", TensorType(shape, dtype)
+        known = self.locations.get(name)
+        if known is None or known.type.nbytes < type.nbytes:
+            self.locations[name] = Location(Buffer(name), type, contiguous(shape))
         return view_of(self.locations[name])
 
     def choose(self, anchor: Node, problem: Problem) -> Choice:

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from graphcnn.ir import Array, DType, Node, Param, TensorType
-from graphcnn.kernels import TURN
+from graphcnn.kernels import LANES, TURN, run_length
 from graphcnn.ops import BatchNorm
 from graphcnn.plan import Packing
 from graphcnn.targets.layout import contiguous
@@ -59,6 +59,25 @@ def reduction_major(weight: Array) -> Array:
 def channel_major(weight: Array) -> Array:
     """[K, C, taps] to [taps * C, K]: the output channels of one tap and channel are contiguous."""
     return reduction_major(weight).T
+
+
+def in_runs(param: Param) -> Packing:
+    """A filter [K, C, taps] as the matrix [K, rows * run]: of each row of taps the channels of one
+    side by side, with zeros between and behind, as `kernels/stem.py` has them."""
+    filters, channels, *rest = param.type.shape
+    rows, taps = (1, *rest)[-2:]
+    shape = (filters, rows * run_length(taps))
+    arrange = partial(_runs, sizes=(filters, channels, rows, taps))
+    name = f"{param.name}@runs"
+    return Packing(name, (param.name,), shape, contiguous(shape), param.type.dtype, arrange)
+
+
+def _runs(weight: Array, *, sizes: tuple[int, ...]) -> Array:
+    filters, channels, rows, taps = sizes
+    by_tap = weight.reshape(sizes).transpose(0, 2, 3, 1)
+    pixels = np.pad(by_tap, [(0, 0)] * 3 + [(0, LANES - channels)]).reshape(filters, rows, -1)
+    runs = np.pad(pixels, [(0, 0)] * 2 + [(0, run_length(taps) - LANES * taps)])
+    return runs.reshape(filters, -1)
 
 
 def in_panels(filters: Packing, width: int) -> Packing:

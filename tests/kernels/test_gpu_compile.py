@@ -24,6 +24,7 @@ from graphcnn.kernels import (
     View,
     adaptive_pool2d,
     avg_pool2d,
+    conv1x1_box,
     conv2d,
     conv_pressure,
     copy,
@@ -36,15 +37,19 @@ from graphcnn.kernels import (
     max_pool2d,
     normalize_channels,
     pad,
+    padded,
+    padded_shape,
     pointwise,
     random_normal,
     random_uniform,
     reduction,
     roll,
+    run_length,
     separable_conv2d,
     softmax,
     stages,
     standardize,
+    stem_conv2d,
     winograd_conv2d,
 )
 from tests.gpu_compiler import compile_for_gpu_like
@@ -300,6 +305,92 @@ def test_channels_brought_together(dtype, tile):
     launch, pressure = convolution(tile, dtype, (RELU, norm, MAX3), (3,), **options)
     assert pressure == Pressure.HIGH
     compiled(launch, 90)
+
+
+STEM_CASES = [
+    (capability, dtype, tile)
+    for capability in (*CAPABILITIES, 120)
+    for dtype in DTYPES
+    for tile in cuda_traits(capability).stem[dtype]
+]
+# Rows of a filter, stride and channels: ResNet, AlexNet, VGG, MobileNet, LeNet.
+STEMS = ((7, 2, 3), (11, 4, 3), (3, 1, 3), (3, 2, 3), (5, 1, 1))
+
+
+def stem(tile, dtype, tail, exports, taps, stride, channels, layout="nhwc", pad=False):
+    """The product of a stem, or its padded image."""
+    size = (57, 57)
+    shapes = [(32, 256, *size)]
+    for step in tail:
+        n, c, h, w = shapes[-1]
+        shapes.append((n, c, *step.size(h, w)) if isinstance(step, Pool) else shapes[-1])
+    square, steps, before = (taps, taps), (stride, stride), (taps // 2, taps // 2)
+    x = view((32, channels, 57 * stride, 57 * stride), dtype, "nchw")
+    image = view(padded_shape(x, square, steps, before, size), dtype)
+    if pad:
+        return padded(x, image, before)
+    return stem_conv2d(
+        image,
+        view((256, taps * run_length(taps)), dtype),
+        view((256,), dtype),
+        [view(shapes[e], dtype, layout) for e in exports],
+        kernel=square,
+        stride=steps,
+        out_size=size,
+        tail=tail,
+        exports=exports,
+        tile=tile,
+    )
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "tile"), STEM_CASES, ids=lambda v: str(v).removeprefix("ConvTile")
+)
+def test_stem_conv2d(capability, dtype, tile):
+    """Every copy is asynchronous, of 16 bytes but for pixels at odd strides in half precision."""
+    bears = cuda_traits(capability).stem[dtype][tile]
+    for tail, exports, _, stored, _, _ in hardest(bears, dtype):
+        compiled(stem(tile, dtype, tail, exports, *STEMS[0], stored), capability)
+    for taps, stride, channels in STEMS:
+        if run_length(taps) % tile.reduction == 0:
+            launch = stem(tile, dtype, (RELU,), (1,), taps, stride, channels)
+            binary = compiled(launch, capability)
+            copies = re.findall(r"cp\.async\.c[ag]\.shared\.global.*?0x(\d+)", binary.ptx)
+            narrow = dtype != "f32" and stride % 2
+            assert set(copies) == ({"8", "10"} if narrow else {"10"})
+            assert re.search(r"\bH\w*MMA|UTCHMMA", binary.sass())
+
+
+@pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_padded_images(dtype, capability):
+    for case in STEMS:
+        compiled(stem(None, dtype, (), (), *case, pad=True), capability)
+
+
+@pytest.mark.parametrize("capability", [90, 100, 120])
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_conv1x1_box(dtype, capability):
+    """The copy engine loads all that is multiplied, and tensor cores read it where it lies."""
+    shape, channels = (32, 256, 57, 57), 128
+    for tile in cuda_traits(capability).box:
+        for tail, exports in (((RELU,), (1,)), ((residual(dtype), SILU), (1, 2))):
+            launch = conv1x1_box(
+                view((32, channels, 57, 57), dtype),
+                view((256, channels), dtype),
+                view((256,), dtype),
+                [view(shape, dtype) for _ in exports],
+                tail=tail,
+                exports=exports,
+                tile=tile,
+            )
+            binary = compiled(launch._replace(args=launch.described()), capability)
+            code = binary.sass()
+            assert "cp.async.bulk.tensor.2d" in binary.ptx
+            assert "UTMALDG" in code
+            assert "LDGSTS" not in code
+            wanted = {90: "HGMMA", 100: "UTCHMMA", 120: "HMMA"}[capability]
+            assert re.search(rf"\b{wanted}", code)
 
 
 LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.linear_tiles(dtype)]

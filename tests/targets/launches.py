@@ -7,6 +7,7 @@ import torch
 
 from graphcnn.compiler import optimize
 from graphcnn.ir import Graph, rebatch
+from graphcnn.kernels import Block
 from graphcnn.passes import journal
 from graphcnn.plan import Buffer
 from tests import gpu_compiler
@@ -49,6 +50,8 @@ def bound(argument, memory):
     """An argument of a kernel with tensors in place of its buffers."""
     if isinstance(argument, Buffer):
         return memory[argument.name]
+    if isinstance(argument, Block):
+        return argument.descriptor(memory[argument.ptr.name])
     if isinstance(argument, tuple):
         parts = [bound(part, memory) for part in argument]
         return argument._make(parts) if hasattr(argument, "_make") else tuple(parts)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from graphcnn.kernels import Block
 from graphcnn.targets import cuda_memory
 from graphcnn.targets.cuda_graph import Queued
 from graphcnn.targets.cuda_memory import MAPPED, PAGE_BYTES, Places, is_mapped
@@ -61,6 +62,19 @@ def test_all_that_use_a_buffer_find_it_elsewhere_and_back():
     assert [value is part for value in twice()] == [True, True]
     assert stranger() == (weight, 5)
     assert [each.queued.moves for each in (reader, twice, stranger)] == [True, True, False]
+
+
+def test_a_tensor_descriptor_is_made_anew_elsewhere():
+    part = HOME[16:]
+    described = Block(None, (6, 8), (8, 1), (2, 8)).descriptor(part)
+    reader = Launched(described, part)
+    at = places([reader], [part])
+    assert at.move(OTHER)
+    moved, plain = reader()
+    assert moved.base.data_ptr() == plain.data_ptr() == OTHER[16:].data_ptr()
+    assert (moved.shape, moved.strides, moved.block_shape) == ([6, 8], [8, 1], [2, 8])
+    at.reset()
+    assert reader() == (described, part)
 
 
 def test_two_buffers_of_one_launch_move_each():
