@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from .epilogue import Epilogue, Tail, epilogue
+from .epilogue import Epilogue, Tail, epilogue, map_operands, operands
 from .finish import finish, finish_gated, load_bias, tile_pixels
 from .launch import (
     BATCH,
@@ -20,6 +20,7 @@ from .launch import (
     require,
 )
 from .tile import ConvTile
+from .window import Pool
 
 # Taps whose validity fits the bits of one int32.
 MASK_TAPS = tl.constexpr(32)
@@ -289,6 +290,9 @@ def conv2d(
     depth = channels // groups
     if len(w.shape) == 4 and (tile.reduction % 2 or depth % tile.reduction):
         raise ValueError(f"blocks of {tile.reduction} of {depth} channels, in pairs")
+    if (kernel, stride, padding, repeats) == ((1, 1), (1, 1), (0, 0), (1, 1)):
+        x, outputs, tail = _as_rows(x, outputs, tail)
+        images, _, *out_size = x.shape
     end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
     filter_steps = (*stride, *padding, *dilation, *repeats, panel)
@@ -315,3 +319,22 @@ def conv2d(
         "num_stages": tile.num_stages,
     } | ({"HALF": end.half} if end.half else {})
     return Launch(conv2d_kernel, grid, args, meta, reach)
+
+
+def _as_rows(
+    x: View, outputs: Sequence[View], tail: Tail
+) -> tuple[View, Sequence[View], Tail]:
+    """The views of a convolution whose output pixels are its input's, as images of one pixel, which
+    a kernel counts without a division; as they are where pixels of some view do not follow one
+    another, or a pool brings them together."""
+    if any(isinstance(step, Pool) for step in tail):
+        return x, outputs, tail
+    shape = (x.shape[0], outputs[0].shape[1], *x.shape[2:])
+    views = [x, *outputs, *(view.expand(shape) for view in operands(tail))]
+    rows = [view.permuted(0, 2, 3, 1).rows() for view in views]
+    counted = [view.permuted(0, 1, -1, -1) for view in rows if view]
+    if len(counted) < len(rows):
+        return x, outputs, tail
+    image, *others = counted
+    rest = iter(others[len(outputs) :])
+    return image, others[: len(outputs)], map_operands(tail, lambda _: next(rest))

@@ -192,7 +192,7 @@ def _one_pixel(view: Any) -> View:
 class Operand(NamedTuple):
     """An operand of a stage as an argument of a kernel; PER_CHANNEL: it is the same for all pixels.
 
-    Strides are in the order of a tile's coordinates: N, H, W, C.
+    Strides are in the order of a tile's coordinates: N, H, W, C; or N * H * W, C.
     """
 
     ptr: Any
@@ -254,7 +254,7 @@ def tail_argument(
         )
         for index, step in enumerate(numbered, 1)
     ]
-    placed = [Operand(*v, constants(not any(v.strides[:3]))) for v in views]
+    placed = [Operand(*v, constants(not any(v.strides[:-1]))) for v in views]
     return TailArgument(
         tuple(steps), tuple(outputs), tuple(placed), constants(pool), constants(store(0))
     )
@@ -336,11 +336,15 @@ def epilogue(
         raise ValueError(f"a window takes {pool.pixels} pixels, and a tile has {pixels}")
     stored = at >= 0 and min(exports) <= at
     window, tiles = window_of(pool, at, n, (size[0], size[1]), pixels, stored=stored)
-    argument = tail_argument(
-        tail,
-        exports,
-        [view.permuted(0, 2, 3, 1).argument for view in outputs],
-        [view.permuted(0, 2, 3, 1).argument for view in views],
-        window,
-    )
+    # Before a pool, and where windows overlap or some are only visited, a tile's pixels do not
+    # follow one another.
+    in_order = not (window.PARTIAL or any(pool.halo))
+
+    def placed(view: View) -> Strided:
+        pixels = view.permuted(0, 2, 3, 1)
+        rows = pixels.rows() if in_order and view.shape[2:] == small[2:] else None
+        return (rows or pixels).argument
+
+    shown = [placed(view) for view in outputs], [placed(view) for view in views]
+    argument = tail_argument(tail, exports, *shown, window)
     return Epilogue(argument, tiles, half)

@@ -7,7 +7,9 @@ both reduced axes lie inside one thread. Where windows overlap, the partial resu
 blocks are gathered after each reduction: of half the tile, and then of a quarter.
 
 A place is where a tile [ROW, COL] lies: three coordinates of its rows (image, row and column of a
-pixel), one of its columns (the channel), and which rows and columns exist.
+pixel), one of its columns (the channel), which rows and columns exist, and, where the pixels of all
+images are counted as they follow one another, the number of each. A view with one stride for these
+takes no coordinates, and so no division.
 """
 
 import triton
@@ -95,9 +97,11 @@ def tile_pixels(tile, N, OH, OW, pool, BLOCK_PIX: tl.constexpr):
 @triton.jit
 def tile_offset(strides, place):
     """Offsets [ROW, COL] in one view of the elements at a place."""
-    i, j, k, column, _, _ = place
-    row_offset = i * strides[0] + j * strides[1] + k * strides[2]
-    return row_offset[:, None] + (column * strides[3])[None, :]
+    if len(strides) == 2:
+        row_offset = place[6] * strides[0]
+    else:
+        row_offset = place[0] * strides[0] + place[1] * strides[1] + place[2] * strides[2]
+    return row_offset[:, None] + (place[3] * strides[-1])[None, :]
 
 
 @triton.jit
@@ -107,8 +111,7 @@ def store_tile(y, value, place):
     What follows in the tail reads this, so a kernel and the nodes it stands for round (and
     overflow) alike wherever a value leaves the kernel.
     """
-    _, _, _, _, row_live, column_live = place
-    mask = row_live[:, None] & column_live[None, :]
+    mask = place[4][:, None] & place[5][None, :]
     # The address comes first: the other way round, tiles near the limit of registers spill.
     ptr = y.ptr + tile_offset(y.strides, place)
     stored = value.to(ptr.dtype.element_ty)
@@ -119,12 +122,11 @@ def store_tile(y, value, place):
 @triton.jit
 def load_operand(operand, place):
     """Load a stage's operand in float32: [1, COL] where only the column matters, or [ROW, COL]."""
-    _, _, _, column, row_live, column_live = place
     if operand.PER_CHANNEL:
-        vector = operand.ptr + column * operand.strides[3]
-        loaded = tl.load(vector, mask=column_live, other=0.0)[None, :]
+        vector = operand.ptr + place[3] * operand.strides[-1]
+        loaded = tl.load(vector, mask=place[5], other=0.0)[None, :]
     else:
-        mask = row_live[:, None] & column_live[None, :]
+        mask = place[4][:, None] & place[5][None, :]
         loaded = tl.load(operand.ptr + tile_offset(operand.strides, place), mask=mask, other=0.0)
     return loaded.to(tl.float32)
 
@@ -232,7 +234,8 @@ def finish_gated(value, bias, tile, N, OH, OW, first_channel, tail, HALF: tl.con
     value += bias[None, :]
     first, second = halves(value)
     column = first_channel + tl.arange(0, value.shape[1] // 2)
-    place = (n, oh, ow, column, live, column < HALF)
+    pixel = tile * value.shape[0] + tl.arange(0, value.shape[0])
+    place = (n, oh, ow, column, live, column < HALF, pixel)
     run_steps((value, first, second), place, tail, 2, len(tail.steps))
 
 
@@ -248,10 +251,11 @@ def finish(value, bias, tile, N, OH, OW, channel, channel_live, tail):
     BIAS_LAST: tl.constexpr = AT == 0 and tail.STORE < 0
     BLOCK_PIX: tl.constexpr = value.shape[0]
     BLOCKS: tl.constexpr = BLOCK_PIX // (tail.pool.H * tail.pool.W)
+    number = tile * BLOCKS + tl.arange(0, BLOCKS)
     values = (value,)
     if not BIAS_LAST:
         n, oh, ow, live = tile_pixels(tile, N, OH, OW, tail.pool, BLOCK_PIX)
-        place = (n, oh, ow, channel, live, channel_live)
+        place = (n, oh, ow, channel, live, channel_live, number)
         value += bias[None, :]
         if tail.STORE >= 0:
             value = store_tile(tail.outputs[tail.STORE], value, place)
@@ -272,7 +276,7 @@ def finish(value, bias, tile, N, OH, OW, channel, channel_live, tail):
                 pooled = pooled * (1.0 / (tail.pool.KERNEL_H * tail.pool.KERNEL_W))
         if BIAS_LAST:
             pooled += bias[None, :]
-        place = (n, row, col, channel, live, channel_live)
+        place = (n, row, col, channel, live, channel_live, number)
         if tail.steps[AT].STORE >= 0:
             pooled = store_tile(tail.outputs[tail.steps[AT].STORE], pooled, place)
         run_steps(values + (pooled,), place, tail, AT + 1, COUNT)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import triton.language as tl
@@ -79,6 +80,17 @@ class View:
         sizes = zip(self.shape, shape, self.strides, strict=True)
         strides = tuple(s if d == want else 0 for d, want, s in sizes)
         return View(self.buffer, shape, strides, self.dtype)
+
+    def rows(self) -> "View | None":
+        """A view [..., C] as [rows, C], with one stride from row to row; None where its leading
+        dimensions do not follow one another."""
+        *leading, channels = self.shape
+        *steps, last = self.strides
+        counted = [(d, s) for d, s in zip(leading, steps, strict=True) if d > 1]
+        if any(s != inner[0] * inner[1] for (_, s), inner in pairwise(counted)):
+            return None
+        step = counted[-1][1] if counted else steps[-1]
+        return View(self.buffer, (math.prod(leading), channels), (step, last), self.dtype)
 
     def permuted(self, *order: int) -> "View":
         """Dimensions in another order; -1 stands for a new one of size 1."""

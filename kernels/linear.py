@@ -1,8 +1,6 @@
 """Linear layer: a matrix product through the convolution kernel, or a matrix-vector product."""
 
 from collections.abc import Sequence
-from itertools import pairwise
-from math import prod
 
 import triton
 import triton.language as tl
@@ -124,21 +122,10 @@ def linear(
 def _as_images(views: list[View]) -> list[View]:
     """Views [..., C] as [N, C, H, W]: rows as images of one pixel where the strides of all allow
     it, and otherwise the second and third dimension as height and width."""
-    rows = [merged for view in views if (merged := _rows(view))]
+    rows = [merged for view in views if (merged := view.rows())]
     if len(rows) == len(views):
         return [view.permuted(0, 1, -1, -1) for view in rows]
     rank = len(views[0].shape)
     if rank > 4:
         raise Refused(f"the rows of {views[0].shape} do not follow one another in memory")
     return [view.permuted(0, rank - 1, 1, 2 if rank == 4 else -1) for view in views]
-
-
-def _rows(view: View) -> View | None:
-    """A view [..., C] as [rows, C]; None where its leading dimensions do not follow one another."""
-    *leading, channels = view.shape
-    *steps, last = view.strides
-    counted = [(d, s) for d, s in zip(leading, steps, strict=True) if d > 1]
-    if any(s != inner[0] * inner[1] for (_, s), inner in pairwise(counted)):
-        return None
-    step = counted[-1][1] if counted else steps[-1]
-    return View(view.buffer, (prod(leading), channels), (step, last), view.dtype)

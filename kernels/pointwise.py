@@ -50,8 +50,7 @@ def pointwise_kernel(x, N, sizes, tail, BLOCK_ROW: tl.constexpr, BLOCK_COL: tl.c
     Columns run along the output's fastest dimension, rows over the other three.
     """
     place = block_place(N, sizes, BLOCK_ROW, BLOCK_COL)
-    _, _, _, _, row_live, column_live = place
-    mask = row_live[:, None] & column_live[None, :]
+    mask = place[4][:, None] & place[5][None, :]
     value = tl.load(x.ptr + tile_offset(x.strides, place), mask=mask)
     run_steps((value.to(tl.float32),), place, tail, 0, len(tail.steps))
 
