@@ -10,8 +10,10 @@ reason where no kernel can serve them, and returns a `Launch`.
     finish     device code of the tail
     tile       shapes of tiles
     devices    the tiles and prices of each device
+    problem    what a layer asks of a kernel
     choices    every kernel that can serve a layer, and the rule that picks one
     rows       views as rows, for kernels that reduce whole dimensions
+    split      layers whose reduction is summed in parts
     toom_cook  the matrices of minimal filtering, of which winograd makes convolutions
     adaptive_pool, conv2d, depthwise, interpolate, linear, lrn, movement, pointwise, pool, random,
     reduction, separable, softmax, standardize, winograd    one file for each family of kernels
@@ -20,12 +22,6 @@ reason where no kernel can serve them, and returns a `Launch`.
 from . import stages as stages
 from .adaptive_pool import adaptive_pool2d as adaptive_pool2d
 from .choices import Choice as Choice
-from .choices import ConvProblem as ConvProblem
-from .choices import LinearProblem as LinearProblem
-from .choices import Maps as Maps
-from .choices import Pooled as Pooled
-from .choices import Problem as Problem
-from .choices import SeparableProblem as SeparableProblem
 from .choices import by_rule as by_rule
 from .choices import choices as choices
 from .choices import conv_pressure as conv_pressure
@@ -69,11 +65,19 @@ from .pointwise import pointwise as pointwise
 from .pool import avg_pool2d as avg_pool2d
 from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
+from .problem import ConvProblem as ConvProblem
+from .problem import LinearProblem as LinearProblem
+from .problem import Maps as Maps
+from .problem import Pooled as Pooled
+from .problem import Problem as Problem
+from .problem import SeparableProblem as SeparableProblem
 from .random import random_normal as random_normal
 from .random import random_uniform as random_uniform
 from .reduction import reduction as reduction
 from .separable import separable_conv2d as separable_conv2d
 from .softmax import softmax as softmax
+from .split import conv2d_in_parts as conv2d_in_parts
+from .split import linear_in_parts as linear_in_parts
 from .standardize import standardize as standardize
 from .tile import ConvTile as ConvTile
 from .tile import LinearTile as LinearTile

@@ -1,7 +1,6 @@
 """Every kernel that can serve a layer, as values, and the rule that picks one."""
 
 from collections.abc import Callable, Iterator, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 from .conv2d import MASK_TAPS, conv2d
@@ -10,7 +9,9 @@ from .devices import SEPARABLE, DeviceTraits
 from .epilogue import Tail, across, operands
 from .launch import Launch, View, ceil_div
 from .linear import linear
+from .problem import ConvProblem, LinearProblem, Problem, SeparableProblem
 from .separable import separable_conv2d
+from .split import parts_of
 from .tile import ConvTile, Pressure
 from .toom_cook import TAPS, WinogradTile
 from .window import Pool
@@ -22,125 +23,6 @@ class Choice(NamedTuple):
 
     launch: Callable[..., Launch]
     tile: Any
-
-
-class Pooled(NamedTuple):
-    """The pool of a tail, how many images it pools, and their height and width before."""
-
-    pool: Pool
-    images: int
-    size: tuple[int, int]
-
-
-class Maps(NamedTuple):
-    """The output of a convolution of 3 x 3 filters: images, height and width, and by how many
-    outputs of a tile minimal filtering may compute it."""
-
-    images: int
-    size: tuple[int, int]
-    outputs: tuple[int, ...]
-
-
-class ConvProblem(NamedTuple):
-    """A convolution, as far as the choice of its kernel goes.
-
-    Attributes:
-        dtype: Of its operands.
-        filters: Output channels of a group.
-        channels: Input channels of a group.
-        groups: How many there are.
-        pixels: Output pixels of all images before pooling.
-        pressure: On registers.
-        pooled: The pool of its tail, if there is one.
-        across: Whether its tail wants all channels in one tile.
-        maps: Its output, where minimal filtering may compute it.
-    """
-
-    dtype: str
-    filters: int
-    channels: int
-    groups: int
-    pixels: int
-    pressure: Pressure
-    pooled: Pooled | None = None
-    across: bool = False
-    maps: Maps | None = None
-
-    @property
-    def depthwise(self) -> bool:
-        """Whether every group reads one channel."""
-        return self.channels == 1 and self.groups > 1
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether the windows of its pool overlap."""
-        return self.pooled is not None and any(self.pooled.pool.halo)
-
-    @property
-    def wide(self) -> bool:
-        """Whether the windows of its pool have more than two columns."""
-        return self.pooled is not None and self.pooled.pool.kernel[1] > 2
-
-    @property
-    def windows(self) -> int:
-        """Of its pool, in all images."""
-        if self.pooled is None:
-            return 0
-        pool, images, size = self.pooled
-        return images * prod(pool.size(*size))
-
-    def computed(self, tile: ConvTile) -> int:
-        """Pixels that tiles of a kernel compute, some twice, and some beyond the images."""
-        if self.pooled is None:
-            return ceil_div(self.pixels, tile.pixels) * tile.pixels
-        pool, images, size = self.pooled
-        return pool.tiling(images, *pool.size(*size), tile.pixels).tiles * tile.pixels
-
-    def kept(self, tile: ConvTile) -> int:
-        """The same of kernels that leave out what lies behind the last live pixel of a tile.
-
-        The rows of blocks come first in it, so of these none is computed that no window has; of
-        their columns all are.
-        """
-        if self.pooled is None:
-            return self.pixels
-        if self.overlaps:
-            return self.computed(tile)
-        pool = self.pooled.pool
-        return self.windows * pool.steps[0] * pool.block[1]
-
-
-class LinearProblem(NamedTuple):
-    """A linear layer likewise.
-
-    Attributes:
-        dtype: Of its operands.
-        rows: How many there are of x.
-        features: Output features.
-        reduction: Input features.
-    """
-
-    dtype: str
-    rows: int
-    features: int
-    reduction: int
-
-
-class SeparableProblem(NamedTuple):
-    """A depthwise convolution and the 1x1 one that reads it likewise.
-
-    Attributes:
-        filters: Output channels.
-        pixels: Output pixels of all images before pooling.
-        window: Pixels of a window of its pool, if there is one.
-    """
-
-    filters: int
-    pixels: int
-    window: int = 1
-
-
-Problem = ConvProblem | LinearProblem | SeparableProblem
 
 
 def conv_pressure(
@@ -170,7 +52,12 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
     if isinstance(problem, LinearProblem):
         found = device.linear_tiles(problem.dtype)
         alone = problem.rows == 1 and any(tile.rows == 1 for tile in found)
-        return tuple(Choice(linear, tile) for tile in found if (tile.rows == 1) == alone)
+        fitting = (tile for tile in found if (tile.rows == 1) == alone)
+        return tuple(
+            Choice(linear, tile._replace(parts=parts))
+            for tile in fitting
+            for parts in parts_of(problem.programs(tile), problem.steps(tile), device)
+        )
     if isinstance(problem, SeparableProblem):
         holding = (tile for tile in SEPARABLE if tile.pixels >= problem.window)
         return tuple(Choice(separable_conv2d, tile) for tile in holding)
@@ -189,7 +76,12 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
         return most >= (problem.pressure if divides else Pressure.HIGH)
 
     tiles = device.conv_tiles(problem.dtype).items()
-    implicit = (Choice(conv2d, tile) for tile, most in tiles if bears(tile, most))
+    implicit = (
+        Choice(conv2d, tile._replace(parts=parts))
+        for tile, most in tiles
+        if bears(tile, most)
+        for parts in parts_of(problem.programs(tile), problem.steps(tile), device)
+    )
     filtered = (Choice(winograd_conv2d, tile) for tile in _winograd_tiles(problem, device))
     return (*direct, *implicit, *filtered)
 
@@ -282,8 +174,16 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     of a step are known. Elsewhere the rules are, in order: less than twice the channels there are;
     the fewest pixels computed, where windows overlap; the largest tile whose grid still fills the
     device, else the tile with the most programs. Minimal filtering takes its place where it takes
-    less time (see `work_of`), on devices on which its price is known.
+    less time (see `work_of`), on devices on which its price is known. Where the programs of a tile
+    are fewer than keep the device busy, as many parts of the reduction are summed by programs of
+    their own as fill it once.
     """
+    whole = [c for c in found if c.launch is winograd_conv2d or c.tile.parts == 1]
+    if len(whole) < len(found) and not isinstance(problem, SeparableProblem):
+        best = by_rule(problem, whole, device)
+        same = (c for c in found if c._replace(tile=c.tile._replace(parts=1)) == best)
+        once = (c for c in same if problem.programs(c.tile) <= device.programs)
+        return max(once, key=lambda choice: choice.tile.parts, default=best)
     if isinstance(problem, LinearProblem):
         least = min(choice.tile.rows for choice in found)
         filled = (c for c in found if c.tile.rows <= max(problem.rows, least))

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from .epilogue import Epilogue, Tail, epilogue, map_operands, operands
-from .finish import finish, finish_gated, load_bias, tile_pixels
+from .epilogue import Epilogue, Tail, epilogue
+from .finish import finish, finish_gated, load_bias, store_tile, tile_pixels
 from .launch import (
     BATCH,
     Launch,
@@ -19,8 +19,9 @@ from .launch import (
     offset_refusal,
     require,
 )
+from .parts import first_part, share
+from .rows import as_rows
 from .tile import ConvTile
-from .window import Pool
 
 # Taps whose validity fits the bits of one int32.
 MASK_TAPS = tl.constexpr(32)
@@ -87,6 +88,7 @@ def conv2d_kernel(
     BLOCK_PIX: tl.constexpr,
     BLOCK_RED: tl.constexpr,
     HALF: tl.constexpr = 0,
+    PARTS: tl.constexpr = 1,
 ):
     """Compute BLOCK_CH output channels of one group at BLOCK_PIX output pixels.
 
@@ -98,7 +100,8 @@ def conv2d_kernel(
     Which taps of a pixel lie inside the image is one bit mask, computed once, up to 32 taps.
     Programs with the same pixels follow one another, so their input is in L2. The channels are
     those of two convolutions in turns where HALF, the channels of each, is not 0. A weight of four
-    dimensions is in panels of pairs.
+    dimensions is in panels of pairs. With PARTS of the reduction, a program adds up the steps of
+    one and writes the sums, [PARTS * N * OH * OW, K].
     """
     C: tl.constexpr = geometry.C
     K: tl.constexpr = geometry.K
@@ -135,6 +138,10 @@ def conv2d_kernel(
         W_RED = w.strides[1]
     if TAPS <= MASK_TAPS:
         inside = taps_inside(ih, iw, live, H, W, geometry)
+    begin = 0
+    end = TAPS * C
+    if PARTS > 1:
+        begin, end = share(tl.program_id(2), TAPS * C, BLOCK_RED, PARTS)
     acc = tl.zeros((BLOCK_CH, BLOCK_PIX), dtype=tl.float32)
     block = tl.arange(0, BLOCK_RED)
     if C % BLOCK_RED == 0:
@@ -144,7 +151,7 @@ def conv2d_kernel(
             w_pair = tl.arange(0, BLOCK_RED // PAIR) * (PAIR * PANEL)
             w_red = tl.reshape(w_pair[:, None] + tl.arange(0, PAIR)[None, :], (BLOCK_RED,))
         w_block = w.ptr + (w_channel[:, None] + w_red[None, :])
-        for step in range(TAPS * (C // BLOCK_RED)):
+        for step in range(begin // BLOCK_RED, end // BLOCK_RED):
             tap = step % TAPS
             c = step // TAPS * BLOCK_RED
             r = tap // S * geometry.DILATION_H
@@ -173,7 +180,7 @@ def conv2d_kernel(
                 filters = tl.load(w_step, mask=(channel < LIVE)[:, None], other=0.0)
             acc = tl.dot(filters, tl.trans(pixels), acc, input_precision=PRECISION)
     else:
-        for start in range(0, TAPS * C, BLOCK_RED):
+        for start in range(begin, end, BLOCK_RED):
             k = start + block
             tap = tl.minimum(k // C, TAPS - 1)
             r = tap // S * geometry.DILATION_H
@@ -205,7 +212,11 @@ def conv2d_kernel(
     channel += group * K
     bias_tile = load_bias(bias, channel, channel_live)
     value = tl.trans(acc)
-    if HALF > 0:
+    if PARTS > 1:
+        number = tile * BLOCK_PIX + tl.arange(0, BLOCK_PIX)
+        number += tl.program_id(2) * (N * sizes.OH * sizes.OW)
+        store_tile(tail.outputs[0], value, (n, oh, ow, channel, live, channel_live, number))
+    elif HALF > 0:
         half = (pid % CHANNEL_TILES) * (BLOCK_CH // 2)
         finish_gated(value, bias_tile, tile, N, sizes.OH, sizes.OW, half, tail, HALF)
     else:
@@ -268,7 +279,8 @@ def conv2d(
     below 0 where the first rows and columns are not read; the bottom and right follow from
     `out_size`, the size before any pool. `exports` (default: the last value) names the stored
     values, one output each. `repeats` is how often each pixel of x stands in the map that is
-    convolved, (down, across).
+    convolved, (down, across). With a tile of parts the output is [parts * N, K, H, W], channels
+    last, in float32: what a part of the reduction adds up to, without bias and tail.
 
     Raises:
         ValueError: for shapes that disagree.
@@ -290,9 +302,11 @@ def conv2d(
     depth = channels // groups
     if len(w.shape) == 4 and (tile.reduction % 2 or depth % tile.reduction):
         raise ValueError(f"blocks of {tile.reduction} of {depth} channels, in pairs")
+    if tile.parts > 1:
+        outputs = [first_part(outputs, images, tile.parts)]
     if (kernel, stride, padding, repeats) == ((1, 1), (1, 1), (0, 0), (1, 1)):
-        x, outputs, tail = _as_rows(x, outputs, tail)
-        images, _, *out_size = x.shape
+        x, outputs, tail = as_rows(x, outputs, tail)
+        images, out_size = x.shape[0], x.shape[2:]
     end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
     filter_steps = (*stride, *padding, *dilation, *repeats, panel)
@@ -308,7 +322,7 @@ def conv2d(
     reach = masked_reach(x, max(ends))
     if not panel:
         masked_reach(w, -group_channels % tile.channels * w.strides[0])
-    grid = (end.tiles * ceil_div(group_channels, tile.channels), groups, 1)
+    grid = (end.tiles * ceil_div(group_channels, tile.channels), groups, tile.parts)
     require(grid_refusal(grid))
     meta = {
         "PRECISION": "tf32x3" if x.dtype == "f32" else "ieee",
@@ -317,24 +331,7 @@ def conv2d(
         "BLOCK_RED": tile.reduction,
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
-    } | ({"HALF": end.half} if end.half else {})
+    }
+    meta |= {"HALF": end.half} if end.half else {}
+    meta |= {"PARTS": tile.parts} if tile.parts > 1 else {}
     return Launch(conv2d_kernel, grid, args, meta, reach)
-
-
-def _as_rows(
-    x: View, outputs: Sequence[View], tail: Tail
-) -> tuple[View, Sequence[View], Tail]:
-    """The views of a convolution whose output pixels are its input's, as images of one pixel, which
-    a kernel counts without a division; as they are where pixels of some view do not follow one
-    another, or a pool brings them together."""
-    if any(isinstance(step, Pool) for step in tail):
-        return x, outputs, tail
-    shape = (x.shape[0], outputs[0].shape[1], *x.shape[2:])
-    views = [x, *outputs, *(view.expand(shape) for view in operands(tail))]
-    rows = [view.permuted(0, 2, 3, 1).rows() for view in views]
-    counted = [view.permuted(0, 1, -1, -1) for view in rows if view]
-    if len(counted) < len(rows):
-        return x, outputs, tail
-    image, *others = counted
-    rest = iter(others[len(outputs) :])
-    return image, others[: len(outputs)], map_operands(tail, lambda _: next(rest))

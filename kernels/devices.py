@@ -179,6 +179,8 @@ class DeviceTraits:
         programs: How many keep the device busy; where `times` are known, its multiprocessors.
         prices_half: What work beside the products takes, of half-precision operands.
         prices_f32: The same of float32 operands.
+        parts: In how many parts at most programs of their own sum a reduction; 1 where few programs
+            leave nothing idle that another kernel would be worth.
         winograd: Tiles of a convolution by minimal filtering.
         winograd_f32: Those of float32.
         transform: What transforming a number of a tile there takes, in products; None where nobody
@@ -215,6 +217,7 @@ class DeviceTraits:
     panel: int = 0
     leaves_out: int = 0
     paired: float = 1.0
+    parts: int = 1
 
     def images(self, batch: int) -> int:
         """The batch size whose kernels serve another."""
@@ -268,6 +271,7 @@ CUDA = DeviceTraits(
     transform=None,
     workers=128,
     cache=32 << 20,
+    parts=16,
 )
 # Prices: of `bench/results/h200_fusions.json`, at 190e12 products a second of half precision and
 # 37e12 of float32.

@@ -290,6 +290,8 @@ def epilogue(
     outputs: Sequence[View],
     pixels: int,
     groups: int = 1,
+    *,
+    in_order: bool = True,
 ) -> Epilogue:
     """Check a tail against the shape [N, C, H, W] of its value 0, and prepare it for a kernel.
 
@@ -300,6 +302,7 @@ def epilogue(
         outputs: Views of the shapes of these values.
         pixels: Of a tile.
         groups: Of the convolution.
+        in_order: Whether a tile's pixels follow one another, but for pools.
 
     Raises:
         ValueError: when an export has no such value, an output or operand has the wrong shape, or a
@@ -338,7 +341,7 @@ def epilogue(
     window, tiles = window_of(pool, at, n, (size[0], size[1]), pixels, stored=stored)
     # Before a pool, and where windows overlap or some are only visited, a tile's pixels do not
     # follow one another.
-    in_order = not (window.PARTIAL or any(pool.halo))
+    in_order = in_order and not (window.PARTIAL or any(pool.halo))
 
     def placed(view: View) -> Strided:
         pixels = view.permuted(0, 2, 3, 1)

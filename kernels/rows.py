@@ -1,7 +1,8 @@
 """Rows of elements: what kernels that reduce whole dimensions run over, and where elements lie.
 
 A row is an index of the dimensions that stay, its elements are the indices of those that are
-reduced; of both there are up to three after neighbours in memory are merged.
+reduced; of both there are up to three after neighbours in memory are merged. To a convolution that
+reads one pixel for each it writes, pixels are rows.
 """
 
 import math
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import triton
 
+from .epilogue import Tail, map_operands, operands
 from .launch import (
     Refused,
     Strided,
@@ -21,6 +23,7 @@ from .launch import (
     offset_refusal,
     require,
 )
+from .window import Pool
 
 BLOCK_ELEMENTS = 1024
 # Rows that a program takes at most where their first elements are neighbours in memory.
@@ -115,3 +118,25 @@ def _merged(
         raise Refused(f"kernels run over at most three dimensions of {shape}, not over {dims}")
     missing = 3 - len(sizes)
     return (*(1,) * missing, *sizes), [(0,) * len(views)] * missing + steps
+
+
+def images_of_rows(views: Sequence[View]) -> list[View] | None:
+    """Views [..., C] as images [rows, C, 1, 1] of one pixel, whose number takes no division; None
+    where the rows of one do not follow one another."""
+    rows = [view.rows() for view in views]
+    images = [view.permuted(0, 1, -1, -1) for view in rows if view]
+    return images if len(images) == len(views) else None
+
+
+def as_rows(x: View, outputs: Sequence[View], tail: Tail) -> tuple[View, Sequence[View], Tail]:
+    """The views of a convolution whose output pixels are its input's, as images of one pixel; as
+    they are where the pixels of one do not follow one another, or a pool brings them together."""
+    shape = (x.shape[0], outputs[0].shape[1], *x.shape[2:])
+    if any(isinstance(step, Pool) for step in tail):
+        return x, outputs, tail
+    views = [x, *outputs, *(view.expand(shape) for view in operands(tail))]
+    images = images_of_rows([view.permuted(0, 2, 3, 1) for view in views])
+    if images is None:
+        return x, outputs, tail
+    rest = iter(images[1 + len(outputs) :])
+    return images[0], images[1 : 1 + len(outputs)], map_operands(tail, lambda _: next(rest))

@@ -18,19 +18,24 @@ class Pressure(IntEnum):
 
 
 class ConvTile(NamedTuple):
-    """One program's share of a convolution: `channels` x `pixels` outputs, `reduction` a step."""
+    """One program's share of a convolution: `channels` x `pixels` outputs, `reduction` a step.
+
+    With `parts` of the reduction it takes one of these, and another kernel adds them up.
+    """
 
     channels: int
     pixels: int
     reduction: int
     num_warps: int = 4
     num_stages: int = 3
+    parts: int = 1
 
 
 class LinearTile(NamedTuple):
     """One program's share of a linear layer: `features` outputs of `rows` rows.
 
     `rows == 1` is the matrix-vector form, which keeps `reduction` partial sums of each output.
+    `parts` is as of a `ConvTile`.
     """
 
     features: int
@@ -38,3 +43,4 @@ class LinearTile(NamedTuple):
     reduction: int
     num_warps: int = 4
     num_stages: int = 3
+    parts: int = 1

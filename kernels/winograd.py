@@ -309,7 +309,7 @@ def winograd_conv2d(
     if refused := tile_refusal(tail, tile.outputs):
         raise Refused(refused)
     pixels = tile.tiles * tile.outputs**2
-    end = epilogue((images, filters, *out_size), tail, exports, outputs, pixels)
+    end = epilogue((images, filters, *out_size), tail, exports, outputs, pixels, in_order=False)
     require(offset_refusal(x, w, scratch))
     height, width = x.strides[2:]
     past = [

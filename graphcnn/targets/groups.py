@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import prod
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -23,7 +24,9 @@ from graphcnn.kernels import (
     WinogradTile,
     across,
     conv2d,
+    conv2d_in_parts,
     conv_pressure,
+    linear_in_parts,
 )
 from graphcnn.ops import Conv, Conv2d, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
@@ -54,9 +57,9 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     label = "+".join(member.op.name for member in (*chain.head, *values))
     for piece in lower(lowering, chain, outputs):
         rounded = piece.launch._replace(meta={**piece.launch.meta, **apart})
-        writes = (*outputs, *piece.scratch)
-        told = f"{piece.word} {label}".lstrip()
-        lowering.emit(node, told, rounded, reads, writes, rounded_as=piece.rounded_as)
+        writes = (*(outputs if piece.ends else ()), *piece.scratch)
+        told, read = f"{piece.word} {label}".lstrip(), (*reads, *piece.reads)
+        lowering.emit(node, told, rounded, read, writes, rounded_as=piece.rounded_as)
 
 
 class Piece(NamedTuple):
@@ -67,12 +70,16 @@ class Piece(NamedTuple):
         scratch: The memory that it works in.
         rounded_as: As of `Arithmetic`.
         word: The algorithm's name, where it has one.
+        reads: What it reads beside the inputs of the group.
+        ends: Whether it writes the outputs of the group.
     """
 
     launch: Launch
     scratch: tuple[View, ...] = ()
     rounded_as: Mapping[str, Op] = MappingProxyType({})
     word: str = ""
+    reads: tuple[View, ...] = ()
+    ends: bool = True
 
 
 def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
@@ -88,17 +95,18 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece
     if panel:
         packing = in_panels(filters(param, "channel_major"), panel)
         counted = {"features": features}
-    launch = choice.launch(
-        x,
-        lowering.weight(packing),
-        lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
-        outputs,
-        tail=placed(chain.tail, lowering),
-        exports=chain.exports,
-        tile=choice.tile,
+    shift = lowering.weight(plain(lowering.param(bias[0]))) if bias else None
+    arguments = x, lowering.weight(packing), shift, outputs
+    options = {
+        "tail": placed(chain.tail, lowering),
+        "exports": chain.exports,
+        "tile": choice.tile,
         **counted,
-    )
-    return [Piece(launch)]
+    }
+    if choice.tile.parts > 1:
+        scratch = lowering.scratch(chain.anchor, choice.tile.parts * problem.rows * features)
+        return _in_parts(scratch, linear_in_parts(*arguments, scratch=scratch, **options))
+    return [Piece(choice.launch(*arguments, **options))]
 
 
 def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
@@ -112,7 +120,7 @@ def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
     if chain.gate:
         packing = in_turns(packing, filters(lowering.param(chain.gate.inputs[1]), order))
     size = chain.anchor.type.shape[2:]
-    return [_implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)]
+    return _implicit_gemm(lowering, chain, outputs, window, packing, size, lambda view: view)
 
 
 def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
@@ -155,7 +163,7 @@ def _conv_transpose(lowering: Lowering, chain: Chain, outputs: list[View]) -> li
         packing = filters_of(phase, weight, op.groups, lowering.device.traits.weights)
         size, part = tuple(p.count for p in phase), partial(part_of, phase=phase)
         window = window_of(phase)
-        pieces.append(_implicit_gemm(lowering, chain, outputs, window, packing, size, part))
+        pieces += _implicit_gemm(lowering, chain, outputs, window, packing, size, part)
     return pieces
 
 
@@ -167,7 +175,7 @@ def _implicit_gemm(
     packing: Packing,
     size: tuple[int, ...],
     part: Callable[[View], View],
-) -> Piece:
+) -> list[Piece]:
     """A convolution to `size` outputs, which lie in a part of the chain's values."""
     op = chain.anchor.op
     assert isinstance(op, Conv | ConvTranspose)
@@ -199,6 +207,7 @@ def _implicit_gemm(
         None if pool is None else Pooled(pool, images, (height, width)),
         across(tail),
         Maps(images, (height, width), parts) if parts else None,
+        prod(window.kernel),
     )
     choice = lowering.choose(chain.anchor, problem)
     shift = vectors[0] if vectors else None
@@ -210,7 +219,7 @@ def _implicit_gemm(
         "tile": choice.tile,
     }
     if isinstance(choice.tile, WinogradTile):
-        return _filtered(lowering, chain, choice, x, shift, outputs, options)
+        return [_filtered(lowering, chain, choice, x, shift, outputs, options)]
     panel, counted = device.panel, {}
     if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
         counted = {"filters": packing.shape[0]}
@@ -218,20 +227,34 @@ def _implicit_gemm(
         block = choice.tile.reduction
         if x.dtype == "bf16" and block % 2 == problem.channels % block == 0:
             packing = in_pairs(packing)
-    launch = choice.launch(
-        x,
-        lowering.weight(packing),
-        shift and lowering.weight(shift),
-        outputs,
-        kernel=window.kernel,
-        stride=window.stride,
-        dilation=window.dilation,
-        groups=op.groups,
-        **options,
+    options |= {
+        "kernel": window.kernel,
+        "stride": window.stride,
+        "dilation": window.dilation,
+        "groups": op.groups,
         **counted,
         **_repeats(chain, lowering.graph),
-    )
-    return Piece(launch)
+    }
+    bias_view = lowering.weight(vectors[0]) if vectors else None
+    arguments = x, lowering.weight(packing), bias_view, outputs
+    if choice.launch is conv2d and choice.tile.parts > 1:
+        sums = choice.tile.parts * x.shape[0] * height * width * packing.shape[0]
+        scratch = lowering.scratch(chain.anchor, sums)
+        return _in_parts(scratch, conv2d_in_parts(*arguments, scratch=scratch, **options))
+    return [Piece(choice.launch(*arguments, **options))]
+
+
+def _in_parts(scratch: View, launches: tuple[Launch, Launch]) -> list[Piece]:
+    """What sums the parts of a reduction, and what adds these up.
+
+    Both numbers of roundings together are at most that of the sum in one part, so that its bound
+    holds.
+    """
+    first, second = launches
+    return [
+        Piece(first, (scratch,), word="parts of", ends=False),
+        Piece(second, word="sum of", reads=(scratch,)),
+    ]
 
 
 def _filtered(

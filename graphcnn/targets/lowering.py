@@ -100,9 +100,10 @@ class Lowering:
         return View(Buffer(packing.name), packing.shape, packing.strides, packing.dtype.value)
 
     def scratch(self, node: Node, size: int) -> View:
-        """Memory of so many float32 numbers, in which a step of the node works."""
-        name, type = f"{node.name}@scratch", TensorType((size,), DType.F32)
-        self.locations[name] = Location(Buffer(name), type, (1,))
+        """Memory of so many float32 numbers, in which steps of the node work in turn."""
+        name = f"{node.name}@scratch"
+        most = max(size, self.locations[name].type.size if name in self.locations else 0)
+        self.locations[name] = Location(Buffer(name), TensorType((most,), DType.F32), (1,))
         return view_of(self.locations[name])
 
     def choose(self, anchor: Node, problem: Problem) -> Choice:

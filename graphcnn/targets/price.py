@@ -190,6 +190,7 @@ def _conv_problem(chain: Chain, graph: Graph) -> ConvProblem:
         shape[0] * prod(image_size(shape)),
         Pressure.LOW,
         across=across(chain.tail),
+        taps=prod(graph.type_of(chain.anchor.inputs[1]).shape[2:]),
     )
 
 
