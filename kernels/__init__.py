@@ -29,6 +29,7 @@ from .choices import directly as directly
 from .choices import work_of as work_of
 from .conv2d import conv2d as conv2d
 from .depthwise import depthwise_conv2d as depthwise_conv2d
+from .devices import BLACKWELL as BLACKWELL
 from .devices import CPU as CPU
 from .devices import CPU_BF16 as CPU_BF16
 from .devices import CUDA as CUDA
@@ -49,6 +50,7 @@ from .epilogue import across as across
 from .epilogue import commute_pool as commute_pool
 from .epilogue import is_pointwise as is_pointwise
 from .epilogue import map_operands as map_operands
+from .epilogue import operands as operands
 from .epilogue import tail_refusal as tail_refusal
 from .interpolate import Places as Places
 from .interpolate import interpolate as interpolate

@@ -288,6 +288,8 @@ HOPPER = replace(
 # A tile of 128 x 256 fills what a multiprocessor of these shares among its blocks, and on 12.0 it
 # spills in its loop.
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
+# On 10.0 tcgen05 takes 64 channels at least.
+BLACKWELL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.channels >= 64})
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Products, head: MobileNetV2's depthwise layers take
 # 1.5 to 2.6 times as long in the kernels behind them as in their own, where they keep their sums in
@@ -339,4 +341,6 @@ def cuda_traits(capability: int) -> DeviceTraits:
     """
     if capability == 90:
         return HOPPER
+    if capability in (100, 103):
+        return BLACKWELL
     return CUDA_SMALL if capability in (86, 89, 120, 121) else CUDA

@@ -4,12 +4,19 @@ import pytest
 import torch
 
 from graphcnn.kernels import (
+    CPU,
+    CUDA,
+    ConvProblem,
     ConvTile,
     Half,
+    LinearProblem,
     LinearTile,
     Pool,
+    Pressure,
     Stage,
     View,
+    by_rule,
+    choices,
     conv2d_in_parts,
     linear_in_parts,
     normalize_channels,
@@ -185,3 +192,18 @@ def test_refuses_sums_that_are_not_channels_last():
     flat = View(sums.buffer, (2, 20, 9, 7), (1260, 1, 140, 20), "f32")
     with pytest.raises(ValueError, match="takes no 3 parts of 2 images"):
         test_conv2d.launch_of(x, w, flat, tile=TILE._replace(parts=3), out_size=(9, 7))
+
+
+def test_the_rule_takes_parts_where_programs_are_few():
+    """As many as fill the device once, and nowhere on a device that needs none."""
+    for dtype in ("f16", "bf16", "f32"):
+        for pixels in (49, 196, 784, 50176):
+            problem = ConvProblem(dtype, 512, 512, 1, pixels, Pressure.LOW, taps=9)
+            found = choices(problem, CUDA)
+            tile = by_rule(problem, found, CUDA).tile
+            assert tile.parts == 1 or problem.programs(tile) <= CUDA.programs
+            assert problem.steps(tile) >= 4 * tile.parts
+            assert (tile.parts > 1) == (problem.programs(tile._replace(parts=1)) <= 64)
+            assert {choice.tile.parts for choice in choices(problem, CPU)} == {1}
+    layer = LinearProblem("f16", 1, 100, 25088)
+    assert by_rule(layer, choices(layer, CUDA), CUDA).tile.parts == 4
