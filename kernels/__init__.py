@@ -52,6 +52,7 @@ from .epilogue import across as across
 from .epilogue import commute_pool as commute_pool
 from .epilogue import is_pointwise as is_pointwise
 from .epilogue import map_operands as map_operands
+from .epilogue import operands as operands
 from .epilogue import tail_refusal as tail_refusal
 from .interpolate import Places as Places
 from .interpolate import interpolate as interpolate

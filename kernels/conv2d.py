@@ -42,7 +42,7 @@ class Geometry(NamedTuple):
     """A filter as constexprs: channels and filters of one group, R x S taps, and their steps.
 
     It slides over a map in which every pixel of the input stands UP_H x UP_W times side by side.
-    Where PANEL is not 0, it is packed in panels of so many filters.
+    Where PANEL is not 0, it is packed in panels of so many filters. The reduction has PARTS.
     """
 
     C: Any
@@ -58,6 +58,7 @@ class Geometry(NamedTuple):
     UP_H: Any = 1
     UP_W: Any = 1
     PANEL: Any = 0
+    PARTS: Any = 1
 
 
 @triton.jit
@@ -88,7 +89,6 @@ def conv2d_kernel(
     BLOCK_PIX: tl.constexpr,
     BLOCK_RED: tl.constexpr,
     HALF: tl.constexpr = 0,
-    PARTS: tl.constexpr = 1,
 ):
     """Compute BLOCK_CH output channels of one group at BLOCK_PIX output pixels.
 
@@ -107,6 +107,7 @@ def conv2d_kernel(
     K: tl.constexpr = geometry.K
     S: tl.constexpr = geometry.S
     PANEL: tl.constexpr = geometry.PANEL
+    PARTS: tl.constexpr = geometry.PARTS
     PAIR: tl.constexpr = 2 if len(w.strides) == 4 else 1
     TAPS: tl.constexpr = geometry.R * S
     CHANNEL_TILES: tl.constexpr = (K + BLOCK_CH - 1) // BLOCK_CH
@@ -309,7 +310,7 @@ def conv2d(
         images, out_size = x.shape[0], x.shape[2:]
     end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
     group_channels = out_channels // groups
-    filter_steps = (*stride, *padding, *dilation, *repeats, panel)
+    filter_steps = (*stride, *padding, *dilation, *repeats, panel, tile.parts)
     geometry = Geometry(depth, group_channels, *kernel, *filter_steps)
     args = conv_arguments(x, w, bias, out_channels, end, geometry, out_size)
     past = [
@@ -331,7 +332,5 @@ def conv2d(
         "BLOCK_RED": tile.reduction,
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
-    }
-    meta |= {"HALF": end.half} if end.half else {}
-    meta |= {"PARTS": tile.parts} if tile.parts > 1 else {}
+    } | ({"HALF": end.half} if end.half else {})
     return Launch(conv2d_kernel, grid, args, meta, reach)

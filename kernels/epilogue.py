@@ -290,7 +290,6 @@ def epilogue(
     outputs: Sequence[View],
     pixels: int,
     groups: int = 1,
-    *,
     in_order: bool = True,
 ) -> Epilogue:
     """Check a tail against the shape [N, C, H, W] of its value 0, and prepare it for a kernel.
@@ -339,8 +338,7 @@ def epilogue(
         raise ValueError(f"a window takes {pool.pixels} pixels, and a tile has {pixels}")
     stored = at >= 0 and min(exports) <= at
     window, tiles = window_of(pool, at, n, (size[0], size[1]), pixels, stored=stored)
-    # Before a pool, and where windows overlap or some are only visited, a tile's pixels do not
-    # follow one another.
+    # Where windows overlap, or some are only visited, a tile's pixels do not follow one another.
     in_order = in_order and not (window.PARTIAL or any(pool.halo))
 
     def placed(view: View) -> Strided:
@@ -348,6 +346,5 @@ def epilogue(
         rows = pixels.rows() if in_order and view.shape[2:] == small[2:] else None
         return (rows or pixels).argument
 
-    shown = [placed(view) for view in outputs], [placed(view) for view in views]
-    argument = tail_argument(tail, exports, *shown, window)
+    argument = tail_argument(tail, exports, [*map(placed, outputs)], [*map(placed, views)], window)
     return Epilogue(argument, tiles, half)

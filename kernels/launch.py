@@ -110,7 +110,7 @@ class View:
         counted = [(d, s) for d, s in zip(leading, steps, strict=True) if d > 1]
         if any(s != inner[0] * inner[1] for (_, s), inner in pairwise(counted)):
             return None
-        step = counted[-1][1] if counted else steps[-1]
+        step = counted[-1][1] if counted else steps[0]
         return View(self.buffer, (math.prod(leading), channels), (step, last), self.dtype)
 
     def permuted(self, *order: int) -> "View":

@@ -20,7 +20,7 @@ class Pressure(IntEnum):
 class ConvTile(NamedTuple):
     """One program's share of a convolution: `channels` x `pixels` outputs, `reduction` a step.
 
-    The reduction is summed in `parts`, each by programs of its own.
+    With `parts` of the reduction it takes one of these, and another kernel adds them up.
     """
 
     channels: int
@@ -35,7 +35,7 @@ class LinearTile(NamedTuple):
     """One program's share of a linear layer: `features` outputs of `rows` rows.
 
     `rows == 1` is the matrix-vector form, which keeps `reduction` partial sums of each output.
-    `parts` as of a convolution.
+    `parts` is as of a `ConvTile`.
     """
 
     features: int

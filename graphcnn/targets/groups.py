@@ -33,6 +33,7 @@ from graphcnn.kernels import (
     conv_pressure,
     full_size,
     linear_in_parts,
+    operands,
     padded,
     padded_shape,
     stem_conv2d,
@@ -68,7 +69,7 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     for piece in lower(lowering, chain, outputs):
         rounded = piece.launch._replace(meta={**piece.launch.meta, **apart})
         writes = (*(outputs if piece.ends else ()), *piece.scratch)
-        told, read = f"{piece.word} {label}".lstrip(), (*reads, *piece.reads)
+        told, read = f"{piece.word} {label}".lstrip(), piece.reads or reads
         lowering.emit(node, told, rounded, read, writes, rounded_as=piece.rounded_as)
 
 
@@ -80,7 +81,7 @@ class Piece(NamedTuple):
         scratch: The memory that it works in, or fills for the next one.
         rounded_as: As of `Arithmetic`.
         word: The algorithm's name, where it has one.
-        reads: What it reads beside the inputs of the group.
+        reads: What it reads; empty: the inputs of the group.
         ends: Whether it writes the outputs of the group.
     """
 
@@ -107,15 +108,12 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece
         counted = {"features": features}
     shift = lowering.weight(plain(lowering.param(bias[0]))) if bias else None
     arguments = x, lowering.weight(packing), shift, outputs
-    options = {
-        "tail": placed(chain.tail, lowering),
-        "exports": chain.exports,
-        "tile": choice.tile,
-        **counted,
-    }
+    tail = placed(chain.tail, lowering)
+    options = {"tail": tail, "exports": chain.exports, "tile": choice.tile, **counted}
     if choice.tile.parts > 1:
         scratch = lowering.scratch(chain.anchor, (choice.tile.parts * problem.rows * features,))
-        return _in_parts(scratch, linear_in_parts(*arguments, scratch=scratch, **options))
+        launches = linear_in_parts(*arguments, scratch=scratch, **options)
+        return _in_parts(x, scratch, tail, launches)
     return [Piece(choice.launch(*arguments, **options))]
 
 
@@ -255,25 +253,26 @@ def _implicit_gemm(
         **counted,
         **_repeats(chain, lowering.graph),
     }
-    bias_view = lowering.weight(vectors[0]) if vectors else None
-    arguments = x, lowering.weight(packing), bias_view, outputs
+    weight = lowering.weight(packing)
+    arguments = x, weight, lowering.weight(shift) if shift else None, outputs
     if choice.launch is conv2d and choice.tile.parts > 1:
-        sums = choice.tile.parts * x.shape[0] * height * width * packing.shape[0]
+        sums = choice.tile.parts * x.shape[0] * height * width * problem.filters * op.groups
         scratch = lowering.scratch(chain.anchor, (sums,))
-        return _in_parts(scratch, conv2d_in_parts(*arguments, scratch=scratch, **options))
+        launches = conv2d_in_parts(*arguments, scratch=scratch, **options)
+        return _in_parts(x, scratch, tail, launches)
     return [Piece(choice.launch(*arguments, **options))]
 
 
-def _in_parts(scratch: View, launches: tuple[Launch, Launch]) -> list[Piece]:
-    """What sums the parts of a reduction, and what adds these up.
+def _in_parts(x: View, scratch: View, tail: Tail, launches: tuple[Launch, Launch]) -> list[Piece]:
+    """What sums the parts of a reduction of x, and what adds these up and ends in a tail.
 
     Both numbers of roundings together are at most that of the sum in one part, so that its bound
     holds.
     """
     first, second = launches
     return [
-        Piece(first, (scratch,), word="parts of", ends=False),
-        Piece(second, word="sum of", reads=(scratch,)),
+        Piece(first, (scratch,), word="parts of", reads=(x,), ends=False),
+        Piece(second, word="sum of", reads=(scratch, *operands(tail))),
     ]
 
 

@@ -26,6 +26,7 @@ from graphcnn.kernels import (
     avg_pool2d,
     conv1x1_box,
     conv2d,
+    conv2d_in_parts,
     conv_pressure,
     copy,
     cuda_traits,
@@ -33,6 +34,7 @@ from graphcnn.kernels import (
     global_avg_pool2d,
     interpolate,
     linear,
+    linear_in_parts,
     local_response_norm,
     max_pool2d,
     normalize_channels,
@@ -263,6 +265,96 @@ def test_conv2d_with_a_slope_per_channel_and_a_choice(capability, dtype, tile):
     launch, pressure = convolution(tile, dtype, tail, (3,), channels=128, kernel=3, layout=layout)
     assert pressure == bears
     compiled(launch, capability)
+
+
+# The instruction of the tensor cores that takes most products at once.
+PRODUCTS = {80: "HMMA", 90: "HGMMA", 100: "UTCHMMA"}
+
+
+@pytest.mark.parametrize(
+    ("capability", "tile"), [(c, tile) for c, dtype, tile in CONV_CASES if dtype == "f16"], ids=str
+)
+def test_matrix_instruction(capability, tile):
+    launch, _ = convolution(tile, "f16", (RELU,), (1,), channels=128, kernel=3, layout="nhwc")
+    code = compiled(launch, capability).sass()
+    assert set(re.findall(r"\b(?:H|HG|UTCH)MMA\b", code)) == {PRODUCTS[capability]}
+
+
+def test_only_tiles_of_64_channels_where_tensor_cores_take_as_many():
+    for capability in (90, 100):
+        tiles = cuda_traits(capability).conv_tiles("f16")
+        assert min(tile.channels for tile in tiles) == 64
+
+
+def divisions(launch, capability):
+    """Instructions that multiply by what a divisor's reciprocal is."""
+    binary = compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability)
+    return len(re.findall(r"\bIMAD\.HI\b", binary.sass()))
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_pixels_that_follow_one_another_take_no_division(capability):
+    """Those of a 1x1 convolution; and those of any that are stored, which have coordinates where
+    they are row-major."""
+    tile = ConvTile(128, 128, 64, 8, 3)
+    options = {"channels": 256, "layout": "nhwc"}
+    tail = (residual("f16"), RELU)
+    same, _ = convolution(tile, "f16", tail, (2,), kernel=1, **options)
+    assert divisions(same, capability) == 0
+    dense, row_major = (
+        convolution(tile, "f16", (RELU,), (1,), kernel=3, stored=stored, **options)[0]
+        for stored in ("nhwc", "nchw")
+    )
+    assert 0 < 4 * divisions(dense, capability) < divisions(row_major, capability)
+
+
+PARTS_CASES = [
+    ("f16", ConvTile(128, 128, 64, 8, 3, 4)),
+    ("bf16", ConvTile(64, 64, 64, 4, 3, 16)),
+    ("f32", ConvTile(64, 64, 16, 4, 3, 16)),
+]
+
+
+@pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
+@pytest.mark.parametrize(("dtype", "tile"), PARTS_CASES, ids=str)
+def test_parts(dtype, tile, capability):
+    scratch = View(torch.empty(16), (10**8,), (1,), "f32")
+    for tail in ((stage("add", view((1, 512, 14, 14), dtype)), RELU), (SILU, MAX3)):
+        shape = (1, 512, 7, 7) if tail[-1] is MAX3 else (1, 512, 14, 14)
+        launches = conv2d_in_parts(
+            view((1, 512, 14, 14), dtype),
+            view((512, 9 * 512), dtype),
+            view((512,), dtype),
+            [view(shape, dtype)],
+            scratch=scratch,
+            kernel=(3, 3),
+            stride=(1, 1),
+            padding=(1, 1),
+            dilation=(1, 1),
+            groups=1,
+            out_size=(14, 14),
+            tail=tail,
+            tile=tile,
+        )
+        for launch in launches:
+            compiled(launch, capability)
+
+
+@pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_linear_in_parts(dtype, capability):
+    for tile in CUDA.linear_tiles(dtype):
+        launches = linear_in_parts(
+            view((tile.rows, 4096), dtype),
+            view((1000, 4096), dtype),
+            view((1000,), dtype),
+            [view((tile.rows, 1000), dtype)],
+            scratch=View(torch.empty(16), (10**8,), (1,), "f32"),
+            tail=(SILU,),
+            tile=tile._replace(parts=4),
+        )
+        for launch in launches:
+            compiled(launch, capability)
 
 
 POOLED_CASES = [case for case in CONV_CASES if case[0] in (80, 90)]

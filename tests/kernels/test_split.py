@@ -4,12 +4,18 @@ import pytest
 import torch
 
 from graphcnn.kernels import (
+    CPU,
+    CUDA,
+    ConvProblem,
     ConvTile,
     Half,
+    LinearProblem,
     LinearTile,
     Pool,
+    Pressure,
     Stage,
     View,
+    choices,
     conv2d_in_parts,
     linear_in_parts,
     normalize_channels,
@@ -185,3 +191,20 @@ def test_refuses_sums_that_are_not_channels_last():
     flat = View(sums.buffer, (2, 20, 9, 7), (1260, 1, 140, 20), "f32")
     with pytest.raises(ValueError, match="takes no 3 parts of 2 images"):
         test_conv2d.launch_of(x, w, flat, tile=TILE._replace(parts=3), out_size=(9, 7))
+
+
+def test_parts_are_listed_where_programs_are_few():
+    """Of at least four steps each, and nowhere on a device that needs none."""
+    listed = set()
+    for dtype in ("f16", "bf16", "f32"):
+        for pixels in (49, 196, 784, 50176):
+            problem = ConvProblem(dtype, 512, 512, 1, pixels, Pressure.LOW, taps=9)
+            for choice in choices(problem, CUDA):
+                whole = choice.tile._replace(parts=1)
+                listed.add(choice.tile.parts)
+                assert problem.steps(whole) >= 4 * choice.tile.parts
+                assert choice.tile.parts == 1 or problem.programs(whole) < CUDA.programs
+            assert {choice.tile.parts for choice in choices(problem, CPU)} == {1}
+    assert listed == {1, 2, 3, 4, 6, 8, 12, 16}
+    layer = LinearProblem("f16", 1, 100, 25088)
+    assert {choice.tile.parts for choice in choices(layer, CUDA)} == {1, 2, 3, 4, 6}
