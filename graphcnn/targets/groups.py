@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from math import prod
-from types import MappingProxyType
-from typing import Any, NamedTuple
 
-from graphcnn.ir import DType, Graph, Node, Op
+from graphcnn.ir import DType, Graph, Node
 from graphcnn.kernels import (
-    LANES,
-    Choice,
     ConvProblem,
     Head,
     Launch,
@@ -21,32 +17,23 @@ from graphcnn.kernels import (
     Pooled,
     Pressure,
     Refused,
-    Stem,
-    Tail,
     View,
     WinogradTile,
     across,
-    box_refusal,
     conv1x1_box,
     conv2d,
-    conv2d_in_parts,
     conv_pressure,
     full_size,
-    linear_in_parts,
-    operands,
-    padded,
-    padded_shape,
     stem_conv2d,
 )
-from graphcnn.ops import Conv, Conv2d, ConvTranspose, Interpolate, Linear
+from graphcnn.ops import Conv, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
-from graphcnn.targets import winograd
 from graphcnn.targets.chain import Chain, placed
-from graphcnn.targets.layout import contiguous
 from graphcnn.targets.lowering import Lowering, as_image, image_size
-from graphcnn.targets.pack import filters, in_pairs, in_panels, in_runs, in_turns, plain
+from graphcnn.targets.pack import filters, in_pairs, in_panels, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
+from graphcnn.targets.pieces import Piece, by_runs, filtered, has_box, in_parts, stem_of
 from graphcnn.targets.price import filtered_outputs, separable_problem
 
 
@@ -73,26 +60,6 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
         lowering.emit(node, told, rounded, read, writes, rounded_as=piece.rounded_as)
 
 
-class Piece(NamedTuple):
-    """A launch of a group.
-
-    Attributes:
-        launch: The launch.
-        scratch: The memory that it works in, or fills for the next one.
-        rounded_as: As of `Arithmetic`.
-        word: The algorithm's name, where it has one.
-        reads: What it reads; empty: the inputs of the group.
-        ends: Whether it writes the outputs of the group.
-    """
-
-    launch: Launch
-    scratch: tuple[View, ...] = ()
-    rounded_as: Mapping[str, Op] = MappingProxyType({})
-    word: str = ""
-    reads: tuple[View, ...] = ()
-    ends: bool = True
-
-
 def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
     image, weight, *bias = chain.anchor.inputs
     x, param = lowering.view(image), lowering.param(weight)
@@ -113,7 +80,7 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece
     if choice.tile.parts > 1:
         scratch = lowering.scratch(chain.anchor, (choice.tile.parts * problem.rows * features,))
         launches = linear_in_parts(*arguments, scratch=scratch, **options)
-        return _in_parts(x, scratch, tail, launches)
+        return in_parts(x, scratch, tail, launches)
     return [Piece(choice.launch(*arguments, **options))]
 
 
@@ -218,8 +185,8 @@ def _implicit_gemm(
         prod(window.kernel),
         prod(window.stride),
         len(full_size(tail)) + len(outputs) - 1,
-        _stem(chain, x, outputs, tail, window, (height, width)),
-        _has_box(chain, x, tail, window, (height, width)),
+        stem_of(chain, x, outputs, tail, window, (height, width)),
+        has_box(chain, x, tail, window, (height, width)),
     )
     choice = lowering.choose(chain.anchor, problem)
     shift = vectors[0] if vectors else None
@@ -231,9 +198,9 @@ def _implicit_gemm(
         "tile": choice.tile,
     }
     if isinstance(choice.tile, WinogradTile):
-        return [_filtered(lowering, chain, choice, x, shift, outputs, options)]
+        return [filtered(lowering, chain, choice, x, shift, outputs, options)]
     if choice.launch is stem_conv2d:
-        return _in_runs(lowering, chain, x, shift, outputs, window, options)
+        return by_runs(lowering, chain, x, shift, outputs, window, options)
     if choice.launch is conv1x1_box:
         weight, vector = lowering.weight(packing), lowering.weight(shift) if shift else None
         steps = {name: options[name] for name in ("tail", "exports", "tile")}
@@ -259,95 +226,8 @@ def _implicit_gemm(
         sums = choice.tile.parts * x.shape[0] * height * width * problem.filters * op.groups
         scratch = lowering.scratch(chain.anchor, (sums,))
         launches = conv2d_in_parts(*arguments, scratch=scratch, **options)
-        return _in_parts(x, scratch, tail, launches)
+        return in_parts(x, scratch, tail, launches)
     return [Piece(choice.launch(*arguments, **options))]
-
-
-def _in_parts(x: View, scratch: View, tail: Tail, launches: tuple[Launch, Launch]) -> list[Piece]:
-    """What sums the parts of a reduction of x, and what adds these up and ends in a tail.
-
-    Both numbers of roundings together are at most that of the sum in one part, so that its bound
-    holds.
-    """
-    first, second = launches
-    return [
-        Piece(first, (scratch,), word="parts of", reads=(x,), ends=False),
-        Piece(second, word="sum of", reads=(scratch, *operands(tail))),
-    ]
-
-
-def _filtered(
-    lowering: Lowering,
-    chain: Chain,
-    choice: Choice,
-    x: View,
-    shift: Packing | None,
-    outputs: Sequence[View],
-    options: Mapping[str, Any],
-) -> Piece:
-    """A convolution by minimal filtering, which works in memory of its own."""
-    op, param = chain.anchor.op, lowering.param(chain.anchor.inputs[1])
-    assert isinstance(op, Conv2d)
-    weight = lowering.weight(winograd.filters(param, choice.tile, lowering.device.traits.weights))
-    bias = shift and lowering.weight(shift)
-    scratch = lowering.scratch(chain.anchor, (choice.tile.scratch(x.shape[1]),))
-    launch = choice.launch(x, weight, bias, outputs, scratch=scratch, **options)
-    rounded_as = winograd.WinogradConv2d(op.stride, op.padding, outputs=choice.tile.outputs)
-    rounded = {chain.anchor.name: rounded_as}
-    return Piece(launch, (scratch,), rounded_as=rounded, word="winograd")
-
-
-def _stem(
-    chain: Chain,
-    x: View,
-    outputs: Sequence[View],
-    tail: Tail,
-    window: Window,
-    size: tuple[int, int],
-) -> Stem | None:
-    """What the choice of a kernel asks of a convolution of few channels; None for any other."""
-    op = chain.anchor.op
-    plain = isinstance(op, Conv) and op.groups == 1 and not chain.gate and not chain.head
-    whole = window.dilation == (1, 1) and min(window.begins) >= 0
-    if not plain or not whole or x.shape[1] > LANES:
-        return None
-    rows, taps = window.kernel
-    shape = padded_shape(x, window.kernel, window.stride, window.begins, size)
-    image = View(None, shape, contiguous(shape), x.dtype)
-    pressure = conv_pressure(image.permuted(0, 4, 1, 3), outputs, tail, (1, 1))
-    return Stem((rows, taps), image.size * DType(x.dtype).itemsize, pressure)
-
-
-def _has_box(chain: Chain, x: View, tail: Tail, window: Window, size: tuple[int, ...]) -> bool:
-    """Whether tensor descriptors may serve a convolution."""
-    op = chain.anchor.op
-    plain = isinstance(op, Conv) and op.groups == 1 and not chain.gate and not chain.head
-    steps = (window.kernel, window.stride, window.begins)
-    if not plain or steps != ((1, 1), (1, 1), (0, 0)) or x.shape[2:] != size:
-        return False
-    return box_refusal(x, tail, x.buffer.offset) is None
-
-
-def _in_runs(
-    lowering: Lowering,
-    chain: Chain,
-    x: View,
-    shift: Packing | None,
-    outputs: Sequence[View],
-    window: Window,
-    options: Mapping[str, Any],
-) -> list[Piece]:
-    """A convolution of few channels: its padded image, and what reads it."""
-    steps = {name: value for name, value in options.items() if name != "padding"}
-    shape = padded_shape(x, window.kernel, window.stride, window.begins, options["out_size"])
-    image = lowering.scratch(chain.anchor, shape, DType(x.dtype))
-    weight = lowering.weight(in_runs(lowering.param(chain.anchor.inputs[1])))
-    bias = lowering.weight(shift) if shift else None
-    launch = stem_conv2d(
-        image, weight, bias, outputs, kernel=window.kernel, stride=window.stride, **steps
-    )
-    pad = Piece(padded(x, image, window.begins), (image,), ends=False, word="padded image of")
-    return [pad, Piece(launch, reads=(image,), word="stem")]
 
 
 def _repeats(chain: Chain, graph: Graph) -> dict[str, tuple[int, int]]:
