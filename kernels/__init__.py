@@ -8,8 +8,10 @@ reason where no kernel can serve them, and returns a `Launch`.
     epilogue   the tail of a convolution: Stage, what it may hold, how it becomes an argument
     window     the pool of a tail: Pool, and how its windows lie in tiles
     finish     device code of the tail
+    tf32       how float32 is multiplied, and rounded for it
     tile       shapes of tiles
     devices    the tiles and prices of each device
+    precisions the same where float32 is multiplied in another way
     choices    every kernel that can serve a layer, and the rule that picks one
     rows       views as rows, for kernels that reduce whole dimensions
     toom_cook  the matrices of minimal filtering, of which winograd makes convolutions
@@ -69,12 +71,16 @@ from .pointwise import pointwise as pointwise
 from .pool import avg_pool2d as avg_pool2d
 from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
+from .precisions import in_precision as in_precision
 from .random import random_normal as random_normal
 from .random import random_uniform as random_uniform
 from .reduction import reduction as reduction
 from .separable import separable_conv2d as separable_conv2d
 from .softmax import softmax as softmax
 from .standardize import standardize as standardize
+from .tf32 import IN_TF32 as IN_TF32
+from .tf32 import Precision as Precision
+from .tf32 import round_to_tf32 as round_to_tf32
 from .tile import ConvTile as ConvTile
 from .tile import LinearTile as LinearTile
 from .tile import Pressure as Pressure

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from .tf32 import Precision
 from .tile import ConvTile, LinearTile, Pressure
 from .toom_cook import WinogradTile
 
@@ -190,6 +191,7 @@ class DeviceTraits:
         times: What a program of so many channels and pixels adds to each step of a convolution on
             its multiprocessor, in latencies of a step. Empty where nobody has measured them.
         times_f32: Those of float32.
+        precision: How float32 is multiplied; the CPU takes "tf32x3" for "ieee".
     """
 
     unit: float
@@ -215,6 +217,7 @@ class DeviceTraits:
     panel: int = 0
     leaves_out: int = 0
     paired: float = 1.0
+    precision: Precision = "tf32x3"
 
     def images(self, batch: int) -> int:
         """The batch size whose kernels serve another."""

@@ -10,21 +10,24 @@ from graphcnn.plan import Target
 if TYPE_CHECKING:
     import torch
 
+    from graphcnn.kernels import Precision
+
 NAMES = ("triton", "library", "numpy")
-# "auto": all that has a derived bound on its errors; "direct": sums of products as written.
-PRECISIONS = ("auto", "direct")
+# How float32 is multiplied, the default first; `kernels/tf32.py` says what each is.
+PRECISIONS: tuple[Precision, ...] = ("tf32x3", "tf32", "ieee")
 
 
 def resolve(
     name: str,
     device: str | torch.device = "auto",
     precision: str = PRECISIONS[0],
+    winograd: bool = True,
     cuda_graph: bool = True,
 ) -> Target:
     """The target `name` on `device`, as `resolve_device` takes it and `cuda_graph`.
 
-    `precision`, one of `PRECISIONS`, is what the kernels of the Triton target may do; the library
-    and NumPy do what they do.
+    `precision`, one of `PRECISIONS`, is how the kernels of the Triton target multiply float32, and
+    `winograd` whether they may filter minimally; the library and NumPy do what they do.
 
     Raises:
         UnknownTarget: for a name that is not in `NAMES`.
@@ -35,13 +38,14 @@ def resolve(
     """
     from graphcnn.targets.resolve_device import resolve_device
 
-    if not isinstance(precision, str) or precision not in PRECISIONS:
+    asked = next((word for word in PRECISIONS if word == precision), None)
+    if asked is None:
         raise InvalidAttribute(
             "there is no such precision",
             where="the argument precision",
             got=shown(precision),
-            wanted=" or ".join(f'"{word}"' for word in PRECISIONS),
-            remedy="pass one of these words",
+            wanted=", ".join(f'"{word}"' for word in PRECISIONS),
+            remedy="pass one of these words; float16 and bfloat16 are types of a graph's tensors",
         )
     if not isinstance(name, str):
         name = shown(name)
@@ -50,9 +54,9 @@ def resolve(
         from graphcnn.targets.policy import DIRECT, MODEL
         from graphcnn.targets.triton import TritonTarget
 
-        on = resolve_device(device, cuda_graph)
+        on = resolve_device(device, cuda_graph, asked)
         check_device(on)
-        return TritonTarget(on, DIRECT if precision == "direct" else MODEL)
+        return TritonTarget(on, MODEL if winograd else DIRECT)
     if name == "library":
         from graphcnn.targets.library import LibraryTarget
 

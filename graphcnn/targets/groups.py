@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from graphcnn.ir import DType, Graph, Node, Op
 from graphcnn.kernels import (
+    IN_TF32,
     Choice,
     ConvProblem,
     Head,
@@ -34,6 +36,7 @@ from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, in_pairs, in_panels, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
 from graphcnn.targets.price import filtered_outputs, separable_problem
+from graphcnn.targets.tf32 import Tf32Product, rounding
 
 
 def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
@@ -50,13 +53,19 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     # A GPU would contract a product that is stored with the sum that reads on from it, too, and
     # read on another number than it stores.
     apart = {"enable_fp_fusion": False} if len(outputs) > 1 and node.type.dtype is DType.F32 else {}
+    tail, exports, tf32 = rounding(chain.tail, chain.exports, node, lowering.tf32)
+    chain = replace(chain, tail=tail, exports=exports)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     label = "+".join(member.op.name for member in (*chain.head, *values))
     for piece in lower(lowering, chain, outputs):
         rounded = piece.launch._replace(meta={**piece.launch.meta, **apart})
         writes = (*outputs, *piece.scratch)
         told = f"{piece.word} {label}".lstrip()
-        lowering.emit(node, told, rounded, reads, writes, rounded_as=piece.rounded_as)
+        rounded_as = dict(piece.rounded_as)
+        if piece.launch.meta.get("PRECISION") in IN_TF32:
+            products = (chain.anchor, *((chain.gate,) if chain.gate else ()))
+            rounded_as |= {product.name: Tf32Product(product.op) for product in products}
+        lowering.emit(node, told, rounded, reads, writes, rounded_as=rounded_as, tf32=tf32)
 
 
 class Piece(NamedTuple):
@@ -90,12 +99,14 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece
         counted = {"features": features}
     launch = choice.launch(
         x,
-        lowering.weight(packing),
+        lowering.factors(packing) if choice.tile.rows > 1 else lowering.weight(packing),
         lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
         outputs,
         tail=placed(chain.tail, lowering),
         exports=chain.exports,
         tile=choice.tile,
+        precision=lowering.device.traits.precision,
+        rounded=image in lowering.tf32,
         **counted,
     )
     return [Piece(launch)]
@@ -127,7 +138,7 @@ def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
     choice = lowering.choose(chain.anchor, problem)
     return choice.launch(
         x,
-        lowering.weight(filters(lowering.param(weight), device.weights)),
+        lowering.factors(filters(lowering.param(weight), device.weights)),
         lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
         [as_image(view) for view in outputs],
         head=Head(
@@ -144,6 +155,7 @@ def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
         tail=placed(chain.tail, lowering, as_image),
         exports=chain.exports,
         tile=choice.tile,
+        precision=device.precision,
     )
 
 
@@ -211,16 +223,19 @@ def _implicit_gemm(
     }
     if isinstance(choice.tile, WinogradTile):
         return _filtered(lowering, chain, choice, x, shift, outputs, options)
-    panel, counted = device.panel, {}
-    if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
-        counted = {"filters": packing.shape[0]}
+    panel, options = device.panel, {**options, **_repeats(chain, lowering.graph)}
+    multiplied = choice.launch is conv2d
+    if multiplied:
+        options |= {"precision": device.precision, "rounded": image in lowering.tf32}
+    if multiplied and panel and (op.groups == 1 or problem.filters % panel == 0):
+        options |= {"filters": packing.shape[0]}
         packing = in_panels(packing, panel)
         block = choice.tile.reduction
         if x.dtype == "bf16" and block % 2 == problem.channels % block == 0:
             packing = in_pairs(packing)
     launch = choice.launch(
         x,
-        lowering.weight(packing),
+        lowering.factors(packing) if multiplied else lowering.weight(packing),
         shift and lowering.weight(shift),
         outputs,
         kernel=window.kernel,
@@ -228,8 +243,6 @@ def _implicit_gemm(
         dilation=window.dilation,
         groups=op.groups,
         **options,
-        **counted,
-        **_repeats(chain, lowering.graph),
     )
     return Piece(launch)
 
@@ -249,6 +262,9 @@ def _filtered(
     weight = lowering.weight(winograd.filters(param, choice.tile, lowering.device.traits.weights))
     bias = shift and lowering.weight(shift)
     scratch = lowering.scratch(chain.anchor, choice.tile.scratch(x.shape[1]))
+    # In float32 whatever the images are.
+    asked = lowering.device.traits.precision
+    options = {**options, "precision": "tf32x3" if asked == "tf32" else asked}
     launch = choice.launch(x, weight, bias, outputs, scratch=scratch, **options)
     rounded_as = winograd.WinogradConv2d(op.stride, op.padding, outputs=choice.tile.outputs)
     return Piece(launch, (scratch,), {chain.anchor.name: rounded_as}, "winograd")

@@ -20,6 +20,7 @@ class LibraryTarget:
     """
 
     name = "library"
+    precision = ""
     supports = None
 
     def __init__(self, device: Device, policy: Policy = MODEL) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 
 from graphcnn import cpu
-from graphcnn.kernels import cpu_traits, cuda_traits
+from graphcnn.kernels import Precision, cpu_traits, cuda_traits, in_precision
 from graphcnn.targets.availability import unavailable
 from graphcnn.targets.cuda import CudaDevice, capability_of
 from graphcnn.targets.device import Device
 
 
-def resolve_device(name: str | torch.device, cuda_graph: bool = True) -> Device:
+def resolve_device(
+    name: str | torch.device, cuda_graph: bool = True, precision: Precision = "tf32x3"
+) -> Device:
     """The device meant by "auto", "cpu", "cuda", "cuda:1" or a torch.device.
 
     "auto" is CUDA where there is one; "cuda" is torch's current CUDA device.
@@ -19,6 +21,7 @@ def resolve_device(name: str | torch.device, cuda_graph: bool = True) -> Device:
     Args:
         name: What it is called.
         cuda_graph: Whether a CUDA device captures launches in a row in a CUDA graph.
+        precision: How its kernels multiply float32.
 
     Raises:
         DeviceUnavailable: for CUDA on a machine without it, for an index that no device has, and
@@ -33,10 +36,12 @@ def resolve_device(name: str | torch.device, cuda_graph: bool = True) -> Device:
     except RuntimeError:  # torch's, for a name that it does not know
         wanted = None
     if wanted is not None and wanted.type == "cpu" and not wanted.index:
-        return Device(cpu_traits(cpu.has_bf16()), torch.device("cpu"), cpu.driver())
+        traits = in_precision(cpu_traits(cpu.has_bf16()), precision)
+        return Device(traits, torch.device("cpu"), cpu.driver())
     if wanted is not None and wanted.type == "cuda" and count:
         index = torch.cuda.current_device() if wanted.index is None else wanted.index
         if index < count:
             memory = torch.device("cuda", index)
-            return CudaDevice(cuda_traits(capability_of(memory)), memory, None, cuda_graph)
+            traits = in_precision(cuda_traits(capability_of(memory)), precision)
+            return CudaDevice(traits, memory, None, cuda_graph)
     raise unavailable(name, count, cuda=wanted is not None and wanted.type == "cuda")

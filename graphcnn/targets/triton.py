@@ -8,8 +8,8 @@ from dataclasses import replace
 from graphcnn.ir import Chosen, Fused, Graph, Node, Refusal, inline
 from graphcnn.kernels import (
     Choice,
+    Precision,
     Refused,
-    Stage,
     View,
     avg_pool2d,
     copy,
@@ -64,6 +64,7 @@ from graphcnn.targets.parts import parts
 from graphcnn.targets.policy import MODEL, Following, Policy
 from graphcnn.targets.price import unprofitable
 from graphcnn.targets.statistics import norm, reduce
+from graphcnn.targets.tf32 import rounding
 
 
 class TritonTarget:
@@ -78,6 +79,11 @@ class TritonTarget:
 
     def __init__(self, device: Device, policy: Policy = MODEL) -> None:
         self.on, self.policy = device, policy
+
+    @property
+    def precision(self) -> Precision:
+        """How it multiplies float32."""
+        return self.on.precision
 
     def at(self, device: Device) -> TritonTarget:
         """The same target on another device."""
@@ -103,7 +109,7 @@ class TritonTarget:
         apart: list[Refusal] = []
         called = {n.name: "no kernel computes it" for n in graph.nodes if not _has_kernel(n)}
         while True:
-            lowering = Lowering.of(graph, self.on, self.policy)
+            lowering = Lowering.of(graph, self.on, self.policy, called)
             lowering.check_sizes()
             for node in graph.nodes:
                 try:
@@ -181,14 +187,15 @@ def _pointwise(lowering: Lowering, node: Node) -> None:
     if lowering.graph.type_of(before).shape != node.type.shape:
         before = node.inputs[-1]
     (stage,) = placed((step_of(node, {before: 0}, lowering.graph),), lowering)
-    assert isinstance(stage, Stage)
+    steps, _, tf32 = rounding((stage,), (1,), node, lowering.tf32)
     x, y = lowering.operand(before, node.type), lowering.view(node.name)
     views = dict.fromkeys(lowering.view(n) for n in node.inputs if n in lowering.locations)
     # The memory of x counts once where all read it alike, which is when y may overwrite it.
     reads = (x, *(view for view in views if view != lowering.view(before)))
     same = (x.strides, x.buffer.offset) == (y.strides, y.buffer.offset)
     same = same and before in lowering.locations
-    lowering.emit(node, node.op.name, pointwise(x, y, (stage,)), reads, (y,), in_place=same)
+    launch = pointwise(x, y, steps)
+    lowering.emit(node, node.op.name, launch, reads, (y,), in_place=same, tf32=tf32)
 
 
 def _pool(lowering: Lowering, node: Node) -> None:

@@ -104,6 +104,7 @@ def convolution(
     stored=None,
     out_channels=256,
     repeats=(1, 1),
+    **multiplied,
 ):
     """3x3 or 7x7, padded, batch 32, of a size odd enough to need partial windows."""
     size = 57
@@ -131,6 +132,7 @@ def convolution(
         exports=exports,
         tile=tile,
         repeats=repeats,
+        **multiplied,
     )
     return launch, conv_pressure(x, outputs, tail, (kernel, kernel))
 
