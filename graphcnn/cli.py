@@ -15,11 +15,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from graphcnn.arguments import PRECISIONS
 from graphcnn.errors import DTypeMismatch, GraphCNNError
 from graphcnn.ir import DType, Failed, Graph, rebatch, with_he_weights
 from graphcnn.models import MODELS, PUBLISHED, build
 from graphcnn.passes import PASSES, Fuse, journal
-from graphcnn.targets import PRECISIONS
 from graphcnn.version import __version__
 
 TORCHVISION = "torchvision:"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from graphcnn import arguments
 from graphcnn.arguments import batch_sizes, flag, seconds, sequence
 from graphcnn.errors import FusionRefused
 from graphcnn.ir import CompileLog, Graph, Skipped, inline, verify
@@ -13,10 +14,12 @@ from graphcnn.passes.demands import Demands
 from graphcnn.plan import Target
 from graphcnn.runtime.compiled import CompiledModel
 from graphcnn.runtime.executor import Bind, plain_binder
-from graphcnn.targets import PRECISIONS, resolve
+from graphcnn.targets import resolve
 
 if TYPE_CHECKING:
     import torch
+
+    from graphcnn.kernels import Precision
 
 
 def compile(
@@ -24,7 +27,7 @@ def compile(
     *,
     target: str = "triton",
     device: str | torch.device = "auto",
-    precision: str = PRECISIONS[0],
+    precision: Precision = "tf32x3",
     winograd: bool = True,
     fuse: bool = True,
     passes: Sequence[Pass] | None = None,
@@ -95,8 +98,9 @@ def compile(
     """
     log = journal()
     verify(graph)
+    asked = arguments.precision(precision)
     filtering, captured = flag(winograd, "winograd"), flag(cuda_graph, "cuda_graph")
-    chosen = resolve(target, device, precision, filtering, captured)
+    chosen = resolve(target, device, asked, filtering, captured)
     sizes = batch_sizes(batches)
     limit = tune if isinstance(tune, bool) else seconds(tune, "tune")
 

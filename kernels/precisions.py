@@ -19,16 +19,22 @@ def in_precision(traits: DeviceTraits, precision: Precision) -> DeviceTraits:
     many, and 256 pixels of it spill.
     One product stands for three, so that all else costs three times as many. What is computed
     outside of tensor cores takes the tiles of "tf32x3", which hold fewer operands there. Nobody has
-    measured any of these. Minimal filtering would enlarge the rounding of operands to tf32, and is
-    not for it. Without tensor cores precisions differ only in how operands are rounded.
+    measured any of these. Minimal filtering would enlarge the rounding of operands to tf32, and
+    outside of tensor cores its tiles spill on 12.0. On a CPU only the rounding of operands differs.
     """
     if precision == "tf32x3":
         return traits
-    winograd = () if precision == "tf32" else traits.winograd_f32
-    row = replace(traits, precision=precision, winograd_f32=winograd)
     if traits.unit_f32 != CUDA.unit_f32:
-        return row
-    row = replace(row, unit_f32=_UNIT, times_f32={}, conv_f32=CUDA.conv_f32)
+        winograd = () if precision == "tf32" else traits.winograd_f32
+        return replace(traits, precision=precision, winograd_f32=winograd)
+    row = replace(
+        traits,
+        precision=precision,
+        unit_f32=_UNIT,
+        times_f32={},
+        conv_f32=CUDA.conv_f32,
+        winograd_f32=(),
+    )
     if precision == "ieee":
         return row
     prices = traits.prices_f32

@@ -25,7 +25,6 @@ from .launch import (
     require,
 )
 from .stages import maximum
-from .tf32 import Precision, product_meta
 from .toom_cook import GAP as TILE_GAP
 from .toom_cook import TAPS, TRANSFORMS, Tables, WinogradTile
 from .window import Pool
@@ -278,14 +277,13 @@ def winograd_conv2d(
     tail: Tail = (),
     exports: Sequence[int] | None = None,
     tile: WinogradTile,
-    precision: Precision = "tf32x3",
 ) -> Launch:
     """Launch a convolution of x [N, C, H, W] with 3 x 3 filters and its tail.
 
     `w` [K / tile.channels, points, tile.channels, C] is G g G^T of each filter, with zeros up to
     whole blocks of channels, of both kinds. It is float32 whatever the images are: numbers of fewer
-    bits would not survive the transforms, so that its products are not of tf32. `scratch` has
-    `tile.scratch(C)` elements. The other arguments are those of `conv2d`.
+    bits would not survive the transforms. `scratch` has `tile.scratch(C)` elements. The other
+    arguments are those of `conv2d`.
 
     Raises:
         ValueError: for shapes that disagree.
@@ -308,8 +306,6 @@ def winograd_conv2d(
         raise ValueError(f"weight {w.dtype} and scratch {scratch.dtype}, wanted f32")
     if scratch.size < tile.scratch(channels):
         raise ValueError(f"scratch of {scratch.size} elements, wanted {tile.scratch(channels)}")
-    if precision == "tf32":
-        raise ValueError("minimal filtering in tf32, wanted tf32x3 or ieee")
     if refused := tile_refusal(tail, tile.outputs):
         raise Refused(refused)
     pixels = tile.tiles * tile.outputs**2
@@ -334,7 +330,8 @@ def winograd_conv2d(
         constants(Filter(channels, filters, padding[0], padding[1], transform.tables)),
         end.argument,
     )
-    meta = product_meta(w.dtype, precision) | {
+    meta = {
+        "PRECISION": "tf32x3",
         "BLOCK_CH": tile.channels,
         "BLOCK_TILES": tile.tiles,
         "BLOCK_RED": tile.reduction,

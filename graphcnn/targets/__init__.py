@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphcnn.errors import InvalidAttribute, UnknownTarget, shown
+from graphcnn.errors import UnknownTarget, shown
 from graphcnn.plan import Target
 
 if TYPE_CHECKING:
@@ -13,40 +13,28 @@ if TYPE_CHECKING:
     from graphcnn.kernels import Precision
 
 NAMES = ("triton", "library", "numpy")
-# How float32 is multiplied, the default first; `kernels/tf32.py` says what each is.
-PRECISIONS: tuple[Precision, ...] = ("tf32x3", "tf32", "ieee")
 
 
 def resolve(
     name: str,
     device: str | torch.device = "auto",
-    precision: str = PRECISIONS[0],
+    precision: Precision = "tf32x3",
     winograd: bool = True,
     cuda_graph: bool = True,
 ) -> Target:
     """The target `name` on `device`, as `resolve_device` takes it and `cuda_graph`.
 
-    `precision`, one of `PRECISIONS`, is how the kernels of the Triton target multiply float32, and
+    `precision` is how the kernels of the Triton target multiply float32, and
     `winograd` whether they may filter minimally; the library and NumPy do what they do.
 
     Raises:
         UnknownTarget: for a name that is not in `NAMES`.
-        InvalidAttribute: for a precision that is none.
         DeviceUnavailable: for a device that is not on this machine; DriverTooOld where its driver
             is at fault.
         GpuUnsupported: for a GPU for which no kernel is compiled.
     """
     from graphcnn.targets.resolve_device import resolve_device
 
-    asked = next((word for word in PRECISIONS if word == precision), None)
-    if asked is None:
-        raise InvalidAttribute(
-            "there is no such precision",
-            where="the argument precision",
-            got=shown(precision),
-            wanted=", ".join(f'"{word}"' for word in PRECISIONS),
-            remedy="pass one of these words; float16 and bfloat16 are types of a graph's tensors",
-        )
     if not isinstance(name, str):
         name = shown(name)
     if name == "triton":
@@ -54,7 +42,7 @@ def resolve(
         from graphcnn.targets.policy import DIRECT, MODEL
         from graphcnn.targets.triton import TritonTarget
 
-        on = resolve_device(device, cuda_graph, asked)
+        on = resolve_device(device, cuda_graph, precision)
         check_device(on)
         return TritonTarget(on, MODEL if winograd else DIRECT)
     if name == "library":

@@ -262,9 +262,6 @@ def _filtered(
     weight = lowering.weight(winograd.filters(param, choice.tile, lowering.device.traits.weights))
     bias = shift and lowering.weight(shift)
     scratch = lowering.scratch(chain.anchor, choice.tile.scratch(x.shape[1]))
-    # In float32 whatever the images are.
-    asked = lowering.device.traits.precision
-    options = {**options, "precision": "tf32x3" if asked == "tf32" else asked}
     launch = choice.launch(x, weight, bias, outputs, scratch=scratch, **options)
     rounded_as = winograd.WinogradConv2d(op.stride, op.padding, outputs=choice.tile.outputs)
     return Piece(launch, (scratch,), {chain.anchor.name: rounded_as}, "winograd")
