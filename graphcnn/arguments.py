@@ -6,15 +6,20 @@ The attributes of operators have doors of their own, in `ops.checks`; paths in `
 from __future__ import annotations
 
 import sys
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from graphcnn.errors import InputKindError, InvalidAttribute, shown
 
+if TYPE_CHECKING:
+    from graphcnn.kernels import Precision
+
 T = TypeVar("T")
 # Seconds; 30 years.
 _LONGEST = 1e9
+# How float32 is multiplied, the default first; `kernels/tf32.py` says what each is.
+PRECISIONS: tuple[Precision, ...] = ("tf32x3", "tf32", "ieee")
 
 
 def flag(value: object, argument: str) -> bool:
@@ -26,6 +31,24 @@ def flag(value: object, argument: str) -> bool:
     if not isinstance(value, bool):
         raise _invalid(value, argument, "True or False", f"{argument}=True")
     return value
+
+
+def precision(value: object) -> Precision:
+    """How float32 is multiplied, one of `PRECISIONS`.
+
+    Raises:
+        InvalidAttribute: for anything else.
+    """
+    asked = [word for word in PRECISIONS if isinstance(value, str) and value == word]
+    if not asked:
+        raise InvalidAttribute(
+            "there is no such precision",
+            where="the argument precision",
+            got=shown(value),
+            wanted=", ".join(f'"{word}"' for word in PRECISIONS),
+            remedy="pass one of these words; float16 and bfloat16 are types of a graph's tensors",
+        )
+    return asked[0]
 
 
 def count(value: object, argument: str, least: int = 0) -> int:

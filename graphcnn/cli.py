@@ -15,11 +15,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from graphcnn.arguments import PRECISIONS
 from graphcnn.errors import DTypeMismatch, GraphCNNError
 from graphcnn.ir import DType, Failed, Graph, rebatch, with_he_weights
 from graphcnn.models import MODELS, PUBLISHED, build
 from graphcnn.passes import PASSES, Fuse, journal
-from graphcnn.targets import PRECISIONS
 from graphcnn.version import __version__
 
 TORCHVISION = "torchvision:"
@@ -117,7 +117,10 @@ def _add_network_options(sub: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
-        help="direct: every sum of products as it is written",
+        help="how GPUs multiply float32: as three products of tf32 (the default), one, or as it is",
+    )
+    sub.add_argument(
+        "--no-winograd", action="store_true", help="every sum of products as it is written"
     )
     sub.add_argument("--no-fuse", action="store_true", help="one kernel per operator")
     for demand in DEMANDS:
@@ -198,6 +201,7 @@ def _compiled(options: argparse.Namespace, graph: Graph, **changes: Any) -> Any:
     fixed = {
         "device": options.device,
         "precision": options.precision,
+        "winograd": not options.no_winograd,
         "tune": options.tune,
     }
     return compile(graph, **(fixed | _demands(options) | changes))
@@ -259,9 +263,8 @@ def _stage(options: argparse.Namespace, graph: Graph) -> object:
 
     log = journal()
     try:
-        optimize(
-            graph, resolve("triton", options.device, options.precision), log, **_demands(options)
-        )
+        target = resolve("triton", options.device, options.precision, not options.no_winograd)
+        optimize(graph, target, log, **_demands(options))
     except GraphCNNError:
         # A pass behind the stage may fail.
         if options.emit not in log.graphs or not log.of(Failed):

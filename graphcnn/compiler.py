@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from graphcnn import arguments
 from graphcnn.arguments import batch_sizes, flag, seconds, sequence
 from graphcnn.errors import FusionRefused
 from graphcnn.ir import CompileLog, Graph, Skipped, inline, verify
@@ -18,13 +19,16 @@ from graphcnn.targets import resolve
 if TYPE_CHECKING:
     import torch
 
+    from graphcnn.kernels import Precision
+
 
 def compile(
     graph: Graph,
     *,
     target: str = "triton",
     device: str | torch.device = "auto",
-    precision: str = "auto",
+    precision: Precision = "tf32x3",
+    winograd: bool = True,
     fuse: bool = True,
     passes: Sequence[Pass] | None = None,
     must_fuse: Sequence[tuple[str, ...]] = (),
@@ -43,11 +47,21 @@ def compile(
             (the float64 reference).
         device: "auto", "cpu", "cuda", "cuda:1" or a torch.device; "auto" is CUDA where there is a
             CUDA device, and "cuda" the current one. A model runs on one device.
-        precision: "auto" takes a convolution of 3 x 3 filters in float32 by minimal filtering where
-            a price says that it is faster (`explain` shows it; GPUs have none): its error stays
-            within a bound of its own, which is a few times as large, and a NaN or an infinity in a
-            tile of the input makes all outputs of the tile NaN. "direct" takes every sum of
-            products as it is written, and NaN and infinities pass as in PyTorch.
+        precision: How convolutions and linear layers multiply float32 on a GPU; sums are float32
+            always. "tf32x3" takes three products of tf32 for one, which keeps float32's precision.
+            "tf32" takes one, of operands rounded to 11 significant bits: a third of the products,
+            and a thousand times the error, as in PyTorch where `allow_tf32` is set or
+            `set_float32_matmul_precision("high")` was called. Weights are rounded when they are
+            packed, images as they are stored where products alone read them, else as they are
+            loaded. "ieee" multiplies float32 as it is, outside of tensor cores. The CPU does so for
+            "tf32x3" as well, and rounds the same operands for "tf32": no faster, but to see what a
+            GPU will make of a network. Of no effect in half precision, and for other targets.
+        winograd: Whether a convolution of 3 x 3 filters in float32 is taken by minimal filtering
+            where a price says that it is faster (`explain` shows it; GPUs have none): its error
+            stays within a bound of its own, which is a few times as large, and a NaN or an infinity
+            in a tile of the input makes all outputs of the tile NaN. Otherwise every sum of
+            products is as it is written, and NaN and infinities pass as in PyTorch; so it is in
+            tf32.
         fuse: Whether to fuse; False compiles one kernel per operator.
         passes: Passes to run instead of the default pipeline.
         must_fuse: Groups of node names that have to end in one kernel.
@@ -84,7 +98,9 @@ def compile(
     """
     log = journal()
     verify(graph)
-    chosen = resolve(target, device, precision, flag(cuda_graph, "cuda_graph"))
+    asked = arguments.precision(precision)
+    filtering, captured = flag(winograd, "winograd"), flag(cuda_graph, "cuda_graph")
+    chosen = resolve(target, device, asked, filtering, captured)
     sizes = batch_sizes(batches)
     limit = tune if isinstance(tune, bool) else seconds(tune, "tune")
 

@@ -27,6 +27,7 @@ from graphcnn.plan import Device
 from graphcnn.runtime.boundary import check_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.targets.cuda import CudaDevice
+from graphcnn.targets.device import Device as KernelDevice
 from graphcnn.targets.resolve_device import resolve_device
 
 
@@ -59,7 +60,8 @@ def parallel(model: CompiledModel, devices: Sequence[str | torch.device]) -> Par
         )
     on = model.target.on
     graphs = on.cuda_graph if isinstance(on, CudaDevice) else True
-    found = [resolve_device(device, graphs) for device in devices]
+    precision = on.traits.precision if isinstance(on, KernelDevice) else "tf32x3"
+    found = [resolve_device(device, graphs, precision) for device in devices]
     if not found or any(device in found[:number] for number, device in enumerate(found)):
         raise InvalidAttribute(
             "the parts of a batch are for different devices",

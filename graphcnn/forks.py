@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -18,6 +20,18 @@ def lock() -> Any:
     made = threading.RLock()
     _locks.add(made)
     return made
+
+
+def in_turn(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of one argument that one thread at a time runs."""
+    turn = lock()
+
+    @functools.wraps(function)
+    def alone(argument: Any) -> Any:
+        with turn:
+            return function(argument)
+
+    return alone
 
 
 def _free() -> None:

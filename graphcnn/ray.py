@@ -13,6 +13,7 @@ from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING
 
+from graphcnn import arguments
 from graphcnn.analysis import check_apart
 from graphcnn.arguments import count
 from graphcnn.errors import (
@@ -30,6 +31,7 @@ from graphcnn.ir import Array, Graph, batch_of, check_names, rebatch, verify
 if TYPE_CHECKING:
     import ray.data
 
+    from graphcnn.kernels import Precision
     from graphcnn.runtime.compiled import CompiledModel
 
 
@@ -42,6 +44,7 @@ def predict(
     workers: int | None = None,
     num_cpus: float | None = None,
     num_gpus: float = 0,
+    precision: Precision = "tf32x3",
 ) -> ray.data.Dataset:
     """The rows of a dataset with what a network makes of them; computed when they are read.
 
@@ -62,6 +65,7 @@ def predict(
             default is 1.
         num_gpus: Of each worker: 0 computes on the CPU, 1 on a GPU, and less on one that workers
             share.
+        precision: As `compile` takes it.
 
     Raises:
         MissingLibrary: without Ray.
@@ -96,13 +100,13 @@ def predict(
     size = batch_of(graph) if batch_size is None else count(batch_size, "batch_size", 1)
     graph = rebatch(graph, size)
     _check_rows(graph)
-    read = _columns(graph, columns)
+    read, asked = _columns(graph, columns), arguments.precision(precision)
     cpus = None if num_cpus is None else _amount(num_cpus, "num_cpus", inf)
     gpus = _amount(num_gpus, "num_gpus", 1) or None
     pool = {} if workers is None else {"size": count(workers, "workers", 1)}
     return dataset.map_batches(
         Worker,
-        fn_constructor_args=(ray.put(graph), read, "cuda" if gpus else "cpu"),
+        fn_constructor_args=(ray.put(graph), read, "cuda" if gpus else "cpu", asked),
         batch_size=size,
         compute=ray.data.ActorPoolStrategy(**pool),
         num_cpus=cpus,
@@ -165,10 +169,18 @@ class Worker:
         graph: The network, in Ray's object store.
         columns: The column of each input.
         device: As `compile` takes it.
+        precision: Likewise.
     """
 
-    def __init__(self, graph: ray.ObjectRef, columns: Mapping[str, str], device: str) -> None:
+    def __init__(
+        self,
+        graph: ray.ObjectRef,
+        columns: Mapping[str, str],
+        device: str,
+        precision: Precision = "tf32x3",
+    ) -> None:
         self._graph, self._columns, self._device = graph, columns, device
+        self._precision = precision
 
     # At the first batch: an error while a worker starts is for Ray the death of the worker.
     @cached_property
@@ -179,7 +191,8 @@ class Worker:
         from graphcnn.compiler import compile
 
         with _first_alone():
-            return compile(ray.get(self._graph), device=self._device)
+            graph = ray.get(self._graph)
+            return compile(graph, device=self._device, precision=self._precision)
 
     def __call__(self, batch: dict[str, Array]) -> dict[str, Array]:
         """The columns that are no inputs, and those of the outputs.

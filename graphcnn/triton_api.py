@@ -26,7 +26,7 @@ from triton.runtime.jit import JITFunction
 
 from graphcnn.disk import keep
 from graphcnn.errors import DeviceUnavailable
-from graphcnn.forks import lock
+from graphcnn.forks import in_turn
 from graphcnn.progress import doing
 from graphcnn.triton_problems import is_damage, told
 
@@ -41,20 +41,8 @@ Binding = Callable[[tuple[Any, ...]], tuple[Launch, Launch]]
 # Triton 3.9 warns that this default will change; say what we mean.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
-
-def in_turn(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A function that one thread at a time runs: where Python 3.11 collects garbage as it makes a
-    syntax tree, and another thread makes one meanwhile, either fails with a SystemError."""
-    turn = lock()
-
-    @functools.wraps(parse)
-    def parsed(function: Any) -> Any:
-        with turn:
-            return parse(function)
-
-    return parsed
-
-
+# While Python 3.11 makes a syntax tree, it may collect garbage, and another thread make one meanwhile:
+# then either fails with a SystemError.
 JITFunction.parse = in_turn(JITFunction.parse)
 
 _lock = threading.RLock()

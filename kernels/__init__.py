@@ -8,10 +8,12 @@ reason where no kernel can serve them, and returns a `Launch`.
     epilogue   the tail of a convolution: Stage, what it may hold, how it becomes an argument
     window     the pool of a tail: Pool, and how its windows lie in tiles
     finish     device code of the tail
+    tf32       how float32 is multiplied, and rounded for it
     tile       shapes of tiles
     pressure   how many registers a convolution takes beside its accumulator
     devices    the tiles and prices of each device, with forms and prices
     problem    what a layer asks of a kernel
+    precisions the same where float32 is multiplied in another way
     choices    every kernel that can serve a layer, and the rule that picks one
     rows       views as rows, for kernels that reduce whole dimensions
     split      layers whose reduction is summed in parts
@@ -70,6 +72,7 @@ from .pointwise import pointwise as pointwise
 from .pool import avg_pool2d as avg_pool2d
 from .pool import global_avg_pool2d as global_avg_pool2d
 from .pool import max_pool2d as max_pool2d
+from .precisions import in_precision as in_precision
 from .pressure import conv_pressure as conv_pressure
 from .pressure import full_size as full_size
 from .prices import Prices as Prices
@@ -93,6 +96,9 @@ from .stem import padded as padded
 from .stem import padded_shape as padded_shape
 from .stem import run_length as run_length
 from .stem import stem_conv2d as stem_conv2d
+from .tf32 import IN_TF32 as IN_TF32
+from .tf32 import Precision as Precision
+from .tf32 import round_to_tf32 as round_to_tf32
 from .tile import ConvTile as ConvTile
 from .tile import LinearTile as LinearTile
 from .tile import Pressure as Pressure

@@ -166,7 +166,7 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     largest block that divides a run. Tensor descriptors are for where there is nothing else: only
     measuring tells where they are faster.
     """
-    predicted = device.predicted
+    predicted = device.times(problem.dtype) if not isinstance(problem, SeparableProblem) else None
     if predicted is None:
         found = [c for c in found if isinstance(c.tile, WinogradTile) or c.tile.parts == 1]
     if isinstance(problem, LinearProblem):

@@ -21,6 +21,7 @@ from .launch import (
 )
 from .parts import first_part, share
 from .rows import as_rows
+from .tf32 import Precision, add_product, product_meta
 from .tile import ConvTile
 
 # Taps whose validity fits the bits of one int32.
@@ -179,7 +180,7 @@ def conv2d_kernel(
                 filters = tl.load(w_step)  # [BLOCK_CH, BLOCK_RED]
             else:
                 filters = tl.load(w_step, mask=(channel < LIVE)[:, None], other=0.0)
-            acc = tl.dot(filters, tl.trans(pixels), acc, input_precision=PRECISION)
+            acc = add_product(acc, filters, pixels, PRECISION)
     else:
         for start in range(begin, end, BLOCK_RED):
             k = start + block
@@ -209,7 +210,7 @@ def conv2d_kernel(
                 mask=channel_live[:, None] & k_live[None, :],
                 other=0.0,
             )  # [BLOCK_CH, BLOCK_RED]
-            acc = tl.dot(filters, tl.trans(pixels), acc, input_precision=PRECISION)
+            acc = add_product(acc, filters, pixels, PRECISION)
     channel += group * K
     bias_tile = load_bias(bias, channel, channel_live)
     value = tl.trans(acc)
@@ -270,6 +271,8 @@ def conv2d(
     tile: ConvTile,
     repeats: tuple[int, int] = (1, 1),
     filters: int = 0,
+    precision: Precision = "tf32x3",
+    rounded: bool = False,
 ) -> Launch:
     """Launch a convolution of x [N, C, H, W] with its tail.
 
@@ -280,8 +283,9 @@ def conv2d(
     below 0 where the first rows and columns are not read; the bottom and right follow from
     `out_size`, the size before any pool. `exports` (default: the last value) names the stored
     values, one output each. `repeats` is how often each pixel of x stands in the map that is
-    convolved, (down, across). With a tile of parts the output is [parts * N, K, H, W], channels
-    last, in float32: what a part of the reduction adds up to, without bias and tail.
+    convolved, (down, across). `precision` and `rounded` are those of `product_meta`. With a tile of
+    parts the output is [parts * N, K, H, W], channels last, in float32: what a part of the
+    reduction adds up to, without bias and tail.
 
     Raises:
         ValueError: for shapes that disagree.
@@ -325,12 +329,12 @@ def conv2d(
         masked_reach(w, -group_channels % tile.channels * w.strides[0])
     grid = (end.tiles * ceil_div(group_channels, tile.channels), groups, tile.parts)
     require(grid_refusal(grid))
-    meta = {
-        "PRECISION": "tf32x3" if x.dtype == "f32" else "ieee",
+    meta = product_meta(x.dtype, precision, rounded) | {
         "BLOCK_CH": tile.channels,
         "BLOCK_PIX": tile.pixels,
         "BLOCK_RED": tile.reduction,
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
-    } | ({"HALF": end.half} if end.half else {})
+    }
+    meta |= {"HALF": end.half} if end.half else {}
     return Launch(conv2d_kernel, grid, args, meta, reach)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from .forms import BOX, STEM
 from .prices import Prices
+from .tf32 import Precision
 from .tile import ConvTile, LinearTile, Pressure
 from .toom_cook import WinogradTile
 
@@ -162,6 +163,7 @@ class DeviceTraits:
         moving: Microseconds of a kernel that moves so many bytes likewise.
         stem: By dtype tiles of convolutions whose filters' rows are runs, as `conv` has them.
         box: Tiles of a convolution that reads blocks by tensor descriptors.
+        precision: How float32 is multiplied; the CPU takes "tf32x3" for "ieee".
     """
 
     unit: float
@@ -190,6 +192,7 @@ class DeviceTraits:
     leaves_out: int = 0
     paired: float = 1.0
     parts: int = 1
+    precision: Precision = "tf32x3"
 
     def images(self, batch: int) -> int:
         """The batch size whose kernels serve another."""
@@ -198,6 +201,10 @@ class DeviceTraits:
     def conv_tiles(self, dtype: str) -> Mapping[ConvTile, Pressure]:
         """Tiles of a convolution with operands of this dtype."""
         return self.conv_f32 if dtype == "f32" else self.conv
+
+    def times(self, dtype: str) -> Callable[[Any, Any], float] | None:
+        """`predicted` of operands of this dtype: no model knows another precision of float32."""
+        return None if dtype == "f32" and self.precision != "tf32x3" else self.predicted
 
     def winograd_tiles(self, dtype: str) -> tuple[WinogradTile, ...]:
         """Tiles of a convolution by minimal filtering likewise."""

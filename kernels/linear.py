@@ -20,6 +20,7 @@ from .launch import (
 )
 from .parts import first_part, share
 from .rows import images_of_rows
+from .tf32 import Precision
 from .tile import ConvTile, LinearTile
 
 
@@ -77,12 +78,15 @@ def linear(
     exports: Sequence[int] | None = None,
     tile: LinearTile,
     features: int = 0,
+    precision: Precision = "tf32x3",
+    rounded: bool = False,
 ) -> Launch:
     """Launch y = x @ w^T + bias with its tail: x [..., K], w [N, K], bias [N], outputs [..., N].
 
     Operands of stages have the rank of the outputs. A tile of one row takes the matrix-vector form
     and needs a single row; the others run as a 1x1 convolution over the leading dimensions, whose
     filters may be packed to panels (see `conv2d`): the number N of `features` is given then.
+    `precision` and `rounded` are those of `product_meta`; the matrix-vector form is always exact.
 
     Raises:
         ValueError: for shapes that disagree.
@@ -106,6 +110,8 @@ def linear(
             exports=exports,
             tile=ConvTile(*tile),
             filters=features,
+            precision=precision,
+            rounded=rounded,
         )
     return matvec(image, w, bias, outputs, tail=tail, exports=exports, tile=tile)
 

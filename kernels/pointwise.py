@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from .epilogue import Stage, operands, tail_argument
+from .epilogue import Tail, operands, tail_argument
 from .finish import run_steps, tile_offset
 from .launch import (
     BATCH,
@@ -120,7 +120,7 @@ def iteration_space(
     return Space(full, tuple(zip(*padded, strict=True)), named, grid, meta)
 
 
-def pointwise(x: View, y: View, stages: tuple[Stage, ...]) -> Launch:
+def pointwise(x: View, y: View, stages: Tail) -> Launch:
     """Launch y = stages(x), elementwise over up to four dimensions; x and operands broadcast to y.
 
     Raises:

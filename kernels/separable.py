@@ -18,6 +18,7 @@ from .launch import (
     offset_refusal,
     require,
 )
+from .tf32 import Precision, add_product, product_meta
 from .tile import ConvTile
 
 
@@ -98,14 +99,14 @@ def separable_conv2d_kernel(
         w_block = w_channel + (c * w.strides[1])[None, :]
         filters = tl.load(w_block, mask=channel_live[:, None], other=0.0)  # [BLOCK_CH, BLOCK_RED]
         value = head_tile(x, head, (n, oh, ow, c, live, c < C), sizes, geometry, ALL=True)
-        acc = tl.dot(filters, tl.trans(value), acc, input_precision=PRECISION)
+        acc = add_product(acc, filters, value, PRECISION)
     if WHOLE < C:
         c = WHOLE + block
         w_block = w_channel + (c * w.strides[1])[None, :]
         w_mask = channel_live[:, None] & (c < C)[None, :]
         filters = tl.load(w_block, mask=w_mask, other=0.0)
         value = head_tile(x, head, (n, oh, ow, c, live, c < C), sizes, geometry, ALL=False)
-        acc = tl.dot(filters, tl.trans(value), acc, input_precision=PRECISION)
+        acc = add_product(acc, filters, value, PRECISION)
     bias_tile = load_bias(bias, channel, channel_live)
     finish(tl.trans(acc), bias_tile, tile, N, sizes.OH, sizes.OW, channel, channel_live, tail)
 
@@ -125,12 +126,13 @@ def separable_conv2d(
     tail: Tail = (),
     exports: Sequence[int] | None = None,
     tile: ConvTile,
+    precision: Precision = "tf32x3",
 ) -> Launch:
     """Launch the 1x1 convolution `w` [K, C] of what `head` makes of x [N, C, H, W].
 
     The head is a depthwise convolution of one filter per channel, whose window `kernel`, `stride`,
-    `padding` and `dilation` describe, and steps. The other arguments and the errors are those of
-    `conv2d`.
+    `padding` and `dilation` describe, and steps; its products are of float32 as it is. The other
+    arguments and the errors are those of `conv2d`.
     """
     images, channels = x.shape[:2]
     filters = w.shape[0]
@@ -158,8 +160,7 @@ def separable_conv2d(
     )
     grid = (end.tiles * ceil_div(filters, tile.channels), 1, 1)
     require(grid_refusal(grid))
-    meta = {
-        "PRECISION": "tf32x3" if x.dtype == "f32" else "ieee",
+    meta = product_meta(x.dtype, precision, rounded=False) | {
         "BLOCK_CH": tile.channels,
         "BLOCK_PIX": tile.pixels,
         "BLOCK_RED": tile.reduction,

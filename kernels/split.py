@@ -27,6 +27,7 @@ from .launch import (
 )
 from .linear import as_images, matvec
 from .parts import partial_sums
+from .tf32 import Precision
 from .tile import ConvTile, LinearTile
 from .window import TILE_PIXELS, Pool
 
@@ -177,6 +178,8 @@ def linear_in_parts(
     exports: Sequence[int] | None = None,
     tile: LinearTile,
     features: int = 0,
+    precision: Precision = "tf32x3",
+    rounded: bool = False,
 ) -> tuple[Launch, Launch]:
     """Launch a linear layer likewise, as `linear` does: `scratch` takes parts * rows * features
     numbers."""
@@ -198,6 +201,8 @@ def linear_in_parts(
             exports=exports,
             tile=ConvTile(*tile),
             filters=features,
+            precision=precision,
+            rounded=rounded,
         )
     sums = partial_sums(scratch, tile.parts, (1, w.shape[0], 1, 1))
     first = matvec(image, w, None, [sums], tile=tile)

@@ -55,6 +55,7 @@ LANES = {
     "cpu": (".",),
     "compile": (
         "kernels/test_gpu_compile.py",
+        "kernels/test_precisions_on_gpus.py",
         "runtime/test_cuda_graphs.py",
         "runtime/test_host_time.py",
         "runtime/test_interleavings.py",

@@ -269,7 +269,7 @@ def functions(folder):
         gx.coverage: {"module": PROGRAM},
         gx.compile: {
             "graph": NETWORK, **given, "must_fuse": (), "must_not_fuse": (), "batches": (),
-            "precision": "auto", "tune": False, "cuda_graph": True,
+            "precision": "ieee", "winograd": True, "tune": False, "cuda_graph": True,
         },
         gx.stream: {"model": LINE},
         gx.parallel: {"model": MODEL, "devices": ["cpu"]},

@@ -54,7 +54,7 @@ def vgg():
 
 
 def test_vgg16_is_thirteen_convolutions_and_three_linear_layers(vgg):
-    model = gx.compile(vgg, device="cpu", precision="direct")
+    model = gx.compile(vgg, device="cpu", winograd=False)
     assert Counter(kernels(model)) == {
         "conv2d+relu": 8,
         "conv2d+relu+max_pool2d": 5,
@@ -70,7 +70,7 @@ def test_vgg16_is_thirteen_convolutions_and_three_linear_layers(vgg):
 
 def test_resnet18_is_one_kernel_per_convolution():
     graph = resnet18(size=64, classes=10)
-    model = gx.compile(graph, device="cpu", precision="direct")
+    model = gx.compile(graph, device="cpu", winograd=False)
     assert Counter(kernels(model)) == {
         "conv2d+relu": 9,
         "conv2d+add+relu": 7,
@@ -88,7 +88,7 @@ def test_resnet18_is_one_kernel_per_convolution():
 
 def test_a_u_net_block_exports_its_skips():
     graph = networks.unet_block()
-    model = gx.compile(graph, device="cpu", precision="direct")
+    model = gx.compile(graph, device="cpu", winograd=False)
     names = kernels(model)
     assert sum(name.startswith("conv2d") for name in names) == 7
     assert set(names) - {"copy"} == {"conv2d", "conv2d+relu", "conv2d+relu+max_pool2d"}

@@ -20,6 +20,8 @@ OVERFLOW = 2.0**127
 
 # Unit roundoff of an arithmetic that rounds to nearest; tensor cores truncate, which takes more.
 FLOAT32 = 2.0**-24
+# That of rounding float32 to the 11 significant bits of tf32.
+TF32 = 2.0**-11
 
 # How many times its typical size the rounding error of a long sum may be in practice.
 DEVIATIONS = 8.0

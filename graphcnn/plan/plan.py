@@ -28,11 +28,13 @@ class Location:
     """Where a value lives: strides in elements, in the order of the logical shape.
 
     Several values may live in one buffer: other names for one memory, and parts of one of them.
+    `tf32`: its numbers are rounded to tf32.
     """
 
     buffer: Buffer
     type: TensorType
     strides: tuple[int, ...]
+    tf32: bool = False
 
     @property
     def reach(self) -> int:
@@ -92,11 +94,13 @@ class Arithmetic:
             the algorithm: 1 for a sum of products as it is written.
         rounded_as: By the names of nodes that the step computes in another way than their ops do,
             ops of the same values whose rounding is that of this way.
+        tf32: Values that the step rounds to tf32 before it stores them.
     """
 
     unit: float
     growth: float = 1.0
     rounded_as: Mapping[str, Op] = field(default_factory=dict)
+    tf32: frozenset[str] = frozenset()
 
 
 class Launch(Protocol):

@@ -143,9 +143,14 @@ class Target(Protocol):
     Attributes:
         name: The word a user selects it by.
         on: Its device.
+        precision: How it multiplies float32; "" where nobody chooses.
     """
 
     name: str
+
+    @property
+    def precision(self) -> str:
+        """How it multiplies float32; "" where nobody chooses."""
 
     @property
     def on(self) -> Device:

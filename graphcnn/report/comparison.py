@@ -14,7 +14,7 @@ from graphcnn import arguments
 from graphcnn.errors import DeviceUnavailable, InvalidAttribute, shown
 from graphcnn.progress import doing
 from graphcnn.report.end_to_end import References
-from graphcnn.report.environment import Environment
+from graphcnn.report.environment import Environment, target_of
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import moved
 from graphcnn.report.tables import Table, binary_size, scientific
@@ -84,6 +84,7 @@ class Comparison(Result):
             f"Times are of the steps alone, inputs in place; ratios {' and '.join(ratios)} are of "
             f"the same round: medians and quartiles over {self.rounds} rounds by turns."
         ]
+        notes += [f"Target of {row.name}: {row.target}." for row in self.rows if "," in row.target]
         if self.environment.device == "cpu":
             notes.append("All kernels ran on the CPU: no GPU figure is shown.")
         failed = [f"FAIL {row.name}: not timed: {row.problem}" for row in self.rows if row.problem]
@@ -222,7 +223,7 @@ def _row(
     itemsize = graph.type_of(graph.outputs[0]).dtype.itemsize
     return ComparisonRow(
         name,
-        model.target.name,
+        target_of(model),
         len(plan.steps),
         Timing.of(samples[name]) if name in samples else None,
         ratio(baseline),

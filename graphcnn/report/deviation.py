@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from graphcnn.ir import Array, DType, Node, bounded
+from graphcnn.ops.rounding import TF32, UNDERFLOW
 from graphcnn.plan import Arithmetic
 from graphcnn.runtime.boundary import torch_dtype
 
@@ -62,8 +63,13 @@ def deviation(
     growth, rounded_as = arithmetic.growth, arithmetic.rounded_as
     nodes = tuple(replace(node, op=rounded_as.get(node.name, node.op)) for node in nodes)
     exact, proofs, noises = bounded(nodes, operands, arithmetic.unit, computed)
+
+    def bound(found: Mapping[str, Array], name: str) -> Array:
+        own = growth * found[name]
+        return rounded(exact[name], own, TF32, UNDERFLOW) if name in arithmetic.tf32 else own
+
     found = (
-        _worst(name, array, exact[name], growth * proofs[name], growth * noises[name], dtypes[name])
+        _worst(name, array, exact[name], bound(proofs, name), bound(noises, name), dtypes[name])
         for name, array in computed.items()
     )
     return max(found, key=lambda worst: worst.share)
@@ -116,9 +122,13 @@ def when_stored(exact: Array, bound: Array, dtype: DType) -> Array:
     if not dtype.is_float:
         return bound
     stored = torch.finfo(torch_dtype(dtype))
-    smallest = stored.smallest_normal * stored.eps
+    return rounded(exact, bound, dtype.unit_roundoff, stored.smallest_normal * stored.eps)
+
+
+def rounded(exact: Array, bound: Array, unit: float, smallest: float) -> Array:
+    """A bound that allows for rounding to numbers of some unit roundoff and some smallest one."""
     size = np.where(np.isfinite(exact), np.abs(exact), 0.0)
-    allowed: Array = bound + dtype.unit_roundoff * (size + bound) + smallest
+    allowed: Array = bound + unit * (size + bound) + smallest
     return allowed
 
 

@@ -1,4 +1,4 @@
-"""Where figures were measured."""
+"""Where figures were measured, and what models are compiled for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import torch
 import triton
 
 from graphcnn.errors import counted
+from graphcnn.ir import DType, OpKind, inline
 from graphcnn.plan import Device
+from graphcnn.runtime.compiled import CompiledModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,13 @@ class Environment:
     def __str__(self) -> str:
         threads = f", {counted(self.threads, 'thread')}" if self.device == "cpu" else ""
         return f"{self.device}{threads}, torch {self.torch}, triton {self.triton}"
+
+
+def target_of(model: CompiledModel) -> str:
+    """What a model is compiled for, in words: "triton, float32 as tf32x3" where it has products of
+    float32 that may be taken in several ways."""
+    target = model.target
+    products = (n for n in inline(model.graph).nodes if n.op.kind is OpKind.ANCHOR)
+    if not target.precision or all(node.type.dtype is not DType.F32 for node in products):
+        return target.name
+    return f"{target.name}, float32 as {target.precision}"

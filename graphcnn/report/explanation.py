@@ -12,6 +12,7 @@ from graphcnn.ir import Chosen, Graph, Node, Refusal, inline
 from graphcnn.plan import Call, Step
 from graphcnn.report import captured
 from graphcnn.report.captured import CompiledFunction
+from graphcnn.report.environment import target_of
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, moved, steps_of
 from graphcnn.report.tables import Table, binary_size, count, dimensions
@@ -160,7 +161,7 @@ def explain(model: Any, /) -> Explanation | CompiledFunction:
     calls = sum(isinstance(step.work, Call) for step in model.plan.steps)
     return Explanation(
         model.source.name,
-        f"{model.target.name} ({model.target.on.name})",
+        f"{target_of(model)} ({model.target.on.name})",
         len(inline(model.source).nodes),
         len(model.plan.steps) - calls,
         calls,

@@ -16,7 +16,7 @@ from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import CompileLog, Node, inline, node_cost
 from graphcnn.progress import doing
 from graphcnn.report.end_to_end import References
-from graphcnn.report.environment import Environment
+from graphcnn.report.environment import Environment, target_of
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import kernels, steps_of
 from graphcnn.report.tables import Table
@@ -128,7 +128,7 @@ def profile(
     check_model(model)
     seconds = arguments.seconds(seconds)
     arrays = given_inputs(model.graph, arrays, inputs)
-    told = (model.source.name, model.target.name, Environment.of(model.target.on))
+    told = (model.source.name, target_of(model), Environment.of(model.target.on))
     library = _library(model)
     models = (model,) if library is None else (model, library)
     references = References(arrays)

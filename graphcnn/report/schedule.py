@@ -34,8 +34,10 @@ def kernels(steps: Iterable[Step]) -> str:
 def arithmetic(steps: Sequence[Step]) -> Arithmetic:
     """The loosest that the steps of one node compute in; exact for none, which move no number."""
     rounded_as: dict[str, Op] = {}
+    tf32: frozenset[str] = frozenset()
     for step in steps:
         rounded_as |= step.arithmetic.rounded_as
+        tf32 |= step.arithmetic.tf32
     units = (step.arithmetic.unit for step in steps)
     growths = (step.arithmetic.growth for step in steps)
-    return Arithmetic(max(units, default=0.0), max(growths, default=1.0), rounded_as)
+    return Arithmetic(max(units, default=0.0), max(growths, default=1.0), rounded_as, tf32)

@@ -22,6 +22,7 @@ from graphcnn.ir import Array, Graph, Node, by_name, inline, weights
 from graphcnn.progress import doing
 from graphcnn.report.deviation import Deviation, deviation
 from graphcnn.report.end_to_end import OutputError, References, source_for
+from graphcnn.report.environment import target_of
 from graphcnn.report.equivalence import ValueCheck, equivalence
 from graphcnn.report.replay import first_bad_member, read
 from graphcnn.report.result import Result
@@ -186,7 +187,7 @@ def checked(
     problems = (*_spoilt(model.source), *map(str, nodes), *overwritten)
     return Verification(
         model.source.name,
-        f"{model.target.name} ({model.target.on.name})",
+        f"{target_of(model)} ({model.target.on.name})",
         random_inputs,
         not problems,
         rows,

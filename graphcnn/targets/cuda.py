@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from graphcnn import nvidia
+from graphcnn.kernels import Precision
 from graphcnn.plan import Address
 from graphcnn.targets.cuda_driver import CudaGraph
 from graphcnn.targets.cuda_graph import Queued, Row
@@ -38,6 +39,11 @@ class CudaDevice(Device):
     def capability(self) -> int:
         """Compute capability, ten times."""
         return capability_of(self.memory, self.cuda)
+
+    @property
+    def precision(self) -> Precision:
+        """How float32 is multiplied."""
+        return self.traits.precision
 
     @property
     def reads_host(self) -> bool:

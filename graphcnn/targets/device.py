@@ -16,7 +16,7 @@ from graphcnn.cpu import sanitize, team
 from graphcnn.cpu.team import LEAST_ROW, Bound, Launches, Member
 from graphcnn.errors import GraphCNNError, KernelFailed
 from graphcnn.ir import DType
-from graphcnn.kernels import Block, DeviceTraits
+from graphcnn.kernels import Block, DeviceTraits, Precision
 from graphcnn.plan import Address, Arithmetic, Buffer, Call, Shadow, Step
 from graphcnn.targets.availability import available_memory
 from graphcnn.targets.cuda_graph import Queued
@@ -54,6 +54,11 @@ class Device:
         """What a kernel's results depend on beside its code: the product and its driver. None where
         the machine's own compiler makes the code, which is trusted."""
         return None
+
+    @property
+    def precision(self) -> Precision:
+        """How float32 is multiplied: without tensor cores as it is, but that it may be rounded."""
+        return "tf32" if self.traits.precision == "tf32" else "ieee"
 
     def free_bytes(self) -> int | None:
         """Memory that can still be taken; None where the system does not say."""

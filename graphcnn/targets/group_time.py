@@ -17,11 +17,11 @@ def group_time(body: Graph, device: DeviceTraits) -> float:
     A convolution takes what the model of its tiles says, anything else what moving all that it
     reads and writes takes.
     """
-    assert device.predicted is not None
     assert device.moving is not None
     chain = chain_of(body)
     problem = None if isinstance(chain, Refusal) else _in_tiles(chain, body)
-    if isinstance(chain, Refusal) or problem is None:
+    predicted = device.times(problem.dtype) if problem else None
+    if isinstance(chain, Refusal) or problem is None or predicted is None:
         names = (*(source.name for source in body.sources), *body.outputs)
         return device.moving(sum(body.type_of(name).nbytes for name in names))
     at = next((at for at, step in enumerate(chain.tail) if isinstance(step, Pool)), None)
@@ -34,7 +34,7 @@ def group_time(body: Graph, device: DeviceTraits) -> float:
         problem = problem._replace(pooled=Pooled(pool, shape[0], image_size(shape)))
         beside += sum(value <= at for value in chain.exports)
     problem = problem._replace(beside=beside, filters=problem.filters * (2 if chain.gate else 1))
-    return device.predicted(problem, by_rule(problem, choices(problem, device), device).tile)
+    return predicted(problem, by_rule(problem, choices(problem, device), device).tile)
 
 
 def _in_tiles(chain: Chain, body: Graph) -> ConvProblem | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import prod
 
 from graphcnn.ir import DType, Graph, Node
 from graphcnn.kernels import (
+    IN_TF32,
     ConvProblem,
     Head,
     Launch,
@@ -22,8 +24,10 @@ from graphcnn.kernels import (
     across,
     conv1x1_box,
     conv2d,
+    conv2d_in_parts,
     conv_pressure,
     full_size,
+    linear_in_parts,
     stem_conv2d,
 )
 from graphcnn.ops import Conv, ConvTranspose, Interpolate, Linear
@@ -35,6 +39,7 @@ from graphcnn.targets.pack import filters, in_pairs, in_panels, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
 from graphcnn.targets.pieces import Piece, by_runs, filtered, has_box, in_parts, stem_of
 from graphcnn.targets.price import filtered_outputs, separable_problem
+from graphcnn.targets.tf32 import Tf32Product, rounding
 
 
 def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
@@ -51,13 +56,20 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
     # A GPU would contract a product that is stored with the sum that reads on from it, too, and
     # read on another number than it stores.
     apart = {"enable_fp_fusion": False} if len(outputs) > 1 and node.type.dtype is DType.F32 else {}
+    tail, exports, tf32 = rounding(chain.tail, chain.exports, node, lowering.tf32)
+    chain = replace(chain, tail=tail, exports=exports)
     reads = tuple(lowering.view(name) for name in node.inputs if name in lowering.locations)
     label = "+".join(member.op.name for member in (*chain.head, *values))
-    for piece in lower(lowering, chain, outputs):
+    pieces, products = lower(lowering, chain, outputs), {}
+    if any(piece.launch.meta.get("PRECISION") in IN_TF32 for piece in pieces):
+        anchors = (chain.anchor, *((chain.gate,) if chain.gate else ()))
+        products = {anchor.name: Tf32Product(anchor.op) for anchor in anchors}
+    for piece in pieces:
         rounded = piece.launch._replace(meta={**piece.launch.meta, **apart})
         writes = (*(outputs if piece.ends else ()), *piece.scratch)
         told, read = f"{piece.word} {label}".lstrip(), piece.reads or reads
-        lowering.emit(node, told, rounded, read, writes, rounded_as=piece.rounded_as)
+        rounded_as = {**piece.rounded_as, **products}
+        lowering.emit(node, told, rounded, read, writes, rounded_as=rounded_as, tf32=tf32)
 
 
 def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
@@ -74,9 +86,16 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece
         packing = in_panels(filters(param, "channel_major"), panel)
         counted = {"features": features}
     shift = lowering.weight(plain(lowering.param(bias[0]))) if bias else None
-    arguments = x, lowering.weight(packing), shift, outputs
-    tail = placed(chain.tail, lowering)
-    options = {"tail": tail, "exports": chain.exports, "tile": choice.tile, **counted}
+    weights = lowering.factors(packing) if choice.tile.rows > 1 else lowering.weight(packing)
+    arguments, tail = (x, weights, shift, outputs), placed(chain.tail, lowering)
+    options = {
+        "tail": tail,
+        "exports": chain.exports,
+        "tile": choice.tile,
+        "precision": lowering.device.traits.precision,
+        "rounded": image in lowering.tf32,
+        **counted,
+    }
     if choice.tile.parts > 1:
         scratch = lowering.scratch(chain.anchor, (choice.tile.parts * problem.rows * features,))
         launches = linear_in_parts(*arguments, scratch=scratch, **options)
@@ -110,7 +129,7 @@ def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
     choice = lowering.choose(chain.anchor, problem)
     return choice.launch(
         x,
-        lowering.weight(filters(lowering.param(weight), device.weights)),
+        lowering.factors(filters(lowering.param(weight), device.weights)),
         lowering.weight(plain(lowering.param(bias[0]))) if bias else None,
         [as_image(view) for view in outputs],
         head=Head(
@@ -127,6 +146,7 @@ def _separable(lowering: Lowering, chain: Chain, outputs: list[View]) -> Launch:
         tail=placed(chain.tail, lowering, as_image),
         exports=chain.exports,
         tile=choice.tile,
+        precision=device.precision,
     )
 
 
@@ -205,24 +225,25 @@ def _implicit_gemm(
         weight, vector = lowering.weight(packing), lowering.weight(shift) if shift else None
         steps = {name: options[name] for name in ("tail", "exports", "tile")}
         return [Piece(conv1x1_box(x, weight, vector, outputs, **steps), word="descriptors")]
-    panel, counted = device.panel, {}
-    if choice.launch is conv2d and panel and (op.groups == 1 or problem.filters % panel == 0):
-        counted = {"filters": packing.shape[0]}
-        packing = in_panels(packing, panel)
-        block = choice.tile.reduction
-        if x.dtype == "bf16" and block % 2 == problem.channels % block == 0:
-            packing = in_pairs(packing)
     options |= {
         "kernel": window.kernel,
         "stride": window.stride,
         "dilation": window.dilation,
         "groups": op.groups,
-        **counted,
         **_repeats(chain, lowering.graph),
     }
-    weight = lowering.weight(packing)
+    panel, multiplied = device.panel, choice.launch is conv2d
+    if multiplied:
+        options |= {"precision": device.precision, "rounded": image in lowering.tf32}
+    if multiplied and panel and (op.groups == 1 or problem.filters % panel == 0):
+        options |= {"filters": packing.shape[0]}
+        packing = in_panels(packing, panel)
+        block = choice.tile.reduction
+        if x.dtype == "bf16" and block % 2 == problem.channels % block == 0:
+            packing = in_pairs(packing)
+    weight = lowering.factors(packing) if multiplied else lowering.weight(packing)
     arguments = x, weight, lowering.weight(shift) if shift else None, outputs
-    if choice.launch is conv2d and choice.tile.parts > 1:
+    if multiplied and choice.tile.parts > 1:
         sums = choice.tile.parts * x.shape[0] * height * width * problem.filters * op.groups
         scratch = lowering.scratch(chain.anchor, (sums,))
         launches = conv2d_in_parts(*arguments, scratch=scratch, **options)

@@ -20,6 +20,7 @@ class LibraryTarget:
     """
 
     name = "library"
+    precision = ""
     supports = None
     time = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
 from graphcnn.errors import InvalidAttribute, TooLarge, shown
@@ -15,6 +15,7 @@ from graphcnn.targets.layout import broadcast_strides, contiguous, locate, withi
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import share
 from graphcnn.targets.policy import Policy
+from graphcnn.targets.tf32 import in_tf32, rounded_values
 from graphcnn.targets.winograd import algorithm
 
 
@@ -31,6 +32,7 @@ class Lowering:
         steps: Those of the nodes so far.
         weights: What they read beside the graph's values, by name.
         choices: What the policy has picked.
+        tf32: Values that are rounded to tf32 where they lie.
     """
 
     graph: Graph
@@ -41,11 +43,18 @@ class Lowering:
     steps: list[Step] = field(default_factory=list)
     weights: dict[str, Packing] = field(default_factory=dict)
     choices: list[Chosen] = field(default_factory=list)
+    tf32: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, graph: Graph, device: Device, policy: Policy) -> Lowering:
-        """Start with every value located and no step."""
-        return cls(graph, device, policy, *share(graph, locate(graph)))
+    def of(
+        cls, graph: Graph, device: Device, policy: Policy, called: Container[str] = ()
+    ) -> Lowering:
+        """Start with every value located and no step; some nodes are called of a library."""
+        tf32: frozenset[str] = frozenset()
+        if device.traits.precision == "tf32":
+            foreign = [n.name for n in graph.nodes if n.name in called or policy.call(n)]
+            tf32 = rounded_values(graph, foreign)
+        return cls(graph, device, policy, *share(graph, locate(graph)), tf32=tf32)
 
     def check_sizes(self) -> None:
         """Check that kernels can address every value.
@@ -99,6 +108,11 @@ class Lowering:
         self.weights[packing.name] = packing
         return View(Buffer(packing.name), packing.shape, packing.strides, packing.dtype.value)
 
+    def factors(self, packing: Packing) -> View:
+        """Packed weights that images are multiplied with, as the device wants them."""
+        rounds = self.device.traits.precision == "tf32" and packing.dtype is DType.F32
+        return self.weight(in_tf32(packing) if rounds else packing)
+
     def scratch(self, node: Node, shape: tuple[int, ...], dtype: DType = DType.F32) -> View:
         """Contiguous memory of this shape, in which steps of the node work in turn."""
         name, type = f"{node.name}@scratch", TensorType(shape, dtype)
@@ -139,13 +153,14 @@ class Lowering:
         *,
         in_place: bool = False,
         rounded_as: Mapping[str, Op] | None = None,
+        tf32: frozenset[str] = frozenset(),
     ) -> None:
         """Add a step; views of weights are not counted as reads."""
         # A buffer of activations bears the name of the value it was made for.
         read = tuple(view.buffer.name for view in reads if view.buffer.name in self.locations)
         written = tuple(view.buffer.name for view in writes)
         arithmetic = replace(
-            self.device.arithmetic(node.type.dtype), rounded_as=dict(rounded_as or {})
+            self.device.arithmetic(node.type.dtype), rounded_as=dict(rounded_as or {}), tf32=tf32
         )
         cost = node_cost(node, self.graph)
         self.steps.append(Step(node.name, label, launch, read, written, arithmetic, in_place, cost))
@@ -159,7 +174,7 @@ class Lowering:
             buffers[buffer.name] = max(buffers.get(buffer.name, 0), end)
         return Lowered(
             tuple(self.steps),
-            dict(self.locations),
+            {n: replace(at, tf32=n in self.tf32) for n, at in self.locations.items()},
             buffers,
             tuple(self.weights.values()),
             (*refusals, *self.copied),

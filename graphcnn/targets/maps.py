@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from graphcnn.ir import Node
-from graphcnn.kernels import Places, adaptive_pool2d, interpolate
-from graphcnn.ops import AdaptiveMaxPool, AdaptivePool, Interpolate
+from graphcnn.kernels import Places, View, adaptive_pool2d, copy, interpolate
+from graphcnn.ops import AdaptiveMaxPool, AdaptivePool, Interpolate, PixelShuffle, PixelUnshuffle
 from graphcnn.targets.lowering import Lowering, as_image
 
 # One row of a map of one dimension: it stays, and no mean is taken.
@@ -29,3 +29,32 @@ def adaptive_pool(lowering: Lowering, node: Node) -> None:
     x, y = (as_image(lowering.view(name)) for name in (node.inputs[0], node.name))
     launch = adaptive_pool2d(x, y, pool_max=isinstance(node.op, AdaptiveMaxPool))
     lowering.emit(node, node.op.name, launch, (x,), (y,))
+
+
+def pixels(lowering: Lowering, node: Node) -> None:
+    """A copy between two views of six dimensions, [N, C, H, r, W, r]."""
+    x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
+    if isinstance(node.op, PixelShuffle):
+        r = node.op.upscale_factor
+        launch = copy(_small(x, r), _large(y, r))
+    else:
+        assert isinstance(node.op, PixelUnshuffle)
+        r = node.op.downscale_factor
+        launch = copy(_large(x, r), _small(y, r))
+    lowering.emit(node, node.op.name, launch, (x,), (y,))
+
+
+def _small(view: View, r: int) -> View:
+    """Maps [N, C*r*r, H, W] as [N, C, H, r, W, r]."""
+    n, channels, height, width = view.shape
+    a, b, c, d = view.strides
+    shape, strides = (n, channels // (r * r), height, r, width, r), (a, b * r * r, c, b * r, d, b)
+    return View(view.buffer, shape, strides, view.dtype)
+
+
+def _large(view: View, r: int) -> View:
+    """Maps [N, C, H*r, W*r] as [N, C, H, r, W, r]."""
+    n, channels, height, width = view.shape
+    a, b, c, d = view.strides
+    shape, strides = (n, channels, height // r, r, width // r, r), (a, b, c * r, c, d * r, d)
+    return View(view.buffer, shape, strides, view.dtype)

@@ -15,6 +15,7 @@ class NumpyTarget:
     """What a graph means, run step by step; always on the CPU."""
 
     name = "numpy"
+    precision = ""
     supports = None
     time = None
 

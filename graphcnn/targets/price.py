@@ -135,9 +135,10 @@ def pool_refusal(problem: ConvProblem, trips: int, device: DeviceTraits) -> str 
     plain = problem._replace(pooled=None)
     fused, unfused = (by_rule(p, choices(p, device), device).tile for p in (problem, plain))
     start = "its windows overlap: " if problem.overlaps else ""
-    if device.predicted is not None and device.moving is not None:
-        together = device.predicted(problem._replace(beside=problem.beside + 2 - trips), fused)
-        alone, outputs = device.predicted(plain, unfused), problem.filters * problem.groups
+    predicted = device.times(problem.dtype)
+    if predicted is not None and device.moving is not None:
+        together = predicted(problem._replace(beside=problem.beside + 2 - trips), fused)
+        alone, outputs = predicted(plain, unfused), problem.filters * problem.groups
         pool = device.moving(_bytes((problem.pixels + problem.windows) * outputs, problem.dtype))
         if together <= alone + pool:
             return None

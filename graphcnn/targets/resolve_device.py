@@ -7,13 +7,15 @@ import torch
 from graphcnn import cpu
 from graphcnn.costs.devices import gpu_like
 from graphcnn.costs.traits import traits_of
-from graphcnn.kernels import cpu_traits
+from graphcnn.kernels import Precision, cpu_traits, in_precision
 from graphcnn.targets.availability import unavailable
 from graphcnn.targets.cuda import CudaDevice, capability_of
 from graphcnn.targets.device import Device
 
 
-def resolve_device(name: str | torch.device, cuda_graph: bool = True) -> Device:
+def resolve_device(
+    name: str | torch.device, cuda_graph: bool = True, precision: Precision = "tf32x3"
+) -> Device:
     """The device meant by "auto", "cpu", "cuda", "cuda:1" or a torch.device.
 
     "auto" is CUDA where there is one; "cuda" is torch's current CUDA device.
@@ -21,6 +23,7 @@ def resolve_device(name: str | torch.device, cuda_graph: bool = True) -> Device:
     Args:
         name: What it is called.
         cuda_graph: Whether a CUDA device captures launches in a row in a CUDA graph.
+        precision: How its kernels multiply float32.
 
     Raises:
         DeviceUnavailable: for CUDA on a machine without it, for an index that no device has, and
@@ -35,7 +38,8 @@ def resolve_device(name: str | torch.device, cuda_graph: bool = True) -> Device:
     except RuntimeError:  # torch's, for a name that it does not know
         wanted = None
     if wanted is not None and wanted.type == "cpu" and not wanted.index:
-        return Device(cpu_traits(cpu.has_bf16()), torch.device("cpu"), cpu.driver())
+        traits = in_precision(cpu_traits(cpu.has_bf16()), precision)
+        return Device(traits, torch.device("cpu"), cpu.driver())
     if wanted is not None and wanted.type == "cuda" and count:
         index = torch.cuda.current_device() if wanted.index is None else wanted.index
         if index < count:
@@ -43,5 +47,5 @@ def resolve_device(name: str | torch.device, cuda_graph: bool = True) -> Device:
             sms = torch.cuda.get_device_properties(memory).multi_processor_count
             name, capability = torch.cuda.get_device_name(memory), capability_of(memory)
             gpu = gpu_like(name, capability, sms)
-            return CudaDevice(traits_of(gpu), memory, None, cuda_graph)
+            return CudaDevice(in_precision(traits_of(gpu), precision), memory, None, cuda_graph)
     raise unavailable(name, count, cuda=wanted is not None and wanted.type == "cuda")

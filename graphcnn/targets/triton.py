@@ -9,8 +9,8 @@ from functools import partial
 from graphcnn.ir import Chosen, Fused, Graph, Node, Refusal, inline
 from graphcnn.kernels import (
     Choice,
+    Precision,
     Refused,
-    Stage,
     View,
     avg_pool2d,
     copy,
@@ -60,12 +60,13 @@ from graphcnn.targets.group_time import group_time
 from graphcnn.targets.groups import lower_group
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.lowering import Lowering, as_image, view_of
-from graphcnn.targets.maps import adaptive_pool, resize
+from graphcnn.targets.maps import adaptive_pool, pixels, resize
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import parts
 from graphcnn.targets.policy import MODEL, Following, Policy
 from graphcnn.targets.price import unprofitable
 from graphcnn.targets.statistics import norm, reduce
+from graphcnn.targets.tf32 import rounding
 
 
 class TritonTarget:
@@ -80,6 +81,11 @@ class TritonTarget:
 
     def __init__(self, device: Device, policy: Policy = MODEL) -> None:
         self.on, self.policy = device, policy
+
+    @property
+    def precision(self) -> Precision:
+        """How it multiplies float32."""
+        return self.on.precision
 
     def at(self, device: Device) -> TritonTarget:
         """The same target on another device."""
@@ -111,7 +117,7 @@ class TritonTarget:
         apart: list[Refusal] = []
         called = {n.name: "no kernel computes it" for n in graph.nodes if not _has_kernel(n)}
         while True:
-            lowering = Lowering.of(graph, self.on, self.policy)
+            lowering = Lowering.of(graph, self.on, self.policy, called)
             lowering.check_sizes()
             for node in graph.nodes:
                 try:
@@ -189,14 +195,15 @@ def _pointwise(lowering: Lowering, node: Node) -> None:
     if lowering.graph.type_of(before).shape != node.type.shape:
         before = node.inputs[-1]
     (stage,) = placed((step_of(node, {before: 0}, lowering.graph),), lowering)
-    assert isinstance(stage, Stage)
+    steps, _, tf32 = rounding((stage,), (1,), node, lowering.tf32)
     x, y = lowering.operand(before, node.type), lowering.view(node.name)
     views = dict.fromkeys(lowering.view(n) for n in node.inputs if n in lowering.locations)
     # The memory of x counts once where all read it alike, which is when y may overwrite it.
     reads = (x, *(view for view in views if view != lowering.view(before)))
     same = (x.strides, x.buffer.offset) == (y.strides, y.buffer.offset)
     same = same and before in lowering.locations
-    lowering.emit(node, node.op.name, pointwise(x, y, (stage,)), reads, (y,), in_place=same)
+    launch = pointwise(x, y, steps)
+    lowering.emit(node, node.op.name, launch, reads, (y,), in_place=same, tf32=tf32)
 
 
 def _pool(lowering: Lowering, node: Node) -> None:
@@ -276,35 +283,6 @@ def _roll(lowering: Lowering, node: Node) -> None:
     lowering.emit(node, node.op.name, roll(x, y, shifts=shifts), (x,), (y,))
 
 
-def _pixels(lowering: Lowering, node: Node) -> None:
-    """A copy between two views of six dimensions, [N, C, H, r, W, r]."""
-    x, y = lowering.view(node.inputs[0]), lowering.view(node.name)
-    if isinstance(node.op, PixelShuffle):
-        r = node.op.upscale_factor
-        launch = copy(_small(x, r), _large(y, r))
-    else:
-        assert isinstance(node.op, PixelUnshuffle)
-        r = node.op.downscale_factor
-        launch = copy(_large(x, r), _small(y, r))
-    lowering.emit(node, node.op.name, launch, (x,), (y,))
-
-
-def _small(view: View, r: int) -> View:
-    """Maps [N, C*r*r, H, W] as [N, C, H, r, W, r]."""
-    n, channels, height, width = view.shape
-    a, b, c, d = view.strides
-    shape, strides = (n, channels // (r * r), height, r, width, r), (a, b * r * r, c, b * r, d, b)
-    return View(view.buffer, shape, strides, view.dtype)
-
-
-def _large(view: View, r: int) -> View:
-    """Maps [N, C, H*r, W*r] as [N, C, H, r, W, r]."""
-    n, channels, height, width = view.shape
-    a, b, c, d = view.strides
-    shape, strides = (n, channels, height // r, r, width // r, r), (a, b, c * r, c, d * r, d)
-    return View(view.buffer, shape, strides, view.dtype)
-
-
 def _view(lowering: Lowering, node: Node) -> None:
     """A param under a new shape: its packed data are not the value's own memory."""
     y = lowering.view(node.name)
@@ -339,8 +317,8 @@ TABLE: dict[type, Callable[[Lowering, Node], None]] = {
     Concat: _concat,
     Pad: _pad,
     Roll: _roll,
-    PixelShuffle: _pixels,
-    PixelUnshuffle: _pixels,
+    PixelShuffle: pixels,
+    PixelUnshuffle: pixels,
     Dropout: _view,
     Flatten: _view,
     Reshape: _view,

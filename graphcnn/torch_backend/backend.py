@@ -7,18 +7,21 @@ between two graph breaks. Each becomes a `Program`, or stays with torch as a who
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 from torch.utils._pytree import tree_leaves
 
-from graphcnn import torch_api
+from graphcnn import arguments, torch_api
 from graphcnn.errors import InvalidAttribute
 from graphcnn.report import captured
 from graphcnn.report.captured import GraphReport, Piece
 from graphcnn.torch_backend.program import Program, Traced
 from graphcnn.torch_import.draws import is_drawn
+
+if TYPE_CHECKING:
+    from graphcnn.kernels import Precision
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
@@ -52,24 +55,30 @@ def graphcnn(module: fx.GraphModule, inputs: Sequence[Any], **given: object) -> 
         module: The graph.
         inputs: Its tensors and sizes. The batch, the first dimension, stays free; other
             sizes, and numbers, are fixed to what they are, so that Dynamo traces anew for others.
-        given: `mode` and `options` of `torch.compile`; there are none.
+        given: `mode` and `options` of `torch.compile`; there are no modes, and one option,
+            "precision", as `compile` takes it. What torch is told of tf32 is of its own operators.
 
     Raises:
-        InvalidAttribute: for a mode or options.
+        InvalidAttribute: for a mode, other options, or another precision.
     """
-    if given:
+    options = given.get("options", {})
+    if (
+        given.keys() - {"options"}
+        or not isinstance(options, dict)
+        or options.keys() - {"precision"}
+    ):
         raise InvalidAttribute(
-            "the backend has no modes and no options",
+            "the backend has no modes, and one option",
             where='torch.compile(backend="graphcnn")',
             got=", ".join(f"{name}={value!r}" for name, value in given.items()),
-            remedy="leave them out",
+            remedy='for example options={"precision": "tf32"}',
         )
-    made = _made(module, inputs)
+    made = _made(module, inputs, arguments.precision(options.get("precision", "tf32x3")))
     captured.note(torch_api.compiled_callers(), made)
     return made
 
 
-def _made(module: fx.GraphModule, inputs: Sequence[Any]) -> Program | Eager:
+def _made(module: fx.GraphModule, inputs: Sequence[Any], precision: Precision) -> Program | Eager:
     placeholders = module.graph.find_nodes(op="placeholder")
     because = _left_whole(module, inputs)
     if because:
@@ -91,7 +100,7 @@ def _made(module: fx.GraphModule, inputs: Sequence[Any]) -> Program | Eager:
         for number, (node, value) in enumerate(zip(placeholders, inputs, strict=True))
         if isinstance(value, torch.Tensor) and torch_api.is_state(node, value)
     }
-    return Program(Traced(module, lowered, state, batch))
+    return Program(Traced(module, lowered, state, batch, precision))
 
 
 def _left_whole(module: fx.GraphModule, inputs: Sequence[Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -18,6 +18,9 @@ from graphcnn.torch_backend.state import State
 from graphcnn.torch_import.origin import valid
 from graphcnn.torch_import.walk import Walk
 
+if TYPE_CHECKING:
+    from graphcnn.kernels import Precision
+
 
 @dataclass(frozen=True)
 class Traced:
@@ -28,12 +31,14 @@ class Traced:
         lowered: The same of ATen's operators.
         state: Where Dynamo found the inputs that are weights, by their number.
         batch: Which of the inputs is the batch; None when no size is free.
+        precision: How float32 is multiplied.
     """
 
     module: fx.GraphModule
     lowered: fx.GraphModule
     state: Mapping[int, str]
     batch: int | None
+    precision: Precision
 
     @property
     def symbol(self) -> Any:
@@ -127,7 +132,8 @@ class _Built:
         named = {n: self._names[source] for n, source in sources.items() if source in self._names}
         known = {name: constants[source] for name, source in sources.items()}
         try:
-            region = Region(inside, known, named, self._traced.symbol, batch)
+            asked = self._traced.precision
+            region = Region(inside, known, named, self._traced.symbol, batch, asked)
         except LEFT_TO_TORCH as error:
             self._refused.append(_piece("torch", inside, str(getattr(error, "what", error))))
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -28,6 +28,9 @@ from graphcnn.torch_import.movement import Size
 from graphcnn.torch_import.origin import valid
 from graphcnn.torch_import.refusal import Refused
 from graphcnn.torch_import.walk import Walk
+
+if TYPE_CHECKING:
+    from graphcnn.kernels import Precision
 
 # What torch can still compute; other errors, such as a missing compiler, are the user's to know.
 LEFT_TO_TORCH = (
@@ -54,6 +57,7 @@ class Region(torch.nn.Module):
         names: What constants are called that are weights, by name of the placeholder.
         symbol: The batch; None where no size is free.
         batch: The size to build for.
+        precision: How float32 is multiplied.
 
     Raises:
         Refused: when a conversion refuses what the whole graph's did not.
@@ -67,9 +71,10 @@ class Region(torch.nn.Module):
         names: Mapping[str, str],
         symbol: Any,
         batch: int | None,
+        precision: Precision,
     ) -> None:
         super().__init__()
-        self.module = module
+        self.module, self._precision = module, precision
         self._constants, self._names, self._symbol = constants, names, symbol
         nodes = module.graph.find_nodes(op="placeholder")
         self._nodes: list[fx.Node] = [node for node in nodes if node.name not in constants]
@@ -91,7 +96,8 @@ class Region(torch.nn.Module):
         with self._lock:
             found = self._plans.get(None) or self._plans.get(batch)
             if found is None:
-                found = _Plan(self._walked(batch), self._nodes, self.module, batch)
+                walk, precision = self._walked(batch), self._precision
+                found = _Plan(walk, self._nodes, self.module, batch, precision)
                 self._plans[None if found.free else batch] = found
             return found
 
@@ -133,7 +139,12 @@ class _Plan:
     """
 
     def __init__(
-        self, walk: Walk, nodes: list[fx.Node], module: fx.GraphModule, batch: int | None
+        self,
+        walk: Walk,
+        nodes: list[fx.Node],
+        module: fx.GraphModule,
+        batch: int | None,
+        precision: Precision,
     ) -> None:
         self.batch = batch
         self._single = isinstance(module.graph.output_node().args[0], fx.Node)
@@ -148,7 +159,8 @@ class _Plan:
         )
         self.free = heads and not walk.pinned and _follows_batch(made)
         self._walk = walk
-        self.model = compile(made, device=tensors[0].meta["val"].device)
+        device = tensors[0].meta["val"].device
+        self.model = compile(made, device=device, precision=precision)
 
     def refit(self, walk: Walk, module: fx.GraphModule) -> bool:
         """Whether the model could take the weights of a walk."""

@@ -52,6 +52,7 @@ def environment(target: Target) -> dict[str, str]:
     device = target.on
     found = {
         "target": target.name,
+        "precision": target.precision,
         "device": device.name,
         "graphcnn": __version__,
         "torch": torch.__version__,

@@ -157,4 +157,6 @@ def spelled(graph: Graph, node: Node, locations: Mapping[str, Location]) -> str:
 
 
 def _place(name: str, locations: Mapping[str, Location]) -> str:
-    return f"at {list(locations[name].strides)}" if name in locations else "anywhere"
+    if name not in locations:
+        return "anywhere"
+    return f"at {list(locations[name].strides)}{' in tf32' * locations[name].tf32}"

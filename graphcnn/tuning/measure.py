@@ -20,6 +20,7 @@ from graphcnn.runtime.executor import Executor
 from graphcnn.runtime.memory import GUARD_BYTES, allocate
 from graphcnn.runtime.timing import Timing, interleave, timed
 from graphcnn.runtime.weights import WeightStore
+from graphcnn.targets.tf32 import tf32
 from graphcnn.tuning.candidates import Candidate, Tunable, base_of
 from graphcnn.tuning.trial import Trial
 
@@ -104,7 +105,9 @@ class Subject:
         """Put the operands where they lie; images that lie nowhere are channels last, as most ways
         of torch leave them."""
         values, locations = bound.executor.value, bound.plan.locations
-        tensors = {name: to_tensor(array) for name, array in self._arrays.items()}
+        rounded = [n for n in self._arrays if n in locations and locations[n].tf32]
+        arrays = self._arrays | {name: tf32(self._arrays[name]) for name in rounded}
+        tensors = {name: to_tensor(array) for name, array in arrays.items()}
         free = {name: _channels_last(t) for name, t in tensors.items() if name not in locations}
         bound.executor.load(free, poison=poison)
         for name in tensors.keys() - free.keys():

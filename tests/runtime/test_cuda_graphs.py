@@ -61,7 +61,7 @@ def test_a_call_replays_what_compiling_captured(on, name):
 def test_the_choice_is_the_callers(gpu, monkeypatch):
     asked = []
 
-    def resolve(target, device, precision, cuda_graph):
+    def resolve(target, device, precision, winograd, cuda_graph):
         asked.append(cuda_graph)
         return stand_in_target(80, cuda_graph=cuda_graph)[0]
 

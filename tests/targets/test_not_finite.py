@@ -83,7 +83,7 @@ def test_as_in_torch(sample, way):
         pytest.skip(why)
     graph, inputs, weights = network(sample, way)
     # What minimal filtering makes of them is in test_winograd.py.
-    model = gx.compile(graph, device="cpu", precision="direct", **WAYS[way])
+    model = gx.compile(graph, device="cpu", winograd=False, **WAYS[way])
     for arrays in zip(
         *(planted(shape, seed) for seed, shape in enumerate(inputs.values())), strict=True
     ):

@@ -63,14 +63,14 @@ def test_halves_are_filtered_in_float32(dtype):
 
 def test_direct_sums_can_be_asked_for():
     graph = network()
-    model = gx.compile(graph, device="cpu", precision="direct")
+    model = gx.compile(graph, device="cpu", winograd=False)
     assert "winograd_kernel" not in kernels(model)
     assert not any("winograd" in weight.name for weight in model.plan.weights)
     told = gx.explain(model).algorithms
     assert {a.chosen for a in told} == {"direct"}
     assert all(a.because.endswith("sums as they are written were asked for") for a in told)
-    with pytest.raises(InvalidAttribute, match='"auto" or "direct"'):
-        gx.compile(graph, device="cpu", precision="fast")
+    with pytest.raises(InvalidAttribute, match="winograd"):
+        gx.compile(graph, device="cpu", winograd="never")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_what_is_not_finite_spreads_over_its_tiles_and_no_further(number):
     verdict = gx.verify(model, **images)
     assert verdict.ok, str(verdict)
     assert any("not judged" in warning for warning in verdict.warnings)
-    direct = gx.compile(graph, device="cpu", precision="direct")
+    direct = gx.compile(graph, device="cpu", winograd=False)
     made, wanted = model(**images), direct(**images)
     assert np.isfinite(made[0]).all()
     assert not np.isfinite(wanted).all()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from copy import deepcopy
 
 import pytest
 import torch
@@ -180,8 +181,22 @@ def test_what_the_user_has_to_know_is_raised(monkeypatch):
 
 
 def test_options_are_refused():
-    with pytest.raises(Exception, match="the backend has no modes and no options"):
+    with pytest.raises(Exception, match="the backend has no modes, and one option"):
         compiled(CONV, options={"fast": True})(image())
+    with pytest.raises(Exception, match="there is no such precision"):
+        compiled(CONV, options={"precision": "fast"})(image())
+
+
+def test_the_precision_is_an_option():
+    x = image()
+    with torch.no_grad():
+        exact = deepcopy(CONV).double()(x.double())
+        off = [
+            float((compiled(CONV, options={"precision": word})(x) - exact).norm() / exact.norm())
+            for word in ("tf32x3", "tf32")
+        ]
+    assert off[0] < 1e-6
+    assert 1e-5 < off[1] < 1e-3
 
 
 def test_torch_finds_the_backend_by_itself():
