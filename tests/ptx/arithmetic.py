@@ -5,8 +5,12 @@ but for rare second roundings of what float64 cannot hold. Approximations (`ex2`
 are exact here, where a GPU is off by up to two units in the last place.
 """
 
+import functools
+import inspect
+
 import numpy as np
 
+from tests.ptx.formats import flush, from_bf16
 from tests.ptx.operands import TYPES, UNSIGNED
 from tests.ptx.program import UnknownInstruction
 
@@ -15,13 +19,8 @@ U32 = TYPES["u32"]
 SIGN = np.array(0x80000000, np.uint32)
 
 
-def flush(x):
-    """Numbers below the smallest normal one become zeros of their sign."""
-    return np.where(np.abs(x) < np.finfo(np.float32).tiny, np.copysign(x.dtype.type(0), x), x)
-
-
 def in_double(function):
-    return lambda *x: function(*(v.astype(F64) for v in x)).astype(x[0].dtype)
+    return lambda x: function(x.astype(F64)).astype(x.dtype)
 
 
 def fused(a, b, c):
@@ -51,7 +50,7 @@ def remainder(a, b):
 
 def high(a, b):
     wide = np.int64 if a.dtype.kind == "i" else np.uint64
-    return ((a.astype(wide) * b.astype(wide)) >> wide(32)).astype(a.dtype)
+    return ((a.astype(wide) * b.astype(wide)) >> wide(8 * a.itemsize)).astype(a.dtype)
 
 
 def shifted_left(x, count):
@@ -131,6 +130,15 @@ SAME_TYPE = {
     "prmt": permuted,
     "lop3": looked_up,
 }
+# Two numbers in one register: the type of each, and of the register.
+PACKED = {
+    "f32x2": (TYPES["f32"], TYPES["b64"]),
+    **{f"{kind}x2": (TYPES[kind], TYPES["b32"]) for kind in ("f16", "u16", "s16")},
+}
+# A sum of float32 with a narrower number, or with the product of two of them.
+MIXED = ("add.rn.f32", "sub.rn.f32", "fma.rn.f32")
+# Of two operands, and of three on 10.0 and later.
+ANY_NUMBER = {np.fmax, np.fmin, np.maximum, np.minimum}
 # Operands after the first are counts of 32 bits.
 COUNTED = {"shl": shifted_left, "shr": shifted_right, "bfe": field}
 ORDERED = {
@@ -158,6 +166,16 @@ COMPARISONS = {
 }
 
 
+def _exactly(count, function, instruction):
+    """The function, where it takes so many operands: NumPy writes to one too many."""
+    if function in ANY_NUMBER:
+        return lambda *x: functools.reduce(function, x)
+    wanted = getattr(function, "nin", None) or len(inspect.signature(function).parameters)
+    if wanted != count:
+        raise UnknownInstruction(str(instruction))
+    return function
+
+
 def signature(instruction):
     """Of what works lane by lane: the function, the types of its operands, and of its result.
 
@@ -166,11 +184,27 @@ def signature(instruction):
     *names, last = instruction.parts
     dtype, count = TYPES.get(last), len(instruction.operands) - 1
     key = ".".join(name for name in names if name != "ftz")
+    if last in PACKED and key in SAME_TYPE:
+        part, whole = PACKED[last]
+        function = _exactly(count, SAME_TYPE[key], instruction)
+        return (
+            (lambda *x: function(*(v.view(part) for v in x)).view(whole)),
+            [whole] * count,
+            whole,
+        )
+    if key in MIXED and last in ("f16", "bf16"):
+        widen = from_bf16 if last == "bf16" else lambda x: x.view(np.float16).astype(F32)
+        function = _exactly(count, SAME_TYPE[key.removesuffix(".f32")], instruction)
+        return (
+            (lambda *x: function(*map(widen, x[:-1]), x[-1])),
+            [TYPES["b16"]] * (count - 1) + [F32],
+            F32,
+        )
     if dtype is None:
         raise UnknownInstruction(str(instruction))
     function, inputs, result = None, [dtype] * count, dtype
-    if key in SAME_TYPE and not (key == "mul.hi" and last not in ("s32", "u32")):
-        function = SAME_TYPE[key]
+    if key in SAME_TYPE and not (key == "mul.hi" and dtype.itemsize == 8):
+        function = _exactly(count, SAME_TYPE[key], instruction)
     elif key in COUNTED:
         function, inputs[1:] = COUNTED[key], [U32] * (count - 1)
     elif key in ("mul.wide", "mad.wide"):

@@ -83,8 +83,8 @@ class Code:
                 return transfers.access(self.program, instruction)
             case ("cp", "async", *_):
                 return transfers.copy(self.program, instruction)
-            case ("ldmatrix", *_):
-                return transfers.load_matrices(self.program, instruction)
+            case ("ldmatrix" | "stmatrix", *_):
+                return transfers.matrices(self.program, instruction)
             case ("shfl", *_):
                 return transfers.shuffle(self.program, instruction)
             case ("mma", *_):

@@ -2,32 +2,12 @@
 
 import numpy as np
 
-from tests.ptx.arithmetic import flush
+from tests.ptx.formats import flush, from_bf16, to_bf16, to_tf32
 from tests.ptx.operands import TYPES
 from tests.ptx.program import UnknownInstruction
 
 TO_INTEGER = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
 PAIRS = {"f16x2": "f16", "bf16x2": "bf16"}
-
-
-def to_bf16(x):
-    """The upper halves of float32 numbers, to nearest, ties to even; NaN stays NaN."""
-    bits = x.view(np.uint32)
-    rounded = (bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))) >> np.uint32(
-        16
-    )
-    return np.where(np.isnan(x), np.uint32(0x7FFF), rounded).astype(np.uint16)
-
-
-def from_bf16(bits):
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-
-
-def to_tf32(x):
-    """To nearest, ties away from zero: 10 bits of the fraction stay, the others become 0."""
-    bits = x.view(np.uint32)
-    rounded = (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)
-    return np.where(np.isfinite(x), rounded, bits)
 
 
 def to_integer(x, dtype, rounding):

@@ -12,7 +12,7 @@ SECTOR = 32  # bytes that global memory moves at least
 BANKS, WORD = 32, 4
 
 
-NAMED = {"mma", "ldmatrix", "shfl", "bar", "div", "rem", "cvt", "selp", "bra"}
+NAMED = {"mma", "ldmatrix", "stmatrix", "shfl", "bar", "div", "rem", "cvt", "selp", "bra"}
 
 
 def kind_of(instruction):

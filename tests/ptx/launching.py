@@ -12,24 +12,23 @@ from tests.ptx.program import parse
 from tests.ptx.shared import SharedMemory
 from tests.ptx.tensors import Tensors
 
-CAPABILITY = 80  # its instructions are those of 86 and 89 as well
-
 
 class Interpreter:
     """Runs launches on CPU tensors as a GPU would, under one schedule.
 
     Attributes:
         schedule: `machine.EARLY` or `machine.LATE`.
+        capability: 80, 86, 89 or 120, whose tensor cores have one kind of instruction.
         edit: What is done to the PTX before, to plant a bug in it.
         counters: Of the first program of the last launch.
     """
 
-    def __init__(self, schedule, edit=None):
-        self.schedule, self.edit = schedule, edit
+    def __init__(self, schedule, capability=80, edit=None):
+        self.schedule, self.capability, self.edit = schedule, capability, edit
         self.counters = None
 
     def __call__(self, launch):
-        binary = compile_for_gpu_like(launch.kernel, launch.args, launch.meta, CAPABILITY)
+        binary = compile_for_gpu_like(launch.kernel, launch.args, launch.meta, self.capability)
         self.counters = execute(
             self.edit(binary.ptx) if self.edit else binary.ptx,
             list(passed(binary.signature, named(launch))),

@@ -35,11 +35,12 @@ STORE = r"@(%p\d+)( st\.global\.\S+) \[ (%rd\d+) \+ 0 \]"
 MMA = r"(mma\.sync\S+ \{[^}]*\}, \{) (%r\d+), (%r\d+), (%r\d+), (%r\d+)( \})"
 LOAD = r"(ld\.shared\.v4\.b16\s+\{[^}]*\}, \[%r\d+)\]"
 BARRIER = r"bar\.sync\s+0\s*;"
+WAITED = rf"({WAIT}[^;]*?){BARRIER}"
 EARLIER = "between barriers|since the last barrier|before its copy|before a copy"
 WRONG = "times its bound|never written|written (before|after) the output"
 
 BUGS = {
-    "no barrier before the loop's loads": Bug(CONV, replaced(BARRIER, "", 0), EARLIER),
+    "no barrier before the loop's loads": Bug(CONV, replaced(WAITED, r"\1"), EARLIER),
     "no barrier before a buffer is filled anew": Bug(CONV, replaced(BARRIER, "", 1), EARLIER),
     "no barrier before the epilogue reuses buffers": Bug(CONV, replaced(BARRIER, "", 2), EARLIER),
     "no barrier between the epilogue's halves": Bug(CONV, replaced(BARRIER, "", -1), EARLIER),
@@ -75,7 +76,9 @@ BUGS = {
         CONV, replaced(LOAD, r"\1+2]"), "no multiple of 8"
     ),
     "a vector of shared memory from the next one on": Bug(CONV, replaced(LOAD, r"\1+8]"), WRONG),
-    "a copy of half of the bytes": Bug(CONV, replaced(COPY, r"\1[ \2 + 0 ], 0x8, \3"), WRONG),
+    "a copy of half of the bytes": Bug(
+        CONV, replaced(COPY, r"\1[ \2 + 0 ], 0x8, \3"), rf"{WRONG}|cp\.async\.cg"
+    ),
     "zeros in the second half of a copy": Bug(
         CONV, replaced(COPY, r"\1[ \2 + 0 ], 0x10, 8", None), f"{WRONG}|outside of all tensors"
     ),

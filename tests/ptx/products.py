@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from tests.ptx.conversion import from_bf16
+from tests.ptx.formats import from_bf16
 from tests.ptx.operands import LANES, TYPES, members, reader, writer
 from tests.ptx.program import PtxError, UnknownInstruction
 

@@ -88,6 +88,7 @@ def test_bits(opcode, operands, want):
     [
         ("max.f32", (float("nan"), 2.0), 2.0),
         ("max.NaN.f32", (float("nan"), 2.0), float("nan")),
+        ("max.f32", (1.0, 3.0, 2.0), 3.0),
         ("add.f32", (1.0, 2.0**-25), 1.0),
         ("mul.rn.ftz.f32", (2.0**-100, 2.0**-30), 0.0),
         ("fma.rn.f32", (1 + 2.0**-23, 1 + 2.0**-23, -1.0), 2.0**-22 + 2.0**-46),
@@ -170,7 +171,12 @@ def test_lanes_that_part_meet_again():
 
 def test_what_is_not_known_is_named():
     x = torch.zeros(32)
-    for text in ("frobnicate.b32 %r1, %r2", "add.rz.f32 %r1, %r1, %r1", "ld.local.b32 %r1, [%r0]"):
+    for text in (
+        "frobnicate.b32 %r1, %r2",
+        "add.rz.f32 %r1, %r1, %r1",
+        "add.f32 %r1, %r1, %r1, %r1",
+        "ld.local.b32 %r1, [%r0]",
+    ):
         with pytest.raises(UnknownInstruction, match=re.escape(text)):
             run(f"{text};", x, x)
     with pytest.raises(UnknownInstruction, match="operand magic"):

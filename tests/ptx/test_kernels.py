@@ -18,6 +18,12 @@ def test_early_copies(name):
     CASES[name](Interpreter(EARLY))
 
 
+@pytest.mark.parametrize("capability", [89, 120])
+@pytest.mark.parametrize("name", list(CASES)[::10])
+def test_other_capabilities(name, capability):
+    CASES[name](Interpreter(LATE, capability))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_late_copies_and_counts(name, golden):
     run = Interpreter(LATE)

@@ -19,4 +19,4 @@ def test_is_caught(name):
         return edited
 
     with pytest.raises((PtxError, UnknownInstruction, AssertionError), match=bug.told):
-        CASES[bug.case](Interpreter(LATE, planted))
+        CASES[bug.case](Interpreter(LATE, edit=planted))

@@ -123,30 +123,44 @@ def copy(program, instruction):
     return start
 
 
-def load_matrices(program, instruction):
-    """`ldmatrix`: 8x8 matrices of 16-bit elements, whose rows the lanes address eight by eight."""
-    match = re.fullmatch(
-        r"ldmatrix\.sync\.aligned\.m8n8\.x([124])(\.trans)?\.shared\.b16", instruction.opcode
-    )
+MATRICES = re.compile(r"(ld|st)matrix\.sync\.aligned\.m8n8\.x([124])(\.trans)?\.shared\.b16")
+
+
+def matrices(program, instruction):
+    """`ldmatrix`, `stmatrix`: 8x8 of 16-bit elements, whose rows the lanes address by eights."""
+    match = MATRICES.fullmatch(instruction.opcode)
     if match is None:
         raise UnknownInstruction(str(instruction))
-    target, source = instruction.operands
-    count, transposed = int(match[1]), bool(match[2])
-    addresses = address(program, source, U32)
-    writes = [writer(program, name, TYPES["b32"]) for name in members(target)]
+    loads, count, transposed = match[1] == "ld", int(match[2]), bool(match[3])
+    where, what = instruction.operands[::-1] if loads else instruction.operands
+    addresses, names = address(program, where, U32), members(what)
+    label = f"{match[1]}matrix"
 
-    def run(warp):
+    def turned(values):
+        parts = values.view(np.uint16).reshape(count, 8, 8)
+        return np.ascontiguousarray(parts.swapaxes(1, 2) if transposed else parts)
+
+    def rows(warp):
         if warp.active is not None:
-            raise PtxError("ldmatrix of a part of a warp")
-        rows = warp.read("shared", "ldmatrix", addresses(warp)[: 8 * count], 16)
-        matrices = rows.view(np.uint16).reshape(count, 8, 8)
-        if transposed:
-            matrices = matrices.swapaxes(1, 2)
-        lanes = np.ascontiguousarray(matrices).view(np.uint32).reshape(count, LANES)
-        for write, values in zip(writes, lanes, strict=True):
+            raise PtxError(f"{label} of a part of a warp")
+        return addresses(warp)[: 8 * count]
+
+    if not loads:
+        reads = [reader(program, name, U32) for name in names]
+
+        def store(warp):
+            values = turned(np.stack([read(warp) for read in reads]))
+            warp.write("shared", label, rows(warp), values.view(np.uint8).reshape(-1, 16))
+
+        return store
+    writes = [writer(program, name, U32) for name in names]
+
+    def load(warp):
+        found = turned(warp.read("shared", label, rows(warp), 16)).view(np.uint32)
+        for write, values in zip(writes, found.reshape(count, LANES), strict=True):
             write(warp, values)
 
-    return run
+    return load
 
 
 def shuffle(program, instruction):
