@@ -41,8 +41,8 @@ Binding = Callable[[tuple[Any, ...]], tuple[Launch, Launch]]
 # Triton 3.9 warns that this default will change; say what we mean.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
-# While Python 3.11 makes a syntax tree, it may collect garbage, and another thread make one meanwhile:
-# then either fails with a SystemError.
+# Where Python 3.11 collects garbage as it makes a syntax tree, and another thread makes one
+# meanwhile, either fails with a SystemError.
 JITFunction.parse = in_turn(JITFunction.parse)
 
 _lock = threading.RLock()

@@ -324,6 +324,25 @@ def conv2d(
         )
     ]
     ends = [rows * x.strides[2] + columns * x.strides[3] for rows, columns in (padding, past)]
+    if depth % tile.reduction == 0:
+        # What a pipelined loop would load behind its last step is masked, and addressed.
+        for ahead in range(tile.num_stages - 1):
+            blocks, tap = divmod(ahead, kernel[0] * kernel[1])
+            rows, columns = (
+                ((out - 1) * step - before + place * spread) // up - (size - 1)
+                for out, step, before, place, spread, up, size in zip(
+                    out_size,
+                    stride,
+                    padding,
+                    divmod(tap, kernel[1]),
+                    dilation,
+                    repeats,
+                    x.shape[2:],
+                    strict=True,
+                )
+            )
+            channels_past = (blocks + 1) * tile.reduction * x.strides[1]
+            ends.append(rows * x.strides[2] + columns * x.strides[3] + channels_past)
     reach = masked_reach(x, max(ends))
     if not panel:
         masked_reach(w, -group_channels % tile.channels * w.strides[0])

@@ -26,6 +26,7 @@ LANES = {
         "ops",
         "passes",
         "plan",
+        "ptx/test_instructions.py",
         "report/test_inspection.py",
         "report/test_tables.py",
         "targets/test_availability.py",
@@ -56,6 +57,7 @@ LANES = {
     "compile": (
         "kernels/test_gpu_compile.py",
         "kernels/test_precisions_on_gpus.py",
+        "ptx",
         "runtime/test_cuda_graphs.py",
         "runtime/test_host_time.py",
         "runtime/test_interleavings.py",

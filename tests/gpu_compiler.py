@@ -17,6 +17,7 @@ class GpuBinary:
     registers: int  # per thread
     spills: int  # bytes of stack and local memory per thread
     shared_bytes: int  # per block, dynamic
+    signature: dict  # types of the arguments by name, in nested tuples as they are passed
     ptx: str
     cubin: bytes
 
@@ -48,7 +49,8 @@ def compile_for_gpu_like(kernel, args, meta, capability):
         compiled = kernel.warmup(grid=(1,), **named_arguments(kernel, args, meta))
     cubin = compiled.asm["cubin"]
     shared = int(compiled.metadata.shared)
-    return GpuBinary(*resources(cubin), shared, compiled.asm["ptx"], cubin)
+    signature = compiled.src.signature
+    return GpuBinary(*resources(cubin), shared, signature, compiled.asm["ptx"], cubin)
 
 
 class _OfflineDriver(DriverBase):

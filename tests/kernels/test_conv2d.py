@@ -358,6 +358,14 @@ def test_a_launch_tells_how_far_its_masked_lanes_reach(padding, size, pixels, dt
     assert launch.masked_reach == pixels * 16 * itemsize
 
 
+def test_masked_lanes_reach_what_a_pipelined_loop_loads_behind_its_last_step():
+    x, w, y = view_of(randn(1, 16, 8, 8)), view_of(randn(16, 16)), view_of(randn(1, 16, 8, 8))
+    options = {"kernel": (1, 1), "padding": (0, 0)}
+    for ahead in (0, 1, 3):
+        launch = launch_of(x, w, y, tile=TILE._replace(num_stages=ahead + 1), **options)
+        assert launch.masked_reach == ahead * TILE.reduction * 4
+
+
 def test_nan_survives_relu_and_max_pool(run):
     x = randn(1, 16, 8, 8)
     x[0, 3, 2, 2] = float("nan")
