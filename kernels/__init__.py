@@ -10,6 +10,7 @@ reason where no kernel can serve them, and returns a `Launch`.
     finish     device code of the tail
     tf32       how float32 is multiplied, and rounded for it
     tile       shapes of tiles
+    reach      how far masked lanes address
     pressure   how many registers a convolution takes beside its accumulator
     devices    the tiles and prices of each device, with forms and prices
     problem    what a layer asks of a kernel

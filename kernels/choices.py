@@ -214,7 +214,7 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     block = max((b for b in blocks if depth % b == 0), default=0)
     block = block or min((b for b in blocks if b >= 32), default=min(blocks))
     fitting = [choice for choice in found if choice.tile.reduction == block]
-    if predicted is not None and found[0].launch is not stem_conv2d:
+    if predicted is not None and found[0].launch is conv2d:
         doubts = {b: SMALL_BLOCK if b != block else 1.0 for b in blocks}
         return min(found, key=lambda c: doubts[c.tile.reduction] * predicted(problem, c.tile))
     narrowest = min(choice.tile.channels for choice in fitting)

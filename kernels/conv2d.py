@@ -20,6 +20,7 @@ from .launch import (
     require,
 )
 from .parts import first_part, share
+from .reach import image_reach
 from .rows import as_rows
 from .tf32 import Precision, add_product, product_meta
 from .tile import ConvTile
@@ -309,7 +310,8 @@ def conv2d(
         raise ValueError(f"blocks of {tile.reduction} of {depth} channels, in pairs")
     if tile.parts > 1:
         outputs = [first_part(outputs, images, tile.parts)]
-    if (kernel, stride, padding, repeats) == ((1, 1), (1, 1), (0, 0), (1, 1)):
+    plain = (kernel, stride, padding, repeats) == ((1, 1), (1, 1), (0, 0), (1, 1))
+    if plain and out_size == x.shape[2:]:
         x, outputs, tail = as_rows(x, outputs, tail)
         images, out_size = x.shape[0], x.shape[2:]
     end = epilogue((images, out_channels, *out_size), tail, exports, outputs, tile.pixels, groups)
@@ -317,33 +319,8 @@ def conv2d(
     filter_steps = (*stride, *padding, *dilation, *repeats, panel, tile.parts)
     geometry = Geometry(depth, group_channels, *kernel, *filter_steps)
     args = conv_arguments(x, w, bias, out_channels, end, geometry, out_size)
-    past = [
-        max(0, (out - 1) * step + (taps - 1) * spread - before - (size * up - 1))
-        for out, step, taps, spread, before, size, up in zip(
-            out_size, stride, kernel, dilation, padding, x.shape[2:], repeats, strict=True
-        )
-    ]
-    ends = [rows * x.strides[2] + columns * x.strides[3] for rows, columns in (padding, past)]
-    if depth % tile.reduction == 0:
-        # What a pipelined loop would load behind its last step is masked, and addressed.
-        for ahead in range(tile.num_stages - 1):
-            blocks, tap = divmod(ahead, kernel[0] * kernel[1])
-            rows, columns = (
-                ((out - 1) * step - before + place * spread) // up - (size - 1)
-                for out, step, before, place, spread, up, size in zip(
-                    out_size,
-                    stride,
-                    padding,
-                    divmod(tap, kernel[1]),
-                    dilation,
-                    repeats,
-                    x.shape[2:],
-                    strict=True,
-                )
-            )
-            channels_past = (blocks + 1) * tile.reduction * x.strides[1]
-            ends.append(rows * x.strides[2] + columns * x.strides[3] + channels_past)
-    reach = masked_reach(x, max(ends))
+    steps = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    reach = masked_reach(x, image_reach(x, out_size, depth, tile, repeats=repeats, **steps))
     if not panel:
         masked_reach(w, -group_channels % tile.channels * w.strides[0])
     grid = (end.tiles * ceil_div(group_channels, tile.channels), groups, tile.parts)
