@@ -123,6 +123,7 @@ from .ir.graph import Graph as Graph
 from .loading import load as load
 from .report import compare as compare
 from .report import explain as explain
+from .report import gpu_report as gpu_report
 from .report import profile as profile
 from .report import verify as verify
 from .streaming import stream as stream

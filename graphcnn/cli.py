@@ -23,6 +23,7 @@ from graphcnn.targets import PRECISIONS
 from graphcnn.version import __version__
 
 TORCHVISION = "torchvision:"
+GPUS = ("sm_80", "sm_90", "sm_100", "sm_120")
 DEVICES = "auto, cpu, cuda or cuda:1"
 STAGES = ("source", *PASSES, "plan")
 # Options of a pass that a user may set: groups of node names.
@@ -80,6 +81,14 @@ def _parser() -> argparse.ArgumentParser:
         if word == "tune":
             sub.add_argument(
                 "--seconds", type=float, default=60.0, help="how long it may take; 60 by default"
+            )
+        if word == "gpu-report":
+            sub.add_argument(
+                "--arch",
+                type=lambda text: tuple(text.split(",")),
+                default=GPUS,
+                metavar="A,B,...",
+                help=f"architectures; {','.join(GPUS)} by default",
             )
     cache = commands.add_parser("cache", help="list what was measured, or remove it")
     cache.add_argument("--clear", action="store_true", help="remove all of it")
@@ -216,6 +225,7 @@ REPORTS = {
     "compare": "time torch, unfused and fused side by side",
     "profile": "time every kernel",
     "tune": "measure kernels, and torch's ways, for each node, and keep the times",
+    "gpu-report": "compile every kernel for GPUs that need not be here, and check its code",
     "inspect": "show the graph: types, receptive fields, parameters, multiply-accumulates",
 }
 
@@ -233,6 +243,8 @@ def _result(word: str, options: argparse.Namespace, graph: Graph) -> Any:
             from graphcnn.tuning import tune
 
             return tune(_compiled(options, graph, tune=False), options.seconds)
+        case "gpu-report":
+            return report.gpu_report(graph, options.arch, **_demands(options))
         case "inspect":
             return replace(report.inspect(graph), published=PUBLISHED.get(options.network))
     return getattr(report, word)(_compiled(options, graph))

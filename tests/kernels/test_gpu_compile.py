@@ -10,47 +10,38 @@ import pytest
 import torch
 import triton
 
+from graphcnn.gpu_code import architecture, compile_for, problems
 from graphcnn.kernels import (
     CUDA,
     DEPTHWISE,
     SEPARABLE,
     ConvTile,
     Half,
-    Head,
-    Places,
-    Pool,
     Pressure,
     Stage,
     View,
-    adaptive_pool2d,
-    avg_pool2d,
-    conv2d,
-    conv_pressure,
-    copy,
     cuda_traits,
-    depthwise_conv2d,
-    global_avg_pool2d,
-    interpolate,
-    linear,
-    local_response_norm,
-    max_pool2d,
     normalize_channels,
-    pad,
     pointwise,
-    random_normal,
-    random_uniform,
-    reduction,
-    roll,
-    separable_conv2d,
-    softmax,
     stages,
-    standardize,
-    winograd_conv2d,
 )
-from tests.gpu_compiler import compile_for_gpu_like
 from tests.kernels.buffers import DTYPES, RELU, stage
+from tests.kernels.gpu_launches import (
+    AVG7,
+    MAX2,
+    MAX3,
+    WINOGRAD_TAILS,
+    convolution,
+    depthwise,
+    hardest,
+    linear_layer,
+    others,
+    residual,
+    separable,
+    view,
+    winograd,
+)
 from tests.kernels.test_stages import FUNCTIONS, step_of
-from tests.stand_in_gpu import SHARED_BYTES
 
 CAPABILITIES = (80, 90, 100)
 # Bytes per thread, by channels, pixels and reduction of a convolution's tile, and capability: what
@@ -58,110 +49,15 @@ CAPABILITIES = (80, 90, 100)
 PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16}
 if triton.__version__.startswith("3.7."):
     PARKED |= {(64, 64, 16, 80): 8, (128, 256, 64, 90): 80}
-# Of local memory, in which libdevice turns large angles by a table of seven words. Some versions
-# of ptxas leave it there for the cosine of random_normal, whose angles are below 2 pi.
-ANGLE = 32
-MAX2 = Pool("max", (2, 2))
-MAX3 = Pool("max", (3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
-AVG7 = Pool("avg", (7, 7))
-SILU = stage("silu")
-
-
-def view(shape, dtype, layout="nhwc"):
-    """A view whose size nothing here reads: only the compiler sees it."""
-    strides = [1]
-    order = (0, 2, 3, 1) if len(shape) == 4 and layout == "nhwc" else range(len(shape))
-    for d in reversed([shape[i] for i in order][1:]):
-        strides.insert(0, strides[0] * d)
-    logical = [0] * len(shape)
-    for position, d in enumerate(order):
-        logical[d] = strides[position]
-    return View(torch.empty(16, dtype=DTYPES[dtype]), tuple(shape), tuple(logical), dtype)
 
 
 def compiled(launch, capability):
-    binary = compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability)
-    if launch.kernel.__name__ == "random_kernel":
-        assert binary.spills in (0, ANGLE)
-    elif binary.spills:
-        told = f"{binary.spills} bytes spilled, {binary.registers} registers"
-        tile = (launch.meta.get(name) for name in ("BLOCK_CH", "BLOCK_PIX", "BLOCK_RED"))
-        assert binary.spills <= PARKED.get((*tile, capability), 0), told
-        assert not binary.spills_in_loops(), told
-    assert binary.shared_bytes <= SHARED_BYTES[capability]
-    return binary
-
-
-def convolution(
-    tile,
-    dtype,
-    tail,
-    exports,
-    *,
-    channels,
-    kernel,
-    layout,
-    stored=None,
-    out_channels=256,
-    repeats=(1, 1),
-):
-    """3x3 or 7x7, padded, batch 32, of a size odd enough to need partial windows."""
-    size = 57
-    shapes = [(32, out_channels, size, size)]
-    for step in tail:
-        n, c, h, w = shapes[-1]
-        shapes.append((n, c, *step.size(h, w)) if isinstance(step, Pool) else shapes[-1])
-    if tail[:1] == (Half(0),):
-        shapes[-1] = (32, out_channels // 2, size, size)
-    taps = kernel * kernel
-    x = view((32, channels, size // repeats[0], size // repeats[1]), dtype, layout)
-    outputs = [view(shapes[e], dtype, stored or layout) for e in exports]
-    launch = conv2d(
-        x,
-        view((out_channels, taps * channels), dtype),
-        view((out_channels,), dtype),
-        outputs,
-        kernel=(kernel, kernel),
-        stride=(1, 1),
-        padding=(kernel // 2, kernel // 2),
-        dilation=(1, 1),
-        groups=1,
-        out_size=(size, size),
-        tail=tail,
-        exports=exports,
-        tile=tile,
-        repeats=repeats,
-    )
-    return launch, conv_pressure(x, outputs, tail, (kernel, kernel))
-
-
-def residual(dtype, layout="nhwc"):
-    return stage("add", view((32, 256, 57, 57), dtype, layout))
-
-
-def hardest(pressure, dtype):
-    """The most demanding convolutions of each pressure.
-
-    Tail and exports, layouts of what is read and stored, C, and the size of a filter.
-    """
-    if pressure == Pressure.LOW:
-        add = residual(dtype)
-        return [
-            ((SILU,), (1,), "nhwc", "nhwc", 128, 3),
-            ((add, RELU, MAX2), (3,), "nhwc", "nhwc", 128, 3),
-        ]
-    if pressure == Pressure.NORMAL:
-        add = residual(dtype)
-        return [
-            ((add, SILU), (1, 2), "nhwc", "nhwc", 128, 3),
-            ((add, RELU, MAX2), (2, 3), "nhwc", "nhwc", 128, 7),
-            ((add, SILU, MAX2), (3,), "nhwc", "nchw", 128, 3),
-        ]
-    add = residual(dtype, "nchw")
-    return [
-        ((add, SILU), (1, 2), "nchw", "nchw", 128, 3),
-        ((add, RELU, MAX2), (2, 3), "nchw", "nchw", 3, 7),
-    ]
+    call = (launch.kernel, launch.args, launch.meta)
+    code = compile_for(call, architecture(f"sm_{capability}"))
+    assert problems(code) == ()
+    tile = (launch.meta.get(name) for name in ("BLOCK_CH", "BLOCK_PIX", "BLOCK_RED"))
+    assert code.spilled_bytes <= PARKED.get((*tile, capability), 0)
+    return code
 
 
 CONV_CASES = [
@@ -239,7 +135,7 @@ def test_a_gate_stays_in_registers(capability, dtype, tile):
     tail = (Half(0), Half(1), *gate)
     launch, pressure = convolution(tile, dtype, tail, (5,), channels=128, kernel=3, layout=layout)
     assert pressure == (Pressure.HIGH if layout == "nchw" else Pressure.NORMAL)
-    code = compiled(launch, capability).sass()
+    code = compiled(launch, capability).machine_code
     assert len(re.findall(r"\bSHFL\b", code)) == 0
 
 
@@ -266,7 +162,7 @@ POOLED_CASES = [case for case in CONV_CASES if case[0] in (80, 90)]
 @pytest.mark.parametrize(("capability", "dtype", "tile"), POOLED_CASES, ids=str)
 def test_pooled_epilogue_stays_in_registers(capability, dtype, tile):
     launch, _ = convolution(tile, dtype, (RELU, MAX2), (2,), channels=128, kernel=3, layout="nhwc")
-    code = compiled(launch, capability).sass()
+    code = compiled(launch, capability).machine_code
     assert len(re.findall(r"\bSHFL\b", code)) == 0
     products = re.findall(r"\bHG?MMA\S*", code)
     assert products
@@ -309,158 +205,31 @@ LINEAR_CASES = [(dtype, tile) for dtype in DTYPES for tile in CUDA.linear_tiles(
 @pytest.mark.parametrize(("dtype", "tile"), LINEAR_CASES, ids=str)
 def test_linear(dtype, tile, capability):
     for length in (4096, 1001):
-        tail = (stage("add", view((tile.rows, 1000), dtype)), SILU)
-        launch = linear(
-            view((tile.rows, length), dtype),
-            view((1000, length), dtype),
-            view((1000,), dtype),
-            [view((tile.rows, 1000), dtype)] * 2,
-            tail=tail,
-            exports=(0, 2),
-            tile=tile,
-        )
-        compiled(launch, capability)
+        compiled(linear_layer(tile, dtype, length), capability)
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize("tile", DEPTHWISE, ids=str)
 def test_depthwise_conv2d(tile, capability):
     for dtype, layout in (("f32", "nhwc"), ("f16", "nchw")):
-        launch = depthwise_conv2d(
-            view((32, 256, 57, 57), dtype, layout),
-            view((256, 9), dtype),
-            view((256,), dtype),
-            [view((32, 256, 57, 57), dtype, layout), view((32, 256, 28, 28), dtype, layout)],
-            kernel=(3, 3),
-            stride=(1, 1),
-            padding=(1, 1),
-            dilation=(1, 1),
-            groups=256,
-            out_size=(57, 57),
-            tail=(residual(dtype, layout), RELU, MAX2),
-            exports=(2, 3),
-            tile=tile,
-        )
-        compiled(launch, capability)
+        compiled(depthwise(tile, dtype, layout), capability)
 
 
 @pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
 @pytest.mark.parametrize("tile", SEPARABLE, ids=str)
 def test_separable_conv2d(tile, capability):
-    """A step of the head with operands per channel, a residual, channels that do not divide."""
-    for dtype, layout, channels in (
-        ("f32", "nhwc", 144),
-        ("f16", "nhwc", 96),
-        ("f16", "nchw", 96),
-    ):
-        shape = (32, 256, 57, 57)
-        scale = view((1, channels, 1, 1), "f32")
-        launch = separable_conv2d(
-            view((32, channels, 114, 114), dtype, layout),
-            view((256, channels), dtype),
-            view((256,), dtype),
-            [view(shape, dtype, layout)],
-            head=Head(
-                view((channels, 9), dtype),
-                view((channels,), dtype),
-                (Stage(stages.batch_norm, (-1, scale, scale)), stage("silu")),
-            ),
-            kernel=(3, 3),
-            stride=(2, 2),
-            padding=(1, 1),
-            dilation=(1, 1),
-            out_size=(57, 57),
-            tail=(residual(dtype, layout), RELU),
-            tile=tile,
-        )
-        compiled(launch, capability)
-
-
-WINOGRAD_TAILS = {
-    "two outputs of a residual": (lambda add: (add, SILU), (1, 2)),
-    "a pool, and what is pooled": (lambda add: (add, RELU, MAX2), (2, 3)),
-}
+    for dtype, layout, channels in (("f32", "nhwc", 144), ("f16", "nhwc", 96), ("f16", "nchw", 96)):
+        compiled(separable(tile, dtype, layout, channels), capability)
 
 
 @pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
 @pytest.mark.parametrize("tile", CUDA.winograd_f32, ids=str)
 @pytest.mark.parametrize("name", WINOGRAD_TAILS)
 def test_winograd_conv2d(tile, capability, name):
-    tail, exports = WINOGRAD_TAILS[name]
-    steps = tail(residual("f32"))
-    tile = tile._replace(workers=64, parts=2)
-    sizes = [(32, 256, 28, 28) if MAX2 in steps[:e] else (32, 256, 57, 57) for e in exports]
-    launch = winograd_conv2d(
-        view((32, 128, 57, 57), "f32"),
-        view((256 // tile.channels, tile.points, tile.channels, 128), "f32"),
-        view((256,), "f32"),
-        [view(size, "f32") for size in sizes],
-        scratch=View(torch.empty(1), (tile.scratch(128),), (1,), "f32"),
-        padding=(1, 1),
-        out_size=(57, 57),
-        tail=steps,
-        exports=exports,
-        tile=tile,
-    )
-    binary = compiled(launch, capability)
-    products = re.findall(r"\bH\w*MMA\S*", binary.sass())
+    code = compiled(winograd(tile, name), capability)
+    products = re.findall(r"\bH\w*MMA\S*", code.machine_code)
     assert products
     assert all("TF32" in product for product in products)
-
-
-def others(dtype, layout):
-    x = view((8, 96, 57, 57), dtype, layout)
-    half = view((8, 96, 28, 28), dtype, layout)
-    scale = stage("mul", view((1, 96, 1, 1), dtype))
-    window = {"kernel": (3, 3), "stride": (2, 2)}
-    vector, width = view((1, 96, 1, 1), dtype), view((1, 1, 1, 57), dtype)
-    (images, _, *size), (first, step, *rest) = x.shape, x.strides
-    shape, strides = (images, 32, 3, *size), (first, 3 * step, step, *rest)
-    grouped = View(x.buffer, shape, strides, dtype)
-    half_way, taken = Places(0.5, 0.5, LINEAR=True), Places(0.5, 0.0, LINEAR=False)
-    return {
-        "max_pool2d": max_pool2d(x, half, **window),
-        "avg_pool2d": avg_pool2d(x, half, count_include_pad=False, **window),
-        "adaptive_max_pool2d": adaptive_pool2d(x, view((8, 96, 7, 5), dtype), pool_max=True),
-        "adaptive_avg_pool2d": adaptive_pool2d(x, view((8, 96, 7, 5), dtype), pool_max=False),
-        "nearest": interpolate(half, x, rows=taken, columns=taken),
-        "bilinear": interpolate(half, x, rows=half_way, columns=half_way),
-        **{
-            kind: reduction(x, view((8, 96, 1, 1), dtype), kind=kind, axes=(2, 3))
-            for kind in ("sum", "mean", "amax", "amin")
-        },
-        "mean_of_channels": reduction(x, view((8, 1, 57, 57), dtype), kind="mean", axes=(1,)),
-        "instance_norm": standardize(x, x, vector, vector, axes=(2, 3), eps=1e-5),
-        "group_norm": standardize(grouped, grouped, axes=(2, 3, 4), eps=1e-5),
-        "layer_norm": standardize(x, x, width, width, axes=(3,), eps=1e-5),
-        "global_avg_pool2d": global_avg_pool2d(x, view((8, 96, 1, 1), dtype)),
-        "local_response_norm": local_response_norm(x, x, size=5, alpha=5e-4, beta=0.75, k=2.0),
-        "softmax": softmax(x, x, axis=1),
-        "log_softmax": softmax(view((8, 1000), dtype), view((8, 1000), dtype), axis=1, log=True),
-        "pointwise": pointwise(x, x, (scale, stage("tanh"), stage("add", x))),
-        "arithmetic": pointwise(x, x, tuple(stage(n, x) for n in ("div", "sub", "maximum"))),
-        "comparisons": pointwise(x, x, tuple(stage(n, x) for n in ("eq", "gt", "le", "prelu"))),
-        "where": pointwise(x, x, (Stage(stages.where, (0, x, x)),)),
-        "copy": copy(x, view(x.shape, dtype, "nchw")),
-        "pixel_shuffle": copy(six(x, 28), six(view(x.shape, dtype, "nchw"), 28)),
-        "roll": roll(x, x, shifts={1: 3, 2: 5, 3: -1}),
-        **{
-            mode: pad(half, x, begins=(0, 0, 14, 9), mode=mode)
-            for mode in ("constant", "replicate")
-        },
-        **{
-            mode: pad(half, view((8, 96, 41, 40), dtype), begins=(0, 0, 7, 9), mode=mode)
-            for mode in ("reflect", "circular")
-        },
-        "random_normal": random_normal(x, seed=1, offset=0),
-        "random_uniform": random_uniform(x, seed=2**40, offset=2**40, bits=24),
-    }
-
-
-def six(x, size):
-    """Two rows and columns of each pixel as dimensions of their own."""
-    n, c, h, w = x.strides
-    return View(x.buffer, (8, 96, size, 2, size, 2), (n, c, 2 * h, h, 2 * w, w), x.dtype)
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
@@ -474,7 +243,7 @@ def test_others(dtype, layout, capability):
 def test_functions_of_one_element(name):
     """Without spills. Roots are IEEE's: other functions of libdevice flush the smallest numbers."""
     x = view((8, 96, 57, 57), "f32")
-    binary = compiled(pointwise(x, x, (step_of(name),)), 90)
+    code = compiled(pointwise(x, x, (step_of(name),)), 90)
     if name in ("sqrt", "rsqrt", "pow_half"):
-        assert "sqrt.rn.f32" in binary.ptx
-        assert ".ftz" not in binary.ptx
+        assert "sqrt.rn.f32" in code.assembly
+        assert ".ftz" not in code.assembly
