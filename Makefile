@@ -31,7 +31,7 @@ ONE_IN ?= 1
 TRITON_VENV := .venv-triton-$(TRITON)
 
 test-triton: $(TRITON_VENV)/ready
-	$(TRITON_VENV)/bin/python -m pytest -n 2 --dist worksteal --one-in $(ONE_IN) tests/kernels tests/test_triton_api.py tests/cpu/test_corpus.py tests/targets/test_gpu_configurations.py tests/runtime/test_stand_in_gpu.py
+	$(TRITON_VENV)/bin/python -m pytest -n 2 --dist worksteal --every-kernel --one-in $(ONE_IN) tests/kernels tests/test_triton_api.py tests/cpu/test_corpus.py tests/targets/test_gpu_configurations.py tests/runtime/test_stand_in_gpu.py
 
 $(TRITON_VENV)/ready: $(READY)
 	$(PYTHON) -m venv $(TRITON_VENV)

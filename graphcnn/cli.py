@@ -23,7 +23,6 @@ from graphcnn.targets import PRECISIONS
 from graphcnn.version import __version__
 
 TORCHVISION = "torchvision:"
-GPUS = ("sm_80", "sm_90", "sm_100", "sm_120")
 DEVICES = "auto, cpu, cuda or cuda:1"
 STAGES = ("source", *PASSES, "plan")
 # Options of a pass that a user may set: groups of node names.
@@ -86,9 +85,8 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--arch",
                 type=lambda text: tuple(text.split(",")),
-                default=GPUS,
                 metavar="A,B,...",
-                help=f"architectures; {','.join(GPUS)} by default",
+                help="architectures, such as sm_80,sm_90; of four generations by default",
             )
     cache = commands.add_parser("cache", help="list what was measured, or remove it")
     cache.add_argument("--clear", action="store_true", help="remove all of it")
@@ -244,7 +242,8 @@ def _result(word: str, options: argparse.Namespace, graph: Graph) -> Any:
 
             return tune(_compiled(options, graph, tune=False), options.seconds)
         case "gpu-report":
-            return report.gpu_report(graph, options.arch, **_demands(options))
+            chosen = {"arch": options.arch} if options.arch else {}
+            return report.gpu_report(graph, **chosen, **_demands(options))
         case "inspect":
             return replace(report.inspect(graph), published=PUBLISHED.get(options.network))
     return getattr(report, word)(_compiled(options, graph))

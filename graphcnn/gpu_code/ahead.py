@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,7 @@ from graphcnn.gpu_code.architectures import Architecture
 from graphcnn.gpu_code.counts import Counts, counted
 from graphcnn.gpu_code.instructions import of_labels, of_sass
 from graphcnn.gpu_code.resources import dumped, resources
-from graphcnn.triton_api import Call, compile_ahead, named_arguments, using
+from graphcnn.triton_api import Call, compile_ahead, named_arguments, processors, using
 from graphcnn.triton_problems import REPORT, told
 
 
@@ -56,7 +57,7 @@ class OfflineDriver(DriverBase):  # type: ignore[misc]  # Triton has no types
         raise NotImplementedError("nothing can be timed without a device")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GpuCode:
     """What the compilers made of a kernel.
 
@@ -134,9 +135,27 @@ def compile_for(call: Call, architecture: Architecture) -> GpuCode:
     return _read(compiled, kernel.__name__, architecture)
 
 
-def compile_all(calls: Sequence[Call], architecture: Architecture) -> None:
-    """Compile kernels side by side, for `compile_for` to find; it says what does not compile."""
+def compile_all(calls: Sequence[Call], architecture: Architecture) -> list[GpuCode | KernelFailed]:
+    """What becomes of kernels that are compiled, and read, side by side; equal code is one object.
+
+    Raises:
+        GpuUnsupported, FileProblem: as of `compile_for`.
+    """
     compile_ahead(calls, OfflineDriver(architecture))
+    equal: dict[tuple[str, bytes], GpuCode] = {}
+
+    def compiled(call: Call) -> GpuCode | KernelFailed:
+        try:
+            code = compile_for(call, architecture)
+        except KernelFailed as error:
+            return error
+        return equal.setdefault((code.kernel, code.binary), code)
+
+    found = [compiled(call) for call in calls]
+    # To take machine code apart, in a process of NVIDIA's tool, takes as long as to compile it.
+    with ThreadPoolExecutor(processors() + 1) as pool:
+        list(pool.map(lambda code: code.counts, equal.values()))
+    return found
 
 
 def _read(compiled: Any, kernel: str, architecture: Architecture) -> GpuCode:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import triton
 
+from graphcnn.arguments import sequence
 from graphcnn.compiler import optimize
 from graphcnn.errors import KernelFailed, counted
 from graphcnn.gpu_code import (
@@ -17,12 +18,11 @@ from graphcnn.gpu_code import (
     GpuCode,
     architecture,
     compile_all,
-    compile_for,
     problems,
 )
 from graphcnn.ir import Graph, verify
 from graphcnn.passes import journal
-from graphcnn.plan import Call, Lowered, Step
+from graphcnn.plan import Call, Lowered
 from graphcnn.progress import doing
 from graphcnn.report.result import Result
 from graphcnn.report.tables import Table
@@ -183,13 +183,15 @@ def gpu_report(
 
     Raises:
         UnknownTarget: for an architecture that is not known, listing those that are.
+        InputKindError: for names that are neither a list nor a tuple.
         InvalidGraph: or another error of the graph, for what is not a valid one.
         UnsupportedOp, FusionRefused: as of `compile`.
         GpuUnsupported: where this Triton is older than an architecture.
         FileProblem: when Triton's cache fails.
     """
     verify(graph)
-    chosen = [architecture(name) for name in ([arch] if isinstance(arch, str) else arch)]
+    names = [arch] if isinstance(arch, str) else arch
+    chosen = [architecture(name) for name in sequence(names, "arch", str, "names such as 'sm_90'")]
 
     def lowered(target: TritonTarget) -> Lowered:
         log = journal()
@@ -215,29 +217,27 @@ def _compiled_for(
     lowered = lower(TritonTarget(AbsentGpu.of(each.name, each.capability)))
     calls = list(kernel_calls(lowered))
     doing(f"{each.name}: {counted(len(calls), 'kernel')}")
-    compile_all([call for _, call in calls], each)
     failed: list[tuple[str, str]] = []
-    launches: dict[bytes, list[tuple[Step, GpuCode]]] = {}
-    for number, (step, call) in enumerate(calls, 1):
-        doing(f"{each.name}: launch {number} of {len(calls)}, {step.node}")
-        try:
-            code = compile_for(call, each)
-        except KernelFailed as error:
-            failed.append((step.node, f"{error.what}: {error.got}"))
+    launches: dict[GpuCode, list[str]] = {}
+    labels: dict[GpuCode, str] = {}
+    results = compile_all([call for _, call in calls], each)
+    for (step, _), code in zip(calls, results, strict=True):
+        if isinstance(code, KernelFailed):
+            failed.append((step.node, f"{code.what}: {code.got}"))
         else:
-            launches.setdefault(code.binary, []).append((step, code))
-    rows = tuple(_row(same) for same in launches.values())
+            labels.setdefault(code, step.label)
+            launches.setdefault(code, []).append(step.node)
+    rows = tuple(_row(code, labels[code], nodes) for code, nodes in launches.items())
     calls_of_library = sum(isinstance(step.work, Call) for step in lowered.steps)
     return CompiledFor(each.name, len(calls), calls_of_library, rows, tuple(failed), tuple(notes))
 
 
-def _row(same: Sequence[tuple[Step, GpuCode]]) -> CompiledKernel:
-    step, code = same[0]
+def _row(code: GpuCode, label: str, nodes: Sequence[str]) -> CompiledKernel:
     counts = code.counts
     return CompiledKernel(
         code.kernel,
-        step.label,
-        tuple(other.node for other, _ in same),
+        label,
+        tuple(nodes),
         code.registers,
         code.spilled_bytes,
         code.spills_in_loops,

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pytest
 import triton
 
-from graphcnn.gpu_code import ARCHITECTURES, compile_all, compile_for, problems
+from graphcnn.errors import KernelFailed
+from graphcnn.gpu_code import ARCHITECTURES, compile_all, problems
 from tests.conftest import HERE
 from tests.kernels.buffers import DTYPES
 from tests.kernels.gpu_launches import named
@@ -118,9 +119,10 @@ def test_no_kernel_is_worse_than_the_table_has_it(name, dtype, request):
         assert known.keys() == launches.keys(), "--update-golden writes the table of other tiles"
     step = 1 if update or request.config.getoption("--every-kernel") else ONE_IN
     chosen = list(launches.items())[::step]
-    calls = {what: (launch.kernel, launch.args, launch.meta) for what, launch in chosen}
-    compile_all(list(calls.values()), gpu)
-    lines = [line_of(what, compile_for(call, gpu)) for what, call in calls.items()]
+    calls = [(launch.kernel, launch.args, launch.meta) for _, launch in chosen]
+    codes = compile_all(calls, gpu)
+    assert [code for code in codes if isinstance(code, KernelFailed)] == []
+    lines = [line_of(what, code) for (what, _), code in zip(chosen, codes, strict=True)]
     if update:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(written(lines) + "\n")

@@ -77,7 +77,7 @@ def test_a_broken_rule_is_told_at_the_end_and_exits_with_1(monkeypatch, capsys, 
 
 
 def test_a_kernel_that_does_not_compile_is_told_beside_the_others(monkeypatch):
-    module = import_module("graphcnn.report.gpu_report")
+    module = import_module("graphcnn.gpu_code.ahead")
     real = module.compile_for
 
     def compile_for(call, each):
