@@ -123,5 +123,12 @@ def gpu_like(name: str, capability: int, sms: int) -> Gpu:
     own = [
         row for row in _ROWS if row.family.capability == capability and row.name in spelled(name)
     ]
+    return replace(
+        max(own, key=lambda row: len(row.name), default=of_capability(capability)), sms=sms
+    )
+
+
+def of_capability(capability: int) -> Gpu:
+    """The row that stands for products of a capability, ten times, or of the nearest below."""
     nearest = max((c for c in _LIKE if c <= capability), default=min(_LIKE))
-    return replace(max(own, key=lambda r: len(r.name), default=GPUS[_LIKE[nearest]]), sms=sms)
+    return GPUS[_LIKE[nearest]]

@@ -9,12 +9,13 @@ import triton.language as tl
 import graphcnn as gx
 from graphcnn import triton_api
 from graphcnn.errors import KernelFailed
+from graphcnn.gpu_code import ARCHITECTURES
 from graphcnn.kernels import cuda_traits
 from graphcnn.models.lenet import mnist_sample
 from graphcnn.plan import Arithmetic
 from graphcnn.runtime.boundary import example_inputs
 from tests.runtime.small_networks import NETWORKS
-from tests.stand_in_gpu import SHARED_BYTES, StandInGpu, stand_in_target
+from tests.stand_in_gpu import StandInGpu, stand_in_target
 from tests.stepwise import check_model
 
 
@@ -38,7 +39,8 @@ def test_networks_take_the_cuda_path(gpu, name, dtype):
     assert 0 < used <= 1
     assert [run.spills for run in gpu.launches] == [0] * 2 * len(model.plan.steps)
     assert all(0 < run.registers <= 255 for run in gpu.launches)
-    assert all(run.shared_bytes <= SHARED_BYTES[gpu.capability] for run in gpu.launches)
+    limit = ARCHITECTURES[f"sm_{gpu.capability}"].shared_bytes
+    assert all(run.shared_bytes <= limit for run in gpu.launches)
     # The check runs step by step first; a call replays what is captured.
     assert [run.grid for run in gpu.launches[captured:][: len(model.plan.steps)]] == [
         step.work.grid for step in model.plan.steps
