@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graphcnn.costs.devices import of_capability
 from graphcnn.errors import UnknownTarget, shown
 
 # Columns of 128 lanes of 32 bits; a block takes a power of two of them, at least 32 (PTX ISA).
@@ -72,18 +73,13 @@ class Architecture:
         )
 
 
-def _nvidia(
-    capability: int,
-    matrix: str,
-    shared_kib: int,
-    warps: int,
-    blocks: int,
-) -> Architecture:
+def _nvidia(capability: int, matrix: str) -> Architecture:
     """One that graphcnn runs on; a block may have all shared memory but for 1 KiB."""
-    name, whole = f"sm_{capability}", (shared_kib + 1) << 10
+    family = of_capability(capability).family
     target = ("cuda", capability, 32)
-    limits = (shared_kib << 10, whole, 1 << 10, warps, blocks, 64 << 10)
-    return Architecture(name, capability, target, *limits, matrix)
+    shared = (family.shared - (1 << 10), family.shared, 1 << 10)
+    limits = (*shared, family.warps, family.blocks, 64 << 10)
+    return Architecture(f"sm_{capability}", capability, target, *limits, matrix)
 
 
 _TURING = Architecture(
@@ -122,12 +118,12 @@ ARCHITECTURES = {
     row.name: row
     for row in (
         _TURING,
-        _nvidia(80, "HMMA", 163, 64, 32),
-        _nvidia(86, "HMMA", 99, 48, 16),
-        _nvidia(89, "HMMA", 99, 48, 24),
-        _nvidia(90, "HGMMA", 227, 64, 32),
-        _nvidia(100, "UTCHMMA", 227, 64, 32),
-        _nvidia(120, "HMMA", 99, 48, 24),
+        _nvidia(80, "HMMA"),
+        _nvidia(86, "HMMA"),
+        _nvidia(89, "HMMA"),
+        _nvidia(90, "HGMMA"),
+        _nvidia(100, "UTCHMMA"),
+        _nvidia(120, "HMMA"),
         _CDNA3,
     )
 }

@@ -397,60 +397,22 @@ def call_of(launch):
 
 
 def named(capability, dtype):
-    """A launch of each kernel with each tile for a device and a dtype, by what it is; of
-    convolutions the plain one, with a pool, and with the most that the tile bears.
+    """A launch of each kernel with each tile for a device and a dtype, by what it is.
 
-    Tiles are channels x pixels x reduction x warps x stages. What differs from one half precision
-    to the other is how numbers are converted, so of bfloat16 there is less; kernels that move
-    numbers are there in float16 alone.
+    Tiles are channels x pixels x reduction x warps x stages, and parts. What differs from one half
+    precision to the other is how numbers are converted, so of bfloat16 there is less; kernels that
+    move numbers are there in float16 alone.
     """
     whole = dtype != "bf16"
     traits = cuda_traits(capability)
-    add = residual(dtype, size=56)
-    for tile, bears in traits.conv_tiles(dtype).items():
-        label = f"conv2d {spelled(tile)}"
-        plain = {"channels": 128, "kernel": 3, "layout": "nhwc", "size": 56}
-        yield f"{label} relu", convolution(tile, dtype, (RELU,), (1,), **plain)[0]
-        yield f"{label} relu+pool", convolution(tile, dtype, (RELU, MAX2), (2,), **plain)[0]
-        if whole and bears != Pressure.LOW:
-            most = convolution(tile, dtype, (add, SILU), (1, 2), **plain)[0]
-            yield f"{label} add+silu, both", most
-        if whole and bears == Pressure.HIGH:
-            stem = {"channels": 3, "kernel": 7, "layout": "nchw", "size": 56}
-            most = convolution(tile, dtype, (RELU,), (1,), stored="nhwc", **stem)[0]
-            yield f"{label} relu, of 3 channels", most
-    for tile in IN_PARTS[dtype]:
-        product, total = in_parts(tile, dtype, (SILU, MAX3))
-        yield f"conv2d {spelled(tile)} in parts", product
-        yield f"conv2d {spelled(tile)} silu+pool of the parts", total
-    for tile, bears in traits.stem[dtype].items():
-        plain = stem(tile, dtype, (RELU,), (1,), STEMS[0])
-        yield f"stem {spelled(tile)} relu", plain
-        if whole and bears != Pressure.LOW:
-            most = stem(tile, dtype, (RELU, MAX3), (2,), STEMS[0])
-            yield f"stem {spelled(tile)} relu+pool", most
-    yield "padded", padded_image(dtype, STEMS[0])
-    for tile in traits.box if dtype == "f16" else ():
-        yield f"box {spelled(tile)} relu", box(tile, dtype, (RELU,), (1,))
-        yield (
-            f"box {spelled(tile)} add+silu, both",
-            box(tile, dtype, (residual(dtype), SILU), (1, 2)),
-        )
-    for way, multiplied in PRECISIONS.items() if dtype == "f32" else ():
-        row = in_precision(traits, multiplied["precision"])
-        plain = {"channels": 128, "kernel": 3, "layout": "nhwc", "size": 56}
-        for tile in row.conv_f32:
-            launch = convolution(tile, dtype, (RELU,), (1,), **plain, **multiplied)[0]
-            yield f"conv2d {spelled(tile)} {way} relu", launch
-        for tile in row.linear_f32:
-            if tile.rows > 1:
-                launch = linear_layer(tile, dtype, 4096, **multiplied)
-                yield f"linear {spelled(tile)} {way} add+silu, both", launch
+    yield from convolutions(traits, dtype, whole)
+    yield from special_convolutions(traits, dtype, whole)
     for tile in traits.linear_tiles(dtype):
+        label = f"linear {spelled(tile)}"
+        yield f"{label} add+silu, both", linear_layer(tile, dtype, 4096)
         product, total = layer_in_parts(tile, dtype)
-        yield f"linear {spelled(tile)} in parts", product
-        yield f"linear {spelled(tile)} silu of the parts", total
-        yield f"linear {spelled(tile)} add+silu, both", linear_layer(tile, dtype, 4096)
+        yield f"{label} in parts", product
+        yield f"{label} silu of the parts", total
     for tile in SEPARABLE if whole else ():
         yield f"separable {spelled(tile)} add+relu", separable(tile, dtype, "nhwc", 96)
     for tile in DEPTHWISE if whole else ():
@@ -458,9 +420,63 @@ def named(capability, dtype):
     for tile in traits.winograd_tiles(dtype):
         for name in WINOGRAD_TAILS:
             yield f"winograd {spelled(tile)} {name}", winograd(tile, name)
+    if dtype == "f32":
+        yield from in_other_precisions(traits)
     if dtype == "f16":
         yield from others(dtype, "nhwc").items()
 
 
+PLAIN = {"channels": 128, "kernel": 3, "layout": "nhwc", "size": 56}
+SCATTERED = {"channels": 3, "kernel": 7, "layout": "nchw", "stored": "nhwc", "size": 56}
+
+
+def convolutions(traits, dtype, whole):
+    """The plain one, with a pool, and with the most that a tile bears."""
+    add = residual(dtype, size=56)
+    for tile, bears in traits.conv_tiles(dtype).items():
+        label = f"conv2d {spelled(tile)}"
+        yield f"{label} relu", convolution(tile, dtype, (RELU,), (1,), **PLAIN)[0]
+        yield f"{label} relu+pool", convolution(tile, dtype, (RELU, MAX2), (2,), **PLAIN)[0]
+        if whole and bears != Pressure.LOW:
+            most = convolution(tile, dtype, (add, SILU), (1, 2), **PLAIN)[0]
+            yield f"{label} add+silu, both", most
+        if whole and bears == Pressure.HIGH:
+            most = convolution(tile, dtype, (RELU,), (1,), **SCATTERED)[0]
+            yield f"{label} relu, of 3 channels", most
+
+
+def special_convolutions(traits, dtype, whole):
+    """In parts; of few channels, with the copy of the image; and by tensor descriptors."""
+    for tile in IN_PARTS[dtype]:
+        product, total = in_parts(tile, dtype, (SILU, MAX3))
+        yield f"conv2d {spelled(tile)} in parts", product
+        yield f"conv2d {spelled(tile)} silu+pool of the parts", total
+    yield "padded", padded_image(dtype, STEMS[0])
+    for tile, bears in traits.stem[dtype].items():
+        label = f"stem {spelled(tile)}"
+        yield f"{label} relu", stem(tile, dtype, (RELU,), (1,), STEMS[0])
+        if whole and bears != Pressure.LOW:
+            yield f"{label} relu+pool", stem(tile, dtype, (RELU, MAX3), (2,), STEMS[0])
+    for tile in traits.box if dtype == "f16" else ():
+        label, add = f"box {spelled(tile)}", residual(dtype)
+        yield f"{label} relu", box(tile, dtype, (RELU,), (1,))
+        yield f"{label} add+silu, both", box(tile, dtype, (add, SILU), (1, 2))
+
+
+def in_other_precisions(traits):
+    """Convolutions and linear layers in float32 that is not three products of tf32."""
+    for way, multiplied in PRECISIONS.items():
+        row = in_precision(traits, multiplied["precision"])
+        for tile in row.conv_f32:
+            launch = convolution(tile, "f32", (RELU,), (1,), **PLAIN, **multiplied)[0]
+            yield f"conv2d {spelled(tile)} relu in {way}", launch
+        for tile in row.linear_f32:
+            if tile.rows > 1:
+                launch = linear_layer(tile, "f32", 4096, **multiplied)
+                yield f"linear {spelled(tile)} add+silu, both in {way}", launch
+
+
 def spelled(tile):
-    return "x".join(map(str, tile))
+    """Its numbers, but for a reduction that is in one part."""
+    whole = tile._fields[-1] == "parts" and tile.parts == 1
+    return "x".join(map(str, tile[:-1] if whole else tile))
