@@ -45,7 +45,7 @@ BATCH ?= 1
 
 # Each kernel with each tile, against the golden table; then every launch of six networks.
 gpu-report: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal --every-kernel tests/kernels/test_gpu_compile.py tests/kernels/test_gpu_counts.py tests/targets/test_gpu_configurations.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal --every-kernel tests/kernels/test_gpu_compile.py tests/kernels/test_gpu_counts.py tests/kernels/test_precisions_on_gpus.py tests/targets/test_gpu_configurations.py
 	@status=0; for network in vgg16 resnet18 resnet50 unet mobilenet_v2 alexnet; do \
 	for dtype in float16 bfloat16 float32; do \
 	$(BIN)/python -m graphcnn gpu-report $$network --dtype $$dtype --batch $(BATCH) --arch $(ARCH) || status=1; \

@@ -198,7 +198,8 @@ def _result(word: str, options: argparse.Namespace, graph: Graph) -> Any:
 
             return tune(_compiled(options, graph, tune=False), options.seconds)
         case "gpu-report":
-            chosen = {"arch": options.arch} if options.arch else {}
+            chosen: dict[str, Any] = {"arch": options.arch} if options.arch else {}
+            chosen |= {"precision": options.precision, "winograd": not options.no_winograd}
             return report.gpu_report(graph, **chosen, **_demands(options))
         case "inspect":
             return replace(report.inspect(graph), published=PUBLISHED.get(options.network))

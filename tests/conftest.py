@@ -83,7 +83,11 @@ def lane(path):
 
 
 # Of files that compile hundreds of kernels for GPUs, one test in so many runs by itself.
-SAMPLED = {"kernels/test_gpu_compile.py": 16, "targets/test_gpu_configurations.py": 8}
+SAMPLED = {
+    "kernels/test_gpu_compile.py": 16,
+    "kernels/test_precisions_on_gpus.py": 16,
+    "targets/test_gpu_configurations.py": 8,
+}
 
 
 def sampled(items):

@@ -284,8 +284,8 @@ def functions(folder):
         gx.profile: {"model": MODEL, "arrays": {"x": ONES}, "seconds": 0},
         # float32, which does not apply there: nothing is compiled.
         gx.gpu_report: {
-            "graph": NETWORK, "arch": ("sm_75",), "fuse": True, "must_fuse": (),
-            "must_not_fuse": (),
+            "graph": NETWORK, "arch": ("sm_75",), "precision": "tf32", "winograd": True,
+            "fuse": True, "must_fuse": (), "must_not_fuse": (),
         },
         report.inspect: {"graph": NETWORK},
         report.run_once: {"model": MODEL, "seed": 0},

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import triton
 
-from graphcnn.arguments import sequence
+from graphcnn import arguments
+from graphcnn.arguments import flag, sequence
 from graphcnn.compiler import optimize
 from graphcnn.costs.devices import of_capability
 from graphcnn.errors import KernelFailed, counted
@@ -28,7 +30,11 @@ from graphcnn.progress import doing
 from graphcnn.report.result import Result
 from graphcnn.report.tables import Table
 from graphcnn.targets.absent import AbsentGpu, kernel_calls
+from graphcnn.targets.policy import DIRECT, MODEL
 from graphcnn.targets.triton import TritonTarget
+
+if TYPE_CHECKING:
+    from graphcnn.kernels import Precision
 
 DEFAULT = ("sm_80", "sm_90", "sm_100", "sm_120")
 
@@ -167,6 +173,8 @@ def gpu_report(
     graph: Graph,
     arch: Sequence[str] | str = DEFAULT,
     *,
+    precision: Precision = "tf32x3",
+    winograd: bool = True,
     fuse: bool = True,
     must_fuse: Sequence[tuple[str, ...]] = (),
     must_not_fuse: Sequence[tuple[str, ...]] = (),
@@ -178,7 +186,9 @@ def gpu_report(
     Args:
         graph: The network; its params need no data.
         arch: Names of architectures, such as ("sm_80", "sm_90"); see `gpu_code.ARCHITECTURES`.
-        fuse: As of `compile`.
+        precision: As of `compile`.
+        winograd: Likewise.
+        fuse: Likewise.
         must_fuse: Likewise.
         must_not_fuse: Likewise.
 
@@ -186,16 +196,20 @@ def gpu_report(
         UnknownTarget: for an architecture that is not known, listing those that are.
         InputKindError: for names that are neither a list nor a tuple.
         InvalidGraph: or another error of the graph, for what is not a valid one.
+        InvalidAttribute: for a precision that there is not.
         UnsupportedOp, FusionRefused: as of `compile`.
         GpuUnsupported: where this Triton is older than an architecture.
         FileProblem: when Triton's cache fails.
     """
     verify(graph)
+    asked = arguments.precision(precision)
+    policy = MODEL if flag(winograd, "winograd") else DIRECT
     names = [arch] if isinstance(arch, str) else arch
     chosen = [architecture(name) for name in sequence(names, "arch", str, "names such as 'sm_90'")]
 
-    def lowered(target: TritonTarget) -> Lowered:
-        log = journal()
+    def lowered(each: Architecture) -> Lowered:
+        gpu, log = AbsentGpu.of(of_capability(each.capability), asked), journal()
+        target = TritonTarget(gpu, policy)
         return target.lower(optimize(graph, target, log, fuse, None, must_fuse, must_not_fuse))
 
     found = tuple(_compiled_for(graph, lowered, each) for each in dict.fromkeys(chosen))
@@ -205,7 +219,7 @@ def gpu_report(
 
 
 def _compiled_for(
-    graph: Graph, lower: Callable[[TritonTarget], Lowered], each: Architecture
+    graph: Graph, lower: Callable[[Architecture], Lowered], each: Architecture
 ) -> CompiledFor:
     lacking = [
         f"Does not apply: {dtype} on {each.name}, because {because}."
@@ -215,7 +229,7 @@ def _compiled_for(
     notes = ([f"Compiled only: {each.unused}."] if each.unused else []) + lacking
     if lacking:
         return CompiledFor(each.name, 0, 0, (), (), tuple(notes))
-    lowered = lower(TritonTarget(AbsentGpu.of(of_capability(each.capability))))
+    lowered = lower(each)
     calls = list(kernel_calls(lowered))
     doing(f"{each.name}: {counted(len(calls), 'kernel')}")
     failed: list[tuple[str, str]] = []

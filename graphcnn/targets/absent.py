@@ -9,6 +9,7 @@ import torch
 
 from graphcnn.costs.devices import Gpu
 from graphcnn.costs.traits import traits_of
+from graphcnn.kernels import Precision, in_precision
 from graphcnn.plan import Buffer, Call, Lowered, Step
 from graphcnn.targets.device import Device, substituted
 from graphcnn.triton_api import Call as KernelCall
@@ -28,14 +29,19 @@ class AbsentGpu(Device):
     gpu: Gpu
 
     @classmethod
-    def of(cls, gpu: Gpu) -> AbsentGpu:
-        """The device of a row."""
-        return cls(traits_of(gpu), torch.device("cpu"), None, gpu)
+    def of(cls, gpu: Gpu, precision: Precision = "tf32x3") -> AbsentGpu:
+        """The device of a row, whose kernels multiply float32 in a precision."""
+        return cls(in_precision(traits_of(gpu), precision), torch.device("cpu"), None, gpu)
 
     @property
     def name(self) -> str:
         """The product's name."""
         return self.gpu.name
+
+    @property
+    def precision(self) -> Precision:
+        """How float32 is multiplied."""
+        return self.traits.precision
 
     @property
     def capability(self) -> int:

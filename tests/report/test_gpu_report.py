@@ -53,6 +53,19 @@ def test_equal_kernels_are_one_line():
     assert sorted(row.copies for row in each.kernels if row.matrix) == ["16", "plain"]
 
 
+def test_float32_is_multiplied_as_asked(capsys, tmp_path):
+    """By three products of tf32, by one, or without tensor cores."""
+    gx.save(small("float32"), tmp_path / "small.gcn")
+    steps, matrix = {}, {}
+    for precision in ("tf32x3", "tf32", "ieee"):
+        words = ["gpu-report", str(tmp_path / "small.gcn"), "--arch", "sm_80", "--json"]
+        assert main([*words, "--precision", precision, "--no-winograd"]) == 0
+        (row, *_) = json.loads(capsys.readouterr().out)["found"][0]["kernels"]
+        steps[precision], matrix[precision] = row["step"], row["matrix"]
+    assert matrix == {"tf32x3": "HMMA", "tf32": "HMMA", "ieee": ""}
+    assert steps["tf32"] < steps["tf32x3"]
+
+
 def test_weights_are_not_needed_and_nothing_is_timed():
     assert all(param.data is None for param in small().params)
     report = gx.gpu_report(small(), ["sm_90"])
