@@ -19,7 +19,7 @@ FIRST_NODES = ["pool1", "pool2", "relu3", "relu4", "fc5", "softmax"]
 
 
 def small(dtype="float16"):
-    x = gx.input("x", (1, 64, 16, 16), dtype)
+    x = gx.input("x", (32, 64, 56, 56), dtype)
     w, b = gx.param("w", (64, 64, 3, 3), dtype), gx.param("b", (64,), dtype)
     h = gx.relu(gx.conv2d(x, w, b, padding=1, name="conv"), name="act")
     for number in (2, 3):
