@@ -232,8 +232,8 @@ def stem(tile, dtype, tail, exports, form, layout="nhwc"):
 def box(tile, dtype, tail, exports):
     """1x1, read by tensor descriptors."""
     return conv1x1_box(
-        view((32, 128, 57, 57), dtype),
-        view((256, 128), dtype),
+        view((32, 512, 57, 57), dtype),
+        view((256, 512), dtype),
         view((256,), dtype),
         [view((32, 256, 57, 57), dtype) for _ in exports],
         tail=tail,
