@@ -12,11 +12,11 @@ import re
 import sys
 
 from graphcnn.costs.counts import Count
+from graphcnn.gpu_code import GpuCode, architecture, compile_for
 from graphcnn.kernels import Pressure, conv2d, cuda_traits
 from graphcnn.kernels.tile import ConvTile
-from tests.gpu_compiler import GpuBinary, compile_for_gpu_like
 from tests.kernels.buffers import RELU
-from tests.kernels.test_gpu_compile import view
+from tests.kernels.gpu_launches import call_of, view
 
 MATRIX = r"\b(HMMA|HGMMA|QGMMA|UTC\w*MMA|IMMA)\b"
 
@@ -39,12 +39,12 @@ def count(tile: ConvTile, dtype: str, capability: int, channels: int) -> Count:
         tail=(RELU,),
         tile=tile,
     )
-    return counted(compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability))
+    return counted(compile_for(call_of(launch), architecture(f"sm_{capability}")))
 
 
-def counted(binary: GpuBinary) -> Count:
+def counted(kernel: GpuCode) -> Count:
     """Registers, and instructions of the loop that multiplies, and around it."""
-    code = re.findall(r"/\*([0-9a-f]+)\*/ +(\w.*|@.*);", binary.sass())
+    code = re.findall(r"/\*([0-9a-f]+)\*/ +(\w.*|@.*);", kernel.machine_code)
     places = [int(at, 16) for at, _ in code]
     loops = []
     for at, line in code:
@@ -58,7 +58,7 @@ def counted(binary: GpuBinary) -> Count:
     step = sum(first <= place <= last for place in places)
     end = next((n for n, (_, line) in enumerate(code) if re.fullmatch(r"EXIT ?", line)), len(code))
     around = sum(not first <= place <= last for place in places[: max(end, 1)])
-    return Count(binary.registers, step, around)
+    return Count(kernel.registers, step, around)
 
 
 def jump_holds(to: str, place: str, at: str) -> bool:

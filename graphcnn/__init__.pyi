@@ -124,6 +124,7 @@ from .loading import load as load
 from .report import compare as compare
 from .report import estimate as estimate
 from .report import explain as explain
+from .report import gpu_report as gpu_report
 from .report import profile as profile
 from .report import verify as verify
 from .streaming import stream as stream

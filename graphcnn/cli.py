@@ -9,24 +9,20 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from graphcnn.arguments import PRECISIONS
+from graphcnn.cli_options import DEMANDS, DEVICES, add_network, add_run_options
 from graphcnn.errors import DTypeMismatch, GraphCNNError
 from graphcnn.ir import DType, Failed, Graph, rebatch, with_he_weights
 from graphcnn.models import MODELS, PUBLISHED, build
-from graphcnn.passes import PASSES, Fuse, journal
+from graphcnn.passes import journal
 from graphcnn.version import __version__
 
 TORCHVISION = "torchvision:"
-DEVICES = "auto, cpu, cuda or cuda:1"
-STAGES = ("source", *PASSES, "plan")
-# Options of a pass that a user may set: groups of node names.
-DEMANDS = tuple(option.name for option in fields(Fuse) if option.type == "Names")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,16 +71,24 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_doctor)
     for word, text in REPORTS.items():
         sub = commands.add_parser(word, help=text)
-        _add_network_options(sub)
+        add_network(sub)
+        add_run_options(sub)
         sub.set_defaults(command=_report, word=word)
         if word == "tune":
             sub.add_argument(
                 "--seconds", type=float, default=60.0, help="how long it may take; 60 by default"
             )
+        if word == "gpu-report":
+            sub.add_argument(
+                "--arch",
+                type=lambda text: tuple(text.split(",")),
+                metavar="A,B,...",
+                help="architectures, such as sm_80,sm_90; of four generations by default",
+            )
     predicted = commands.add_parser(
         "estimate", help="predict every kernel's time on a GPU, which need not be here"
     )
-    _add_network(predicted)
+    add_network(predicted)
     predicted.add_argument("--on", required=True, metavar="GPU", help="such as h100, a100, rtx4090")
     predicted.add_argument("--json", action="store_true", help="print JSON instead of tables")
     predicted.set_defaults(command=_estimate)
@@ -93,63 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     cache.add_argument("--json", action="store_true", help="print JSON instead of tables")
     cache.set_defaults(command=_cache)
     return parser
-
-
-def _add_network(sub: argparse.ArgumentParser) -> None:
-    """The options that say which network."""
-    sub.add_argument(
-        "network",
-        help=f"{', '.join(MODELS)}, torchvision:NAME, or the path of a graph written by gx.save, "
-        "or of a program written by torch.export.save (.pt2)",
-    )
-    sub.add_argument("--batch", type=_at_least(1), help="images per call; 1, or as the file has it")
-    sub.add_argument("--dtype", help="float32 (the default), float16 or bfloat16")
-    sub.add_argument(
-        "--seed", type=_at_least(0), default=0, help="for the input, and missing weights"
-    )
-
-
-def _add_network_options(sub: argparse.ArgumentParser) -> None:
-    _add_network(sub)
-    sub.add_argument("--device", default="auto", help=DEVICES)
-    sub.add_argument("--tune", action="store_true", help="take what was measured to be fastest")
-    sub.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=PRECISIONS[0],
-        help="how GPUs multiply float32: as three products of tf32 (the default), one, or as it is",
-    )
-    sub.add_argument(
-        "--no-winograd", action="store_true", help="every sum of products as it is written"
-    )
-    sub.add_argument("--no-fuse", action="store_true", help="one kernel per operator")
-    for demand in DEMANDS:
-        sub.add_argument(
-            f"--{demand.replace('_', '-')}",
-            action="append",
-            default=[],
-            metavar="A,B,...",
-            type=lambda text: tuple(text.split(",")),
-            help="node names; may be repeated",
-        )
-    form = sub.add_mutually_exclusive_group()
-    form.add_argument("--emit", choices=STAGES, help="print this stage, as text, and stop")
-    form.add_argument("--json", action="store_true", help="print JSON instead of tables")
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    """The type of an option whose values are whole numbers from `least` on."""
-
-    def number(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
-        return value
-
-    return number
 
 
 def load_network(name: str, batch: int | None, dtype: str | None, seed: int) -> Graph:
@@ -232,6 +179,7 @@ REPORTS = {
     "compare": "time torch, unfused and fused side by side",
     "profile": "time every kernel",
     "tune": "measure kernels, and torch's ways, for each node, and keep the times",
+    "gpu-report": "compile every kernel for GPUs that need not be here, and check its code",
     "inspect": "show the graph: types, receptive fields, parameters, multiply-accumulates",
 }
 
@@ -249,6 +197,10 @@ def _result(word: str, options: argparse.Namespace, graph: Graph) -> Any:
             from graphcnn.tuning import tune
 
             return tune(_compiled(options, graph, tune=False), options.seconds)
+        case "gpu-report":
+            chosen: dict[str, Any] = {"arch": options.arch} if options.arch else {}
+            chosen |= {"precision": options.precision, "winograd": not options.no_winograd}
+            return report.gpu_report(graph, **chosen, **_demands(options))
         case "inspect":
             return replace(report.inspect(graph), published=PUBLISHED.get(options.network))
     return getattr(report, word)(_compiled(options, graph))

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from .conv2d import Sizes
+from .geometry import Sizes
 from .launch import BATCH, MAX_OFFSET, Launch, Refused, View, ceil_div, offset_refusal, require
 from .maps import map_blocks, map_offset, map_tile
 from .stages import maximum

@@ -34,7 +34,7 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
         return tuple(
             Choice(linear, tile._replace(parts=parts))
             for tile in fitting
-            for parts in parts_of(problem.programs(tile), problem.steps(tile), device)
+            for parts in parts_of(problem, tile, device)
         )
     if isinstance(problem, SeparableProblem):
         holding = (tile for tile in SEPARABLE if tile.pixels >= problem.window)
@@ -60,7 +60,7 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
         Choice(conv2d, tile._replace(parts=parts))
         for tile, most in tiles
         if bears(tile, most)
-        for parts in parts_of(problem.programs(tile), problem.steps(tile), device)
+        for parts in parts_of(problem, tile, device)
     )
     in_runs = (
         Choice(stem_conv2d, tile)

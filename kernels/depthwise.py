@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from .conv2d import Geometry, conv_arguments
+from .conv2d import conv_arguments
 from .epilogue import Tail, epilogue
 from .finish import finish, load_bias, tile_pixels
+from .geometry import Geometry
 from .launch import BATCH, Launch, View, ceil_div, grid_refusal, require
 from .tile import ConvTile
 

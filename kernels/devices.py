@@ -150,6 +150,7 @@ class DeviceTraits:
         prices_f32: The same of float32 operands.
         parts: In how many parts at most programs of their own sum a reduction; 1 where few programs
             leave nothing idle that another kernel would be worth.
+        parts_f32: The same of float32 operands.
         winograd: Tiles of a convolution by minimal filtering.
         winograd_f32: Those of float32.
         transform: What transforming a number of a tile there takes, in products; None where nobody
@@ -192,6 +193,7 @@ class DeviceTraits:
     leaves_out: int = 0
     paired: float = 1.0
     parts: int = 1
+    parts_f32: int = 1
     precision: Precision = "tf32x3"
 
     def images(self, batch: int) -> int:
@@ -205,6 +207,10 @@ class DeviceTraits:
     def times(self, dtype: str) -> Callable[[Any, Any], float] | None:
         """`predicted` of operands of this dtype: no model knows another precision of float32."""
         return None if dtype == "f32" and self.precision != "tf32x3" else self.predicted
+
+    def most_parts(self, dtype: str) -> int:
+        """Parts of a reduction likewise."""
+        return self.parts_f32 if dtype == "f32" else self.parts
 
     def winograd_tiles(self, dtype: str) -> tuple[WinogradTile, ...]:
         """Tiles of a convolution by minimal filtering likewise."""
@@ -246,6 +252,7 @@ CUDA = DeviceTraits(
     workers=128,
     cache=32 << 20,
     parts=16,
+    parts_f32=16,
 )
 # Prices: of `bench/results/h200_fusions.json`, at 190e12 products a second of half precision and
 # 37e12 of float32.
@@ -264,7 +271,8 @@ CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if ti
 BLACKWELL = replace(
     CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.channels >= 64}, box=BOX
 )
-BLACKWELL_SMALL = replace(CUDA_SMALL, box=BOX)
+# Where a part of a float32 reduction begins and ends, registers spill in the loop on 12.0.
+BLACKWELL_SMALL = replace(CUDA_SMALL, box=BOX, parts_f32=1)
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Products, head: MobileNetV2's depthwise layers take
 # 1.5 to 2.6 times as long in the kernels behind them as in their own, where they keep their sums in

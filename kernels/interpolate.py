@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from .conv2d import Sizes
+from .geometry import Sizes
 from .launch import BATCH, Launch, View, constants, offset_refusal, require
 from .maps import map_blocks, map_offset, map_tile
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from .conv2d import Sizes
+from .geometry import Sizes
 from .launch import (
     BATCH,
     Launch,

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from .conv2d import MASK_TAPS, Geometry, Sizes, taps_inside
+from .conv2d import MASK_TAPS, taps_inside
 from .epilogue import Head, Tail, epilogue, head_argument
 from .finish import finish, load_bias, run_steps, tile_pixels
+from .geometry import Geometry, Sizes
 from .launch import (
     BATCH,
     Launch,

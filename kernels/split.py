@@ -27,6 +27,7 @@ from .launch import (
 )
 from .linear import as_images, matvec
 from .parts import partial_sums
+from .problem import ConvProblem, LinearProblem
 from .tf32 import Precision
 from .tile import ConvTile, LinearTile
 from .window import TILE_PIXELS, Pool
@@ -40,12 +41,16 @@ SUMS = 512
 PIXELS = 16
 
 
-def parts_of(programs: int, steps: int, device: DeviceTraits) -> tuple[int, ...]:
-    """In how many parts a device may sum a reduction of so many steps: in one, and, where so many
+def parts_of(
+    problem: ConvProblem | LinearProblem, tile: Any, device: DeviceTraits
+) -> tuple[int, ...]:
+    """In how many parts a device may sum a reduction with a tile: in one, and, where so many
     programs leave it idle, in as many as fill it twice at most."""
+    programs, steps = problem.programs(tile), problem.steps(tile)
     if programs >= device.programs:
         return (1,)
-    most = min(device.parts, steps // LEAST_STEPS, 2 * device.programs // programs)
+    most = device.most_parts(problem.dtype)
+    most = min(most, steps // LEAST_STEPS, 2 * device.programs // programs)
     return (1, *(parts for parts in PARTS if parts <= most))
 
 

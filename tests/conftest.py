@@ -1,6 +1,7 @@
 """Settings that have to stand before torch is imported, the lanes of the tests, our options."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ LANES = {
         "bench",
         "cpu/test_corpus.py",
         "frontend",
+        "gpu_code",
         "ir",
         "kernels/test_epilogue.py",
         "kernels/test_choices.py",
@@ -56,8 +58,10 @@ LANES = {
     "cpu": (".",),
     "compile": (
         "kernels/test_gpu_compile.py",
+        "kernels/test_gpu_counts.py",
         "kernels/test_precisions_on_gpus.py",
         "ptx",
+        "report/test_gpu_report.py",
         "runtime/test_cuda_graphs.py",
         "runtime/test_host_time.py",
         "runtime/test_interleavings.py",
@@ -78,12 +82,35 @@ def lane(path):
     return next(known[str(at)] for at in (inside, *inside.parents) if str(at) in known)
 
 
+# Of files that compile hundreds of kernels for GPUs, one test in so many runs by itself.
+SAMPLED = {
+    "kernels/test_gpu_compile.py": 16,
+    "kernels/test_precisions_on_gpus.py": 16,
+    "targets/test_gpu_configurations.py": 8,
+}
+
+
+def sampled(items):
+    """Without most tests of such files."""
+    seen = Counter()
+    for item in items:
+        place = str(item.path.relative_to(HERE)) if item.path.is_relative_to(HERE) else ""
+        if seen[place] % SAMPLED.get(place, 1) == 0:
+            yield item
+        seen[place] += 1
+
+
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write golden files anew")
+    parser.addoption(
+        "--every-kernel", action="store_true", help="compile all kernels for GPUs, not a sample"
+    )
     parser.addoption("--one-in", type=int, default=1, help="run each test of so many, for a sample")
 
 
 def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--every-kernel"):
+        items[:] = sampled(items)
     items[:] = items[:: config.getoption("--one-in")]
     for item in items:
         if not any(map(item.get_closest_marker, LANES)):

@@ -282,6 +282,11 @@ def functions(folder):
         gx.compare: {"models": {"a": MODEL}, "arrays": {"x": ONES}, "seconds": 0},
         gx.estimate: {"graph": NETWORK, "device": "a100", "batch": 2, "dtype": "f16"},
         gx.profile: {"model": MODEL, "arrays": {"x": ONES}, "seconds": 0},
+        # float32, which does not apply there: nothing is compiled.
+        gx.gpu_report: {
+            "graph": NETWORK, "arch": ("sm_75",), "precision": "tf32", "winograd": True,
+            "fuse": True, "must_fuse": (), "must_not_fuse": (),
+        },
         report.inspect: {"graph": NETWORK},
         report.run_once: {"model": MODEL, "seed": 0},
         report.inspect(NETWORK).save: {"path": folder / "report.json"},

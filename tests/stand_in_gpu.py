@@ -26,22 +26,12 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from graphcnn import cpu, triton_api
 from graphcnn.costs.devices import gpu_like
 from graphcnn.costs.traits import traits_of
-from graphcnn.gpu_code import resources
+from graphcnn.gpu_code import ARCHITECTURES, resources
 from graphcnn.targets.availability import available_memory
 from graphcnn.targets.cuda import CudaDevice
 from graphcnn.targets.cuda_memory import Places
 from graphcnn.targets.triton import TritonTarget
 
-# Shared memory that a block may ask for, by compute capability (CUDA C++ Programming Guide,
-# technical specifications per compute capability).
-SHARED_BYTES = {
-    80: 163 << 10,
-    86: 99 << 10,
-    89: 99 << 10,
-    90: 227 << 10,
-    100: 227 << 10,
-    120: 99 << 10,
-}
 SMS = 108
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 REGISTERS_PER_BLOCK = 65_536
@@ -221,7 +211,7 @@ class _Loader:
 
     def get_device_properties(self, device):
         return {
-            "max_shared_mem": SHARED_BYTES[self.gpu.capability],
+            "max_shared_mem": ARCHITECTURES[f"sm_{self.gpu.capability}"].shared_bytes,
             "max_num_regs": REGISTERS_PER_BLOCK,
             "multiprocessor_count": 1,
             "warpSize": 32,

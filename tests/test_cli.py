@@ -13,7 +13,8 @@ import pytest
 import torch
 
 import graphcnn as gx
-from graphcnn.cli import STAGES, main
+from graphcnn.cli import main
+from graphcnn.cli_options import STAGES
 from graphcnn.ir import DType, evaluate, rebatch
 from graphcnn.kernels import stages
 from graphcnn.passes import default_pipeline

@@ -1,8 +1,9 @@
 """Every test has one lane, and none gets into a lane that demands more care than it takes."""
 
 import tomllib
+from types import SimpleNamespace
 
-from tests.conftest import HERE, LANES, lane
+from tests.conftest import HERE, LANES, SAMPLED, lane, sampled
 
 
 def test_every_test_has_one_lane(request):
@@ -31,3 +32,13 @@ def test_every_place_exists_and_has_one_lane():
     places = [place for listed in LANES.values() for place in listed]
     assert len(set(places)) == len(places)
     assert [place for place in places if not (HERE / place).exists()] == []
+
+
+def test_of_files_that_compile_for_gpus_a_sample_runs():
+    large = SimpleNamespace(path=HERE / "kernels" / "test_gpu_compile.py")
+    small = SimpleNamespace(path=HERE / "ops" / "test_ops.py")
+    one_in = SAMPLED["kernels/test_gpu_compile.py"]
+    chosen = list(sampled([large, small] * (2 * one_in + 1)))
+    assert chosen.count(large) == 3
+    assert chosen.count(small) == 2 * one_in + 1
+    assert all((HERE / place).exists() for place in SAMPLED)

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from graphcnn import tap_order as module
+from graphcnn.gpu_code import architecture, compile_for
 from graphcnn.report.tables import text
 from graphcnn.tap_order import TapOrder, launches, tap_order
 from graphcnn.targets.resolve_device import resolve_device
-from tests.gpu_compiler import compile_for_gpu_like
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +44,14 @@ def test_both_read_pixels_through_l1_by_as_many_instructions(capability):
     shapes = ((8, 56, 56, 512), (64, 3, 512), (8, 56, 56, 64))
     x, w, y = (torch.empty(shape, dtype=torch.float16) for shape in shapes)
     found = {
-        name: compile_for_gpu_like(launch.kernel, launch.args, launch.meta, capability)
+        name: compile_for(
+            (launch.kernel, launch.args, launch.meta), architecture(f"sm_{capability}")
+        )
         for name, launch in launches(x, w, y).items()
     }
-    counts = {name: binary.ptx.count("cp.async.ca") for name, binary in found.items()}
+    counts = {name: code.assembly.count("cp.async.ca") for name, code in found.items()}
     assert counts["innermost"] == counts["outermost"] > 0
-    assert not any(binary.spills and binary.spills_in_loops() for binary in found.values())
+    assert not any(code.spills_in_loops for code in found.values())
 
 
 def test_an_order_that_was_not_timed_has_no_figures():

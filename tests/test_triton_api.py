@@ -15,8 +15,8 @@ from triton.runtime.interpreter import InterpretedFunction
 from graphcnn import cpu, triton_api
 from graphcnn.cpu import store
 from graphcnn.errors import DeviceUnavailable, FileProblem, MissingCompiler
+from graphcnn.gpu_code import architecture, compile_for
 from graphcnn.progress import told_to
-from tests.gpu_compiler import compile_for_gpu_like
 
 
 @triton.jit
@@ -100,13 +100,13 @@ def test_a_prepared_kernel_keeps_its_arguments(sanitize):
 def test_compiling_for_a_gpu_needs_none(capability):
     args = (torch.randn(64), (torch.zeros(64), torch.zeros(64)), 64, 2.0, 1)
     before = config._active
-    binary = compile_for_gpu_like(scaled, args, META, capability)
+    code = compile_for((scaled, args, META), architecture(f"sm_{capability}"))
     assert config._active is before
-    assert f".target sm_{capability}" in binary.ptx
-    assert 8 <= binary.registers <= 255
-    assert (binary.spills, binary.shared_bytes) == (0, 0)
-    assert "STG" in binary.sass()
-    assert binary.sass().count("LDG") >= 1
+    assert f".target sm_{capability}" in code.assembly
+    assert 8 <= code.registers <= 255
+    assert (code.spilled_bytes, code.shared_bytes) == (0, 0)
+    assert "STG" in code.machine_code
+    assert code.machine_code.count("LDG") >= 1
 
 
 @pytest.mark.compile
@@ -116,7 +116,8 @@ def test_alignment_specialises_the_gpu_binary():
     aligned = (x, (torch.zeros(64), torch.zeros(64)), 64, 2.0, 1)
     shifted = (x[1:], (torch.zeros(64), torch.zeros(64)), 64, 2.0, 1)
     wide, narrow = (
-        compile_for_gpu_like(scaled, args, meta, 80).sass() for args in (aligned, shifted)
+        compile_for((scaled, args, meta), architecture("sm_80")).machine_code
+        for args in (aligned, shifted)
     )
     assert "LDG.E.128" in wide
     assert "LDG.E.128" not in narrow

@@ -69,8 +69,8 @@ _TURING = Family(75, 80, 64, 64 * _KIB, 32, 16, 0.95, 0.95)
 _AMPERE = Family(80, 80, 64, 164 * _KIB, 64, 32, 0.95, 0.95)
 _GA10X = Family(86, 86, 128, 100 * _KIB, 48, 16, 0.95, 0.95)
 _ADA = Family(89, 86, 128, 100 * _KIB, 48, 24, 0.95, 0.95)
-_HOPPER = Family(90, 90, 128, 227 * _KIB, 64, 32, 0.83, 0.4)
-_BLACKWELL = Family(100, 100, 128, 227 * _KIB, 64, 32, 0.83, 0.2)
+_HOPPER = Family(90, 90, 128, 228 * _KIB, 64, 32, 0.83, 0.4)
+_BLACKWELL = Family(100, 100, 128, 228 * _KIB, 64, 32, 0.83, 0.2)
 _GB20X = Family(120, 120, 128, 100 * _KIB, 48, 24, 0.95, 0.95)
 _CDNA3 = Family(0, 80, 128, 64 * _KIB, 64, 32, 0.95, 0.95)
 # Multiprocessors, products, bytes of L2 and peaks: data sheets and white papers of the makers. What
@@ -123,5 +123,12 @@ def gpu_like(name: str, capability: int, sms: int) -> Gpu:
     own = [
         row for row in _ROWS if row.family.capability == capability and row.name in spelled(name)
     ]
+    return replace(
+        max(own, key=lambda row: len(row.name), default=of_capability(capability)), sms=sms
+    )
+
+
+def of_capability(capability: int) -> Gpu:
+    """The row that stands for products of a capability, ten times, or of the nearest below."""
     nearest = max((c for c in _LIKE if c <= capability), default=min(_LIKE))
-    return replace(max(own, key=lambda r: len(r.name), default=GPUS[_LIKE[nearest]]), sms=sms)
+    return GPUS[_LIKE[nearest]]

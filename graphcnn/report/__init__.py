@@ -8,6 +8,8 @@ from graphcnn.report.execution import Execution as Execution
 from graphcnn.report.execution import run_once as run_once
 from graphcnn.report.explanation import Explanation as Explanation
 from graphcnn.report.explanation import explain as explain
+from graphcnn.report.gpu_report import GpuReport as GpuReport
+from graphcnn.report.gpu_report import gpu_report as gpu_report
 from graphcnn.report.inspection import Inspection as Inspection
 from graphcnn.report.inspection import inspect as inspect
 from graphcnn.report.profiling import Profile as Profile

@@ -88,7 +88,7 @@ class Device:
         """Compile the launches of steps for the memory their buffers resolve to."""
         launches = [step.work for step in steps if not isinstance(step.work, Call)]
         calls = [
-            (launch.kernel, tuple(_substitute(arg, resolve) for arg in launch.args), launch.meta)
+            (launch.kernel, tuple(substituted(arg, resolve) for arg in launch.args), launch.meta)
             for launch in launches
         ]
         if len(calls) > 1:
@@ -193,12 +193,13 @@ def _run(launches: Sequence[Callable[[], None]]) -> None:
         launch()
 
 
-def _substitute(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
+def substituted(arg: Any, resolve: Callable[[Buffer], Any]) -> Any:
+    """An argument of a launch with what its buffers resolve to in place of these."""
     if isinstance(arg, Buffer):
         return resolve(arg)
     if isinstance(arg, Block):
         return arg.descriptor(resolve(arg.ptr))
     if isinstance(arg, tuple):
-        parts = [_substitute(part, resolve) for part in arg]
+        parts = [substituted(part, resolve) for part in arg]
         return type(arg)(*parts) if hasattr(arg, "_fields") else tuple(parts)
     return arg

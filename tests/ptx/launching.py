@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from tests.gpu_compiler import compile_for_gpu_like
+from graphcnn.gpu_code import architecture, compile_for
 from tests.ptx.code import Code
 from tests.ptx.counters import Counters
 from tests.ptx.machine import Block, run_block
@@ -28,13 +28,14 @@ class Interpreter:
         self.counters = None
 
     def __call__(self, launch):
-        binary = compile_for_gpu_like(launch.kernel, launch.args, launch.meta, self.capability)
+        call = (launch.kernel, launch.args, launch.meta)
+        code = compile_for(call, architecture(f"sm_{self.capability}"))
         self.counters = execute(
-            self.edit(binary.ptx) if self.edit else binary.ptx,
-            list(passed(binary.signature, named(launch))),
+            self.edit(code.assembly) if self.edit else code.assembly,
+            list(passed(code.signature, named(launch))),
             grid=launch.grid,
             num_warps=launch.meta["num_warps"],
-            shared_bytes=binary.shared_bytes,
+            shared_bytes=code.shared_bytes,
             masked_reach=launch.masked_reach,
             schedule=self.schedule,
         )
