@@ -168,7 +168,8 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     """
     predicted = device.times(problem.dtype) if not isinstance(problem, SeparableProblem) else None
     if predicted is None:
-        found = [c for c in found if isinstance(c.tile, WinogradTile) or c.tile.parts == 1]
+        undivided = [c for c in found if isinstance(c.tile, WinogradTile) or c.tile.parts == 1]
+        found = undivided or found
     if isinstance(problem, LinearProblem):
         if predicted is not None:
             return min(found, key=lambda choice: predicted(problem, choice.tile))

@@ -244,8 +244,12 @@ CUDA = DeviceTraits(
     weights="reduction_major",
     products_per_byte=2.0,
     programs=128,
-    prices_half=Prices(balance=80.0, channels=0.0, scattered=7.0, launch=4e8),
-    prices_f32=Prices(balance=10.0, channels=490.0, scattered=4.6, launch=8e7),
+    prices_half=Prices(
+        balance=80.0, channels=0.0, exchange=80.0, wide=40.0, scattered=7.0, launch=4e8
+    ),
+    prices_f32=Prices(
+        balance=10.0, channels=490.0, exchange=10.0, wide=5.0, scattered=4.6, launch=8e7
+    ),
     winograd=(),
     winograd_f32=_WINOGRAD_CUDA,
     transform=None,

@@ -10,8 +10,8 @@ class Prices(NamedTuple):
         balance: Moving one byte to memory or from it (S. Williams et al., Roofline, 2009).
         channels: An element's part in bringing together channels, beyond what it takes in a kernel
             of its own.
-        exchange: An element's part in bringing together windows that overlap; no use is made of it,
-            nor of the next, where a model predicts.
+        exchange: An element's part in bringing together windows that overlap; of use, as the next
+            one, where no model predicts.
         wide: The same of windows with more than two columns; of a whole window where pixels are
             left out.
         head: A product of a depthwise convolution in the kernel of the 1x1 one that reads it, of

@@ -288,8 +288,10 @@ def stem_conv2d(
     runs = Runs(filters, kernel[0], stride[0], stride[1], run, taken, last, planes)
     grid = (end.tiles * ceil_div(filters, tile.channels), 1, 1)
     require(grid_refusal(grid))
-    past = -reduction % tile.reduction // run * x.strides[1] + run
-    masked_reach(w, -filters % tile.channels * reduction + tile.reduction)
+    # A pipelined loop addresses the steps behind its last one, too.
+    ahead = (tile.num_stages - 1) * tile.reduction
+    past = ceil_div(-reduction % tile.reduction + ahead, run) * x.strides[1] + run
+    masked_reach(w, -filters % tile.channels * reduction + tile.reduction + ahead)
     args = (
         x.argument,
         w.argument,

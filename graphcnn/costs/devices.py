@@ -85,8 +85,9 @@ _ROWS = (
     Gpu("a10", _GA10X, 72, 1.3, 512, 256, 22, 6 * _MB, 540, (1.695, 600)),
     # L2, DRAM, clock: of 19 convolutions by 13 tiles of CUTLASS (masahi/tvm-cutlass-eval).
     Gpu("rtx3070", _GA10X, 46, 1.75, 256, 128, 22, 4 * _MB, 440, (1.725, 448)),
-    # L2 as of the RTX 4090; clocks: between base and boost, at 72 and 350 W.
+    # L2 as of the RTX 4090; clocks: between base and boost, at 72, 300 and 350 W.
     Gpu("l4", _ADA, 58, 1.3, 512, 256, 15, 48 * _MB, 270, (2.04, 300)),
+    Gpu("l40", _ADA, 142, 2.0, 256, 128, 15, 96 * _MB, 780, (2.49, 864)),
     Gpu("l40s", _ADA, 142, 2.2, 512, 256, 15, 96 * _MB, 780, (2.52, 864)),
     # L2, DRAM: published microbenchmarks.
     Gpu("rtx4090", _ADA, 128, 2.52, 256, 128, 15, 72 * _MB, 930, (2.52, 1008)),

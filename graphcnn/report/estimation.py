@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from graphcnn import arguments
 from graphcnn.compiler import optimize
 from graphcnn.costs.devices import GPUS, Gpu, spelled
 from graphcnn.costs.others import choice_time, floor, work_time
+from graphcnn.costs.tiles import Time
 from graphcnn.errors import InvalidAttribute, UnsupportedOp, shown
 from graphcnn.ir import Cost, DType, Graph, Node, inline, node_cost, rebatch, retype, verify
+from graphcnn.kernels import Choice, Problem
 from graphcnn.passes import journal
-from graphcnn.plan import Step
+from graphcnn.plan import Lowered, Step
 from graphcnn.report.result import Result
 from graphcnn.report.tables import Table
 from graphcnn.runtime.timing import three_digits
@@ -20,6 +23,7 @@ from graphcnn.targets.absent import AbsentGpu
 from graphcnn.targets.policy import Noting
 from graphcnn.targets.triton import TritonTarget
 
+Pick = tuple[Problem, Choice]
 _DTYPES = (DType.F16, DType.BF16, DType.F32)
 _NOTE = (
     "Predicted by a model of the GPU, and measured nowhere: trust which kernel it prefers, not its "
@@ -133,6 +137,9 @@ def predict(graph: Graph, gpu: Gpu, noting: Noting) -> Estimate:
     optimized = optimize(graph, target, journal())
     noting.picked.clear()
     lowered = target.lower(optimized)
+    taken = Counter(event.node for event in lowered.choices if event.what == "kernel")
+    # A graph that was lowered again has earlier picks in front.
+    picked = {name: noting.picked[name][-count:] for name, count in taken.items()}
     steps: dict[str, list[Step]] = defaultdict(list)
     for step in lowered.steps:
         steps[step.node].append(step)
@@ -142,9 +149,11 @@ def predict(graph: Graph, gpu: Gpu, noting: Noting) -> Estimate:
         for each in (inline(optimized), optimized)
         for node in each.nodes
     }
-    rows = tuple(
-        row for name, own in steps.items() for row in _rows(*costs[name], own, noting, gpu)
-    )
+    rows: list[PredictedStep] = []
+    for name, own in steps.items():
+        node, cost = costs[name]
+        chosen = [pick for member in node.members for pick in picked.get(member.name, ())]
+        rows += _rows(node, cost, own, chosen, lowered, gpu)
     types = [value.type for value in graph.inputs]
     sizes = {type.shape[:1] for type in types}
     total = PredictedStep(
@@ -156,29 +165,32 @@ def predict(graph: Graph, gpu: Gpu, noting: Noting) -> Estimate:
         gpu.name,
         shared[0] if shared else None,
         ", ".join(dict.fromkeys(type.dtype.value for type in types)),
-        rows,
+        tuple(rows),
         total,
     )
 
 
 def _rows(
-    node: Node, cost: Cost, steps: list[Step], noting: Noting, gpu: Gpu
-) -> list[PredictedStep]:
-    """The steps of a node, which share its work: those that a kernel was picked for, if any. What
-    brings the sums of a split kernel together is in the time of that kernel."""
-    chosen = [pair for member in node.members for pair in noting.picked.get(member.name, ())]
-    chosen = chosen[-len(steps) :]
+    node: Node, cost: Cost, steps: list[Step], chosen: Sequence[Pick], lowered: Lowered, gpu: Gpu
+) -> Iterator[PredictedStep]:
+    """The steps of a node: those of chosen kernels, or all, share its work. What adds the sums of a
+    split kernel up is in the time of that kernel, and what pads an image moves it."""
     count = len(chosen) or len(steps)
     nbytes = (cost.reads + cost.writes) * node.type.dtype.itemsize / count
     flops = cost.flops / count
     other, least = work_time(nbytes, flops, gpu), floor(nbytes, flops, gpu, node.type.dtype.value)
-    times = [choice_time(*pair, gpu) or other for pair in chosen] or [other] * count
-    rows = []
-    for step, time in zip(steps, times, strict=False):
-        rows.append(PredictedStep(node.name, step.label, time.microseconds, time.bound, least))
-    for step in steps[count:]:
-        rows.append(PredictedStep(node.name, step.label, 0.0, "", 0.0))
-    return rows
+    picks = iter(chosen)
+    for step in steps:
+        word = step.label.partition(" ")[0]
+        if word == "padded":
+            moved = (lowered.locations[name].type.nbytes for name in (*step.reads, *step.writes))
+            time, share = work_time(sum(moved), 0, gpu), 0.0
+        elif word == "sum" and chosen:
+            time, share = Time(0.0, ""), 0.0
+        else:
+            pick = next(picks, None)
+            time, share = (choice_time(*pick, gpu) if pick else None) or other, least
+        yield PredictedStep(node.name, step.label, time.microseconds, time.bound, share)
 
 
 def _gpu(device: object) -> Gpu:

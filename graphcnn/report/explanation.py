@@ -178,7 +178,9 @@ def explain(model: Any, /) -> Explanation | CompiledFunction:
 
 
 def _row(node: Node, graph: Graph, steps: tuple[Step, ...]) -> KernelRow:
-    work = steps[0].work
+    works = [step.work for step in steps]
+    # Of several launches the one that multiplies: others make its image, or add its sums up.
+    work = next((w for w in works if not isinstance(w, Call) and "BLOCK_RED" in w.meta), works[0])
     tile: tuple[int, ...] = ()
     grid: tuple[int, ...] = ()
     if not isinstance(work, Call):

@@ -135,4 +135,4 @@ def by_runs(
         image, weight, bias, outputs, kernel=window.kernel, stride=window.stride, **steps
     )
     pad = Piece(padded(x, image, window.begins), (image,), ends=False, word="padded image of")
-    return [pad, Piece(launch, reads=(image,), word="stem")]
+    return [pad, Piece(launch, reads=(image, *operands(options["tail"])), word="stem")]

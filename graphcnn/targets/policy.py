@@ -10,12 +10,22 @@ from typing import NamedTuple
 from graphcnn.ir import Node, TensorType
 from graphcnn.kernels import (
     Choice,
+    ConvTile,
     DeviceTraits,
     LinearProblem,
+    LinearTile,
     Problem,
     by_rule,
     winograd_conv2d,
 )
+
+
+def undivided(choice: Choice) -> Choice:
+    """The same kernel with its whole reduction in one program."""
+    tile = choice.tile
+    if not isinstance(tile, ConvTile | LinearTile):
+        return choice
+    return choice._replace(tile=tile._replace(parts=1))
 
 
 class Called(NamedTuple):
@@ -99,9 +109,11 @@ class Following(Policy):
     def kernel(
         self, anchor: Node, problem: Problem, found: Sequence[Choice], device: DeviceTraits
     ) -> Choice:
-        """The first of the anchor's that is among the choices. One row of a linear layer has
-        kernels of its own; where they do not serve, any number of rows takes what two do."""
-        serving = (choice for choice in self.picked.get(anchor.name, ()) if choice in found)
+        """The first of the anchor's that is among the choices, or would be with its reduction in
+        one part. One row of a linear layer has kernels of its own; where they do not serve, any
+        number of rows takes what two do."""
+        picked = self.picked.get(anchor.name, ())
+        serving = (choice for choice in (*picked, *map(undivided, picked)) if choice in found)
         if isinstance(problem, LinearProblem):
             problem = problem._replace(rows=2)
         return next(serving, None) or self.base.kernel(anchor, problem, found, device)

@@ -135,7 +135,7 @@ def pool_refusal(problem: ConvProblem, trips: int, device: DeviceTraits) -> str 
     plain = problem._replace(pooled=None)
     fused, unfused = (by_rule(p, choices(p, device), device).tile for p in (problem, plain))
     start = "its windows overlap: " if problem.overlaps else ""
-    predicted = device.times(problem.dtype)
+    predicted = None if problem.depthwise else device.times(problem.dtype)
     if predicted is not None and device.moving is not None:
         together = predicted(problem._replace(beside=problem.beside + 2 - trips), fused)
         alone, outputs = predicted(plain, unfused), problem.filters * problem.groups
