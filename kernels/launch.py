@@ -107,10 +107,12 @@ class View:
         dimensions do not follow one another."""
         *leading, channels = self.shape
         *steps, last = self.strides
-        counted = [(d, s) for d, s in zip(leading, steps, strict=True) if d > 1]
+        # The batch counts where it is one, too, so that its size changes no kernel.
+        dims = enumerate(zip(leading, steps, strict=True))
+        counted = [(d, s) for at, (d, s) in dims if d > 1 or at == 0]
         if any(s != inner[0] * inner[1] for (_, s), inner in pairwise(counted)):
             return None
-        step = counted[-1][1] if counted else steps[0]
+        step = counted[-1][1]
         return View(self.buffer, (math.prod(leading), channels), (step, last), self.dtype)
 
     def permuted(self, *order: int) -> "View":

@@ -14,7 +14,7 @@ from graphcnn.targets.device import Device
 from graphcnn.targets.layout import broadcast_strides, contiguous, locate, within
 from graphcnn.targets.pack import plain
 from graphcnn.targets.parts import share
-from graphcnn.targets.policy import Policy
+from graphcnn.targets.policy import Policy, undivided
 from graphcnn.targets.tf32 import in_tf32, rounded_values
 from graphcnn.targets.winograd import algorithm
 
@@ -130,7 +130,7 @@ class Lowering:
         device = self.device.traits
         found = choices(problem, device)
         picked = self.policy.kernel(anchor, problem, found, device)
-        if picked not in found:
+        if undivided(picked) not in found:
             raise InvalidAttribute(
                 "a policy picks one of the choices that it is given",
                 where=anchor.place,

@@ -110,10 +110,11 @@ class Following(Policy):
         self, anchor: Node, problem: Problem, found: Sequence[Choice], device: DeviceTraits
     ) -> Choice:
         """The first of the anchor's that is among the choices, or would be with its reduction in
-        one part. One row of a linear layer has kernels of its own; where they do not serve, any
-        number of rows takes what two do."""
+        one part: more programs need no parts, and take them rather than another kernel. One row of
+        a linear layer has kernels of its own; where they do not serve, any number of rows takes
+        what two do."""
         picked = self.picked.get(anchor.name, ())
-        serving = (choice for choice in (*picked, *map(undivided, picked)) if choice in found)
+        serving = (choice for choice in picked if undivided(choice) in found)
         if isinstance(problem, LinearProblem):
             problem = problem._replace(rows=2)
         return next(serving, None) or self.base.kernel(anchor, problem, found, device)

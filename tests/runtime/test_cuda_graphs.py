@@ -101,13 +101,15 @@ def test_what_is_prepared_is_captured_before_the_first_call(on):
 
 
 def test_a_new_batch_size_compiles_no_kernel_anew(gpu, monkeypatch):
-    """Other tiles, which a larger batch may want, are other kernels; the number alone is not."""
+    """Other tiles, or parts, which a larger batch may want, are other kernels; the number alone is
+    not."""
     prepare, found = triton_api.prepare, {}
 
     def counting(kernel, args, meta, driver):
         prepared = prepare(kernel, args, meta, driver)
         if driver is gpu:
-            tile = (kernel.__name__, repr(sorted(meta.items())))
+            parts = [str(argument.PARTS) for argument in args if hasattr(argument, "PARTS")]
+            tile = (kernel.__name__, repr(sorted(meta.items())), *parts)
             found.setdefault(tile, set()).add(prepared.compiled.hash)
         return prepared
 

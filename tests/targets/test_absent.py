@@ -10,7 +10,7 @@ from graphcnn.ir import rebatch
 from graphcnn.kernels import ConvProblem, LinearProblem, Pressure, choices, in_precision
 from graphcnn.passes import journal
 from graphcnn.targets.absent import AbsentGpu
-from graphcnn.targets.policy import MODEL, undivided
+from graphcnn.targets.policy import MODEL
 from graphcnn.targets.triton import TritonTarget
 from graphcnn.tuning.candidates import ranked
 
@@ -53,7 +53,7 @@ def test_a_device_without_a_model_ranks_parts_too(precision):
         assert best[0].tile.parts == 1
 
 
-def test_other_batch_sizes_take_the_same_kernel_in_one_part():
+def test_other_batch_sizes_take_the_same_kernel():
     """So that none is compiled anew."""
     x = gx.input("x", (1, 256, 14, 14), "float16")
     w = param("w", 256, 256, 3, 3)
@@ -64,8 +64,7 @@ def test_other_batch_sizes_take_the_same_kernel_in_one_part():
         chosen = following.lower(rebatch(graph, batch)).choices
         (picked[batch],) = (event.chosen for event in chosen if event.what == "kernel")
     assert picked[1].tile.parts > 1
-    assert picked[64].tile.parts == 1
-    assert {undivided(choice) for choice in picked.values()} == {undivided(picked[1])}
+    assert set(picked.values()) == {picked[1]}
 
 
 def test_products_are_told_apart():

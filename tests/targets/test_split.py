@@ -42,7 +42,14 @@ def network(batch=2, dtype="float32"):
 def compiled(graph, policy=None, **traits):
     """For the CPU, as if it had need of so many programs."""
     device = resolve_device("cpu")
-    given = {"parts": 16, "programs": 4096, "winograd": (), "winograd_f32": (), **traits}
+    given = {
+        "parts": 16,
+        "parts_f32": 16,
+        "programs": 4096,
+        "winograd": (),
+        "winograd_f32": (),
+        **traits,
+    }
     target = TritonTarget(
         replace(device, traits=replace(device.traits, **given)), policy or Parts()
     )
