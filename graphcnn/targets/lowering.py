@@ -130,7 +130,7 @@ class Lowering:
         device = self.device.traits
         found = choices(problem, device)
         picked = self.policy.kernel(anchor, problem, found, device)
-        if undivided(picked) not in found:
+        if not isinstance(picked, Choice) or undivided(picked) not in found:
             raise InvalidAttribute(
                 "a policy picks one of the choices that it is given",
                 where=anchor.place,
