@@ -136,8 +136,7 @@ def work_of(choice: Choice, problem: ConvProblem, device: DeviceTraits) -> Work:
         taken = products * (device.paired if problem.dtype == "bf16" else 1.0)
         itemsize = 4 if problem.dtype == "f32" else 2
         transformed, nbytes = 0, itemsize * TAPS**2 * filters * channels
-        programs = problem.computed(tile) // tile.pixels * (filters // tile.channels)
-        idle = max(1.0, device.programs / programs)
+        idle = max(1.0, device.programs / problem.programs(tile))
     time = idle * (taken + device.transform * transformed) + prices.balance * nbytes
     return Work(products, transformed, nbytes, time)
 
@@ -154,10 +153,10 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     of reduction blocks other than the rules pick (see `SMALL_BLOCK`). Else a linear layer takes the
     tile with the most rows that it fills, or the one with the fewest, of these the largest
     reduction block that divides the input features, and the most features with which few rows still
-    fill the device. A separable convolution has its depthwise one made as
-    seldom as can be, by tiles no wider than they have to be, with the most pixels of which there
-    still are enough to fill the device. A depthwise convolution the direct kernel, the widest below
-    twice its output channels. Any other takes the largest reduction block that divides the input
+    fill the device. A separable convolution has its depthwise one made as seldom as can be, by
+    tiles no wider than they have to be, with the most pixels of which there still are enough to
+    fill the device. A depthwise convolution takes the direct kernel, the widest below twice its
+    output channels. Any other takes the largest reduction block that divides the input
     channels (the smallest of at least 32, if there is one, where none does). Among its tiles the
     rules are, in order: less than twice the channels there are; the fewest pixels computed, where
     windows overlap; the largest tile whose grid still fills the device, else the tile with the most
@@ -222,8 +221,7 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
 
     def merit(choice: Choice) -> tuple[bool, int, bool, int, int]:
         channels, pixels = choice.tile.channels, choice.tile.pixels
-        programs = ceil_div(problem.filters, channels) * problem.groups
-        programs *= problem.computed(choice.tile) // pixels
+        programs = problem.programs(choice.tile)
         fills = programs >= device.programs
         narrow = channels < 2 * problem.filters or channels == narrowest
         computed = problem.computed(choice.tile) if problem.overlaps else 0

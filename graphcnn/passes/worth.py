@@ -39,6 +39,8 @@ class Worths:
         alone = sum(self._price((node,)) for node in self.graph.nodes)
         together = alone - sum(group.worth[1] for group in chosen)
         found = counted(len(candidates), "possible group")
+        if self.demands.must or self.demands.must_not:
+            found += ", as is demanded,"
         because = f"of {found} no other choice moves fewer than {together:,} bytes, of {alone:,}"
         if self.time is not None:
             because = (

@@ -14,6 +14,8 @@ from graphcnn.costs.tiles import Time
 from graphcnn.errors import InvalidAttribute, UnsupportedOp, shown
 from graphcnn.ir import Cost, DType, Graph, Node, inline, node_cost, rebatch, retype, verify
 from graphcnn.kernels import Choice, Problem
+from graphcnn.kernels.split import sum_parts_kernel
+from graphcnn.kernels.stem import padded_kernel
 from graphcnn.passes import journal
 from graphcnn.plan import Lowered, Step
 from graphcnn.report.result import Result
@@ -181,11 +183,11 @@ def _rows(
     other, least = work_time(nbytes, flops, gpu), floor(nbytes, flops, gpu, node.type.dtype.value)
     picks = iter(chosen)
     for step in steps:
-        word = step.label.partition(" ")[0]
-        if word == "padded":
+        kernel = getattr(step.work, "kernel", None)
+        if kernel is padded_kernel:
             moved = (lowered.locations[name].type.nbytes for name in (*step.reads, *step.writes))
             time, share = work_time(sum(moved), 0, gpu), 0.0
-        elif word == "sum" and chosen:
+        elif kernel is sum_parts_kernel:
             time, share = Time(0.0, ""), 0.0
         else:
             pick = next(picks, None)

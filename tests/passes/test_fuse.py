@@ -700,3 +700,11 @@ def test_without_predictions_the_bytes_decide() -> None:
     image = 4 * 8 * 8 * 8
     moved = f"moves fewer than {2 * image:,} bytes, of {4 * image:,}"
     assert chosen.because == f"of 1 possible group no other choice {moved}"
+
+
+def test_what_is_demanded_is_said_beside_the_choice() -> None:
+    log = fused(f"{CONV}\ny: {IMAGE} = relu(h)\nreturn y", must_not_fuse=(("h", "y"),))[1]
+    assert log.of(Chosen) == []
+    body = f"{CONV}\na: {IMAGE} = relu(h)\ny: {IMAGE} = tanh(h)\nreturn a, y"
+    (chosen,) = fused(body, must_fuse=(("h", "y"),))[1].of(Chosen)
+    assert chosen.because.startswith("of 2 possible groups, as is demanded, no other choice moves")
