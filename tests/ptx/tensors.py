@@ -8,7 +8,7 @@ import numpy as np
 from graphcnn.kernels.launch import MASKED_REACH
 from tests.ptx.program import PtxError
 
-FAR, PAGE = 40, 4096  # bits of the distance between tensors, and bytes
+FAR, ALIGNED = 40, 16  # bits of the distance between tensors, and bytes
 
 
 class Span(NamedTuple):
@@ -34,8 +34,9 @@ class Tensors:
         self.spans, bases = [], {}
         for number, tensor in enumerate(tensors):
             storage = tensor.untyped_storage().data_ptr()
-            # As aligned as it is, and far from all others: no access reaches a wrong tensor.
-            base = bases.setdefault(storage, ((len(bases) + 1) << FAR) + storage % PAGE)
+            # Far from all others, so that no access reaches a wrong tensor; as aligned as Triton
+            # asks, and beyond that as GPUs allocate: counts do not depend on where it lies here.
+            base = bases.setdefault(storage, ((len(bases) + 1) << FAR) + storage % ALIGNED)
             steps = zip(tensor.shape, tensor.stride(), strict=True)
             size = (1 + sum((d - 1) * s for d, s in steps)) * tensor.element_size()
             memory = (ctypes.c_uint8 * size).from_address(tensor.data_ptr())
