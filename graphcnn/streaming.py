@@ -18,6 +18,7 @@ from graphcnn.ir.calls import by_name
 from graphcnn.passes import Canonicalize, Simplify, journal, run_passes
 from graphcnn.runtime.boundary import check_inputs, torch_dtype
 from graphcnn.runtime.compiled import CompiledModel, check_model
+from graphcnn.runtime.dlpack import Kept, exported, imported
 
 
 def stream(model: CompiledModel) -> Stream:
@@ -66,6 +67,7 @@ class Stream:
         self._model = model
         self._pieces: dict[int, tuple[CompiledModel, tuple[Past, ...]]] = {}
         self._past: dict[str, Any] = {}
+        self._kept = Kept(model.target.on)
         # Not the compiled graph, which may compute some of the steps only.
         self._graph = run_passes(model.source, (Simplify(), Canonicalize()), CompileLog())
         _piece(self._graph, 1)
@@ -82,18 +84,22 @@ class Stream:
             BatchError, InputKindError: for another batch size, or kind of array, than before.
             MissingInput, UnexpectedInput, InputDTypeError, InputDeviceError: as a model's call.
         """
-        inputs = by_name(self._graph, arrays, inputs)
-        length = _length(self._graph, inputs)
+        given = by_name(self._graph, arrays, inputs)
+        taken = imported(given)
+        length = _length(self._graph, taken)
         # Before the model's own checks, which speak of the past as well.
-        check_inputs(Graph(self._graph.name, _pieces(self._graph, length), (), (), ()), inputs)
+        check_inputs(Graph(self._graph.name, _pieces(self._graph, length), (), (), ()), taken)
         if length not in self._pieces:
             self._pieces[length] = self._compiled(length)
         model, pasts = self._pieces[length]
-        past = self._past or _silence(model, pasts, next(iter(inputs.values())))
-        _check_goes_on(past, inputs)
-        results = model.source.named(model(**inputs, **past))
+        past = self._past or _silence(model, pasts, next(iter(taken.values())))
+        _check_goes_on(past, taken)
+        results = model.source.named(model(**taken, **past))
+        if taken is not given:
+            self._kept.keep(taken.values())
         self._past = {each.name: results[each.kept] for each in pasts}
-        return self._model.source.returned([results[name] for name in self._graph.outputs])
+        wanted = [results[name] for name in self._graph.outputs]
+        return self._model.source.returned(exported(wanted, given))
 
     def _compiled(self, length: int) -> tuple[CompiledModel, tuple[Past, ...]]:
         graph, pasts = _piece(self._graph, length)

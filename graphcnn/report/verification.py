@@ -28,7 +28,7 @@ from graphcnn.report.replay import first_bad_member, read
 from graphcnn.report.result import Result
 from graphcnn.report.schedule import arithmetic, kernels, steps_of
 from graphcnn.report.tables import Table, scientific
-from graphcnn.runtime.boundary import example_inputs
+from graphcnn.runtime.boundary import given_inputs
 from graphcnn.runtime.compiled import CompiledModel, check_model
 from graphcnn.runtime.executor import Executor
 
@@ -166,9 +166,9 @@ def verify(model: CompiledModel, /, *arrays: Any, **inputs: Any) -> Verification
         The errors of a call, for inputs that do not fit.
     """
     check_model(model)
-    inputs = by_name(model.graph, arrays, inputs)
-    references = References(inputs or example_inputs(model.graph))
-    return checked(model, references, random_inputs=not inputs)
+    given = by_name(model.graph, arrays, inputs)
+    references = References(given_inputs(model.graph, None, given))
+    return checked(model, references, random_inputs=not given)
 
 
 def checked(

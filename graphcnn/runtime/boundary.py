@@ -28,6 +28,7 @@ from graphcnn.ir import (
     fitting,
 )
 from graphcnn.plan import Device
+from graphcnn.runtime.dlpack import imported
 
 
 class Expected:
@@ -195,12 +196,12 @@ def given_inputs(
     """The inputs that a report was given, in a mapping or by name; seeded ones if there are none.
 
     Raises:
-        InputKindError: for arrays that are not in a mapping.
+        InputKindError: for arrays that are not in a mapping, or that cannot be taken.
     """
     if arrays is None:
-        return named or example_inputs(graph)
+        return imported(named) or example_inputs(graph)
     _check_mapping(graph, arrays)
-    return {**arrays, **named}
+    return imported({**arrays, **named})
 
 
 def example_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:

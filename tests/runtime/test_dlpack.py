@@ -179,3 +179,27 @@ def test_an_installed_library():
     got = model(library.asarray(image().numpy()))
     assert type(got) is type(library.asarray(1.0))
     np.testing.assert_array_equal(np.from_dlpack(got), model(image()).numpy())
+
+
+def test_reports_take_them(model):
+    array = Standard(image())
+    assert gx.verify(model, array).ok
+    assert gx.verify(model, image=array).ok
+    assert gx.profile(model, {"image": array}, seconds=0.01).ok
+    found = gx.compare({"own": model}, seconds=0.01, image=array)
+    assert found.ok
+    with pytest.raises(InputKindError, match="on the moon"):
+        gx.verify(model, Failing(image()))
+
+
+def test_a_stream_takes_its_pieces_and_gives_them_back():
+    weight = np.arange(-3, 3, dtype=np.float32).reshape(1, 2, 3)
+    x = gx.input("x", (1, 2, 6))
+    model = gx.compile(gx.graph("g", gx.conv1d(x, weight, padding=(2, 0))), device="cpu")
+    steps = torch.arange(12.0).reshape(1, 2, 6)
+    stream = gx.stream(model)
+    pieces = [stream(Standard(steps[:, :, i : i + 2].contiguous())) for i in (0, 2, 4)]
+    assert {type(piece) for piece in pieces} == {Standard}
+    got = torch.cat([piece.tensor for piece in pieces], 2)
+    assert torch.equal(got, model(steps))
+    assert got.std() > 0
