@@ -42,7 +42,8 @@ def random_kernel(
     value = fraction(first, BITS)
     if NORMAL:
         radius = tl.sqrt_rn(-2.0 * libdevice.log(value + 1.0 / (1 << BITS)))
-        value = radius * libdevice.cos(6.283185307179586 * fraction(second, BITS))
+        # Of a half turn: cos itself prepares for any angle, with an array in local memory.
+        value = radius * libdevice.cospi(2.0 * fraction(second, BITS))
     store_tile(y, value, place)
 
 

@@ -61,7 +61,7 @@ _CALLS = {
 _UNSIGNED = {"divui": "DIVIDE", "remui": "REMAINDER", "maxui": "MAX", "minui": "MIN"}
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 # Ours where the C library's cannot be vectorised; accuracy is stated in runtime.h.
-_VECTOR_MATH = {"exp": "exp_f32", "exp2": "exp2_f32", "tanh": "tanh_f32"}
+_VECTOR_MATH = {"exp": "exp_f32", "exp2": "exp2_f32", "tanh": "tanh_f32", "cospi": "cospi_f32"}
 _EXPONENTIAL = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt")
 _TRIGONOMETRIC = ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh")
 _OTHERS = ("erf", "erfc", "floor", "ceil", "trunc", "round")
@@ -262,7 +262,7 @@ def _arithmetic(operation: Operation, word: str, numbers: list[str]) -> str | No
         case "tt.extern_elementwise":
             match_ = re.search(r'symbol = "__nv_(\w+?)(f?)"', operation.text)
             word = match_.group(1) if match_ else ""
-            if word == "tanh" or word in _MATH.values():
+            if word in _MATH.values() or (single and word in _VECTOR_MATH):
                 return _call(word, single, numbers)
             return None
     return _call(word, single, numbers) if word in _MATH else None

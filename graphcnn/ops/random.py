@@ -138,9 +138,9 @@ class RandomNormal(Random):
     def error(
         self, inputs: tuple[Array, ...], errors: tuple[Array, ...], output: Array, unit: float
     ) -> Array:
-        """That of the angle, 4 pi units; the cosine and the logarithm are within two units in the
-        last place, the root and the product are rounded."""
-        bound: Array = _radius(self._words(inputs[0])[0]) * (24 * unit) + UNDERFLOW
+        """The cosine and the logarithm are within two units in the last place, the root and the
+        product are rounded."""
+        bound: Array = _radius(self._words(inputs[0])[0]) * (8 * unit) + UNDERFLOW
         return bound
 
 

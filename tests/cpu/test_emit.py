@@ -81,6 +81,11 @@ def tanh(v):
 
 
 @triton.jit
+def cospi(v):
+    return tl.extra.libdevice.cospi(v)
+
+
+@triton.jit
 def identity(v):
     return v
 
@@ -96,6 +101,7 @@ FUNCTIONS = {
     fma: lambda v: v * v - v,
     leaky: lambda v: F.leaky_relu(v, 0.125),
     tanh: torch.tanh,
+    cospi: lambda v: torch.cos(torch.pi * v),
 }
 
 
