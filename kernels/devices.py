@@ -83,7 +83,7 @@ SEPARABLE = (
     ConvTile(128, 16, 32, 4, 1),
     ConvTile(64, 64, 32, 8, 1),
     ConvTile(64, 16, 32, 4, 1),
-    ConvTile(32, 64, 32, 4, 1),
+    ConvTile(32, 64, 32, 8, 1),
     ConvTile(32, 16, 32, 4, 1),
     ConvTile(16, 64, 32, 8, 1),
     ConvTile(16, 16, 32, 4, 1),

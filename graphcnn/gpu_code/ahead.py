@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 from triton.backends.compiler import GPUTarget
@@ -169,9 +170,10 @@ def _read(compiled: Any, kernel: str, architecture: Architecture) -> GpuCode:
         warps = int(metadata.num_warps)
     else:
         registers, stack = resources(binary)
-        # ptxas keeps spilled registers and the kernel's own arrays in one place.
+        # ptxas keeps spilled registers and the kernel's own arrays in one place, up to 12.8 of a
+        # multiple of 8 bytes.
         arrays = re.findall(r"__local_depot\d+\[(\d+)\]", assembly)
-        spilled = max(0, stack - sum(map(int, arrays)))
+        spilled = max(0, stack - 8 * ceil(sum(map(int, arrays)) / 8))
         threads = re.search(r"\.(?:req|max)ntid (\d+)", assembly)
         warps = int(threads[1]) // 32 if threads else int(metadata.num_warps)
     columns = int(getattr(metadata, "tmem_size", None) or 0)

@@ -447,7 +447,7 @@ def convolutions(traits, dtype, whole):
 
 def special_convolutions(traits, dtype, whole):
     """In parts; of few channels, with the copy of the image; and by tensor descriptors."""
-    for tile in IN_PARTS[dtype]:
+    for tile in [tile for tile in IN_PARTS[dtype] if tile.parts <= traits.most_parts(dtype)]:
         product, total = in_parts(tile, dtype, (SILU, MAX3))
         yield f"conv2d {spelled(tile)} in parts", product
         yield f"conv2d {spelled(tile)} silu+pool of the parts", total
