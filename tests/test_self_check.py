@@ -14,10 +14,11 @@ from graphcnn.kernels.standardize import standardize_kernel
 from graphcnn.runtime.boundary import example_inputs
 from graphcnn.self_check import RULE, Verdicts
 from tests import networks
+from tests.runtime.small_networks import in_parts
 from tests.stand_in_gpu import StandInDevice, stand_in_target
 from tests.stepwise import check_model
 
-NORM, CONV = "standardize_kernel", "conv2d_kernel"
+NORM, CONV, PARTS = "standardize_kernel", "conv2d_kernel", "sum_parts_kernel"
 TOO_MANY = "Triton Error [CUDA]: too many resources requested for launch"
 
 
@@ -152,6 +153,19 @@ def test_a_kernel_that_does_not_load_gives_way_likewise(gpu, monkeypatch):
     assert warps(model) == [4, 4, 4]
     assert "a kernel asks for more than this GPU has" in refusals(model)[0].because
     assert "threads" in refusals(model)[0].because
+    check_model(model, example_inputs(model.graph))
+
+
+def test_two_kernels_of_one_node_are_judged_together(gpu):
+    gpu.wrong = {(PARTS, 4)}
+    with pytest.raises(KernelFailed, match="wrong on this device") as caught:
+        gx.compile(in_parts())
+    assert f"{CONV} and {PARTS} on stand-in" in caught.value.where
+    gpu.wrong = set()
+    gpu.ran.clear()
+    model = gx.compile(in_parts())
+    gx.compile(in_parts())
+    assert gpu.ran == [(CONV, 4), (PARTS, 4)], "once"
     check_model(model, example_inputs(model.graph))
 
 

@@ -39,9 +39,16 @@ def vgg_block(dtype="float32"):
     return with_he_weights(gx.graph("vgg_block", gx.max_pool2d(h, 2, name="pool")))
 
 
+def in_parts(dtype="float32"):
+    """Few pixels, whose sums programs share on a GPU: one node of two launches there."""
+    h = networks.conv(gx.input("image", (1, 64, 4, 4), dtype), "conv", 32, 3)
+    return with_he_weights(gx.graph("in_parts", gx.relu(h, name="relu")))
+
+
 NETWORKS = {
     "lenet": lambda dtype: lenet(2, dtype),
     "small": small,
     "mixed": mixed,
     "vgg_block": vgg_block,
+    "in_parts": in_parts,
 }
