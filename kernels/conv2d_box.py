@@ -38,10 +38,10 @@ def pixel_rows(
     padding: tuple[int, ...],
     out_size: tuple[int, ...],
 ) -> View | None:
-    """The pixels [N * H * W, C] of x [N, C, H, W] whose product with the filters a convolution is;
-    None where it is none, or where these do not follow one another or a pool wants windows."""
-    plain = (kernel, stride, padding) == ((1, 1), (1, 1), (0, 0)) and x.shape[2:] == out_size
-    if not plain or any(isinstance(step, Pool) for step in tail):
+    """The pixels [N * H * W, C] of x [N, C, H, W] where a convolution is their product with the
+    filters; None where it is not, they do not follow one another, or a pool wants windows."""
+    alike = (kernel, stride, padding) == ((1, 1), (1, 1), (0, 0)) and x.shape[2:] == out_size
+    if not alike or any(isinstance(step, Pool) for step in tail):
         return None
     return x.permuted(0, 2, 3, 1).rows()
 
@@ -58,10 +58,13 @@ def planes(x: View, stride: tuple[int, ...]) -> View:
 
 
 def described(view: View, block: tuple[int, ...]) -> Block:
-    """A view as an argument that is read in blocks; dimensions of one need no stride."""
-    sizes = zip(view.shape, view.strides, strict=True)
-    strides = tuple(step if size > 1 else UNIT for size, step in sizes)
-    return Block(view.buffer, view.shape, (*strides[:-1], 1), block)
+    """A view as an argument that is read in blocks; a dimension of one has the step it would have
+    in memory of its own, as any step of a descriptor is to be a multiple of the one within."""
+    strides = [1]
+    for dim in range(len(view.shape) - 2, -1, -1):
+        within = strides[0] * view.shape[dim + 1]
+        strides.insert(0, view.strides[dim] if view.shape[dim] > 1 else within)
+    return Block(view.buffer, view.shape, tuple(strides), block)
 
 
 def box_refusal(x: View, tail: Tail, stride: tuple[int, ...], offset: int = 0) -> str | None:

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -187,6 +189,19 @@ def test_a_part_of_a_larger_image(run, stride):
     for kernel in ((1, 1), (3, 3)):
         options = {"stride": stride, "sides": (kernel[0] // 2,) * 4}
         check(run, (2, 64, 6, 8), 24, kernel, x=large[:, :, 2:8, 3:11], **options)
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (1, 2)], ids=str)
+def test_every_step_of_a_descriptor_is_a_multiple_of_the_one_within(stride):
+    """Also of dimensions of one, for which views have any."""
+    x = View(None, (1, 64, 1, 16), (0, 1, 0, 64), "f16")
+    y = View(None, (1, 8, 1, 16 // stride[1]), (128, 1, 128, 8), "f16")
+    w, options = View(None, (8, 192), (192, 1), "f16"), {**ONE, "kernel": (1, 3), "stride": stride}
+    launch = conv2d_box(x, w, None, [y], tile=TILE, **options, out_size=y.shape[2:])
+    *steps, last = launch.args[0].strides
+    assert last == 1
+    assert all(step > 0 for step in steps)
+    assert all(a % b == 0 for a, b in itertools.pairwise((*steps, 8)))
 
 
 def image(channels=64, strides=None, dtype="f16", size=(5, 6)):
