@@ -229,7 +229,7 @@ def stem(tile, dtype, tail, exports, form, layout="nhwc"):
     )
 
 
-def box(tile, dtype, tail, exports, kernel=1, stride=1):
+def box(tile, dtype, tail, exports, kernel=1, stride=1, layout="nhwc"):
     """1x1 or 3x3, read by tensor descriptors: blocks of a matrix, or boxes of an image."""
     channels, taps = {1: 512, 3: 128}[kernel], kernel * kernel
     shapes = [(32, 256, 57, 57)]
@@ -240,7 +240,7 @@ def box(tile, dtype, tail, exports, kernel=1, stride=1):
         view((32, channels, 57 * stride, 57 * stride), dtype),
         view((256, taps * channels), dtype),
         view((256,), dtype),
-        [view(shapes[e], dtype) for e in exports],
+        [view(shapes[e], dtype, layout) for e in exports],
         kernel=(kernel, kernel),
         stride=(stride, stride),
         padding=(kernel // 2, kernel // 2),
