@@ -75,16 +75,16 @@ def tile_blocks(tile, N, OH, OW, pool, block, BLOCKS: tl.constexpr):
         row += i
         col += j
         live = (row < visited_rows + HALO_ROWS) & (col < visited_cols + HALO_COLS)
-        begins = live
+        begins = (row < rows) & (col < cols)
         if HALO_ROWS + HALO_COLS > 0:
-            begins = (i < pool.ROWS - HALO_ROWS) & (j < pool.COLS - HALO_COLS)
+            begins = begins & (i < pool.ROWS - HALO_ROWS) & (j < pool.COLS - HALO_COLS)
     else:
         index = tile * BLOCKS + block
         n, row, col = split_index(index, visited_rows, visited_cols)
         live = index < N * visited_rows * visited_cols
         begins = live
-    if pool.PARTIAL or HALO_ROWS + HALO_COLS > 0:
-        begins = begins & (row < rows) & (col < cols)
+        if pool.PARTIAL:
+            begins = live & (row < rows) & (col < cols)
     return n, row, col, live, begins
 
 
