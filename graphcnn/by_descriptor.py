@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from graphcnn.kernels import ConvTile, Launch, View, conv1x1_box, conv2d
+from graphcnn.kernels import ConvTile, Launch, View, conv2d, conv2d_box
 from graphcnn.report.tables import Table
 from graphcnn.runtime.timing import Ratio, Timing
 from graphcnn.tap_order import contest
@@ -77,20 +78,16 @@ def launches(x: torch.Tensor, w: torch.Tensor, y: torch.Tensor) -> Mapping[str, 
         return View(image, (n, c, h, width), (h * width * c, 1, width * c, c), "f16")
 
     filters = View(w, tuple(w.shape), (w.shape[1], 1), "f16")
-    plain = conv2d(
-        view(x),
-        filters,
-        None,
-        [view(y)],
-        kernel=(1, 1),
-        stride=(1, 1),
-        padding=(0, 0),
-        dilation=(1, 1),
-        groups=1,
-        out_size=(x.shape[1], x.shape[2]),
-        tile=TILE,
-    )
+    arguments = view(x), filters, None, [view(y)]
+    options: dict[str, Any] = {
+        "kernel": (1, 1),
+        "stride": (1, 1),
+        "padding": (0, 0),
+        "dilation": (1, 1),
+        "out_size": (x.shape[1], x.shape[2]),
+        "tile": TILE,
+    }
     return {
-        "addresses": plain,
-        "descriptors": conv1x1_box(view(x), filters, None, [view(y)], tile=TILE),
+        "addresses": conv2d(*arguments, groups=1, **options),
+        "descriptors": conv2d_box(*arguments, **options),
     }

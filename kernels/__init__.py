@@ -33,7 +33,8 @@ from .choices import directly as directly
 from .choices import work_of as work_of
 from .conv2d import conv2d as conv2d
 from .conv2d_box import box_refusal as box_refusal
-from .conv2d_box import conv1x1_box as conv1x1_box
+from .conv2d_box import conv2d_box as conv2d_box
+from .conv2d_box import pixel_rows as pixel_rows
 from .depthwise import depthwise_conv2d as depthwise_conv2d
 from .devices import BLACKWELL as BLACKWELL
 from .devices import CPU as CPU
@@ -77,6 +78,7 @@ from .precisions import in_precision as in_precision
 from .pressure import conv_pressure as conv_pressure
 from .pressure import full_size as full_size
 from .prices import Prices as Prices
+from .problem import Boxes as Boxes
 from .problem import ConvProblem as ConvProblem
 from .problem import LinearProblem as LinearProblem
 from .problem import Maps as Maps

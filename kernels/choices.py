@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from .conv2d import conv2d
-from .conv2d_box import conv1x1_box
+from .conv2d_box import conv2d_box
 from .depthwise import depthwise_conv2d
 from .devices import SEPARABLE, SMALL_BLOCK, DeviceTraits
 from .launch import Launch, ceil_div
@@ -67,8 +67,11 @@ def choices(problem: Problem, device: DeviceTraits) -> tuple[Choice, ...]:
         for tile, most in device.stem.get(problem.dtype, {}).items()
         if problem.stem and most >= problem.stem.pressure and holds(tile)
     )
-    blocks = device.box if problem.box and problem.pressure < Pressure.HIGH else ()
-    by_box = (Choice(conv1x1_box, tile) for tile in blocks if holds(tile))
+    by_box = (
+        Choice(conv2d_box, tile)
+        for tile, most in device.box.items()
+        if problem.boxes and most >= problem.pressure and holds(tile)
+    )
     filtered = (Choice(winograd_conv2d, tile) for tile in _winograd_tiles(problem, device))
     return (*direct, *implicit, *in_runs, *by_box, *filtered)
 
@@ -163,7 +166,8 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
     programs. Minimal filtering takes its place where it takes less time (see `work_of`), where its
     price is known. Runs of few channels take theirs where they pay (see `runs_pay`), with the
     largest block that divides a run. Tensor descriptors are for where there is nothing else: only
-    measuring tells where they are faster.
+    measuring tells where they are faster. Of their tiles it is the one with which programs that
+    take turns read least, and of these multiply least.
     """
     predicted = device.times(problem.dtype) if not isinstance(problem, SeparableProblem) else None
     if predicted is None:
@@ -201,7 +205,17 @@ def by_rule(problem: Problem, found: Sequence[Choice], device: DeviceTraits) -> 
         if device.transform is None:
             return (*written, *filtered)[0]
         return min((*written, *filtered), key=lambda choice: work_of(choice, problem, device).time)
-    found = [choice for choice in found if choice.launch is not conv1x1_box] or found
+    addressed = [choice for choice in found if choice.launch is not conv2d_box]
+    if not addressed:
+
+        def read_in_turns(choice: Choice) -> tuple[int, int]:
+            channels, pixels = choice.tile[:2]
+            programs = problem.boxed(choice.tile) // pixels * ceil_div(problem.filters, channels)
+            turns = ceil_div(programs, device.programs)
+            return turns * (channels + pixels), turns * channels * pixels
+
+        return min(found, key=read_in_turns)
+    found = addressed
     depth = problem.channels
     in_runs = [choice for choice in found if choice.launch is stem_conv2d]
     if in_runs and problem.stem:

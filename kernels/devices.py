@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from .forms import BOX, STEM
+from .forms import BOX, BOX_SMALL, STEM
 from .prices import Prices
 from .tf32 import Precision
 from .tile import ConvTile, LinearTile, Pressure
@@ -163,7 +163,7 @@ class DeviceTraits:
             device; None where there is no model.
         moving: Microseconds of a kernel that moves so many bytes likewise.
         stem: By dtype tiles of convolutions whose filters' rows are runs, as `conv` has them.
-        box: Tiles of a convolution that reads blocks by tensor descriptors.
+        box: Tiles of a convolution that reads by tensor descriptors, as `conv` has them.
         precision: How float32 is multiplied; the CPU takes "tf32x3" for "ieee".
     """
 
@@ -188,7 +188,7 @@ class DeviceTraits:
     predicted: Callable[[Any, Any], float] | None = None
     moving: Callable[[int], float] | None = None
     stem: Mapping[str, Mapping[ConvTile, Pressure]] = field(default_factory=dict)
-    box: tuple[ConvTile, ...] = ()
+    box: Mapping[ConvTile, Pressure] = field(default_factory=dict)
     panel: int = 0
     leaves_out: int = 0
     paired: float = 1.0
@@ -276,7 +276,7 @@ BLACKWELL = replace(
     CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.channels >= 64}, box=BOX
 )
 # Where a part of a float32 reduction begins and ends, registers spill in the loop on 12.0.
-BLACKWELL_SMALL = replace(CUDA_SMALL, box=BOX, parts_f32=1)
+BLACKWELL_SMALL = replace(CUDA_SMALL, box=BOX_SMALL, parts_f32=1)
 # Programs: four a thread on two threads. Tiles differ by a few percent and a kernel takes a second
 # to compile, so most batch sizes share kernels. Products, head: MobileNetV2's depthwise layers take
 # 1.5 to 2.6 times as long in the kernels behind them as in their own, where they keep their sums in

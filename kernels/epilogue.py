@@ -275,8 +275,7 @@ def head_argument(head: Head, shape: tuple[int, ...]) -> HeadArgument:
 
 
 class Epilogue(NamedTuple):
-    """How a kernel ends: its argument, how many tiles of pixels it takes in all, and the channels
-    of a half where the tail begins with halves, else 0."""
+    """How a kernel ends: its argument, its tiles of pixels, and channels of a half, or 0."""
 
     argument: TailArgument
     tiles: int
@@ -291,6 +290,7 @@ def epilogue(
     pixels: int,
     groups: int = 1,
     in_order: bool = True,
+    boxes: bool = False,
 ) -> Epilogue:
     """Check a tail against the shape [N, C, H, W] of its value 0, and prepare it for a kernel.
 
@@ -302,6 +302,7 @@ def epilogue(
         pixels: Of a tile.
         groups: Of the convolution.
         in_order: Whether a tile's pixels follow one another, but for pools.
+        boxes: Whether a tile is a box of an image, also where windows do not overlap.
 
     Raises:
         ValueError: when an export has no such value, an output or operand has the wrong shape, or a
@@ -313,8 +314,8 @@ def epilogue(
         raise ValueError(f"{len(exports)} exports {tuple(exports)} and {len(outputs)} outputs")
     if not all(0 <= e <= len(tail) for e in exports):
         raise ValueError(f"exports {tuple(exports)} name no value of a tail of {len(tail)} steps")
-    n, c, *size = shape
-    if refused := tail_refusal(tail, (size[0], size[1]), exports, c, groups):
+    n, c, height, width = shape
+    if refused := tail_refusal(tail, (height, width), exports, c, groups):
         raise refused
     half = 0
     if isinstance(tail[0] if tail else None, Half):
@@ -322,11 +323,11 @@ def epilogue(
         turns = ceil_div(half, TURN)
         if tail[:2] != (Half(0), Half(1)) or min(exports) < 3 or c != 2 * TURN * turns:
             raise ValueError(f"{c} channels, exports {exports} and tail {tail} are no two halves")
-        c, shape = half, (n, half, *size)
+        c, shape = half, (n, half, height, width)
     tail = commute_pool(tail, exports)
     pool = next((step for step in tail if isinstance(step, Pool)), Pool("avg", (1, 1)))
     at = tail.index(pool) if pool in tail else -1
-    small = (n, c, *pool.size(*size))
+    small = (n, c, *pool.size(height, width))
     first_pooled = at + 1 if at >= 0 else len(tail) + 1
     for view, index in zip(outputs, exports, strict=True):
         if view.shape != (shape if index < first_pooled else small):
@@ -337,9 +338,8 @@ def epilogue(
     if pool.pixels > pixels:
         raise ValueError(f"a window takes {pool.pixels} pixels, and a tile has {pixels}")
     stored = at >= 0 and min(exports) <= at
-    window, tiles = window_of(pool, at, n, (size[0], size[1]), pixels, stored=stored)
-    # Where windows overlap, or some are only visited, a tile's pixels do not follow one another.
-    in_order = in_order and not (window.PARTIAL or any(pool.halo))
+    window, tiles = window_of(pool, at, n, (height, width), pixels, stored=stored, boxes=boxes)
+    in_order = in_order and not window.PARTIAL and window.ROWS * window.COLS == 1
 
     def placed(view: View) -> Strided:
         pixels = view.permuted(0, 2, 3, 1)

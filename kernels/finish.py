@@ -37,32 +37,48 @@ def pool_size(OH, OW, pool):
 
 
 @triton.jit
-def tile_blocks(tile, N, OH, OW, pool, block, BLOCKS: tl.constexpr):
-    """Image, row and column of blocks of a tile; which exist, and which begin a window to store.
+def visited_blocks(OH, OW, pool):
+    """Rows and columns of blocks that tiles have for their own."""
+    rows, cols = pool_size(OH, OW, pool)
+    if pool.PARTIAL:
+        rows = tl.cdiv(OH, pool.STRIDE_H)
+        cols = tl.cdiv(OW, pool.STRIDE_W)
+    return rows, cols
 
-    Windows that overlap are tiled in two dimensions. The last rows and columns of a tile's blocks
-    are halo: its own windows reach into them, and the next tile holds them again.
+
+@triton.jit
+def first_block(tile, OH, OW, pool):
+    """Image, row and column of the first block of a tile that is a box of ROWS x COLS blocks.
+
+    Where windows overlap, the last rows and columns of a tile's blocks are halo: its own windows
+    reach into them, and the next tile holds them again.
     """
+    OWN_ROWS: tl.constexpr = pool.ROWS - (pool.KERNEL_H - 1) // pool.STRIDE_H
+    OWN_COLS: tl.constexpr = pool.COLS - (pool.KERNEL_W - 1) // pool.STRIDE_W
+    rows, cols = visited_blocks(OH, OW, pool)
+    n, down, right = split_index(tile, tl.cdiv(rows, OWN_ROWS), tl.cdiv(cols, OWN_COLS))
+    return n, down * OWN_ROWS, right * OWN_COLS
+
+
+@triton.jit
+def tile_blocks(tile, N, OH, OW, pool, block, BLOCKS: tl.constexpr):
+    """Image, row and column of blocks of a tile; which exist, and which begin a window to store."""
     HALO_ROWS: tl.constexpr = (pool.KERNEL_H - 1) // pool.STRIDE_H
     HALO_COLS: tl.constexpr = (pool.KERNEL_W - 1) // pool.STRIDE_W
     rows, cols = pool_size(OH, OW, pool)
-    if HALO_ROWS + HALO_COLS > 0:
-        OWN_ROWS: tl.constexpr = pool.ROWS - HALO_ROWS
-        OWN_COLS: tl.constexpr = pool.COLS - HALO_COLS
-        n, down, right = split_index(tile, tl.cdiv(rows, OWN_ROWS), tl.cdiv(cols, OWN_COLS))
+    visited_rows, visited_cols = visited_blocks(OH, OW, pool)
+    if pool.ROWS * pool.COLS > 1:
+        n, row, col = first_block(tile, OH, OW, pool)
         i = block // pool.COLS
         j = block % pool.COLS
         n = n + block * 0
-        row = down * OWN_ROWS + i
-        col = right * OWN_COLS + j
-        live = (row < rows + HALO_ROWS) & (col < cols + HALO_COLS)
-        begins = (row < rows) & (col < cols) & (i < OWN_ROWS) & (j < OWN_COLS)
+        row += i
+        col += j
+        live = (row < visited_rows + HALO_ROWS) & (col < visited_cols + HALO_COLS)
+        begins = (row < rows) & (col < cols)
+        if HALO_ROWS + HALO_COLS > 0:
+            begins = begins & (i < pool.ROWS - HALO_ROWS) & (j < pool.COLS - HALO_COLS)
     else:
-        visited_rows = rows
-        visited_cols = cols
-        if pool.PARTIAL:
-            visited_rows = tl.cdiv(OH, pool.STRIDE_H)
-            visited_cols = tl.cdiv(OW, pool.STRIDE_W)
         index = tile * BLOCKS + block
         n, row, col = split_index(index, visited_rows, visited_cols)
         live = index < N * visited_rows * visited_cols

@@ -22,10 +22,12 @@ _STEM_F32 = {
     ConvTile(32, 64, 16, 4, 3): Pressure.HIGH,
 }
 STEM = {"f32": _STEM_F32, "f16": _STEM_HALF, "bf16": _STEM_HALF}
-# Of convolutions that read blocks of 64 channels by tensor descriptors, on 9.0 and newer. Each
-# bears channels-last views without spills.
-BOX = (
-    ConvTile(128, 128, 64, 8, 3),
-    ConvTile(64, 128, 64, 4, 3),
-    ConvTile(64, 64, 64, 4, 4),
-)
+# Of convolutions that read blocks of 64 channels by tensor descriptors, on 9.0 and newer.
+BOX = {
+    ConvTile(128, 256, 64, 8, 3): Pressure.LOW,
+    ConvTile(128, 128, 64, 8, 3): Pressure.NORMAL,
+    ConvTile(64, 128, 64, 4, 3): Pressure.NORMAL,
+    ConvTile(64, 64, 64, 4, 4): Pressure.NORMAL,
+}
+# On 12.0 the widest one fills what a multiprocessor has.
+BOX_SMALL = {tile: most for tile, most in BOX.items() if tile.pixels < 256}

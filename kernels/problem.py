@@ -26,6 +26,15 @@ class Maps(NamedTuple):
     outputs: tuple[int, ...]
 
 
+class Boxes(NamedTuple):
+    """The output of a convolution that tensor descriptors may serve: images, height and width, and
+    whether its tiles are rows of pixels that follow one another, in place of boxes of an image."""
+
+    images: int
+    size: tuple[int, int]
+    rows: bool = False
+
+
 class ConvProblem(NamedTuple):
     """A convolution, as far as the choice of its kernel goes.
 
@@ -43,7 +52,7 @@ class ConvProblem(NamedTuple):
         stride: Input pixels from one output pixel to the next, down times across.
         beside: Values of the output's full size that its tail reads, or stores beside the first.
         stem: Its filter and image, where the rows of the filter may be runs of the reduction.
-        box: Whether tensor descriptors may serve it.
+        boxes: Its output, where tensor descriptors may serve it.
     """
 
     dtype: str
@@ -59,7 +68,7 @@ class ConvProblem(NamedTuple):
     stride: int = 1
     beside: int = 0
     stem: Stem | None = None
-    box: bool = False
+    boxes: Boxes | None = None
 
     @property
     def depthwise(self) -> bool:
@@ -90,6 +99,14 @@ class ConvProblem(NamedTuple):
             return ceil_div(self.pixels, tile.pixels) * tile.pixels
         pool, images, size = self.pooled
         return pool.tiling(images, *pool.size(*size), tile.pixels).tiles * tile.pixels
+
+    def boxed(self, tile: ConvTile) -> int:
+        """The same of tiles that are boxes of an image, where tensor descriptors may serve it."""
+        if self.boxes is None or self.boxes.rows:
+            return self.computed(tile)
+        images, size, _ = self.boxes
+        pool = self.pooled.pool if self.pooled else Pool("avg", (1, 1))
+        return pool.tiling(images, *pool.size(*size), tile.pixels, boxes=True).tiles * tile.pixels
 
     def kept(self, tile: ConvTile) -> int:
         """The same of kernels that leave out what lies behind the last live pixel of a tile.

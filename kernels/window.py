@@ -13,6 +13,8 @@ from .launch import ceil_div, next_power_of_2
 
 # Pixels that every tile of a convolution has at least.
 TILE_PIXELS = 64
+# Of a box, where others are as few: whatever the device, its threads then hold whole 2 x 2 windows.
+COLUMNS = 32
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,14 @@ class Pool:
             return f"its window {window} takes {self.pixels} pixels; a tile may have {TILE_PIXELS}"
         return None
 
-    def tiling(self, images: int, rows: int, cols: int, pixels: int) -> "Tiling":
-        """The tiles of so many pixels that hold rows x cols windows of each image."""
+    def tiling(
+        self, images: int, rows: int, cols: int, pixels: int, *, boxes: bool = False
+    ) -> "Tiling":
+        """The tiles of so many pixels that hold rows x cols windows of each image; boxes: each is
+        one of an image, also where windows do not overlap."""
         blocks = pixels // prod(self.block)
         down, right = self.halo
-        if not down and not right:
+        if not down and not right and not boxes:
             return Tiling(1, 1, ceil_div(images * rows * cols, blocks))
         heights = (1 << n for n in range(blocks.bit_length()))
         return min(
@@ -90,14 +95,14 @@ class Pool:
                 for h in heights
                 if h > down and (w := blocks // h - right) > 0
             ),
-            key=lambda tiling: tiling.tiles,
+            key=lambda t: (t.tiles, boxes and abs(t.cols * self.block[1] - COLUMNS)),
         )
 
 
 class Tiling(NamedTuple):
     """How a grid of blocks is cut into tiles: blocks of a tile down and to the right, and tiles.
 
-    Where windows do not overlap, the blocks of a tile are any that follow one another: 1 and 1.
+    Where tiles are no boxes, the blocks of one are any that follow one another: 1 and 1.
     """
 
     rows: int
@@ -108,10 +113,10 @@ class Tiling(NamedTuple):
 class Window(NamedTuple):
     """The pool of a tail as an argument of a kernel, all constexprs.
 
-    AT is its step, or -1: there is none. A block has H x W pixels in a tile; where windows overlap,
-    ROWS x COLS blocks lie in a tile. PARTIAL: blocks without a whole window are visited too,
-    because their pixels are stored. EDGES: some pixel of a tile may lie beyond the output, PADDED:
-    in a window. NOTHING changes no result: -inf or 0.
+    AT is its step, or -1: there is none. A block has H x W pixels in a tile; a tile that is a box
+    of an image, as where windows overlap, has ROWS x COLS blocks. PARTIAL: blocks without a whole
+    window are visited too, because their pixels are stored. EDGES: some pixel of a tile may lie
+    beyond the output, PADDED: in a window. NOTHING changes no result: -inf or 0.
     """
 
     AT: Any = -1
@@ -135,7 +140,14 @@ class Window(NamedTuple):
 
 
 def window_of(
-    pool: Pool, at: int, images: int, size: tuple[int, int], pixels: int, *, stored: bool
+    pool: Pool,
+    at: int,
+    images: int,
+    size: tuple[int, int],
+    pixels: int,
+    *,
+    stored: bool,
+    boxes: bool = False,
 ) -> tuple[Window, int]:
     """The argument for the pool at a step of a tail (-1: for none), and how many tiles it takes.
 
@@ -146,13 +158,14 @@ def window_of(
         size: Their height and width before.
         pixels: Of a tile.
         stored: Whether what is pooled is stored too.
+        boxes: Whether tiles are boxes of an image, also where windows do not overlap.
     """
     rows, cols = pool.size(*size)
     covered = all(n % step == 0 for n, step in zip(size, pool.steps, strict=True))
     partial = stored and not covered
     if partial:
         rows, cols = (ceil_div(n, step) for n, step in zip(size, pool.steps, strict=True))
-    tiling = pool.tiling(images, rows, cols, pixels)
+    tiling = pool.tiling(images, rows, cols, pixels, boxes=boxes)
     padded, largest = any(pool.padding), pool.kind == "max"
     edges = partial or padded or any(pool.halo)
     flags = (partial, edges, padded, float("-inf") if largest else 0.0)

@@ -26,15 +26,15 @@ def test_both_ways_are_right_and_timed():
 
 def test_a_way_that_is_wrong_is_not_timed(monkeypatch):
     """A descriptor of one pixel fewer reads zeros in place of the last."""
-    real = module.conv1x1_box
+    real = module.conv2d_box
 
-    def conv1x1_box(*args, **options):
+    def conv2d_box(*args, **options):
         launch = real(*args, **options)
         x, *rest = launch.args
         assert isinstance(x, Block)
         return launch._replace(args=(x._replace(shape=(x.shape[0] - 1, x.shape[1])), *rest))
 
-    monkeypatch.setattr(module, "conv1x1_box", conv1x1_box)
+    monkeypatch.setattr(module, "conv2d_box", conv2d_box)
     found = by_descriptor(resolve_device("cpu"), images=1, side=5)
     assert found.problem.startswith("descriptors: ")
     assert found.addresses is found.descriptors is found.ratio is None

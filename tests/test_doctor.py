@@ -22,7 +22,7 @@ from tests.stand_in_gpu import stand_in_target
 # What a launch runs, of the modules of `kernels`.
 MODULES = [module for name, module in sys.modules.items() if name.startswith("graphcnn.kernels.")]
 # Those of forms that are a GPU's, where they pay.
-FORMS = {"conv1x1_box_kernel", "padded_kernel", "stem_kernel", "sum_parts_kernel"}
+FORMS = {"conv2d_box_kernel", "padded_kernel", "stem_kernel", "sum_parts_kernel"}
 KERNELS = {name for module in MODULES for name in vars(module) if name.endswith("_kernel")} - FORMS
 
 

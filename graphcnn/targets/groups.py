@@ -22,8 +22,8 @@ from graphcnn.kernels import (
     View,
     WinogradTile,
     across,
-    conv1x1_box,
     conv2d,
+    conv2d_box,
     conv2d_in_parts,
     conv_pressure,
     full_size,
@@ -37,7 +37,7 @@ from graphcnn.targets.chain import Chain, placed
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, in_pairs, in_panels, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
-from graphcnn.targets.pieces import Piece, by_runs, filtered, has_box, in_parts, stem_of
+from graphcnn.targets.pieces import Piece, boxes_of, by_runs, filtered, in_parts, stem_of
 from graphcnn.targets.price import filtered_outputs, separable_problem
 from graphcnn.targets.tf32 import Tf32Product, rounding
 
@@ -206,7 +206,7 @@ def _implicit_gemm(
         prod(window.stride),
         len(full_size(tail)) + len(outputs) - 1,
         stem_of(chain, x, outputs, tail, window, (height, width)),
-        has_box(chain, x, tail, window, (height, width)),
+        boxes_of(chain, x, images, tail, window, (height, width)),
     )
     choice = lowering.choose(chain.anchor, problem)
     shift = vectors[0] if vectors else None
@@ -221,17 +221,11 @@ def _implicit_gemm(
         return [filtered(lowering, chain, choice, x, shift, outputs, options)]
     if choice.launch is stem_conv2d:
         return by_runs(lowering, chain, x, shift, outputs, window, options)
-    if choice.launch is conv1x1_box:
+    options |= {"kernel": window.kernel, "stride": window.stride, "dilation": window.dilation}
+    if choice.launch is conv2d_box:
         weight, vector = lowering.weight(packing), lowering.weight(shift) if shift else None
-        steps = {name: options[name] for name in ("tail", "exports", "tile")}
-        return [Piece(conv1x1_box(x, weight, vector, outputs, **steps), word="descriptors")]
-    options |= {
-        "kernel": window.kernel,
-        "stride": window.stride,
-        "dilation": window.dilation,
-        "groups": op.groups,
-        **_repeats(chain, lowering.graph),
-    }
+        return [Piece(conv2d_box(x, weight, vector, outputs, **options), word="descriptors")]
+    options |= {"groups": op.groups, **_repeats(chain, lowering.graph)}
     panel, multiplied = device.panel, choice.launch is conv2d
     if multiplied:
         options |= {"precision": device.precision, "rounded": image in lowering.tf32}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from graphcnn.ir import DType, Op
 from graphcnn.kernels import (
     LANES,
+    Boxes,
     Choice,
     Launch,
     Stem,
@@ -19,6 +20,7 @@ from graphcnn.kernels import (
     operands,
     padded,
     padded_shape,
+    pixel_rows,
     stem_conv2d,
 )
 from graphcnn.ops import Conv, Conv2d
@@ -106,14 +108,17 @@ def stem_of(
     return Stem((rows, taps), image.size * DType(x.dtype).itemsize, pressure)
 
 
-def has_box(chain: Chain, x: View, tail: Tail, window: Window, size: tuple[int, ...]) -> bool:
-    """Whether tensor descriptors may serve a convolution."""
+def boxes_of(
+    chain: Chain, x: View, images: int, tail: Tail, window: Window, size: tuple[int, int]
+) -> Boxes | None:
+    """What the choice of a kernel asks of a convolution that tensor descriptors may serve, with the
+    number of images that it chooses for; None for any other."""
     op = chain.anchor.op
     plain = isinstance(op, Conv) and op.groups == 1 and not chain.gate and not chain.head
-    steps = (window.kernel, window.stride, window.begins)
-    if not plain or steps != ((1, 1), (1, 1), (0, 0)) or x.shape[2:] != size:
-        return False
-    return box_refusal(x, tail, x.buffer.offset) is None
+    if not plain or box_refusal(x, tail, window.stride, x.buffer.offset):
+        return None
+    steps = {"kernel": window.kernel, "stride": window.stride, "padding": window.begins}
+    return Boxes(images, size, pixel_rows(x, tail, **steps, out_size=size) is not None)
 
 
 def by_runs(

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphcnn.errors import UnsupportedOp
 from graphcnn.ir import Graph, Node
-from graphcnn.kernels import Choice, ConvTile, DeviceTraits, LinearTile, Problem, conv1x1_box
+from graphcnn.kernels import Choice, ConvTile, DeviceTraits, LinearTile, Problem, conv2d_box
 from graphcnn.plan import Call, Location
 from graphcnn.targets.library import LibraryTarget
 from graphcnn.targets.policy import Called, Measured, Policy
@@ -65,7 +65,7 @@ def ranked(
     """The choices that a policy likes best, in this order; where tensor descriptors may serve, the
     best that reads by them is the last, as only a measurement tells whether they are faster."""
     left, best = [choice for choice in found if policy.allows(choice)], list[Choice]()
-    if by_box := [choice for choice in left if choice.launch is conv1x1_box]:
+    if by_box := [choice for choice in left if choice.launch is conv2d_box]:
         left = [choice for choice in left if choice not in by_box]
     while left and len(best) < most - bool(by_box):
         best.append(policy.kernel(anchor, problem, left, device))

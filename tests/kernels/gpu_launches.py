@@ -17,8 +17,8 @@ from graphcnn.kernels import (
     View,
     adaptive_pool2d,
     avg_pool2d,
-    conv1x1_box,
     conv2d,
+    conv2d_box,
     conv2d_in_parts,
     conv_pressure,
     copy,
@@ -229,13 +229,23 @@ def stem(tile, dtype, tail, exports, form, layout="nhwc"):
     )
 
 
-def box(tile, dtype, tail, exports):
-    """1x1, read by tensor descriptors."""
-    return conv1x1_box(
-        view((32, 512, 57, 57), dtype),
-        view((256, 512), dtype),
+def box(tile, dtype, tail, exports, kernel=1, stride=1, layout="nhwc"):
+    """1x1 or 3x3, read by tensor descriptors: blocks of a matrix, or boxes of an image."""
+    channels, taps = {1: 512, 3: 128}[kernel], kernel * kernel
+    shapes = [(32, 256, 57, 57)]
+    for step in tail:
+        n, c, h, w = shapes[-1]
+        shapes.append((n, c, *step.size(h, w)) if isinstance(step, Pool) else shapes[-1])
+    return conv2d_box(
+        view((32, channels, 57 * stride, 57 * stride), dtype),
+        view((256, taps * channels), dtype),
         view((256,), dtype),
-        [view((32, 256, 57, 57), dtype) for _ in exports],
+        [view(shapes[e], dtype, layout) for e in exports],
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
+        padding=(kernel // 2, kernel // 2),
+        dilation=(1, 1),
+        out_size=(57, 57),
         tail=tail,
         exports=exports,
         tile=tile,
@@ -457,10 +467,16 @@ def special_convolutions(traits, dtype, whole):
         yield f"{label} relu", stem(tile, dtype, (RELU,), (1,), STEMS[0])
         if whole and bears != Pressure.LOW:
             yield f"{label} relu+pool", stem(tile, dtype, (RELU, MAX3), (2,), STEMS[0])
-    for tile in traits.box if dtype == "f16" else ():
+    for tile, bears in traits.box.items() if dtype == "f16" else ():
         label, add = f"box {spelled(tile)}", residual(dtype)
+        low, both = bears == Pressure.LOW, ((add, SILU), (1, 2))
         yield f"{label} relu", box(tile, dtype, (RELU,), (1,))
-        yield f"{label} add+silu, both", box(tile, dtype, (add, SILU), (1, 2))
+        yield f"{label} 3x3 relu", box(tile, dtype, (RELU,), (1,), 3)
+        yield f"{label} 3x3 relu+pool", box(tile, dtype, (RELU, MAX2), (2,), 3)
+        yield f"{label} 3x3/2 relu", box(tile, dtype, (RELU,), (1,), 3, 2)
+        if not low:
+            yield f"{label} add+silu, both", box(tile, dtype, *both)
+            yield f"{label} 3x3 add+silu, both", box(tile, dtype, *both, 3)
 
 
 def in_other_precisions(traits):

@@ -47,6 +47,24 @@ def test_tiles_of_overlapping_windows(pixels, tiles):
     assert pool.tiling(2, 27, 27, pixels).tiles == 2 * tiles
 
 
+@pytest.mark.parametrize(
+    ("pool", "size", "pixels", "tiling"),
+    [
+        # A box of 4 x 32 pixels among those of 128 that are as few.
+        (Pool("avg", (1, 1)), (56, 56), 128, (4, 32, 28)),
+        (Pool("avg", (1, 1)), (112, 112), 128, (8, 16, 98)),
+        (Pool("avg", (1, 1)), (7, 7), 64, (8, 8, 1)),
+        (Pool("avg", (1, 1)), (1, 200), 64, (1, 64, 4)),
+        # Of 28 x 28 windows, 2 x 16 blocks of 2 x 2.
+        (Pool("max", (2, 2)), (28, 28), 128, (2, 16, 28)),
+        (Pool("max", (8, 8)), (3, 4), 64, (1, 1, 12)),
+    ],
+)
+def test_tiles_that_are_boxes(pool, size, pixels, tiling):
+    found = pool.tiling(3, *size, pixels, boxes=True)
+    assert found == (*tiling[:2], 3 * tiling[2])
+
+
 SMALL = st.integers(1, 9)
 
 
