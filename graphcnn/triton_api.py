@@ -149,8 +149,10 @@ def prepare(
         except Exception as error:
             if not is_damage(error):
                 raise
-            with triton.knobs.compilation.scope():
-                triton.knobs.compilation.always_compile = True
+            cache = triton.knobs.cache
+            with cache.scope():
+                manager = cache.manager_class or _cache.FileCacheManager
+                cache.manager_class = type("Unread", (manager,), {"get_group": lambda *_: None})
                 kernel.device_caches.clear()  # what this process has read is damaged as well
                 compiled, run, function = _load(kernel, named)
     values = tuple(named.get(p.name, p.default if p.has_default else None) for p in kernel.params)

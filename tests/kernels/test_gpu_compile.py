@@ -60,14 +60,14 @@ CAPABILITIES = (80, 90, 100)
 PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16}
 # And where a part of a reduction begins, on 12.0, where the compiler keeps to 96 registers.
 PARKED |= {(64, 64, 64, 120): 8}
-if triton.__version__.startswith("3.7."):
-    PARKED |= {(64, 64, 16, 80): 8, (128, 256, 64, 90): 80, (16, 128, None, 100): 8}
-    PARKED |= {
-        (64, 128, 16, 80): 8,
-        (32, 64, 32, 80): 8,
-        (32, 64, 32, 90): 8,
-        (64, 64, 16, 100): 16,
-    }
+match triton.__version__[:4]:
+    case "3.6.":
+        PARKED |= {(64, 128, 16, 120): 8, (64, 64, 16, 90): 8, (32, 128, 32, 120): 8}
+        PARKED |= {(128, 128, 64, 120): 16}
+    case "3.7.":
+        PARKED |= {(64, 64, 16, 80): 8, (64, 128, 16, 80): 8, (64, 64, 16, 100): 16}
+        PARKED |= {(128, 256, 64, 90): 80, (16, 128, None, 100): 8}
+        PARKED |= {(32, 64, 32, 80): 8, (32, 64, 32, 90): 8}
 
 
 def compiled(launch, capability, parked=0):
@@ -212,7 +212,9 @@ def test_pixels_that_follow_one_another_take_no_division(capability):
         convolution(tile, "f16", (RELU,), (1,), kernel=3, stored=stored, **options)[0]
         for stored in ("nhwc", "nchw")
     )
-    assert 0 < 4 * divisions(dense, capability) < divisions(row_major, capability)
+    # With Triton 3.6 row-major ones take few as well.
+    fewer = 1 if triton.__version__.startswith("3.6.") else 4
+    assert 0 < fewer * divisions(dense, capability) < divisions(row_major, capability)
 
 
 IN_PARTS_CASES = [
