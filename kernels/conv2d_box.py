@@ -10,6 +10,7 @@ follow one another, are a matrix [N * H * W, C], whose blocks waste nothing at t
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import triton
@@ -94,6 +95,10 @@ def box_refusal(x: View, tail: Tail, stride: tuple[int, ...], offset: int = 0) -
             f"a descriptor has steps of {UNIT} bytes; {x.shape} of 2 bytes each has strides "
             f"{x.strides}, from element {offset} on"
         )
+    view = planes(x, stride)
+    steps = [step for step, n in zip(view.strides, view.shape, strict=True) if n > 1]
+    if any(outer % inner for outer, inner in pairwise(steps)):
+        return f"each step of a descriptor is a multiple of the next one, and they are {steps}"
     pool = next((step for step in tail if isinstance(step, Pool)), None)
     if pool and pool.block != pool.steps:
         return f"a box holds windows at steps of powers of 2, and the pool's are {pool.steps}"
