@@ -68,6 +68,8 @@ match triton.__version__[:4]:
         PARKED |= {(64, 64, 16, 80): 8, (64, 128, 16, 80): 8, (64, 64, 16, 100): 16}
         PARKED |= {(128, 256, 64, 90): 80, (16, 128, None, 100): 8}
         PARKED |= {(32, 64, 32, 80): 8, (32, 64, 32, 90): 8}
+    case "3.8.":
+        PARKED |= {(64, 64, 16, 100): 16}
 
 
 def compiled(launch, capability, parked=0):
