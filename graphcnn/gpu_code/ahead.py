@@ -170,8 +170,8 @@ def _read(compiled: Any, kernel: str, architecture: Architecture) -> GpuCode:
         warps = int(metadata.num_warps)
     else:
         registers, stack = resources(binary)
-        # ptxas keeps spilled registers and the kernel's own arrays in one place, up to 12.8 of a
-        # multiple of 8 bytes.
+        # ptxas keeps spilled registers and the kernel's own arrays in one frame, of a multiple of
+        # 8 bytes.
         arrays = re.findall(r"__local_depot\d+\[(\d+)\]", assembly)
         spilled = max(0, stack - 8 * ceil(sum(map(int, arrays)) / 8))
         threads = re.search(r"\.(?:req|max)ntid (\d+)", assembly)
