@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from graphcnn.costs.counts import COUNTS, Count
+from graphcnn.costs.counts import COUNTS, Count, Counted
 from graphcnn.costs.devices import Gpu
 from graphcnn.kernels import ConvProblem, ConvTile, LinearProblem, LinearTile
 from graphcnn.kernels.launch import ceil_div
@@ -166,15 +166,17 @@ def product_time(
     return Time(taken + LAUNCH, bound if taken >= LAUNCH else "launch")
 
 
-def count_of(product: Product, tile: ConvTile | LinearTile, gpu: Gpu) -> Count:
+def count_of(
+    product: Product, tile: ConvTile | LinearTile, gpu: Gpu, counts: Counted = COUNTS
+) -> Count:
     """What the compiler made of this project's kernel with a tile: with scattered addresses, where
     no block divides the channels."""
     dtype = "f32" if product.is_f32 else "f16"
     size = "x".join(map(str, tile[:5]))
-    plain = COUNTS[gpu.family.code, dtype, size]
+    plain = counts[gpu.family.code, dtype, size]
     if product.channels % tile[2] == 0:
         return plain
-    return COUNTS.get((gpu.family.code, dtype, f"{size} scattered"), plain)
+    return counts.get((gpu.family.code, dtype, f"{size} scattered"), plain)
 
 
 def resident(tile: ConvTile | LinearTile, itemsize: int, count: Count, gpu: Gpu) -> int:
