@@ -338,7 +338,7 @@ def winograd(tile, name):
 
 
 def others(dtype, layout):
-    x = view((8, 96, 57, 57), dtype, layout)
+    x, two = (view(shape, dtype, layout) for shape in ((8, 96, 57, 57), (1, 2, 388, 388)))
     half = view((8, 96, 28, 28), dtype, layout)
     scale = stage("mul", view((1, 96, 1, 1), dtype))
     window = {"kernel": (3, 3), "stride": (2, 2)}
@@ -365,6 +365,7 @@ def others(dtype, layout):
         "global_avg_pool2d": global_avg_pool2d(x, view((8, 96, 1, 1), dtype)),
         "local_response_norm": local_response_norm(x, x, size=5, alpha=5e-4, beta=0.75, k=2.0),
         "softmax": softmax(x, x, axis=1),
+        "softmax_of_two": softmax(two, view(two.shape, dtype, "nchw"), axis=1),
         "log_softmax": softmax(view((8, 1000), dtype), view((8, 1000), dtype), axis=1, log=True),
         "pointwise": pointwise(x, x, (scale, stage("tanh"), stage("add", x))),
         "arithmetic": pointwise(x, x, tuple(stage(n, x) for n in ("div", "sub", "maximum"))),
