@@ -2,12 +2,12 @@
 
 A chain is an anchor, then pointwise ops with params, scalars or other activations (residuals) as
 second operands, and pools. A depthwise convolution with pointwise ops may be the head of a chain
-that a 1x1 convolution anchors, and an interpolation that of one behind which any convolution reads
-its pixels: the values of a head stay in the kernel. A chain follows one reader of each value; a
-value with other readers is exported. Where a value's paths meet again after pointwise ops only (a
-diamond such as x * tanh(x)), the chain takes the diamond; where it meets another convolution of its
-input (a gate), that as well. The graph decides here what is allowed; what a kernel can do, the
-target says of each chain.
+that a 1x1 convolution anchors, an interpolation that of one behind which any convolution reads its
+pixels, and a flatten that of a linear layer: the values of a head stay in the kernel. A chain
+follows one reader of each value; a value with other readers is exported. Where a value's paths meet
+again after pointwise ops only (a diamond such as x * tanh(x)), the chain takes the diamond; where
+it meets another convolution of its input (a gate), that as well. The graph decides here what is
+allowed; what a kernel can do, the target says of each chain.
 """
 
 from __future__ import annotations

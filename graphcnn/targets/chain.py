@@ -1,7 +1,8 @@
 """Reading nodes as steps of a kernel, and a group's body as an anchor with a tail of steps.
 
 A group may have a head: a depthwise convolution and pointwise steps, which a 1x1 convolution, the
-anchor, reads inside the same kernel, or an interpolation that repeats the pixels that it reads.
+anchor, reads inside the same kernel, an interpolation that repeats the pixels that it reads, or a
+flatten of maps that a linear layer reads in the order in which they lie.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from graphcnn.ops import (
     BatchNorm,
     Conv,
     ConvTranspose,
+    Flatten,
     GlobalAvgPool2d,
     Interpolate,
     Linear,
@@ -147,7 +149,7 @@ def _gate_refusal(anchor: Node, gate: Node, body: Graph) -> str | None:
 def _parts(body: Graph) -> tuple[tuple[Node, ...], Node, tuple[Node, ...]]:
     """A body's head, its anchor, and the nodes after it."""
     first, *others = body.nodes
-    if isinstance(first.op, Interpolate) and others:
+    if isinstance(first.op, Flatten | Interpolate) and others:
         return (first,), others[0], tuple(others[1:])
     if isinstance(first.op, Conv) and first.op.is_depthwise(body.type_of(first.inputs[0])):
         for at, node in enumerate(others, 1):
@@ -157,7 +159,7 @@ def _parts(body: Graph) -> tuple[tuple[Node, ...], Node, tuple[Node, ...]]:
 
 
 def _steps(head: tuple[Node, ...], anchor: Node, body: Graph) -> Tail:
-    """The steps between the first node of a head and the convolution that reads it.
+    """The steps between the first node of a head and the anchor that reads it.
 
     Raises:
         Refused: for what no kernel makes inside of a product.
@@ -165,6 +167,8 @@ def _steps(head: tuple[Node, ...], anchor: Node, body: Graph) -> Tail:
     first = head[0]
     if isinstance(first.op, Interpolate):
         _check_repeats(first, anchor, body)
+    elif isinstance(first.op, Flatten):
+        _check_rows(first.op, anchor)
     else:
         _check_separable(first, anchor, body)
     values = {first.name: 0}
@@ -201,6 +205,14 @@ def _check_separable(first: Node, anchor: Node, body: Graph) -> None:
         )
     if first.type.shape[1] != body.type_of(first.inputs[0]).shape[1]:
         raise Refused(f"'{first.name}' has several filters for each channel")
+
+
+def _check_rows(op: Flatten, anchor: Node) -> None:
+    """Raise Refused unless a linear layer reads whole maps as rows."""
+    if not isinstance(anchor.op, Linear):
+        raise Refused("only a linear layer's kernel reads maps as rows")
+    if op.start_dim != 1:
+        raise Refused(f"its rows are no whole maps: dimension {op.start_dim} and up are joined")
 
 
 def _check_repeats(first: Node, anchor: Node, body: Graph) -> None:

@@ -34,6 +34,7 @@ from graphcnn.ops import Conv, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
 from graphcnn.targets.chain import Chain, placed
+from graphcnn.targets.layout import is_row_major
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, in_pairs, in_panels, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
@@ -73,17 +74,19 @@ def lower_group(lowering: Lowering, chain: Chain, node: Node) -> None:
 
 
 def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:
-    image, weight, *bias = chain.anchor.inputs
+    _, weight, *bias = chain.anchor.inputs
+    image, *_ = (*chain.head, chain.anchor)[0].inputs
     x, param = lowering.view(image), lowering.param(weight)
+    x, channels = _flat(x) if chain.head else (x, 0)
     features, reduction = param.type.shape
     problem = LinearProblem(x.dtype, x.size // reduction, features, reduction)
     choice = lowering.choose(chain.anchor, problem)
-    packing, counted = plain(param), {}
+    packing, counted = filters(param, "reduction_major", channels) if channels else plain(param), {}
     # A matrix-vector product reads each weight once, along the rows of the param as it is; numbers
     # of half precision are widened one by one where they lie in panels.
     panel = lowering.device.traits.panel if x.dtype == "f32" and choice.tile.rows > 1 else 0
     if panel:
-        packing = in_panels(filters(param, "channel_major"), panel)
+        packing = in_panels(filters(param, "channel_major", channels), panel)
         counted = {"features": features}
     shift = lowering.weight(plain(lowering.param(bias[0]))) if bias else None
     weights = lowering.factors(packing) if choice.tile.rows > 1 else lowering.weight(packing)
@@ -101,6 +104,22 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece
         launches = linear_in_parts(*arguments, scratch=scratch, **options)
         return in_parts(x, scratch, tail, launches)
     return [Piece(choice.launch(*arguments, **options))]
+
+
+def _flat(maps: View) -> tuple[View, int]:
+    """Maps as rows in the order in which they lie, and how many channels lie side by side in them;
+    0 for row-major ones.
+
+    Raises:
+        Refused: where their elements lie in neither order.
+    """
+    rank = len(maps.shape)
+    for channels, order in ((0, range(rank)), (maps.shape[1], (0, *range(2, rank), 1))):
+        rows = maps.permuted(*order)
+        if is_row_major(rows.shape[1:], rows.strides[1:]):
+            shape, strides = (rows.shape[0], prod(rows.shape[1:])), (rows.strides[0], 1)
+            return View(maps.buffer, shape, strides, maps.dtype), channels
+    raise Refused(f"the elements of maps of {maps.shape} lie at {maps.strides}: in no row")
 
 
 def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:

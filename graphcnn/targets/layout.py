@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphcnn.ir import Graph, Node, OpKind, Value
-from graphcnn.ops import Linear, Strided
+from graphcnn.ops import Flatten, Linear, Strided
 from graphcnn.plan import Buffer, Location
 
 
@@ -30,14 +30,16 @@ def locate(graph: Graph) -> dict[str, Location]:
     Maps [N, C, sizes] are stored channels last, except those the caller sees and those that a
     flatten or reshape reads or a linear layer, with what is fused to it, touches: these are
     row-major, so that the caller's tensors need no conversion, a reshape is an alias and a linear
-    layer sees a matrix. Kernels read and write either through strides. So a slice, or another
-    strided view, lies in its operand's memory, unless it has to be row-major and is not there.
+    layer sees a matrix. A linear layer whose kernel flattens reads maps in either order. Kernels
+    read and write both through strides. So a slice, or another strided view, lies in its operand's
+    memory, unless it has to be row-major and is not there.
     """
     row_major = {value.name for value in graph.inputs} | set(graph.outputs)
     for node in graph.nodes:
-        op = node.members[0].op
-        if op.kind is OpKind.VIEW or isinstance(op, Linear):
-            row_major |= {*node.inputs, *(value.name for value in node.outputs)}
+        first, *others = node.members
+        if first.op.kind is OpKind.VIEW or isinstance(first.op, Linear):
+            read = node.inputs[1:] if others and isinstance(first.op, Flatten) else node.inputs
+            row_major |= {*read, *(value.name for value in node.outputs)}
     for node in reversed(graph.nodes):
         if node.name in row_major and _keeps_order(node, graph):
             row_major.add(node.inputs[0])
@@ -48,7 +50,7 @@ def locate(graph: Graph) -> dict[str, Location]:
         for value in node.outputs:
             placed = within(node, locations)
             wanted = value.name in row_major
-            if placed is None or (wanted and not _is_row_major(value.type.shape, placed.strides)):
+            if placed is None or (wanted and not is_row_major(value.type.shape, placed.strides)):
                 placed = _own(value, row_major=wanted)
             locations[value.name] = placed
     return locations
@@ -74,10 +76,10 @@ def _keeps_order(node: Node, graph: Graph) -> bool:
         return False
     shape = graph.type_of(node.inputs[0]).shape
     _, strides = node.op.place(shape, contiguous(shape))
-    return _is_row_major(node.type.shape, strides)
+    return is_row_major(node.type.shape, strides)
 
 
-def _is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Whether elements follow one another in row-major order."""
     steps = zip(shape, strides, contiguous(shape), strict=True)
     return all(size == 1 or stride == wanted for size, stride, wanted in steps)

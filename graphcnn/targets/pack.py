@@ -30,24 +30,28 @@ def along_channels(param: Param, type: TensorType) -> Packing:
     return Packing(name, (param.name,), type.shape, strides, param.type.dtype, np.asarray)
 
 
-def filters(param: Param, order: str) -> Packing:
+def filters(param: Param, order: str, channels: int = 0) -> Packing:
     """A filter [K, C, taps] as the matrix [K, taps * C] of an implicit GEMM.
 
     Args:
         param: The filter.
         order: "reduction_major" or "channel_major": what is contiguous (see `DeviceTraits`).
+        channels: C, of a filter that is given as the matrix [K, C * taps].
     """
-    channels, *inner = param.type.shape
-    shape = (channels, prod(inner))
+    features, *inner = param.type.shape
+    shape = (features, prod(inner))
     by_channel = order == "channel_major"
-    return Packing(
-        f"{param.name}@{order}",
-        (param.name,),
-        shape,
-        (1, channels) if by_channel else contiguous(shape),
-        param.type.dtype,
-        channel_major if by_channel else reduction_major,
-    )
+    arrange: Callable[..., Array] = channel_major if by_channel else reduction_major
+    name = f"{param.name}@{order}"
+    if channels:
+        name += f"@{channels}"
+        arrange = partial(_of_matrix, channels=channels, arrange=arrange)
+    strides = (1, features) if by_channel else contiguous(shape)
+    return Packing(name, (param.name,), shape, strides, param.type.dtype, arrange)
+
+
+def _of_matrix(weight: Array, *, channels: int, arrange: Callable[..., Array]) -> Array:
+    return arrange(weight.reshape(len(weight), channels, -1))
 
 
 def reduction_major(weight: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 from graphcnn.ir import Graph, Unprofitable, node_cost
@@ -23,7 +24,7 @@ from graphcnn.kernels import (
     work_of,
 )
 from graphcnn.kernels.launch import ceil_div
-from graphcnn.ops import Conv, Conv2d
+from graphcnn.ops import Conv, Conv2d, Flatten, Interpolate
 from graphcnn.ops.window import Window
 from graphcnn.targets.chain import RULE, Chain
 from graphcnn.targets.lowering import image_size
@@ -46,7 +47,8 @@ def unprofitable(
     By types alone: the tiles are those that channels-last values allow.
     """
     if chain.head:
-        price = _separable_price if chain.separable else _repeats_price
+        price = chain.head[0].op.row(HEADS)
+        assert price is not None
         if refusal := price(chain, graph, device):
             return refusal
     steps = [(at, step) for at, step in enumerate(chain.tail) if not is_pointwise(step)]
@@ -261,3 +263,23 @@ def _repeats_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofita
         f"to save {saved:,} bytes, which take the time of {traits.products_per_byte * saved:,.0f}"
     )
     return Unprofitable(RULE, chain.anchor.name, because, (head.name,))
+
+
+def _rows_price(chain: Chain, _body: Graph, traits: DeviceTraits) -> Unprofitable | None:
+    """Why a linear layer had better read rows in the graph's own order, or None: there is another
+    copy of weights on a device of its own anyway."""
+    if traits.weights == "reduction_major":
+        return None
+    because = (
+        f"the weights of '{chain.anchor.name}' in the order of channels-last maps would be held "
+        "beside the graph's own"
+    )
+    return Unprofitable(RULE, chain.anchor.name, because, tuple(node.name for node in chain.head))
+
+
+# What a head costs, by the op that it begins with.
+HEADS: dict[type, Callable[[Chain, Graph, DeviceTraits], Unprofitable | None]] = {
+    Conv: _separable_price,
+    Flatten: _rows_price,
+    Interpolate: _repeats_price,
+}

@@ -1,4 +1,4 @@
-"""Heads: interpolations that a kernel reads through."""
+"""Heads: interpolations and flattens that a kernel reads through."""
 
 from __future__ import annotations
 
@@ -69,3 +69,40 @@ def test_what_depends_on_no_input_keeps_its_own_kernels() -> None:
         z: {LARGE} = add(y, h)
         return z"""
     assert fused(graph(body, f"{SOURCES}  param p: f64[1,32,4,4]\n"))[0] == []
+
+
+MATRIX = """
+  input x: f64[2,3,4,4]
+  param w: f64[5,48]
+"""
+MAP = "h: f64[2,3,4,4] = relu(x)"
+ROWS = "f: f64[2,48] = flatten(h)"
+LINEAR = "y: f64[2,5] = linear(f, w)"
+
+
+def test_a_linear_layer_begins_with_the_flatten_before_it() -> None:
+    body = f"{MAP}\n{ROWS}\n{LINEAR}\nz: f64[2,5] = relu(y)\nreturn z"
+    groups, log = fused(graph(body, MATRIX))
+    assert groups == ["f+y+z>z"]
+    assert ("f", "is read through by the kernel of 'y'") in [(r.node, r.what) for r in log.rewrites]
+
+
+def test_a_flatten_that_others_read_stays() -> None:
+    groups, log = fused(graph(f"{MAP}\n{ROWS}\n{LINEAR}\nreturn y, f", MATRIX))
+    assert groups == []
+    assert "fuse: f: its value has other readers [y]" in reasons(log)
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        "f: f64[2,48] = flatten(x)",  # the caller's are row-major
+        f"{MAP}\nr: f64[2,48,1,1] = reshape(h, shape=(2, 48, 1, 1))\nf: f64[2,48] = flatten(r)",
+        f"{MAP}\nr: f64[2,1,48] = reshape(h, shape=(2, 1, 48))\nf: f64[2,48] = flatten(r)",
+    ],
+    ids=["an input", "of one pixel", "of one channel"],
+)
+def test_a_flatten_without_an_order_to_choose_stays(maps: str) -> None:
+    groups, log = fused(graph(f"{maps}\n{LINEAR}\nreturn y", MATRIX))
+    assert groups == []
+    assert not any("fuse: f:" in reason for reason in reasons(log))

@@ -91,6 +91,38 @@ REFUSALS = {
         "a",
         "a group starts with a convolution or linear layer, not relu()",
     ),
+    "flattened maps that no linear layer reads": (
+        gx.parse("""graph g {
+          input x: f32[2,3,4]
+          flat: f32[2,12] = flatten(x)
+          y: f32[2,12] = relu(flat)
+          return y
+        }"""),
+        "y",
+        "a group starts with a convolution or linear layer, not relu()",
+    ),
+    "rows that are not whole maps": (
+        gx.parse("""graph g {
+          input x: f32[2,3,4,2]
+          param w: f32[5,8]
+          flat: f32[2,3,8] = flatten(x, start_dim=2)
+          fc: f32[2,3,5] = linear(flat, w)
+          return fc
+        }"""),
+        "fc",
+        "its rows are no whole maps: dimension 2 and up are joined",
+    ),
+    "sequences that a flatten makes for a convolution": (
+        gx.parse("""graph g {
+          input x: f32[2,3,4,2]
+          param w: f32[5,3,1]
+          flat: f32[2,3,8] = flatten(x, start_dim=2)
+          conv: f32[2,5,8] = conv1d(flat, w)
+          return conv
+        }"""),
+        "conv",
+        "only a linear layer's kernel reads maps as rows",
+    ),
     "a value that the chain does not use": (
         body("a: f32[1,4,8,6] = relu(r)"),
         "a",

@@ -1,11 +1,17 @@
-"""Convolutions whose kernels repeat the elements of their input."""
+"""Convolutions whose kernels repeat the elements of their input, and layers that flatten it."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import graphcnn as gx
 from graphcnn.frontend.resampling import interpolate
+from graphcnn.ir import CompileLog
+from graphcnn.passes import default_pipeline, run_passes
 from graphcnn.runtime.boundary import example_inputs
+from graphcnn.targets import layout
+from tests.stand_in_gpu import stand_in_target
 from tests.stepwise import check_model
 
 DRAW = np.random.default_rng(5)
@@ -80,3 +86,70 @@ def test_a_value_with_two_readers_is_stored():
     model = gx.compile(gx.graph("g", behind_a_convolution()), device="cpu")
     assert "interpolate" in [step.label for step in model.plan.steps]
     assert gx.verify(model).ok
+
+
+def flattened(*shape, dtype="float32", features=6):
+    """A linear layer of flattened maps that kernels store."""
+    conv = gx.conv1d if len(shape) == 3 else gx.conv2d
+    taps = weight(5, shape[1], *(3,) * (len(shape) - 2)).astype(dtype)
+    h = conv(gx.input("x", shape, dtype), taps, name="h")
+    rows = gx.flatten(gx.relu(h, name="maps"), name="rows")
+    w, b = weight(features, rows.shape[1]).astype(dtype), weight(features).astype(dtype)
+    fc = gx.linear(rows, w, b, name="fc")
+    return gx.graph("g", gx.relu(fc, name="y"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", [(1, 3, 6, 5), (4, 3, 6, 5), (3, 2, 9)], ids=str)
+def test_a_linear_layer_reads_maps_in_the_order_in_which_they_lie(shape, dtype):
+    source = flattened(*shape, dtype=dtype)
+    model = gx.compile(source, device="cpu", must_fuse=[("rows", "fc")])
+    assert [step.label for step in model.plan.steps][1:] == ["flatten+linear+relu"]
+    assert model.plan.locations["maps"].strides[1] == 1
+    check_model(model, example_inputs(source))
+    assert gx.verify(model).ok
+
+
+def test_a_linear_layer_reads_maps_that_the_caller_sees_as_they_are():
+    source = flattened(2, 3, 6, 5)
+    source = source.replace(outputs=(*source.outputs, "maps"))
+    model = gx.compile(source, device="cpu", must_fuse=[("rows", "fc")])
+    assert model.plan.locations["maps"].strides == (60, 12, 3, 1)
+    check_model(model, example_inputs(source))
+    assert gx.verify(model).ok
+
+
+def test_maps_in_no_row_are_flattened_by_themselves(monkeypatch):
+    def across(graph):
+        found = layout.locate(graph)
+        if "rows" not in found:
+            maps = found["maps"]
+            found["maps"] = replace(maps, strides=(60, 4, 1, 20))
+        return found
+
+    target = stand_in_target(80)[0]
+    fused = run_passes(flattened(2, 3, 6, 5), default_pipeline(target.supports), CompileLog())
+    monkeypatch.setattr("graphcnn.targets.lowering.locate", across)
+    lowered = target.lower(fused)
+    assert [step.label for step in lowered.steps] == ["conv2d+relu", "linear", "relu"]
+    (told,) = lowered.refusals
+    assert told.because == "the elements of maps of (2, 5, 4, 3) lie at (60, 4, 1, 20): in no row"
+
+
+def test_weights_are_not_held_twice_on_a_cpu():
+    text = str(gx.explain(gx.compile(flattened(2, 3, 6, 5), device="cpu")))
+    assert "the weights of 'fc' in the order of channels-last maps would be" in text
+
+
+def test_maps_of_whole_rows_stay_channels_last_on_a_gpu():
+    target = stand_in_target(80)[0]
+    fused = run_passes(flattened(2, 3, 6, 5), default_pipeline(target.supports), CompileLog())
+    lowered = target.lower(fused)
+    assert [step.label for step in lowered.steps] == ["conv2d+relu", "flatten+linear+relu"]
+    assert lowered.locations["maps"].strides == (60, 1, 15, 5)
+    (packing,) = (p for p in lowered.weights if len(p.shape) == 2 and p.shape[0] == 6)
+    (param,) = (p for p in fused.params if p.name == packing.sources[0])
+    matrix = packing.pack({param.name: param})
+    maps = DRAW.standard_normal((5, 4, 3))
+    rows = maps.transpose(1, 2, 0).ravel()
+    np.testing.assert_allclose(matrix @ rows, param.data @ maps.ravel(), rtol=1e-9)

@@ -71,11 +71,12 @@ def test_what_the_passes_group_is_one_launch_at_every_batch_size(device):
     target = TARGETS[device]()
     fused = run_passes(small(), default_pipeline(target.supports), CompileLog())
     groups = [node.name for node in fused.nodes if isinstance(node.op, Fused)]
-    assert len(groups) == 2
+    alone = ["fc"] if device == "cpu" else []
+    assert len(groups) == 3 - len(alone)
     for batch in (1, 8):
         lowered = target.lower(rebatch(fused, batch))
         assert lowered.refusals == ()
-        assert [step.node for step in lowered.steps] == [*groups, "fc"]
+        assert [step.node for step in lowered.steps] == [*groups, *alone]
 
 
 def scattered(dtype):
