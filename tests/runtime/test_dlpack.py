@@ -112,7 +112,11 @@ def test_several_inputs_and_outputs():
 def test_any_memory_order(model, arrange):
     array = Standard(arrange(image()))
     assert not array.tensor.is_contiguous()
-    assert torch.equal(model(array).tensor, model(image()))
+    got, wanted = model(array).tensor, model(image())
+    if model.target.name == "library":  # torch sums in another order where channels lie last
+        torch.testing.assert_close(got, wanted)
+    else:
+        assert torch.equal(got, wanted)
 
 
 def test_bfloat16():
