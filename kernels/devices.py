@@ -53,6 +53,13 @@ _HOPPER_F32 = {
     ConvTile(128, 64, 16, 8, 3): Pressure.HIGH,
     ConvTile(64, 64, 16, 4, 3): Pressure.HIGH,
 }
+# Of 64 x 64 x 16, four warps spill in the loop on 10.0, where a reduction is in parts.
+_BLACKWELL_F32 = {
+    ConvTile(128, 64, 16, 8, 3): Pressure.HIGH,
+    ConvTile(64, 64, 32, 4, 3): Pressure.NORMAL,
+    ConvTile(64, 64, 16, 8, 3): Pressure.HIGH,
+    ConvTile(32, 64, 16, 4, 3): Pressure.HIGH,
+}
 # A CPU keeps the sums of 8 pixels of 32 channels in registers over the whole reduction, so that a
 # block of it costs nothing: one divides any number of channels, and no operand has scattered
 # addresses. Pixels that do not exist are left out, so that 64 suit any map: more would leave a tile
@@ -273,7 +280,10 @@ HOPPER = replace(
 CUDA_SMALL = replace(CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.pixels < 256})
 # On 10.0 tcgen05 takes 64 channels at least.
 BLACKWELL = replace(
-    CUDA, conv={tile: p for tile, p in _CUDA_HALF.items() if tile.channels >= 64}, box=BOX
+    CUDA,
+    conv={tile: p for tile, p in _CUDA_HALF.items() if tile.channels >= 64},
+    conv_f32=_BLACKWELL_F32,
+    box=BOX,
 )
 # Where a part of a float32 reduction begins and ends, registers spill in the loop on 12.0.
 BLACKWELL_SMALL = replace(CUDA_SMALL, box=BOX_SMALL, parts_f32=1)

@@ -150,18 +150,18 @@ IN_PARTS = {
 }
 
 
-def in_parts(tile, dtype, tail):
-    """3x3 of one small image, and the kernel that sums the parts."""
+def in_parts(tile, dtype, tail, kernel=3):
+    """A convolution of one small image, and the kernel that sums the parts."""
     image = (1, 512, 14, 14)
     return conv2d_in_parts(
         view(image, dtype),
-        view((512, 9 * 512), dtype),
+        view((512, kernel * kernel * 512), dtype),
         view((512,), dtype),
         [view((1, 512, 7, 7) if isinstance(tail[-1], Pool) else image, dtype)],
         scratch=View(torch.empty(16), (10**8,), (1,), "f32"),
-        kernel=(3, 3),
+        kernel=(kernel, kernel),
         stride=(1, 1),
-        padding=(1, 1),
+        padding=(kernel // 2, kernel // 2),
         dilation=(1, 1),
         groups=1,
         out_size=(14, 14),

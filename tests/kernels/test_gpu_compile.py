@@ -236,6 +236,13 @@ def test_parts(dtype, tile, capability):
             compiled(launch, capability)
 
 
+@pytest.mark.parametrize("tile", cuda_traits(100).conv_tiles("f32"), ids=str)
+def test_pixels_in_a_row_in_parts(tile):
+    """Where four warps of 64 x 64 x 16 spill."""
+    for launch in in_parts(tile._replace(parts=2), "f32", (RELU,), kernel=1):
+        assert compiled(launch, 100).spilled_bytes == 0
+
+
 @pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_linear_in_parts(dtype, capability):
