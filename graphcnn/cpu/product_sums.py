@@ -251,7 +251,7 @@ class Products(Sums):
 
         self.each_step(table, stride)
         if narrow is not tile:
-            rows, each = (1, f"BLOCK * {inner}") if across else ("BLOCK", str(inner))
+            rows, each = ("1", BLOCK * inner) if across else ("BLOCK", inner)
             self.emission.out.append(
                 f"for (int r = 0; r < {rows}; r++) widen_{value.type.element}({tile.name} + "
                 f"r * {length}, {narrow.name} + r * {length}, {count} * {each});"
