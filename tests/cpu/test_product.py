@@ -107,6 +107,15 @@ def test_halves_are_widened_into_tiles(dtype, inner):
     assert "product(" in check(9, 13, 48, (16, 64, inner), dtype=dtype)
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="options of compilers for x86")
+@pytest.mark.parametrize(("without", "count"), [("-mno-avx512f", 32), ("-mno-avx", 64)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_halves_are_widened_into_tiles_on_lesser_processors(dtype, without, count, monkeypatch):
+    """Blocks are of four rows where vectors have eight elements."""
+    monkeypatch.setenv("CC", f"{compiler()[0]} {without}")
+    assert "product(" in check(9, 13, 48, (count, 64, 1), dtype=dtype)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8, 29])
 @pytest.mark.parametrize("columns", [16, 32, 100])
 def test_pairs(rows, columns):
