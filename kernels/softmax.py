@@ -100,7 +100,7 @@ def softmax(x: View, y: View, *, axis: int, log: bool = False) -> Launch:
         "LOG": log,
         "BLOCK_ROW": block_row,
         "BLOCK_COL": block_col,
-        # With several rows in each of four warps' threads, one compiler runs out of registers.
+        # Of rows of two, so many lie in a thread of four warps that registers spill on 10.0.
         "num_warps": 8 if block_row > 1 else 4,
         "num_stages": 1,
     }

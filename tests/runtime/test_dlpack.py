@@ -112,11 +112,12 @@ def test_several_inputs_and_outputs():
 def test_any_memory_order(model, arrange):
     array = Standard(arrange(image()))
     assert not array.tensor.is_contiguous()
-    got, wanted = model(array).tensor, model(image())
+    got = model(array).tensor
+    assert torch.equal(got, model(arrange(image())))
     if model.target.name == "library":  # torch sums in another order where channels lie last
-        torch.testing.assert_close(got, wanted)
+        torch.testing.assert_close(got, model(image()))
     else:
-        assert torch.equal(got, wanted)
+        assert torch.equal(got, model(image()))
 
 
 def test_bfloat16():
