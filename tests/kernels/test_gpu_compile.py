@@ -70,7 +70,7 @@ match triton.__version__[:4]:
         PARKED |= {(128, 256, 64, 90): 80, (16, 128, None, 100): 8}
         PARKED |= {(32, 64, 32, 80): 8, (32, 64, 32, 90): 8}
     case "3.8.":
-        PARKED |= {(64, 64, 16, 100): 16}
+        PARKED |= {(64, 64, 16, 100): 16, (64, 128, 32, 80): 8}
 
 
 def compiled(launch, capability, parked=0):
@@ -226,6 +226,7 @@ IN_PARTS_CASES = [
     for tile in tiles
     for capability in (*CAPABILITIES, 120)
     if cuda_traits(capability).most_parts(dtype) > 1
+    if tile._replace(parts=1) in cuda_traits(capability).conv_tiles(dtype)
 ]
 
 
@@ -381,10 +382,16 @@ def test_separable_conv2d(tile, capability):
         compiled(separable(tile, dtype, layout, channels), capability)
 
 
+# Tail and capability of the one that Triton 3.8 keeps to 128 registers, and spills.
+WORST = ("two outputs of a residual", 80)
+
+
 @pytest.mark.parametrize("capability", [*CAPABILITIES, 120])
 @pytest.mark.parametrize("tile", CUDA.winograd_f32, ids=str)
 @pytest.mark.parametrize("name", WINOGRAD_TAILS)
-def test_winograd_conv2d(tile, capability, name):
+def test_winograd_conv2d(tile, capability, name, request):
+    if triton.__version__.startswith("3.8.") and (name, capability) == WORST:
+        request.applymarker(pytest.mark.xfail(strict=True, reason="8 bytes spilled in its loop"))
     code = compiled(winograd(tile, name), capability)
     products = re.findall(r"\bH\w*MMA\S*", code.machine_code)
     assert products
