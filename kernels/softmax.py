@@ -100,7 +100,8 @@ def softmax(x: View, y: View, *, axis: int, log: bool = False) -> Launch:
         "LOG": log,
         "BLOCK_ROW": block_row,
         "BLOCK_COL": block_col,
-        # Of rows of two, so many lie in a thread of four warps that registers spill on 10.0.
+        # Where a program has several rows: of rows of two, a thread of four warps would have so
+        # many that registers spill on 10.0.
         "num_warps": 8 if block_row > 1 else 4,
         "num_stages": 1,
     }

@@ -21,9 +21,9 @@ def round_to_tf32(value):
     Infinities stay. Every NaN becomes one whose bits survive the cut: others would be infinite.
     """
     bits = value.to(tl.int32, bitcast=True)
-    bits = tl.where((bits & 0x7FFFFFFF) > 0x7F800000, 0x7FC00000, bits)
     bits = (bits + 0xFFF + ((bits >> 13) & 1)) & -0x2000
-    return bits.to(tl.float32, bitcast=True)
+    rounded = bits.to(tl.float32, bitcast=True)
+    return tl.where(value == value, rounded, float("nan"))  # noqa: PLR0124 -- a NaN is not
 
 
 @triton.jit

@@ -170,11 +170,11 @@ def count_of(
     product: Product, tile: ConvTile | LinearTile, gpu: Gpu, counts: Counted = COUNTS
 ) -> Count:
     """What the compiler made of this project's kernel with a tile: with scattered addresses, where
-    no block divides the channels."""
+    no block divides the channels of a convolution."""
     dtype = "f32" if product.is_f32 else "f16"
     size = "x".join(map(str, tile[:5]))
     plain = counts[gpu.family.code, dtype, size]
-    if product.channels % tile[2] == 0:
+    if isinstance(tile, LinearTile) or product.channels % tile[2] == 0:
         return plain
     return counts.get((gpu.family.code, dtype, f"{size} scattered"), plain)
 

@@ -251,6 +251,7 @@ class Products(Sums):
 
         self.each_step(table, stride)
         if narrow is not tile:
+            # A tile has room for BLOCK rows; in C, BLOCK is how many are multiplied at once.
             rows, each = ("1", BLOCK * inner) if across else ("BLOCK", inner)
             self.emission.out.append(
                 f"for (int r = 0; r < {rows}; r++) widen_{value.type.element}({tile.name} + "

@@ -73,6 +73,10 @@ class Demands:
         """Whether two nodes must share a kernel."""
         return any(a in names and b in names for names in self.together)
 
+    def names(self, name: str) -> bool:
+        """Whether a node must share a kernel with others."""
+        return any(name in names for names in self.together)
+
     def joined(self, group: set[str]) -> int:
         """How many nodes a group joins to others that must share their kernel."""
         return sum(max(0, len(names & group) - 1) for names in self.together)
@@ -97,7 +101,8 @@ class Demands:
                 "a demanded fusion cannot be made",
                 where=f"must_fuse: {', '.join(names)}",
                 got="; ".join(told) or "the nodes do not form a chain that starts at one anchor",
-                wanted="one convolution or linear layer, then pointwise ops and at most one pool",
+                wanted="one convolution or linear layer, perhaps behind an interpolation, a "
+                "flatten or a depthwise convolution, then pointwise ops and at most one pool",
                 remedy="drop the demand, or change what the reasons name",
             )
         for names, rivals in zip(self.must_not, self.apart, strict=True):

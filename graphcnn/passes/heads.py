@@ -17,12 +17,18 @@ def with_heads(
     its value."""
     found = {node.name: chain for chain in chains for node in chain}
     for head in graph.nodes:
-        reader = graph.sole_user(head.name)
-        if not _may_lead(head, graph):
+        users = graph.users(head.name)
+        if not isinstance(head.op, Flatten | Interpolate) or not users:
             continue
-        if reader is None:
-            users = tuple(node.name for node in graph.users(head.name))
-            log.refuse(Refusal(RULE, head.name, "its value has other readers", users))
+        reader, *others = users
+        if because := _useless(head, graph):
+            if demands.names(head.name):
+                log.refuse(Refusal(RULE, head.name, because, head.inputs))
+        elif head.name in graph.outputs:
+            log.refuse(Refusal(RULE, head.name, "the caller reads its value as well"))
+        elif others:
+            names = tuple(node.name for node in users)
+            log.refuse(Refusal(RULE, head.name, "its value has several readers", names))
         elif reader.op.kind is OpKind.ANCHOR and reader.name in graph.varying:
             chain = found.get(reader.name, (reader,))
             if refusal := _refusal(head, chain, graph, supports, demands):
@@ -34,13 +40,18 @@ def with_heads(
     return list(dict.fromkeys(found.values()))
 
 
-def _may_lead(node: Node, graph: Graph) -> bool:
-    """Whether to ask for a kernel that reads what a node reads: of an interpolation, and of a
-    flatten to rows, of maps that a kernel stores and whose elements have an order to choose."""
-    if not isinstance(node.op, Flatten) or node.op.start_dim != 1:
-        return isinstance(node.op, Interpolate)
+def _useless(node: Node, graph: Graph) -> str | None:
+    """Why a kernel that reads what a flatten or interpolation reads would gain nothing, or None."""
+    if not isinstance(node.op, Flatten):
+        return None
+    if node.op.start_dim != 1:
+        return "what it flattens to is not one row an image"
+    maps = graph.producer(node.inputs[0])
     _, channels, *sizes = graph.type_of(node.inputs[0]).shape
-    return graph.producer(node.inputs[0]) is not None and channels > 1 and prod(sizes) > 1
+    free = maps is not None and maps.op.kind is not OpKind.VIEW and len(sizes) in (1, 2)
+    if free and channels > 1 and prod(sizes) > 1:
+        return None
+    return "its maps are row-major, so that it costs nothing"
 
 
 def _refusal(
@@ -54,7 +65,7 @@ def _refusal(
     fused = outlined(graph, (head, *chain)).op
     assert isinstance(fused, Fused)
     refusal = supports(fused.body)
-    demanded = isinstance(refusal, Unprofitable) and demands.join(head.name, chain[0].name)
-    if refusal is None or demanded:
+    demanded = any(demands.join(head.name, node.name) for node in chain)
+    if refusal is None or (demanded and isinstance(refusal, Unprofitable)):
         return None
     return Refusal(refusal.rule, head.name, refusal.because, (refusal.node,))

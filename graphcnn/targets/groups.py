@@ -34,7 +34,7 @@ from graphcnn.ops import Conv, ConvTranspose, Interpolate, Linear
 from graphcnn.ops.window import Window
 from graphcnn.plan import Packing
 from graphcnn.targets.chain import Chain, placed
-from graphcnn.targets.layout import is_row_major
+from graphcnn.targets.layout import row_order
 from graphcnn.targets.lowering import Lowering, as_image, image_size
 from graphcnn.targets.pack import filters, in_pairs, in_panels, in_turns, plain
 from graphcnn.targets.phases import filters_of, part_of, phases, window_of
@@ -77,7 +77,7 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece
     _, weight, *bias = chain.anchor.inputs
     image, *_ = (*chain.head, chain.anchor)[0].inputs
     x, param = lowering.view(image), lowering.param(weight)
-    x, channels = _flat(x) if chain.head else (x, 0)
+    x, channels = _flat(x) if chain.head else (x, None)
     features, reduction = param.type.shape
     problem = LinearProblem(x.dtype, x.size // reduction, features, reduction)
     choice = lowering.choose(chain.anchor, problem)
@@ -106,20 +106,20 @@ def _linear(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece
     return [Piece(choice.launch(*arguments, **options))]
 
 
-def _flat(maps: View) -> tuple[View, int]:
+def _flat(maps: View) -> tuple[View, int | None]:
     """Maps as rows in the order in which they lie, and how many channels lie side by side in them;
-    0 for row-major ones.
+    None for row-major ones.
 
     Raises:
         Refused: where their elements lie in neither order.
     """
-    rank = len(maps.shape)
-    for channels, order in ((0, range(rank)), (maps.shape[1], (0, *range(2, rank), 1))):
-        rows = maps.permuted(*order)
-        if is_row_major(rows.shape[1:], rows.strides[1:]):
-            shape, strides = (rows.shape[0], prod(rows.shape[1:])), (rows.strides[0], 1)
-            return View(maps.buffer, shape, strides, maps.dtype), channels
-    raise Refused(f"the elements of maps of {maps.shape} lie at {maps.strides}: in no row")
+    order = row_order(maps.shape, maps.strides)
+    if order is None:
+        raise Refused(f"the elements of maps of {maps.shape} lie at {maps.strides}: in no row")
+    images, channels, *_ = maps.shape
+    strides = (maps.strides[0], 1)
+    rows = View(maps.buffer, (images, maps.size // images), strides, maps.dtype)
+    return rows, channels if order[-1] == 1 else None
 
 
 def _conv(lowering: Lowering, chain: Chain, outputs: list[View]) -> list[Piece]:

@@ -32,13 +32,14 @@ def locate(graph: Graph) -> dict[str, Location]:
     row-major, so that the caller's tensors need no conversion, a reshape is an alias and a linear
     layer sees a matrix. A linear layer whose kernel flattens reads maps in either order. Kernels
     read and write both through strides. So a slice, or another strided view, lies in its operand's
-    memory, unless it has to be row-major and is not there.
+    memory, unless it has to be row-major, or in a row, and is not there.
     """
     row_major = {value.name for value in graph.inputs} | set(graph.outputs)
+    flattened = {node.inputs[0] for node in graph.nodes if reads_rows(node)}
     for node in graph.nodes:
-        first, *others = node.members
-        if first.op.kind is OpKind.VIEW or isinstance(first.op, Linear):
-            read = node.inputs[1:] if others and isinstance(first.op, Flatten) else node.inputs
+        first = node.members[0].op
+        if first.kind is OpKind.VIEW or isinstance(first, Linear):
+            read = node.inputs[1:] if reads_rows(node) else node.inputs
             row_major |= {*read, *(value.name for value in node.outputs)}
     for node in reversed(graph.nodes):
         if node.name in row_major and _keeps_order(node, graph):
@@ -50,7 +51,8 @@ def locate(graph: Graph) -> dict[str, Location]:
         for value in node.outputs:
             placed = within(node, locations)
             wanted = value.name in row_major
-            if placed is None or (wanted and not is_row_major(value.type.shape, placed.strides)):
+            asked, lies = wanted or value.name in flattened, is_row_major if wanted else row_order
+            if placed is None or (asked and not lies(value.type.shape, placed.strides)):
                 placed = _own(value, row_major=wanted)
             locations[value.name] = placed
     return locations
@@ -83,6 +85,23 @@ def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Whether elements follow one another in row-major order."""
     steps = zip(shape, strides, contiguous(shape), strict=True)
     return all(size == 1 or stride == wanted for size, stride, wanted in steps)
+
+
+def reads_rows(node: Node) -> bool:
+    """Whether it is a kernel that flattens the maps that it reads first, as they lie."""
+    first, *others = node.members
+    return bool(others) and isinstance(first.op, Flatten)
+
+
+def row_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The dimensions of maps [N, C, sizes] in an order in which each image's elements follow one
+    another, row-major or with the channels last; None where they follow in neither."""
+    rank = len(shape)
+    for order in (tuple(range(rank)), (0, *range(2, rank), 1)):
+        inner = order[1:]
+        if is_row_major(tuple(shape[i] for i in inner), tuple(strides[i] for i in inner)):
+            return order
+    return None
 
 
 def _own(value: Value, *, row_major: bool) -> Location:

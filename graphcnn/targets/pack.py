@@ -30,20 +30,20 @@ def along_channels(param: Param, type: TensorType) -> Packing:
     return Packing(name, (param.name,), type.shape, strides, param.type.dtype, np.asarray)
 
 
-def filters(param: Param, order: str, channels: int = 0) -> Packing:
+def filters(param: Param, order: str, channels: int | None = None) -> Packing:
     """A filter [K, C, taps] as the matrix [K, taps * C] of an implicit GEMM.
 
     Args:
         param: The filter.
         order: "reduction_major" or "channel_major": what is contiguous (see `DeviceTraits`).
-        channels: C, of a filter that is given as the matrix [K, C * taps].
+        channels: C, where the filter is given as the matrix [K, C * taps].
     """
     features, *inner = param.type.shape
     shape = (features, prod(inner))
     by_channel = order == "channel_major"
     arrange: Callable[..., Array] = channel_major if by_channel else reduction_major
     name = f"{param.name}@{order}"
-    if channels:
+    if channels is not None:
         name += f"@{channels}"
         arrange = partial(_of_matrix, channels=channels, arrange=arrange)
     strides = (1, features) if by_channel else contiguous(shape)

@@ -8,7 +8,7 @@ from graphcnn.ir import Graph, Node, OpKind, Refusal, TensorType
 from graphcnn.kernels.launch import MAX_OFFSET
 from graphcnn.ops import Concat
 from graphcnn.plan import Buffer, Location
-from graphcnn.targets.layout import channels_last, contiguous, within
+from graphcnn.targets.layout import channels_last, contiguous, reads_rows, within
 
 RULE = "in place"
 # What kernels load and store at once where addresses are multiples of it.
@@ -146,6 +146,8 @@ def _refusal(
                 return f"'{node.name}' is another name for its memory, which then has no gaps"
             if node.name in graph.outputs:
                 return f"the caller reads '{node.name}', a part of it"
+        if reads_rows(node) and own[node.inputs[0]].buffer.name == name:
+            return f"'{node.name}' reads it as rows, which then have no gaps"
     if shared[name] != alone:
         return f"it is a part of '{shared[name].buffer.name}' already"
     if len(alone.strides) > 4:

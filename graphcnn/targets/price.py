@@ -1,4 +1,4 @@
-"""What a group costs against its parts: heads made in every tile, windows that tiles hold twice."""
+"""What a group costs against its parts: its head, and windows that tiles hold twice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from graphcnn.targets.policy import MODEL, Policy
 
 
 def separable_problem(chain: Chain, traits: DeviceTraits) -> SeparableProblem:
-    """A chain with a head, as far as the choice of its tile goes."""
+    """A separable chain, as far as the choice of its tile goes."""
     images, filters, *sizes = chain.anchor.type.shape
     window = max((step.pixels for step in chain.tail if isinstance(step, Pool)), default=1)
     return SeparableProblem(filters, traits.images(images) * prod(sizes), window)
@@ -266,13 +266,16 @@ def _repeats_price(chain: Chain, body: Graph, traits: DeviceTraits) -> Unprofita
 
 
 def _rows_price(chain: Chain, _body: Graph, traits: DeviceTraits) -> Unprofitable | None:
-    """Why a linear layer had better read rows in the graph's own order, or None: there is another
-    copy of weights on a device of its own anyway."""
+    """Why a linear layer had better read rows in the graph's own order, or None.
+
+    On a device of its own there is a copy of weights anyway. On a CPU one row is multiplied with
+    the graph's own, and batch sizes share their groups.
+    """
     if traits.weights == "reduction_major":
         return None
     because = (
-        f"the weights of '{chain.anchor.name}' in the order of channels-last maps would be held "
-        "beside the graph's own"
+        f"to multiply one row, the weights of '{chain.anchor.name}' in the order of channels-last "
+        "maps would be held beside the graph's own"
     )
     return Unprofitable(RULE, chain.anchor.name, because, tuple(node.name for node in chain.head))
 

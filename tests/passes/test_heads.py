@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from graphcnn.errors import FusionRefused
 from tests.passes.before_after import graph
 from tests.passes.test_fuse import fused, reasons
 
@@ -41,13 +42,16 @@ def test_each_of_two_steps_up_is_read_through() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "readers"),
-    [(f"y: {LARGE} = add(h, u)\nreturn y", " [h, y]"), ("return h, u", " [h]")],
+    ("result", "because"),
+    [
+        (f"y: {LARGE} = add(h, u)\nreturn y", "its value has several readers [h, y]"),
+        ("return h, u", "the caller reads its value as well"),
+    ],
 )
-def test_a_value_with_other_readers_is_made(result: str, readers: str) -> None:
+def test_a_value_with_other_readers_is_made(result: str, because: str) -> None:
     groups, log = fused(graph(f"{UP}\n{CONV}\n{result}", SOURCES))
     assert all("u+" not in group for group in groups)
-    assert f"fuse: u: its value has other readers{readers}" in reasons(log)
+    assert f"fuse: u: {because}" in reasons(log)
 
 
 def test_what_must_not_fuse_does_not() -> None:
@@ -90,19 +94,36 @@ def test_a_linear_layer_begins_with_the_flatten_before_it() -> None:
 def test_a_flatten_that_others_read_stays() -> None:
     groups, log = fused(graph(f"{MAP}\n{ROWS}\n{LINEAR}\nreturn y, f", MATRIX))
     assert groups == []
-    assert "fuse: f: its value has other readers [y]" in reasons(log)
+    assert "fuse: f: the caller reads its value as well" in reasons(log)
+
+
+def test_a_flatten_that_only_the_caller_reads_is_no_refusal() -> None:
+    _, log = fused(graph(f"{MAP}\n{ROWS}\nreturn f", MATRIX))
+    assert not any("fuse: f:" in reason for reason in reasons(log))
+
+
+def made(shape: str) -> str:
+    """The rows of maps of a shape that a kernel makes."""
+    return f"""r: f64[{shape}] = reshape(x, shape=({shape}))
+        h: f64[{shape}] = relu(r)
+        f: f64[2,48] = flatten(h)"""
 
 
 @pytest.mark.parametrize(
     "maps",
     [
         "f: f64[2,48] = flatten(x)",  # the caller's are row-major
-        f"{MAP}\nr: f64[2,48,1,1] = reshape(h, shape=(2, 48, 1, 1))\nf: f64[2,48] = flatten(r)",
-        f"{MAP}\nr: f64[2,1,48] = reshape(h, shape=(2, 1, 48))\nf: f64[2,48] = flatten(r)",
+        f"{MAP}\nr: f64[2,16,3] = reshape(h, shape=(2, 16, 3))\nf: f64[2,48] = flatten(r)",
+        made("2,48,1,1"),
+        made("2,1,48"),
+        made("2,2,2,2,6"),
     ],
-    ids=["an input", "of one pixel", "of one channel"],
+    ids=["an input", "a view", "of one pixel", "of one channel", "of three sizes"],
 )
 def test_a_flatten_without_an_order_to_choose_stays(maps: str) -> None:
-    groups, log = fused(graph(f"{maps}\n{LINEAR}\nreturn y", MATRIX))
+    given = graph(f"{maps}\n{LINEAR}\nreturn y", MATRIX)
+    groups, log = fused(given)
     assert groups == []
     assert not any("fuse: f:" in reason for reason in reasons(log))
+    with pytest.raises(FusionRefused, match="its maps are row-major, so that it costs nothing"):
+        fused(given, must_fuse=(("f", "y"),))

@@ -88,6 +88,11 @@ def test_a_value_with_two_readers_is_stored():
     assert gx.verify(model).ok
 
 
+def lowered_on_a_gpu(source):
+    target = stand_in_target(80)[0]
+    return target.lower(run_passes(source, default_pipeline(target.supports), CompileLog()))
+
+
 def flattened(*shape, dtype="float32", features=6):
     """A linear layer of flattened maps that kernels store."""
     conv = gx.conv1d if len(shape) == 3 else gx.conv2d
@@ -103,7 +108,7 @@ def flattened(*shape, dtype="float32", features=6):
 @pytest.mark.parametrize("shape", [(1, 3, 6, 5), (4, 3, 6, 5), (3, 2, 9)], ids=str)
 def test_a_linear_layer_reads_maps_in_the_order_in_which_they_lie(shape, dtype):
     source = flattened(*shape, dtype=dtype)
-    model = gx.compile(source, device="cpu", must_fuse=[("rows", "fc")])
+    model = gx.compile(source, device="cpu", must_fuse=[("rows", "y")])
     assert [step.label for step in model.plan.steps][1:] == ["flatten+linear+relu"]
     assert model.plan.locations["maps"].strides[1] == 1
     check_model(model, example_inputs(source))
@@ -136,19 +141,63 @@ def test_maps_in_no_row_are_flattened_by_themselves(monkeypatch):
     assert told.because == "the elements of maps of (2, 5, 4, 3) lie at (60, 4, 1, 20): in no row"
 
 
-def test_weights_are_not_held_twice_on_a_cpu():
-    text = str(gx.explain(gx.compile(flattened(2, 3, 6, 5), device="cpu")))
-    assert "the weights of 'fc' in the order of channels-last maps would be" in text
+@pytest.mark.parametrize("must_fuse", [[], [("rows", "fc")]])
+def test_weights_are_held_twice_on_a_cpu_only_where_asked(must_fuse):
+    model = gx.compile(flattened(1, 3, 6, 5), device="cpu", must_fuse=must_fuse)
+    held = [p for p in model.plan.weights if p.shape == (6, 60)]
+    (refusal,) = model.log.refusals if not must_fuse else [None]
+    assert [p.name.endswith("@plain") for p in held] == [refusal is not None]
+    assert refusal is None or "in the order of channels-last maps" in refusal.because
+
+
+@pytest.mark.parametrize("device", ["sm_80", "cpu"])
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda maps: maps[:, :4],
+        lambda maps: maps[:, :, 1:3],
+        lambda maps: gx.permute(maps, (0, 1, 3, 2)),
+    ],
+    ids=["channels", "rows", "turned"],
+)
+def test_maps_in_no_row_are_brought_into_one(view, device):
+    taps = weight(5, 3, 3, 3)
+    maps = gx.relu(gx.conv2d(image(2, 3, 6, 5), taps), name="maps")
+    rows = gx.flatten(view(maps), name="rows")
+    fc = gx.linear(rows, weight(6, rows.shape[1]), weight(6), name="fc")
+    source = gx.graph("g", gx.relu(fc, name="y"))
+    if device == "sm_80":
+        lowered = lowered_on_a_gpu(source)
+        assert lowered.refusals == ()
+        assert [step.label for step in lowered.steps][-1] == "flatten+linear+relu"
+        return
+    model = gx.compile(source, device="cpu", must_fuse=[("rows", "fc")])
+    assert [step.label for step in model.plan.steps][-1] == "flatten+linear+relu"
+    check_model(model, example_inputs(source))
+    assert gx.verify(model).ok
+
+
+def test_maps_in_a_concat_and_in_rows_have_memory_of_their_own():
+    x = image(2, 3, 6, 5)
+    maps = gx.relu(gx.conv2d(x, weight(8, 3, 3, 3)), name="maps")
+    other = gx.relu(gx.conv2d(x, weight(8, 3, 3, 3)), name="other")
+    both = gx.conv2d(gx.concat([maps, other], name="both"), weight(4, 16, 1, 1))
+    rows = gx.flatten(maps, name="rows")
+    fc = gx.linear(rows, weight(6, rows.shape[1]), weight(6), name="fc")
+    lowered = lowered_on_a_gpu(gx.graph("g", [both, gx.relu(fc, name="y")]))
+    (refusal,) = lowered.refusals
+    assert refusal.because == "'maps' is copied: 'y' reads it as rows, which then have no gaps"
+    assert "flatten+linear+relu" in [step.label for step in lowered.steps]
+    assert lowered.locations["maps"].buffer.name == "maps"
 
 
 def test_maps_of_whole_rows_stay_channels_last_on_a_gpu():
-    target = stand_in_target(80)[0]
-    fused = run_passes(flattened(2, 3, 6, 5), default_pipeline(target.supports), CompileLog())
-    lowered = target.lower(fused)
+    source = flattened(2, 3, 6, 5)
+    lowered = lowered_on_a_gpu(source)
     assert [step.label for step in lowered.steps] == ["conv2d+relu", "flatten+linear+relu"]
     assert lowered.locations["maps"].strides == (60, 1, 15, 5)
     (packing,) = (p for p in lowered.weights if len(p.shape) == 2 and p.shape[0] == 6)
-    (param,) = (p for p in fused.params if p.name == packing.sources[0])
+    (param,) = (p for p in source.params if p.name == packing.sources[0])
     matrix = packing.pack({param.name: param})
     maps = DRAW.standard_normal((5, 4, 3))
     rows = maps.transpose(1, 2, 0).ravel()
