@@ -30,6 +30,12 @@ def drawn_separable(seed: int, dtype: str, batch: int) -> Graph:
     return group.graph(group.separable(batch))
 
 
+def drawn_flattened(seed: int, dtype: str, batch: int) -> Graph:
+    """The same with a linear layer, and a flatten of maps, or of a part of them, in front of it."""
+    group = _Group(random.Random(seed).randint, (dtype,))
+    return group.graph(group.flattened(batch))
+
+
 class _Group(Drawing):
     def graph(self, anchor: Tensor) -> Graph:
         """What reads an anchor; the group starts at the node of that name."""
@@ -86,6 +92,14 @@ class _Group(Drawing):
             head.append(self.step(head[-1], head))
         weight = self.weight(self.one_of(5, 16, 40), channels, *(1,) * kind)
         return conv(head[-1], weight, self.bias(weight))
+
+    def flattened(self, batch: int) -> Tensor:
+        kind, channels, sizes = self.one_of(1, 2, 2), self.one_of(2, 3, 8), self.pair(1, 4, 7)
+        maps = self.source((batch, channels, *sizes[:kind]))
+        maps = self.pick((maps, maps[:, 1:], maps[..., :2], gx.transpose(maps, 1, 2)))
+        rows = gx.flatten(maps, name="anchor")
+        weight = self.weight(self.one_of(1, 5, 16), rows.shape[1])
+        return gx.linear(rows, weight, self.bias(weight))
 
     def bias(self, weight: np.ndarray) -> np.ndarray | None:
         return self.vector(weight.shape[0]) if self.chance() else None

@@ -23,18 +23,20 @@ from graphcnn.targets.triton import TritonTarget
 from tests.runtime.small_networks import small
 from tests.stand_in_gpu import stand_in_target
 from tests.stepwise import check_model
-from tests.targets.chains import drawn_group, drawn_separable, supports
+from tests.targets.chains import drawn_flattened, drawn_group, drawn_separable, supports
 
 TARGETS = {"cpu": lambda: resolve("triton", "cpu"), "sm_80": lambda: stand_in_target(80)[0]}
 
 
 def anyhow(choice):
-    """A layout for every graph: dimensions of any value but aliases' in any order."""
+    """A layout for every graph: dimensions of values in any order, but of aliases and of maps that
+    a kernel reads as rows."""
 
     def locate(graph):
         found = layout.locate(graph)
         views = [n for n in graph.nodes if n.op.kind is OpKind.VIEW or isinstance(n.op, Strided)]
         fixed = {name for node in views for name in (node.name, *node.inputs)}
+        fixed |= {node.inputs[0] for node in graph.nodes if layout.reads_rows(node)}
         for name in found.keys() - fixed:
             shape = found[name].type.shape
             order = choice.sample(range(len(shape)), len(shape))
@@ -49,7 +51,7 @@ def anyhow(choice):
 @pytest.mark.parametrize("anywhere", [False, True], ids=["own layout", "any layout"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("device", TARGETS)
-@pytest.mark.parametrize("drawn", [drawn_group, drawn_separable])
+@pytest.mark.parametrize("drawn", [drawn_group, drawn_separable, drawn_flattened])
 def test_a_group_that_is_supported_is_one_launch(drawn, device, dtype, anywhere, monkeypatch):
     target, supported = TARGETS[device](), 0
     for seed in range(150):
