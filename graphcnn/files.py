@@ -89,10 +89,8 @@ def load(path: str | Path) -> Graph:
     Raises:
         FileProblem, ParseError: and errors of the graph, as there.
     """
-    from safetensors import SafetensorError
-
     text = regular(_graph_path(path), READ)
-    with told(text, READ, SafetensorError), locked(text.parent, fcntl.LOCK_SH):
+    with told(text, READ), locked(text.parent, fcntl.LOCK_SH):
         content = text.read_text(encoding="utf-8")
         with in_file(text):
             graph = parse(content)
@@ -136,7 +134,7 @@ def _check_whole(graph: Graph) -> None:
             "a graph is saved with all of its weights, or without any",
             where=f"graph '{graph.name}'",
             got=f"no data for {_listed(bare)}",
-            remedy="fill it with ir.with_he_weights(graph, seed), or save gx.parse(str(graph))",
+            remedy="fill it with gx.ir.with_he_weights(graph, seed), or save gx.parse(str(graph))",
         )
     if "__metadata__" in graph.param_by_name:
         raise InvalidName(
@@ -191,7 +189,7 @@ def _check_nothing_beside(text: Path) -> None:
 
 def _with_weights(graph: Graph, file: Path, text: Path) -> Graph:
     """The graph with the data of a safetensors file."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     types = {param.name: param.type for param in graph.params}
 
@@ -204,7 +202,7 @@ def _with_weights(graph: Graph, file: Path, text: Path) -> Graph:
             remedy="save graph and weights together with gx.save",
         )
 
-    with safe_open(file, framework="numpy") as stored:
+    with told(file, READ, SafetensorError), safe_open(file, framework="numpy") as stored:
         names = set(stored.keys())
         lacking, extra = sorted(types.keys() - names), sorted(names - types.keys())
         if lacking or extra:

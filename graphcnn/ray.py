@@ -1,7 +1,7 @@
 """Batch inference on Ray Data, past one machine: one compiled model in each worker.
 
 Ray schedules, retries and scales; a worker that dies is replaced, and its batches are computed
-again. Ray is an optional library: pip install "graphcnn[ray]".
+again. Ray is an optional library: pip install "ray[data]".
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def predict(
             "Ray Data is not installed",
             where="graphcnn.ray",
             got=str(error),
-            remedy='pip install "graphcnn[ray]"',
+            remedy='pip install "ray[data]"',
         ) from error
     if not isinstance(dataset, ray.data.Dataset):
         raise InputKindError(

@@ -165,6 +165,16 @@ def test_every_damaged_byte_is_seen(network, tmp_path):
     assert same(gx.load(path), network)
 
 
+def test_the_file_that_is_damaged_is_named(network, tmp_path):
+    path = tmp_path / "net.gcn"
+    gx.save(network, path)
+    file = weights_of(path)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(FileProblem) as caught:
+        gx.load(path)
+    assert caught.value.where == str(file)
+
+
 def test_unreadable_files(tmp_path):
     with pytest.raises(FileProblem, match="cannot be read"):
         gx.load(tmp_path / "missing.gcn")

@@ -15,7 +15,7 @@ from graphcnn.ray import Worker, predict
 from tests.runtime.small_networks import mixed
 
 needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason='Ray is not here: pip install "graphcnn[ray]"'
+    importlib.util.find_spec("ray") is None, reason='Ray is not here: pip install "ray[data]"'
 )
 
 
@@ -190,4 +190,4 @@ def test_without_ray_the_remedy_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(errors.MissingLibrary, match="not installed") as caught:
         predict(None, lookup())
-    assert "graphcnn[ray]" in caught.value.remedy
+    assert "ray[data]" in caught.value.remedy

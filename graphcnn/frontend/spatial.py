@@ -283,8 +283,8 @@ def _conv(
         raise InvalidAttribute(
             f'{op.name} pads by numbers, "valid", or "same" at stride 1',
             got=f"padding {shown(padding)} at stride {conv.stride}",
-            wanted="as many zeros as the output's size asks for",
-            remedy="give one number, or one per side",
+            wanted='a number, one per side, "valid", or at stride 1 "same"',
+            remedy="give as many zeros as the output's size asks for",
         )
     over = [d * (k - 1) for d, k in zip(conv.dilation, kernel, strict=True)]
     sides = (*(zeros // 2 for zeros in over), *(zeros - zeros // 2 for zeros in over))

@@ -58,7 +58,7 @@ class Param:
                 "the values of a param are needed and the graph has only its type",
                 where=f"param '{self}'",
                 remedy="load weights: gx.load_weights(graph, state_dict), or random ones: "
-                "ir.with_he_weights(graph, seed)",
+                "gx.ir.with_he_weights(graph, seed)",
             )
         return self.data
 

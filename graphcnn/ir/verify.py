@@ -210,11 +210,12 @@ def check_data(param: Param) -> None:
         bad = ~np.isfinite(data)
         first = tuple(int(index) for index in np.argwhere(bad)[0])
         raise NonFiniteWeights(
-            "a weight is NaN or infinite",
+            f"a weight is NaN or infinite in {dtype}",
             where=f"{where} at {list(first)}",
             got=f"{data[first]} ({int(bad.sum())} of {bad.size} elements are not finite)",
             wanted="finite numbers",
-            remedy="check the checkpoint; np.nan_to_num shows where they are",
+            remedy="check the checkpoint; np.nan_to_num shows where they are"
+            + ", and a number beyond 65504 needs another dtype" * (dtype is DType.F16),
         )
     # bfloat16 is the upper half of the float32 that carries it.
     if dtype is DType.BF16 and (data.view(np.uint32) & 0xFFFF).any():

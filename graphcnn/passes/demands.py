@@ -19,9 +19,10 @@ def groups(keyword: str, value: object) -> Names:
     """
     found = value if isinstance(value, list | tuple) else (value,)
     for group in found:
-        if not isinstance(group, list | tuple) or not all(isinstance(n, str) for n in group):
+        names = group if isinstance(group, list | tuple) else ()
+        if len(names) < 2 or not all(isinstance(name, str) for name in names):
             raise InvalidAttribute(
-                f"{keyword} is a list of groups, and a group is a tuple of node names",
+                f"{keyword} is a list of groups, and a group is a tuple of two node names or more",
                 where=keyword,
                 got=shown(value),
                 remedy=f'for example {keyword}=[("conv1", "relu1")]',
@@ -96,11 +97,15 @@ class Demands:
         for names, wanted in zip(self.must, self.together, strict=True):
             if not wanted or any(wanted <= group for group in groups):
                 continue
-            told = [str(r) for r in log.refusals if {r.node, *r.blame} & (wanted | set(names))]
+            asked = wanted | set(names)
+            told = [str(r) for r in log.refusals if len({r.node, *r.blame} & asked) > 1]
+            if not told:
+                told = ["the nodes do not form a chain that starts at one anchor"]
+                told += [str(r) for r in log.refusals if {r.node, *r.blame} & asked]
             raise FusionRefused(
                 "a demanded fusion cannot be made",
                 where=f"must_fuse: {', '.join(names)}",
-                got="; ".join(told) or "the nodes do not form a chain that starts at one anchor",
+                got="; ".join(told),
                 wanted="one convolution or linear layer, perhaps behind an interpolation, a "
                 "flatten or a depthwise convolution, then pointwise ops and at most one pool",
                 remedy="drop the demand, or change what the reasons name",

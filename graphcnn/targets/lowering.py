@@ -139,7 +139,8 @@ class Lowering:
                 remedy="return an element of the sequence, as graphcnn.kernels.by_rule does",
             )
         self.choices.append(Chosen(anchor.name, "kernel", picked, found, str(problem)))
-        if told := algorithm(problem, picked, found, device):
+        asked = not all(map(self.policy.allows, found))
+        if told := algorithm(problem, picked, found, device, asked):
             self.choices.append(Chosen(anchor.name, "algorithm", *told))
         return picked
 

@@ -195,9 +195,17 @@ Told = tuple[str, tuple[str, ...], str]
 
 
 def algorithm(
-    problem: Problem, picked: Choice, found: Sequence[Choice], device: DeviceTraits
+    problem: Problem, picked: Choice, found: Sequence[Choice], device: DeviceTraits, asked: bool
 ) -> Told | None:
-    """The algorithm that was picked, all there were, and why; None where there was one."""
+    """The algorithm that was picked, all there were, and why; None where there was one.
+
+    Args:
+        problem: What is computed.
+        picked: The choice that was made.
+        found: All there were.
+        device: Where it runs.
+        asked: Whether the caller leaves some of them out.
+    """
     filtered = [choice for choice in found if choice.launch is winograd_conv2d]
     if not isinstance(problem, ConvProblem) or not filtered:
         return None
@@ -216,7 +224,9 @@ def algorithm(
         f"{sums.products:,} products and {sums.nbytes:,} bytes that of {sums.time:,.0f}"
     )
     if picked is written and work.time < sums.time:
-        because += "; sums as they are written were asked for"
+        because += "; sums as they are written were " + (
+            "asked for" if asked else "measured to be faster, or are what another batch takes"
+        )
     return _name(picked), names, because
 
 

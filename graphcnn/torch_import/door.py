@@ -10,9 +10,11 @@ from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from graphcnn.errors import UnsupportedModule
 from graphcnn.frontend import functional, graph, sources
-from graphcnn.frontend.expr import Tensor
-from graphcnn.ir.graph import Graph
+from graphcnn.frontend.expr import Call, Input, Tensor
+from graphcnn.frontend.weights import numbers_of
+from graphcnn.ir.graph import Graph, Value
 from graphcnn.ir.structure import structure_of
+from graphcnn.ir.types import DType
 from graphcnn.torch_import.check import as_array, check
 from graphcnn.torch_import.exporting import exported, made_functional
 from graphcnn.torch_import.origin import valid
@@ -42,25 +44,34 @@ def from_torch(module: Any, /, *example: Any) -> Graph:
         UnsupportedModule: for training mode, where torch fails on the example, and where
             torch.export cannot follow the module: torch's own error, which names the line, is the
             cause.
+        NonFiniteWeights: for a parameter that holds NaN or infinity, where the module reads it.
         UnsupportedOp: with everything that the module calls and graphcnn lacks.
         ImportDeviates: naming the first node whose numbers are not torch's.
     """
     program = _program(module, example)
     walk, outputs = _walked(program)
     if walk.gaps:
+        for name, weight in program.exported.named_parameters():
+            if weight.is_floating_point():
+                numbers_of(weight, DType.of(weight.dtype), name)
         raise unsupported(_coverage(program, walk))
     if walk.pinned or not program.symbols:
         walk, outputs = _walked(program, fixed=True)
     imported = graph(valid(program.title), outputs, structured=True)
+    # Those that the module never reads are inputs as well: a call is the module's.
+    held = (walk.values[node] for node in program.fed)
+    given = (x.operands[0] if isinstance(x, Call) else x for x in held)
+    inputs = tuple(Value(x.name, x.type) for x in given if isinstance(x, Input) and x.name)
+    imported = imported.replace(inputs=inputs)
     tensors = {
         value.name: program.computed[node]
         for node, value in walk.values.items()
         if isinstance(value, Tensor) and value.name
     }
-    given = {valid(str(node.target)): value for node, value in program.fed.items()}
+    fed = {valid(str(node.target)): value for node, value in program.fed.items()}
     arrays = {
         name: as_array(value)
-        for name, value in (given | tensors).items()
+        for name, value in (fed | tensors).items()
         if isinstance(value, torch.Tensor)
     }
     check(imported, arrays)

@@ -575,6 +575,12 @@ def test_non_finite_weights_name_the_param():
         gx.conv2d(image(), bad, name="conv9")
 
 
+def test_weights_beyond_float16_are_told_from_infinite_ones():
+    with pytest.raises(errors.NonFiniteWeights, match="infinite in f16") as caught:
+        gx.linear(image(2, 3, dtype="f16"), np.full((4, 3), 1e5, np.float32))
+    assert "a number beyond 65504 needs another dtype" in caught.value.remedy
+
+
 def test_repr():
     assert repr(gx.relu(image(1, 2), name="r")) == "<call r: f32[1,2]>"
 

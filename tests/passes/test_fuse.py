@@ -16,7 +16,7 @@ from graphcnn.ir import (
     inline,
     verify,
 )
-from graphcnn.passes import Fuse, Supports, Time, default_pipeline, run_passes
+from graphcnn.passes import Fuse, Supports, Time, default_pipeline, demands, run_passes
 from tests.passes.before_after import becomes, declines, graph
 from tests.targets.chains import supports
 
@@ -434,6 +434,21 @@ def test_must_fuse_of_nodes_that_no_chain_joins() -> None:
     with pytest.raises(FusionRefused, match="do not form a chain") as caught:
         fused(body, must_fuse=(("h", "k"),))
     assert "one convolution or linear layer, perhaps behind an" in caught.value.wanted
+
+
+def test_must_fuse_fails_with_what_is_about_one_node_only_behind_the_rule() -> None:
+    body = f"{CONV}\np: {HALF} = max_pool2d(h, {POOL})\nz: {HALF} = relu(p)\nreturn z"
+    with pytest.raises(FusionRefused) as caught:
+        fused(body, Dear(), must_fuse=(("h", "z"),))
+    rule, told = str(caught.value.got).split("; ")
+    assert rule == "the nodes do not form a chain that starts at one anchor"
+    assert told.startswith("fuse: z: its operand 'p' is that of a max_pool2d")
+
+
+@pytest.mark.parametrize("names", [("h",), ()])
+def test_a_demand_is_of_two_nodes_or_more(names: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidAttribute, match="a tuple of two node names or more"):
+        demands.groups("must_fuse", [names])
 
 
 def test_must_not_fuse_ends_the_chain() -> None:

@@ -8,8 +8,11 @@ import pytest
 import graphcnn as gx
 from graphcnn.errors import InvalidAttribute
 from graphcnn.ir import DType, Param, TensorType
-from graphcnn.kernels import TRANSFORMS, WinogradTile, winograd
+from graphcnn.kernels import TRANSFORMS, WinogradTile, by_rule, winograd, winograd_conv2d
 from graphcnn.runtime.boundary import example_inputs
+from graphcnn.targets import resolve
+from graphcnn.targets.policy import Policy
+from graphcnn.targets.triton import TritonTarget
 from graphcnn.targets.winograd import filters
 from tests.stepwise import check_model
 
@@ -71,6 +74,20 @@ def test_direct_sums_can_be_asked_for():
     assert all(a.because.endswith("sums as they are written were asked for") for a in told)
     with pytest.raises(InvalidAttribute, match="winograd"):
         gx.compile(graph, device="cpu", winograd="never")
+
+
+class Written(Policy):
+    """What was measured: that the sums as they are written are faster."""
+
+    def kernel(self, anchor, problem, found, device):
+        return by_rule(problem, [c for c in found if c.launch is not winograd_conv2d], device)
+
+
+def test_what_another_than_the_user_decided_is_not_said_to_be_asked_for():
+    lowered = TritonTarget(resolve("triton", "cpu").on, Written()).lower(network())
+    told = [choice for choice in lowered.choices if choice.what == "algorithm"]
+    assert len(told) == 3
+    assert all("measured to be faster" in choice.because for choice in told)
 
 
 @pytest.mark.parametrize(

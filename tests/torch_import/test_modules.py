@@ -71,3 +71,23 @@ def test_a_lone_number_of_the_batch_is_fixed_as_well():
 
     with pytest.raises(gx.errors.BatchError):
         rebatch(gx.from_torch(Loss(), images()), 4)
+
+
+class Unread(nn.Module):
+    def forward(self, x, other):
+        return x.relu()
+
+
+class UnreadAndPinned(nn.Module):
+    """The batch size is a number in what it computes."""
+
+    def forward(self, x, other):
+        return x.relu() * x.shape[0]
+
+
+@pytest.mark.parametrize("module", [Unread(), UnreadAndPinned()])
+def test_what_a_module_never_reads_is_an_input_as_well(module):
+    given = (torch.randn(2, 3), torch.randn(2, 5))
+    graph = gx.from_torch(module.eval(), *given)
+    assert [str(value) for value in graph.inputs] == ["x: f32[2,3]", "other: f32[2,5]"]
+    assert_equal(outputs(graph, given), module, given)

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import graphcnn as gx
-from graphcnn.errors import InputKindError, UnsupportedModule, UnsupportedOp
+from graphcnn.errors import InputKindError, NonFiniteWeights, UnsupportedModule, UnsupportedOp
 from tests.torch_import.modules import Lists, images
 
 pytestmark = pytest.mark.pure
@@ -44,6 +44,14 @@ def test_everything_lacking_is_said_at_once():
         gx.from_torch(Lacking().eval(), images())
     for line in str(coverage).splitlines()[1:]:
         assert line.strip() in str(raised.value)
+
+
+def test_a_parameter_that_is_not_finite_is_no_lack_of_operators():
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
+    module[0].weight.data[1, 2] = torch.nan
+    with pytest.raises(NonFiniteWeights) as caught:
+        gx.from_torch(module, torch.ones(1, 4))
+    assert caught.value.where == "param '0.weight' at [1, 2]"
 
 
 def test_a_module_that_trains_is_refused():
