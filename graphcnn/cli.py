@@ -20,6 +20,7 @@ from graphcnn.errors import DTypeMismatch, GraphCNNError
 from graphcnn.ir import DType, Failed, Graph, rebatch, with_he_weights
 from graphcnn.models import MODELS, PUBLISHED, build
 from graphcnn.passes import journal
+from graphcnn.progress import doing, told_to
 from graphcnn.version import __version__
 
 TORCHVISION = "torchvision:"
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add_network(predicted)
     predicted.add_argument("--on", required=True, metavar="GPU", help="such as h100, a100, rtx4090")
     predicted.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    predicted.set_defaults(command=_estimate)
+    predicted.set_defaults(command=_estimate, word="estimate")
     cache = commands.add_parser("cache", help="list what was measured, or remove it")
     cache.add_argument("--clear", action="store_true", help="remove all of it")
     cache.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -151,6 +152,7 @@ def _compiled(options: argparse.Namespace, graph: Graph, **changes: Any) -> Any:
         "winograd": not options.no_winograd,
         "tune": options.tune,
     }
+    doing("compiling")
     return compile(graph, **(fixed | _demands(options) | changes))
 
 
@@ -224,8 +226,13 @@ def _stage(options: argparse.Namespace, graph: Graph) -> object:
     return log.graphs[options.emit]
 
 
+def _network(options: argparse.Namespace) -> Graph:
+    with _telling_progress(f"{options.word} {Path(options.network).name}"):
+        return load_network(options.network, options.batch, options.dtype, options.seed)
+
+
 def _report(options: argparse.Namespace) -> int:
-    graph = load_network(options.network, options.batch, options.dtype, options.seed)
+    graph = _network(options)
     if options.emit is not None:
         print(_stage(options, graph))
         return 0
@@ -237,7 +244,7 @@ def _report(options: argparse.Namespace) -> int:
 def _estimate(options: argparse.Namespace) -> int:
     from graphcnn.report import estimate
 
-    graph = load_network(options.network, options.batch, options.dtype, options.seed)
+    graph = _network(options)
     return _printed(estimate(graph, device=options.on), options)
 
 
@@ -278,8 +285,6 @@ def _telling_progress(command: str) -> Iterator[None]:
     from rich.live import Live
     from rich.text import Text
 
-    from graphcnn.progress import told_to
-
     console = Console(stderr=True)
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as line:
 
@@ -287,7 +292,7 @@ def _telling_progress(command: str) -> Iterator[None]:
             shown = Text(f"{command}: {text}", no_wrap=True, overflow="ellipsis")
             line.update(shown, refresh=True)
 
-        show("compiling")
+        show("starting")
         with told_to(show):
             yield
 

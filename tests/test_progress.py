@@ -1,5 +1,7 @@
 """What a report is doing, as it tells it."""
 
+import torch
+
 import graphcnn as gx
 from graphcnn.progress import doing, told_to
 
@@ -21,3 +23,10 @@ def test_without_a_listener_nothing_is_told():
         doing("this")
     doing("that")
     assert told == ["this"]
+
+
+def test_an_import_tells_of_each_node_that_it_compares():
+    told = []
+    with told_to(told.append):
+        gx.from_torch(torch.nn.ReLU().eval(), torch.ones(1, 3))
+    assert told == ["comparing node 1 of 1 with torch's: relu"]

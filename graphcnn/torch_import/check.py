@@ -14,6 +14,7 @@ import torch
 from graphcnn.errors import ImportDeviates
 from graphcnn.ir import Array, DType, Graph, Node, bounded, weights
 from graphcnn.plan import Arithmetic
+from graphcnn.progress import doing
 from graphcnn.report.deviation import deviation
 
 # torch's library may take Winograd's algorithm, which rounds more than a sum of products.
@@ -33,7 +34,8 @@ def check(graph: Graph, values: Mapping[str, Array]) -> None:
     """
     known: dict[str, Array] = dict(values)
     pending: list[Node] = []
-    for node in graph.nodes:
+    for number, node in enumerate(graph.nodes, 1):
+        doing(f"comparing node {number} of {len(graph.nodes)} with torch's: {node.name}")
         pending.append(node)
         if node.name not in values:
             continue
