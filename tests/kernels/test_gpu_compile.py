@@ -57,7 +57,7 @@ from tests.kernels.test_stages import FUNCTIONS, step_of
 CAPABILITIES = (80, 90, 100)
 # Bytes per thread, by channels, pixels and reduction of a convolution's tile, and capability: what
 # an exponential that is accurate everywhere, and a relu that keeps the sign of zero, cost there.
-PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16}
+PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16, (64, 128, 32, 80): 8}
 # And where a part of a reduction begins, on 12.0, where the compiler keeps to 96 registers.
 PARKED |= {(64, 64, 64, 120): 8}
 match triton.__version__[:4]:
@@ -70,7 +70,7 @@ match triton.__version__[:4]:
         PARKED |= {(128, 256, 64, 90): 80, (16, 128, None, 100): 8}
         PARKED |= {(32, 64, 32, 80): 8, (32, 64, 32, 90): 8}
     case "3.8.":
-        PARKED |= {(64, 64, 16, 100): 16, (64, 128, 32, 80): 8}
+        PARKED |= {(64, 64, 16, 100): 16}
 
 
 def compiled(launch, capability, parked=0):
