@@ -52,7 +52,7 @@ def from_torch(module: Any, /, *example: Any) -> Graph:
     walk, outputs = _walked(program)
     if walk.gaps:
         for name, weight in program.exported.named_parameters():
-            if weight.is_floating_point():
+            if weight.is_floating_point() and weight.itemsize > 1:  # no float8
                 numbers_of(weight, DType.of(weight.dtype), name)
         raise unsupported(_coverage(program, walk))
     if walk.pinned or not program.symbols:
