@@ -20,10 +20,11 @@ def round_to_tf32(value):
 
     Infinities stay. Every NaN becomes one whose bits survive the cut: others would be infinite.
     """
-    bits = value.to(tl.int32, bitcast=True)
+    # Chosen among floats and before all else, so that registers suffice with every Triton.
+    number = tl.where(value == value, value, float("nan"))  # noqa: PLR0124 -- a NaN is not
+    bits = number.to(tl.int32, bitcast=True)
     bits = (bits + 0xFFF + ((bits >> 13) & 1)) & -0x2000
-    rounded = bits.to(tl.float32, bitcast=True)
-    return tl.where(value == value, rounded, float("nan"))  # noqa: PLR0124 -- a NaN is not
+    return bits.to(tl.float32, bitcast=True)
 
 
 @triton.jit
