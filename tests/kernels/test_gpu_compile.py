@@ -57,7 +57,7 @@ from tests.kernels.test_stages import FUNCTIONS, step_of
 CAPABILITIES = (80, 90, 100)
 # Bytes per thread, by channels, pixels and reduction of a convolution's tile, and capability: what
 # an exponential that is accurate everywhere, and a relu that keeps the sign of zero, cost there.
-PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16, (64, 128, 32, 80): 8}
+PARKED = {(128, 256, 64, 80): 24, (128, 64, 32, 90): 16}
 # And where a part of a reduction begins, on 12.0, where the compiler keeps to 96 registers.
 PARKED |= {(64, 64, 64, 120): 8}
 match triton.__version__[:4]:
@@ -226,7 +226,6 @@ IN_PARTS_CASES = [
     for tile in tiles
     for capability in (*CAPABILITIES, 120)
     if cuda_traits(capability).most_parts(dtype) > 1
-    if tile._replace(parts=1) in cuda_traits(capability).conv_tiles(dtype)
 ]
 
 

@@ -15,6 +15,9 @@ from tests.kernels.test_gpu_compile import compiled
 CAPABILITIES = (80, 90, 100, 120)
 # Bytes per thread that a separable convolution keeps outside of its loops.
 PARKED = 24
+# What an exponential that is accurate everywhere costs outside of one loop, ahead of a row-major
+# pool, on 8.0.
+PARKED_ROUNDING = {(80, "tf32 rounds", (64, 128, 32)): 8}
 # Channels and pixels, precision and capability of the one that Triton 3.6 makes no better.
 WORST = ((128, 64), "ieee", 100)
 
@@ -56,7 +59,8 @@ def test_conv2d(capability, way, tile):
             **PRECISIONS[way],
         )
         assert pressure == bears
-        assert_multiplies(compiled(launch, capability), way)
+        parked = PARKED_ROUNDING.get((capability, way, tile[:3]), 0)
+        assert_multiplies(compiled(launch, capability, parked), way)
 
 
 LINEAR_CASES = [
